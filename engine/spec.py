@@ -1,0 +1,452 @@
+"""What an experiment is: one YAML file, one declaration per option.
+
+The declarations below drive validation, the YAML file, `--set section.option=value`, `--help` and
+the widgets of the dashboard. `Spec` is the frozen container of the four sections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import glob
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import yaml
+
+from engine.errors import SpecError
+from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Whole, did_you_mean, parts_of, to_plain
+
+VERSION = 1
+KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A variable in a file, a glob, a list of files, or a Zarr store."""
+
+    EXPECTED: ClassVar[str] = "a mapping {path: file, glob, list of files or Zarr store, variable: name}"
+    path: str | tuple[str, ...]
+    variable: str = ""  # may be left out where the file has just one
+    units: str = ""  # in place of what the file says, or doesn't say
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        parts = parts_of(cls, value, where)
+        path, variable = parts["path"], parts.get("variable", "")
+        listed = isinstance(path, list | tuple)
+        if not (path and all(isinstance(p, str) and p for p in (path if listed else [path]))):
+            raise SpecError(f"{where}.path is {path!r}: expected a file name, a glob, or a list of file names")
+        units = parts.get("units", "")
+        if not isinstance(variable, str):
+            raise SpecError(f"{where}.variable is {variable!r}: expected the name of a variable in the file")
+        if not isinstance(units, str):
+            raise SpecError(f"{where}.units is {units!r}: expected a unit as text, as in 'K' or 'mm/day'")
+        return cls(tuple(path) if listed else path, variable, units)
+
+    def plain(self) -> dict[str, Any]:
+        path = list(self.path) if isinstance(self.path, tuple) else self.path
+        named = {"variable": self.variable, "units": self.units}
+        return {"path": path, **{word: text for word, text in named.items() if text}}
+
+    def within(self, folder: Path) -> Source:
+        """The same source with its paths made absolute from `folder`."""
+        if isinstance(self.path, tuple):
+            return dataclasses.replace(self, path=tuple(os.path.join(folder, p) for p in self.path))
+        return dataclasses.replace(self, path=os.path.join(folder, self.path))
+
+    def files(self) -> list[str]:
+        """The files meant, globs expanded, in order of name; what doesn't exist is kept as given."""
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        return [name for path in paths for name in (sorted(glob.glob(path)) or [path])]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box: latitudes in degrees north, longitudes in degrees east (or both in the unit of a projected grid)."""
+
+    EXPECTED: ClassVar[str] = "a mapping {lat: [south, north], lon: [west, east]}"
+    lat: tuple[float, float]
+    lon: tuple[float, float]
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        parts = parts_of(cls, value, where)
+        for side in ("lat", "lon"):
+            pair = parts[side]
+            if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(_is_number(v) for v in pair)):
+                raise SpecError(f"{where}.{side} is {pair!r}: expected two numbers, as in {cls.EXPECTED}")
+        south, north = map(float, parts["lat"])
+        if south >= north:
+            raise SpecError(f"{where}.lat is [{south:g}, {north:g}]: expected the south edge first, then the north")
+        west, east = map(float, parts["lon"])
+        return cls((south, north), (west, east))
+
+    def plain(self) -> dict[str, Any]:
+        return {"lat": list(self.lat), "lon": list(self.lon)}
+
+
+@dataclass(frozen=True)
+class Period:
+    """From one date to another, both included."""
+
+    EXPECTED: ClassVar[str] = "two dates [first, last], as in ['2001-01-01', '2010-12-31']"
+    first: str
+    last: str
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        if not (isinstance(value, list | tuple) and len(value) == 2):
+            raise SpecError(f"{where} is {value!r}: expected {cls.EXPECTED}")
+        first, last = (_date(v, where, cls.EXPECTED) for v in value)
+        if first > last:
+            raise SpecError(f"{where} is [{first}, {last}]: the first date is after the last; swap them")
+        return cls(first, last)
+
+    def plain(self) -> list[str]:
+        return [self.first, self.last]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which time steps train, validate and test: fractions in order of time, or two dates each.
+
+    `gap` time steps are left out between neighbouring parts, so that a part doesn't know its neighbour.
+    """
+
+    EXPECTED: ClassVar[str] = "a mapping {train, validation, test, gap}: fractions that sum to at most 1, or two dates each"
+    train: float | Period
+    validation: float | Period
+    test: float | Period
+    gap: int = 0
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        parts = dict(parts_of(cls, value, where))
+        gap = parts.pop("gap", 0)
+        if isinstance(gap, bool) or not isinstance(gap, int) or gap < 0:
+            raise SpecError(f"{where}.gap is {gap!r}: expected a whole number from 0 on (time steps)")
+        if all(_is_number(v) for v in parts.values()):
+            return cls(**cls._fractions(parts, where), gap=gap)
+        if any(_is_number(v) for v in parts.values()):
+            raise SpecError(f"{where} mixes fractions and dates: expected {cls.EXPECTED}")
+        return cls(**{part: Period.parse(v, f"{where}.{part}") for part, v in parts.items()}, gap=gap)
+
+    @classmethod
+    def _fractions(cls, parts: Mapping[str, Any], where: str) -> dict[str, float]:
+        fractions = {part: float(v) for part, v in parts.items()}
+        for part, fraction in fractions.items():
+            if not 0 < fraction < 1:
+                raise SpecError(f"{where}.{part} is {fraction:g}: expected a fraction between 0 and 1")
+        if (total := sum(fractions.values())) > 1 + 1e-9:
+            raise SpecError(f"{where} sums to {total:g}: expected fractions that sum to at most 1")
+        return fractions
+
+    def plain(self) -> dict[str, Any]:
+        parts = {part: to_plain(getattr(self, part)) for part in ("train", "validation", "test")}
+        return {**parts, "gap": self.gap} if self.gap else parts
+
+
+class DataOptions(Options):
+    """Which data are paired, and how."""
+
+    SECTION = "data"
+
+    target = Value(Source, None, doc="HR field to learn: file, glob, list of files or Zarr store, and its variable.")
+    pairing = Choice(
+        ["perfect-prog", "mos"],
+        default="perfect-prog",
+        doc="perfect-prog: LR is made from HR by coarsening. mos: LR is given by another model or product.",
+    )
+    lr = Value(Source, None, doc="LR field of the same quantity (mos only).")
+    predictors = Values(Source, doc="Further fields that inform the network, brought onto the LR grid.")
+    static = Values(Source, doc="Fields without time, such as topography or a land mask, brought onto the HR grid.")
+    scale = Whole(None, bounds=(2, 64), allow_None=True, unit="HR cells per LR cell", doc="Scale factor from LR to HR.")
+    coarsening = Choice(KERNELS, default="area", doc="How HR becomes LR (perfect-prog). area: mean weighted by cell area.")
+    interpolation = Choice(
+        ["nearest", "bilinear", "bicubic", "lanczos"],
+        default="bicubic",
+        doc="How LR is interpolated onto the HR grid: the yardstick, and the base of a residual network.",
+    )
+    region = Value(Region, None, doc="Box of the HR grid to use; all of it when empty.")
+    period = Value(Period, None, doc="First and last date to use; all when empty.")
+    split = Value(Split, Split(0.7, 0.15, 0.15), doc="Parts for training, validation and test, in order of time.")
+    scaling = Choice(
+        ["standard", "minmax", "log", "none"],
+        default="standard",
+        doc="How fields are scaled for the network, fitted on the training part. log: standard after log(1 + x / mean).",
+    )
+    time_window = Whole(
+        1, bounds=(1, 25), unit="time steps", doc="LR time steps seen at once, centred (odd). 1: spatial samples."
+    )
+    time_features = Choice(
+        ["none", "hour", "season", "both"],
+        default="none",
+        doc="Time of day and day of year (sine and cosine) as further predictors.",
+    )
+    patch_size = Whole(
+        0, bounds=(0, 4096), unit="HR cells", doc="Side of the random patches in training. 0: whole fields."
+    )
+
+    def check(self) -> None:
+        if self.target is None:
+            raise SpecError(f"data.target is missing: expected {Source.EXPECTED}")
+        if self.scale is None:
+            raise SpecError("data.scale is missing: give the HR cells per LR cell, a whole number from 2 to 64")
+        if self.pairing == "mos" and self.lr is None:
+            raise SpecError("data.lr is missing: pairing mos needs the LR field; give data.lr, or choose perfect-prog")
+        if self.pairing == "perfect-prog" and self.lr is not None:
+            raise SpecError("data.lr is given, but perfect-prog makes LR from HR: leave data.lr out, or choose pairing mos")
+        if self.time_window % 2 == 0:
+            raise SpecError(f"data.time_window is {self.time_window}: expected an odd number, centred on the time step")
+        self._check_patch()
+
+    def _check_patch(self) -> None:
+        if self.patch_size and (self.patch_size % self.scale or self.patch_size < 2 * self.scale):
+            raise SpecError(
+                f"data.patch_size is {self.patch_size}: expected a multiple of scale {self.scale}, at least "
+                f"{2 * self.scale}, or 0 for whole fields"
+            )
+
+
+class ModelOptions(Options):
+    """The network."""
+
+    SECTION = "model"
+
+    backbone = Choice(["resnet"], default="resnet", doc="Body of the network.")
+    upsampling = Choice(["spc"], default="spc", doc="How LR features reach the HR grid. spc: sub-pixel convolution.")
+    n_filters = Whole(32, bounds=(1, 1024), unit="channels", doc="Filters of each convolution.")
+    n_blocks = Whole(4, bounds=(1, 100), unit="blocks", doc="Residual blocks.")
+    activation = Choice(
+        ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"], default="relu", doc="Activation between convolutions."
+    )
+    output_activation = Choice(
+        ["auto", "linear", "relu", "softplus"],
+        default="auto",
+        doc="Bound of the downscaled field. relu, softplus: nothing below zero in the target's unit. "
+        "auto: relu when no HR training value is below zero, else linear.",
+    )
+    normalization = Choice(["none", "batch", "layer"], default="none", doc="Normalisation inside the blocks.")
+    dropout_rate = Real(0.0, bounds=(0.0, 0.9), doc="Share of activations dropped in training.")
+    dropout_variant = Choice(["vanilla", "gaussian", "spatial"], default="vanilla", doc="Kind of dropout.")
+    attention = Flag(False, doc="Channel attention in each block (squeeze and excitation).")
+    localized = Flag(True, doc="Localized convolutional block (LCB): weights of its own for each cell.")
+    residual = Flag(True, doc="Learn the difference from the interpolated field.")
+
+
+class TrainingOptions(Options):
+    """How the network learns."""
+
+    SECTION = "training"
+
+    learning = Choice(["supervised"], default="supervised", doc="Supervised: the loss compares with HR.")
+    loss = Choice(["mae", "mse", "huber"], default="mae", doc="What training makes small, over all cells with a value.")
+    epochs = Whole(100, bounds=(1, 100_000), unit="epochs", doc="Most passes over the training part.")
+    batch_size = Whole(16, bounds=(1, 4096), unit="samples per process", doc="Samples in one step of one process.")
+    learning_rate = Real(
+        1e-3, bounds=(0, 1), inclusive_bounds=(False, True), doc="Highest learning rate, for the whole batch of all ranks."
+    )
+    schedule = Choice(["constant", "cosine"], default="cosine", doc="Course of the learning rate. cosine: down to 1 %.")
+    warm_up = Real(0.02, bounds=(0.0, 0.5), doc="Share of all steps over which the learning rate rises from zero.")
+    weight_decay = Real(0.0, bounds=(0.0, 1.0), doc="Decoupled weight decay (AdamW).")
+    early_stopping = Flag(True, doc="Stop when the validation loss no longer falls.")
+    patience = Whole(25, bounds=(1, 10_000), unit="epochs", doc="Epochs without improvement before stopping.")
+    min_delta = Real(0.0, bounds=(0.0, None), doc="Smallest fall of the validation loss that counts as improvement.")
+    seed = Whole(0, bounds=(0, 2**31 - 1), doc="Seed of weights, shuffling, patches and dropout.")
+    precision = Choice(["float32", "mixed_bfloat16"], default="float32", doc="Number format of the convolutions.")
+    start_from = Text("", doc="Run whose best weights training starts from (fine-tuning); empty: new weights.")
+
+
+class LaunchOptions(Options):
+    """Where training runs."""
+
+    SECTION = "launch"
+
+    title = Text("", doc="Short title shown in lists and legends.")
+    target = Text("local", regex=r"^[A-Za-z0-9._-]{1,64}$", doc="Place to run: local, or a name in the targets file.")
+    processes = Whole(1, bounds=(1, 4096), unit="processes", doc="Horovod processes (ranks).")
+    time_limit = Whole(0, bounds=(0, 100_000), unit="minutes", doc="Stop with a checkpoint after this time. 0: none.")
+
+
+SECTIONS: dict[str, type[Options]] = {
+    kind.SECTION: kind for kind in (DataOptions, ModelOptions, TrainingOptions, LaunchOptions)
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An experiment: four sealed sections, checked against each other when made.
+
+    Raises
+    ------
+    SpecError
+        From any way to make one, for whatever is unknown, of the wrong type, out of bounds or at odds.
+    """
+
+    data: DataOptions
+    model: ModelOptions = field(default_factory=ModelOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    launch: LaunchOptions = field(default_factory=LaunchOptions)
+
+    def __post_init__(self) -> None:
+        if self.model.localized and self.data.patch_size:
+            raise SpecError(
+                f"model.localized is true, but data.patch_size is {self.data.patch_size}: a localized block has weights "
+                "for each cell of the whole grid; set model.localized=false, or data.patch_size=0"
+            )
+
+    @classmethod
+    def from_plain(cls, plain: Any, folder: Path | None = None) -> Self:
+        """From a mapping as in the YAML file; relative paths start at `folder`, if given."""
+        if not isinstance(plain, Mapping):
+            raise SpecError(f"the spec is {type(plain).__name__}: expected a mapping with version, data, model, training, launch")
+        for word in plain:
+            if word != "version" and word not in SECTIONS:
+                raise SpecError(f"{word} is not a section: {did_you_mean(str(word), ['version', *SECTIONS])}")
+        if (version := plain.get("version")) != VERSION or isinstance(version, bool):
+            raise SpecError(f"version is {version!r}: expected version: {VERSION}")
+        spec = cls(**{section: kind(**_group(plain, section)) for section, kind in SECTIONS.items()})
+        return spec.within(folder) if folder else spec
+
+    @classmethod
+    def from_yaml(cls, text: str, folder: Path | None = None) -> Self:
+        return cls.from_plain(load_yaml(text, "the spec"), folder)
+
+    @classmethod
+    def read(cls, path: Path, settings: Iterable[str] = ()) -> Self:
+        """The spec in a YAML file, with `--set section.option=value` applied; paths start at its folder."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise SpecError(f"{path} does not exist: give the path of a spec, a YAML file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path} can't be read ({error}): give the path of a spec, a YAML file") from None
+        plain = load_yaml(text, str(path))
+        return cls.from_plain(with_settings(plain, settings), Path(path).absolute().parent)
+
+    def within(self, folder: Path) -> Self:
+        """The same spec with absolute paths."""
+        data = self.data
+        return dataclasses.replace(
+            self,
+            data=data.replace(
+                target=data.target.within(folder),
+                lr=data.lr and data.lr.within(folder),
+                predictors=tuple(source.within(folder) for source in data.predictors),
+                static=tuple(source.within(folder) for source in data.static),
+            ),
+        )
+
+    def replace(self, **sections: Mapping[str, Any]) -> Self:
+        """A checked copy with other options: spec.replace(training={"epochs": 3})."""
+        return dataclasses.replace(self, **{name: getattr(self, name).replace(**v) for name, v in sections.items()})
+
+    def plain(self) -> dict[str, Any]:
+        """Complete, as plain YAML types."""
+        return {"version": VERSION, **{section: getattr(self, section).plain() for section in SECTIONS}}
+
+    def changed(self) -> dict[str, Any]:
+        """Only what differs from the defaults, as a user would write it."""
+        sections = {section: getattr(self, section).changed() for section in SECTIONS}
+        return {"version": VERSION, **{section: options for section, options in sections.items() if options}}
+
+    def to_yaml(self) -> str:
+        return dump_yaml(self.plain())
+
+    def settings(self) -> list[str]:
+        """Every option as `section.option=value`, for `--set`."""
+        return [
+            f"{section}.{option}={flow_yaml(value)}"
+            for section in SECTIONS
+            for option, value in getattr(self, section).plain().items()
+        ]
+
+
+def with_settings(plain: Any, settings: Iterable[str]) -> Any:
+    """A spec's mapping with `section.option=value` (or `section.option.part=value`) put in."""
+    plain = _deep_copy(plain) if isinstance(plain, Mapping) else plain
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        words = path.strip().split(".")
+        if not equals or len(words) < 2 or not all(words):
+            raise SpecError(f"--set {setting}: expected section.option=value, as in training.epochs=30")
+        group = plain
+        for word in words[:-1]:
+            group[word] = {} if group.get(word) is None else group[word]
+            group = group[word]
+            if not isinstance(group, dict):
+                raise SpecError(f"--set {setting}: {word} has no parts; expected section.option=value")
+        group[words[-1]] = load_yaml(text, f"--set {setting}")
+    return plain
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads 1e-3 as the number it is in YAML 1.2."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                line = node.value[number][0].start_mark.line + 1
+                raise yaml.YAMLError(f"line {line} gives {key} a second time")
+        return super().construct_mapping(node, deep)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def load_yaml(text: str, where: str) -> Any:
+    """YAML text as plain types; raises SpecError with the line of the fault."""
+    try:
+        return yaml.load(text, _StrictLoader)
+    except (yaml.YAMLError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        fault = f"line {mark.line + 1}: {getattr(error, 'problem', error)}" if mark else str(error)
+        raise SpecError(f"{where} is not YAML ({fault}): expected lines such as 'training: {{epochs: 30}}'") from None
+
+
+def dump_yaml(plain: Any) -> str:
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+
+
+def flow_yaml(value: Any) -> str:
+    """A value on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=2**31, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _group(plain: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    group = plain.get(section)
+    if group is None:
+        return {}
+    if not isinstance(group, Mapping):
+        raise SpecError(f"{section} is {group!r}: expected a mapping of options")
+    if odd := [word for word in group if not isinstance(word, str)]:
+        raise SpecError(f"{section}.{odd[0]} is not an option: {did_you_mean(str(odd[0]), SECTIONS[section].declared())}")
+    return group
+
+
+def _deep_copy(plain: Any) -> Any:
+    if isinstance(plain, Mapping):
+        return {key: _deep_copy(value) for key, value in plain.items()}
+    return [_deep_copy(v) for v in plain] if isinstance(plain, list) else plain
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _date(value: Any, where: str, expected: str) -> str:
+    """An ISO date or date and time as text; any CF calendar's day counts, so 30 February passes."""
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()
+    if isinstance(value, str) and re.fullmatch(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?)?", value):
+        return value
+    raise SpecError(f"{where} is {value!r}: expected {expected}")
