@@ -1,0 +1,365 @@
+"""The run folder and the store of runs: the only contract between engine and app.
+
+A run's state is derived from its files and its launcher's process, never stored: what can't be found
+out is "unknown", and a failed look never turns a run into a failed one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from engine.errors import StoreError
+from engine.options import did_you_mean
+from engine.spec import Spec
+
+ACTIVE = ("queued", "running")
+STATES = ("queued", "running", "done", "failed", "cancelled", "unknown")
+HEARTBEAT_S = 2.0
+SILENCE_S = 60.0  # a rank on another host that has been silent for so long is in an unknown state
+HASHED_BYTES = 2**30  # larger inputs are recorded by size and time alone
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run is doing: one of STATES, why, and since when (seconds since the epoch)."""
+
+    word: str
+    reason: str = ""
+    since: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        return self.word in ACTIVE
+
+
+def default_store() -> Path:
+    """$MESOSCOPE_STORE, else ~/.local/share/mesoscope/runs."""
+    return Path(os.environ.get("MESOSCOPE_STORE") or Path.home() / ".local/share/mesoscope/runs")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of runs."""
+
+    folder: Path
+
+    def runs(self) -> list[Run]:
+        """All runs, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [Run(path) for path in self.folder.iterdir() if (path / "spec.yaml").is_file()]
+        return sorted(found, key=lambda run: run.id, reverse=True)
+
+    def run(self, name: str) -> Run:
+        """The run of that id, or of an unmistakable beginning or title of it.
+
+        Raises
+        ------
+        StoreError
+            If no run, or more than one, is meant.
+        """
+        runs = self.runs()
+        exact = [run for run in runs if run.id == name]
+        meant = exact or [run for run in runs if run.id.startswith(name) or run.spec.launch.title == name]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            raise StoreError(f"{name} means {len(meant)} runs ({', '.join(r.id for r in meant[:3])}, …): give more of the id")
+        if not runs:
+            raise StoreError(f"no run {name} in {self.folder}: the store is empty; give --store, or train a run")
+        raise StoreError(f"no run {name} in {self.folder}: {did_you_mean(name, [r.id for r in runs[:10]])}")
+
+    def create(self, spec: Spec, request: dict[str, Any]) -> Run:
+        """A new run folder, complete or not there at all; raises StoreError if it can't be written."""
+        run = Run(self.folder / _new_id(spec))
+        nursery = self.folder / f".{run.id}"
+        with _writing(self.folder):
+            nursery.mkdir(parents=True, mode=0o700)
+            try:
+                for name in ("status", "control", "checkpoints", "results"):
+                    (nursery / name).mkdir()
+                write_whole(nursery / "request.json", to_json(request))
+                write_whole(nursery / "spec.yaml", spec.to_yaml())
+                nursery.rename(run.folder)
+            except OSError:
+                _remove_tree(nursery)
+                raise
+        return run
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Reading is cheap and never changes it."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def spec(self) -> Spec:
+        return Spec.read(self.folder / "spec.yaml")
+
+    @property
+    def title(self) -> str:
+        """The user's title, else what tells networks apart: 'resnet · spc · LCB'."""
+        model = self.spec.model
+        local = " · LCB" if model.localized else ""
+        return self.spec.launch.title or f"{model.backbone} · {model.upsampling}{local}"
+
+    @property
+    def created(self) -> float:
+        return (self.folder / "spec.yaml").stat().st_mtime
+
+    @property
+    def request(self) -> dict[str, Any]:
+        return read_json(self.folder / "request.json")
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "test.nc"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    @property
+    def cancel_file(self) -> Path:
+        return self.folder / "control" / "cancel"
+
+    def scores(self) -> dict[str, Any] | None:
+        """The content of scores.json, or None before the run is evaluated."""
+        path = self.folder / "results" / "scores.json"
+        return read_json(path) if path.exists() else None
+
+    def launches(self) -> list[dict[str, Any]]:
+        """The launcher's records."""
+        return read_lines(self.folder / "status" / "launcher.jsonl")[0]
+
+    def heartbeats(self) -> list[dict[str, Any]]:
+        """The newest heartbeat of each rank, by rank."""
+        beats = [read_json(path) for path in (self.folder / "status").glob("rank-*.json")]
+        return sorted((beat for beat in beats if beat), key=lambda beat: beat["rank"])
+
+    def progress(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """Progress records from a byte offset on, and the offset to go on from."""
+        return read_lines(self.folder / "progress.jsonl", offset)
+
+    def latest(self) -> dict[str, Any]:
+        """The newest progress record, or {}; reads the end of the file only."""
+        return last_line(self.folder / "progress.jsonl")
+
+    def state(self) -> State:
+        """What the run is doing, from its files and its launcher's process."""
+        done = self.folder / "DONE"
+        if done.exists():
+            return State("done", since=done.stat().st_mtime)
+        launches = self.launches()
+        if not launches:
+            return State("queued", "not started yet", self.created)
+        last = launches[-1]
+        if last["event"] == "ended":
+            return _ended(last)
+        if last.get("host") == socket.gethostname():
+            return self._local_state(last)
+        return self._remote_state(last)
+
+    def _local_state(self, last: dict[str, Any]) -> State:
+        if process_alive(last.get("pid"), last.get("pid_started")):
+            phase = next((beat.get("phase", "") for beat in self.heartbeats()), "")
+            word = "running" if phase else "queued"
+            return State(word, phase or "starting", last["time"])
+        if (self.folder / "DONE").exists():  # written between the two looks
+            return self.state()
+        return State("failed", "its launcher was killed: resume continues from the last checkpoint", last["time"])
+
+    def _remote_state(self, last: dict[str, Any]) -> State:
+        heard = max((beat["time"] for beat in self.heartbeats()), default=last["time"])
+        if time.time() - heard < SILENCE_S:
+            return State("running", since=last["time"])
+        return State("unknown", f"no word from {last.get('host', 'its host')}", heard)
+
+    def ask_to_cancel(self) -> None:
+        """Ask the run to stop after the step it is in, keeping what it has."""
+        with _writing(self.folder):
+            write_whole(self.cancel_file, to_json({"time": time.time()}))
+
+    def withdraw_cancel(self) -> None:
+        self.cancel_file.unlink(missing_ok=True)
+
+    def record_launch(self, event: str, **facts: Any) -> None:
+        """Append to the launcher's records."""
+        append_line(self.folder / "status" / "launcher.jsonl", {"time": time.time(), "event": event, **facts})
+
+    def write_manifest(self) -> None:
+        """results/manifest.json: size and sha256 of each result."""
+        files = sorted(p for p in (self.folder / "results").iterdir() if p.name != "manifest.json")
+        entries = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
+        write_whole(self.folder / "results" / "manifest.json", to_json(entries))
+
+
+def process_alive(pid: int | None, started: float | None) -> bool:
+    """Whether that very process lives: a process id that was given again doesn't count."""
+    if pid is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        same = started is None or abs(process.create_time() - started) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def describe_inputs(spec: Spec) -> list[dict[str, Any]]:
+    """Path, size, time and, up to 1 GiB, sha256 of each input file."""
+    data = spec.data
+    sources = [data.target, *([data.lr] if data.lr else []), *data.predictors, *data.static]
+    files = dict.fromkeys(name for source in sources for name in source.files())
+    return [_describe_input(Path(name)) for name in files]
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """A whole file or none: temporary sibling, fsync, replace."""
+    content = content.encode() if isinstance(content, str) else content
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with open(sibling, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(sibling, path)
+    except BaseException:
+        sibling.unlink(missing_ok=True)
+        raise
+
+
+def to_json(value: Any) -> str:
+    """JSON without NaN: a number that is none becomes null, as the standard wants."""
+    return json.dumps(_finite(value), indent=1, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or {} where there is none yet."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """One record as one line by one write."""
+    line = json.dumps(_finite(record), allow_nan=False) + "\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)
+
+
+def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Whole records from a byte offset on, and the offset to go on from; an unterminated tail waits."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            content = file.read()
+    except FileNotFoundError:
+        return [], offset
+    whole = content[: content.rfind(b"\n") + 1]
+    return list(_records(whole)), offset + len(whole)
+
+
+def last_line(path: Path, reach: int = 8192) -> dict[str, Any]:
+    """The last whole record, or {}."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return {}
+    with open(path, "rb") as file:
+        file.seek(max(0, size - reach))
+        content = file.read()
+    for line in reversed(content[: content.rfind(b"\n") + 1].splitlines()):
+        for record in _records(line):
+            return record
+    return {}
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _records(lines: bytes) -> Iterator[dict[str, Any]]:
+    """Each line that is a JSON object; what a full disk cut short is passed over."""
+    for line in lines.splitlines():
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                yield record
+
+
+def _ended(last: dict[str, Any]) -> State:
+    word = "cancelled" if last.get("cancelled") else "failed"
+    return State(word, last.get("reason") or f"exit code {last.get('rc')}", last["time"])
+
+
+def _new_id(spec: Spec) -> str:
+    """Time first, so that ids sort by age; then what a person would recognise."""
+    words = spec.launch.title or f"{spec.model.backbone}-{spec.model.upsampling}-{Path(spec.data.target.files()[0]).stem}"
+    slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40]
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug or 'run'}-{secrets.token_hex(2)}"
+
+
+def _describe_input(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {"path": str(path)}
+    stat = path.stat()
+    facts: dict[str, Any] = {"path": str(path), "bytes": stat.st_size, "modified": stat.st_mtime}
+    return {**facts, "sha256": sha256(path)} if stat.st_size <= HASHED_BYTES else facts
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def _remove_tree(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into a message that says how to mend them."""
+    try:
+        yield
+    except OSError as error:
+        mend = {
+            errno.ENOSPC: "the disk is full; free some space, or give another folder with --store",
+            errno.EDQUOT: "your quota is used up; free some space, or give another folder with --store",
+            errno.EACCES: "it is not writable for you; give another folder with --store or MESOSCOPE_STORE",
+            errno.EROFS: "it is on a read-only file system; give another folder with --store or MESOSCOPE_STORE",
+        }.get(error.errno or 0, "give another folder with --store or MESOSCOPE_STORE")
+        raise StoreError(f"the store {folder} can't be written ({error.strerror}): {mend}") from error
