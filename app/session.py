@@ -1,0 +1,165 @@
+"""What one browser tab holds: page, draft spec, selected runs, time, colour range.
+
+The part that a colleague should see as well stands in the link; the draft doesn't.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode
+
+import param
+
+from engine.errors import SpecError
+from engine.options import Options
+from engine.runs import Store, default_store
+from engine.spec import SECTIONS, DataOptions, Source, Spec
+
+PAGES = ["data", "design", "runs", "compare"]
+LAYOUTS = ["grid", "swipe", "difference"]
+MOST_RUNS = 4
+
+
+def blank_sections() -> dict[str, Options]:
+    """Section → draft with every option at its default; target and scale are still to be chosen."""
+    data = DataOptions(target=Source("to be chosen"), scale=2).draft()
+    data.target = data.scale = None
+    return {section: data if kind is DataOptions else kind().draft() for section, kind in SECTIONS.items()}
+
+
+@dataclass
+class Draft:
+    """The spec that a form edits: one draft a section, sealed together."""
+
+    sections: dict[str, Options] = field(default_factory=blank_sections)
+
+    @classmethod
+    def of(cls, spec: Spec) -> Self:
+        return cls({section: getattr(spec, section).draft() for section in SECTIONS})
+
+    def seal(self) -> Spec:
+        """The checked spec; raises SpecError for what is missing or at odds."""
+        return Spec(**{section: draft.seal() for section, draft in self.sections.items()})
+
+    def set(self, section: str, option: str, value: Any) -> None:
+        """Put a value in, parsed and checked as in the YAML file; refused, it raises SpecError."""
+        draft = self.sections[section]
+        declared = draft.declared()[option]
+        where = f"{section}.{option}"
+        if hasattr(declared, "parse"):
+            value = declared.parse(value, where)
+        try:
+            setattr(draft, option, value)
+        except (ValueError, TypeError):
+            raise SpecError(f"{where} is {value!r}: expected {declared.expected()}") from None  # type: ignore[attr-defined]
+
+    def get(self, section: str, option: str) -> Any:
+        return getattr(self.sections[section], option)
+
+
+class Session(param.Parameterized):
+    """What one browser tab holds."""
+
+    page = param.Selector(default="data", objects=PAGES)
+    store = param.ClassSelector(class_=Store, default=Store(default_store()), instantiate=False)
+    source_path = param.String(default="", doc="File or Zarr store shown on the Data page.")
+    source_variable = param.String(default="", doc="Variable shown on the Data page.")
+    draft = param.ClassSelector(
+        class_=Draft, doc="Spec under design; set or triggered from outside the form."
+    )
+    runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
+    time = param.Integer(default=0, bounds=(0, None), doc="Step of the test period.")
+    layout = param.Selector(default="grid", objects=LAYOUTS)
+    locked = param.Boolean(default=False, doc="Whether the colour range stays while the time changes.")
+    low = param.Number(default=None, allow_None=True, doc="Lower end of the locked colour range.")
+    high = param.Number(default=None, allow_None=True, doc="Upper end of the locked colour range.")
+    dark = param.Boolean(default=False)
+    cell = param.NumericTuple(
+        default=None, length=2, allow_None=True, doc="Clicked cell: y, x in coordinates."
+    )
+
+    def __init__(self, **given: Any):
+        super().__init__(**{"store": Store(default_store()), "draft": Draft(), **given})
+
+    def query(self) -> str:
+        """What differs from the defaults, as the query of a link, '?' included; '' when nothing does."""
+        words = {
+            name: _LINKED[name].write(value)
+            for name in _LINKED
+            if (value := getattr(self, name)) != self.param[name].default
+        }
+        return "?" + urlencode(words, safe=",/:") if words else ""
+
+    def take_query(self, query: str) -> list[str]:
+        """Put a link's query in, at once; returns one message for each part that can't be used."""
+        given, refused = dict(parse_qsl(query.lstrip("?"))), []
+        with param.parameterized.batch_call_watchers(self):
+            for name, how in _LINKED.items():
+                try:
+                    setattr(self, name, how.read(given[name]) if name in given else self.param[name].default)
+                except (ValueError, TypeError):
+                    refused.append(f"The link says {name}={given[name]}, which can't be used: left out.")
+        return refused
+
+    def follow(self, location: Any) -> None:
+        """Keep a Panel location and this session in step, both ways."""
+        self.take_query(location.search)
+        location.param.watch(lambda event: event.new == self.query() or self.take_query(event.new), "search")
+        self.param.watch(lambda *_: location.param.update(search=self.query()), list(_LINKED))
+
+    def choose_source(self, path: str, variable: str = "") -> None:
+        self.param.update(source_path=path, source_variable=variable)
+
+    def use_spec(self, spec: Spec) -> None:
+        """Make a spec the draft, for the form to show."""
+        self.draft = Draft.of(spec)
+
+    def draft_changed(self) -> None:
+        """Tell the form that the draft was changed outside of it."""
+        self.param.trigger("draft")
+
+
+@dataclass(frozen=True)
+class _Word:
+    """How a value is written in a link and read from it; `read` raises ValueError."""
+
+    read: Callable[[str], Any]
+    write: Callable[[Any], str] = str
+
+
+def _read_flag(word: str) -> bool:
+    if word not in ("yes", "no"):
+        raise ValueError(word)
+    return word == "yes"
+
+
+def _read_number(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(word)
+    return number
+
+
+def _read_numbers(word: str) -> tuple[float, ...]:
+    return tuple(map(_read_number, word.split(",")))
+
+
+_FLAG = _Word(_read_flag, lambda value: "yes" if value else "no")
+_TEXT = _Word(str)
+_NUMBER = _Word(_read_number, lambda value: f"{value:.9g}")
+_LINKED: dict[str, _Word] = {
+    "page": _TEXT,
+    "source_path": _TEXT,
+    "source_variable": _TEXT,
+    "runs": _Word(lambda word: word.split(","), ",".join),
+    "time": _Word(int),
+    "layout": _TEXT,
+    "locked": _FLAG,
+    "low": _NUMBER,
+    "high": _NUMBER,
+    "dark": _FLAG,
+    "cell": _Word(_read_numbers, lambda value: ",".join(map(_NUMBER.write, value))),
+}

@@ -1,0 +1,87 @@
+"""The session: what stands in the link, what a link can and can't bring in, and the draft."""
+
+import pytest
+
+from app.session import Draft, Session
+from engine.errors import SpecError
+from engine.runs import Store
+from engine.spec import Source, Spec
+
+
+@pytest.fixture
+def session(tmp_path):
+    return Session(store=Store(tmp_path))
+
+
+def test_a_new_session_needs_no_query(session):
+    assert session.query() == ""
+
+
+def test_the_link_brings_the_same_view_to_another_tab(session, tmp_path):
+    session.param.update(page="compare", runs=["a-1", "b-2"], time=7, layout="swipe")
+    session.param.update(locked=True, low=-1.5, high=3e-4)
+    session.param.update(dark=True, cell=(54.25, -3.5), source_path="/data/a file.nc", source_variable="t2m")
+    other = Session(store=Store(tmp_path))
+    assert other.take_query(session.query()) == []
+    linked = ["page", "runs", "time", "layout", "locked", "low", "high", "dark", "cell"]
+    for name in [*linked, "source_path", "source_variable"]:
+        assert getattr(other, name) == getattr(session, name), name
+
+
+def test_a_path_of_digits_stays_text(session):
+    assert session.take_query("?source_path=2019&source_variable=1e3") == []
+    assert (session.source_path, session.source_variable) == ("2019", "1e3")
+
+
+@pytest.mark.parametrize(
+    "query", ["page=nowhere", "time=-1", "time=x", "low=nan", "runs=1,2,3,4,5", "cell=1", "locked=perhaps"]
+)
+def test_what_a_link_can_not_say_is_left_out_and_reported(session, query):
+    name, word = query.split("=")
+    before = getattr(session, name)
+    refused = session.take_query(f"?{query}&layout=difference")
+    assert refused == [f"The link says {name}={word}, which can't be used: left out."]
+    assert getattr(session, name) == before
+    assert session.layout == "difference"
+
+
+def test_going_back_clears_what_the_older_link_did_not_say(session):
+    session.take_query("?page=compare&low=1&high=2")
+    session.take_query("?page=compare")
+    assert (session.low, session.high) == (None, None)
+
+
+def test_a_blank_draft_says_what_is_missing(session):
+    with pytest.raises(SpecError, match=r"data\.target is missing"):
+        session.draft.seal()
+
+
+def test_a_draft_seals_to_the_spec_it_was_made_of():
+    spec = Spec.from_plain(
+        {"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}, "training": {"epochs": 3}}
+    )
+    assert Draft.of(spec).seal() == spec
+
+
+def test_a_refused_value_leaves_the_draft_as_it_was():
+    draft = Draft()
+    draft.set("training", "epochs", 7)
+    with pytest.raises(
+        SpecError, match=r"training\.epochs is 0: expected a whole number from 1 to 100000 \(epochs\)"
+    ):
+        draft.set("training", "epochs", 0)
+    assert draft.get("training", "epochs") == 7
+
+
+def test_a_draft_parses_what_a_form_gives():
+    draft = Draft()
+    draft.set("data", "target", {"path": "hr.nc", "variable": "t2m"})
+    assert draft.get("data", "target") == Source("hr.nc", "t2m")
+    with pytest.raises(SpecError, match="expected the south edge first"):
+        draft.set("data", "region", {"lat": [60, 50], "lon": [0, 10]})
+
+
+def test_two_sessions_share_no_draft(tmp_path):
+    one, two = Session(store=Store(tmp_path)), Session(store=Store(tmp_path))
+    one.draft.set("training", "epochs", 7)
+    assert two.draft.get("training", "epochs") == 100
