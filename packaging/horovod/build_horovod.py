@@ -1,10 +1,10 @@
 """Build back end: the released Horovod 0.28.1, made to compile against TensorFlow 2.21.
 
-The release no longer compiles because the headers of `xla_mpi_ops.cc` moved within TensorFlow. That file holds
-XLA operations for GPUs only, so it is taken out; nothing else of the release is changed. A wheel is kept in the
-user's cache and used again as long as all it depends on is the same.
+The release no longer compiles because the headers of `xla_mpi_ops.cc` moved within TensorFlow. That file
+holds XLA operations for GPUs only, so it is taken out; nothing else of the release is changed. A wheel is
+kept in the user's cache and used again as long as all it depends on is the same.
 
-Without further ado the build is for the CPU, with Gloo. Horovod's own variables are passed through: for GPUs set
+By default the build is for the CPU, with Gloo. Horovod's own variables are passed through: for GPUs set
 `HOROVOD_GPU_OPERATIONS=NCCL`, for MPI `HOROVOD_WITH_MPI=1`.
 """
 
@@ -39,7 +39,7 @@ def build_wheel(
     config_settings: dict[str, Any] | None = None,
     metadata_directory: str | None = None,
 ) -> str:
-    """Put Horovod's wheel for the installed TensorFlow and this Python into `wheel_directory`; return its name.
+    """Put Horovod's wheel for the installed TensorFlow into `wheel_directory` and return its name.
 
     Raises
     ------
@@ -47,13 +47,33 @@ def build_wheel(
         If TensorFlow, a C++ compiler or make is missing; the message says how to mend it.
     """
     environment = _environment()
-    _check_tools(environment)
     cache = _cache_folder(environment)
     wheel = next(cache.glob("*.whl"), None)
     if wheel is None:
+        check_tools()
         wheel = _build_into(cache, environment)
     shutil.copy(wheel, wheel_directory)
     return wheel.name
+
+
+def check_tools() -> None:
+    """Refuse, with one line that says how to mend it, where a C++ compiler or make is missing.
+
+    Raises
+    ------
+    SystemExit
+        If one of them is missing.
+    """
+    compilers = [os.environ["CXX"].split()[0]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    if not any(shutil.which(name) for name in compilers):
+        raise SystemExit(
+            f"Horovod needs a C++ compiler, but none of {', '.join(compilers)} was found: "
+            "install one (Debian/Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++) or set CXX."
+        )
+    if not shutil.which("make"):
+        raise SystemExit(
+            "Horovod needs make, but it was not found: install it (Debian/Ubuntu: apt-get install make)."
+        )
 
 
 def _environment() -> dict[str, str]:
@@ -61,20 +81,11 @@ def _environment() -> dict[str, str]:
     environment = OPTIONS | os.environ
     if "HOROVOD_WITH_MPI" not in environment:
         environment.setdefault("HOROVOD_WITHOUT_MPI", "1")
-    environment.setdefault("MAKEFLAGS", f"-j{os.cpu_count()}")
-    environment["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), environment.get("PATH", os.defpath)])
+    environment.setdefault("MAKEFLAGS", f"-j{min(os.cpu_count() or 1, 8)}")
+    environment["PATH"] = os.pathsep.join(
+        [sysconfig.get_path("scripts"), environment.get("PATH", os.defpath)]
+    )
     return environment
-
-
-def _check_tools(environment: dict[str, str]) -> None:
-    compilers = [environment["CXX"].split()[0]] if environment.get("CXX") else ["c++", "g++", "clang++"]
-    if not any(shutil.which(name) for name in compilers):
-        raise SystemExit(
-            f"Horovod needs a C++ compiler, but none of {', '.join(compilers)} was found: "
-            "install one (Debian/Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++) or set CXX."
-        )
-    if not shutil.which("make"):
-        raise SystemExit("Horovod needs make, but it was not found: install it (Debian/Ubuntu: apt-get install make).")
 
 
 def _cache_folder(environment: dict[str, str]) -> Path:
@@ -86,7 +97,11 @@ def _cache_folder(environment: dict[str, str]) -> Path:
             "Horovod is built for the TensorFlow that is installed, but there is none: "
             "install TensorFlow first, then Horovod with pip's --no-build-isolation."
         ) from None
-    options = [f"{k}={v}" for k, v in sorted(environment.items()) if k.startswith("HOROVOD_") or k in ("CXX", "CXXFLAGS")]
+    options = [
+        f"{k}={v}"
+        for k, v in sorted(environment.items())
+        if k.startswith("HOROVOD_") or k in ("CXX", "CXXFLAGS")
+    ]
     here = Path(__file__).parent
     parts = [
         (here / "build_horovod.py").read_text(),
@@ -120,7 +135,17 @@ def _source(folder: Path) -> Path:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{RELEASE} --hash=sha256:{RELEASE_SHA256}\n")
     options = ["--no-deps", "--no-binary=:all:", "--no-build-isolation", "--require-hashes"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "--requirement", str(requirement)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *options,
+        "--dest",
+        str(folder),
+        "--requirement",
+        str(requirement),
+    ]
     subprocess.run(command, check=True)
     shutil.unpack_archive(next(folder.glob("horovod-*.tar.gz")), folder)
     source = folder / RELEASE.replace("==", "-")
@@ -132,5 +157,7 @@ def _remove_line(file: Path, word: str) -> None:
     lines = file.read_text().splitlines(keepends=True)
     kept = [line for line in lines if word not in line]
     if len(kept) != len(lines) - 1:
-        raise SystemExit(f"{file.name} has {len(lines) - len(kept)} lines with {word}, but exactly one was expected.")
+        raise SystemExit(
+            f"{file.name} has {len(lines) - len(kept)} lines with {word}, but exactly one was expected."
+        )
     file.write_text("".join(kept))
