@@ -55,7 +55,7 @@ clean: ## remove .venv and all caches of this folder
 
 define check_machine
 @test -n "$(PYTHON)" || { echo "Mesoscope needs Python 3.11, 3.12 or 3.13, but found" \
-	"$$(python3 --version 2>&1): install one of them, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	"$$(python3 --version 2>/dev/null || echo none): install one of them, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 @$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
 	f"Mesoscope needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is {v.major}.{v.minor}:" \
 	" install one of them, or name it: make PYTHON=/path/to/python3.11")'
