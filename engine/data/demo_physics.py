@@ -1,7 +1,7 @@
-"""The imaginary land, its weather and the NO2 above it: physics of the synthetic demonstration data set.
+"""The weather over the imaginary land and the NO2 in its air: physics of the synthetic demonstration data.
 
-A mixed-layer model on a regular latitude-longitude grid. Emissions of towns, roads and ships enter a well-mixed
-layer whose depth follows sun and wind; the excess over the background is carried by the wind
+A mixed-layer model on a regular latitude-longitude grid. Emissions of towns, roads and ships enter a
+well-mixed layer whose depth follows sun and wind; the excess over the background is carried by the wind
 (semi-Lagrangian, bilinear), diluted when the layer deepens and removed by light, warmth and deposition.
 No observation and no other model's output enters: every number follows from the seed.
 """
@@ -13,19 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import dijkstra
 
-Field = NDArray[np.float64]
+from engine.data.demo_land import CELL_DEG, Field, Land
 
-CELL_DEG = 0.1
 METRES_PER_DEGREE = 111_195.0  # on a sphere of 6371.0 km radius
 STEP_S = 3600.0
-BACKGROUND_UG = 0.8  # µg m-3, a clean marine air mass in winter
-NOX_PER_PERSON_UG = 420.0  # µg s-1 as NO2, 13 kg a year: a European average around 2015
-CELL_AREA_M2 = 88e6
 LAPSE_K_PER_M = 0.0065  # ICAO standard atmosphere
 DEPOSITION_M_S = 0.0015
 TITRATION_UG = 230.0  # µg m-3 above which NO2 is limited by the ozone at hand
@@ -33,182 +26,24 @@ CLOCK_OFFSET_H = -2  # the towns' clocks, behind UTC
 
 
 @dataclass(frozen=True)
-class Land:
-    """Static fields, each (y, x), south first: metres, fractions in 0..1, and µg m-2 s-1 of NO2."""
-
-    lat: Field
-    lon: Field
-    topography: Field
-    land_mask: Field
-    urban_fraction: Field
-    traffic: Field
-    heating: Field
-    shipping: Field
-
-
-@dataclass(frozen=True)
 class Weather:
-    """One hour: wind towards east and north (m s-1), temperature (K), mixed-layer depth (m), sine of the sun."""
+    """One hour, each (y, x): wind towards east and north in m s-1, temperature in K, mixed-layer depth in m,
+    sine of the sun's elevation, clearness of the sky in 0..1."""
 
     east: Field
     north: Field
     temperature: Field
     depth: Field
     sun: Field
+    clear: Field
 
     @property
     def speed(self) -> Field:
         return np.hypot(self.east, self.north)
 
 
-def build_land(rng: Generator, size: tuple[int, int], south: float, west: float) -> Land:
-    """Raise an imaginary land from the sea, settle it and connect its towns.
-
-    `size` is (y, x) in cells of 0.1°; `south` and `west` are the region's edges in degrees. About half of the
-    region is land.
-    """
-    lat = south + CELL_DEG * (np.arange(size[0]) + 0.5)
-    lon = west + CELL_DEG * (np.arange(size[1]) + 0.5)
-    mask = _coast(rng, size)
-    topography = _topography(rng, mask)
-    towns, people = _towns(rng, mask, topography)
-    density = _population_density(rng, mask, topography, towns, people)
-    person = NOX_PER_PERSON_UG / CELL_AREA_M2
-    return Land(
-        lat=lat,
-        lon=lon,
-        topography=topography,
-        land_mask=mask.astype(float),
-        urban_fraction=1 - np.exp(-density / 220_000),
-        traffic=0.75 * person * density + _roads(mask, topography, towns, people),
-        heating=0.25 * person * density,
-        shipping=_lanes(rng, mask, towns, people),
-    )
-
-
-def _fractal(rng: Generator, size: tuple[int, int], slope: float) -> Field:
-    """Random field with amplitude ~ wavenumber^-slope, zero mean, unit variance; not periodic over `size`."""
-    padded = (2 * size[0], 2 * size[1])
-    wave = np.hypot(np.fft.fftfreq(padded[0])[:, None], np.fft.rfftfreq(padded[1])[None, :])
-    wave[0, 0] = np.inf
-    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(padded)) * wave**-slope, s=padded)
-    field = field[: size[0], : size[1]]
-    return (field - field.mean()) / field.std()
-
-
-def _coast(rng: Generator, size: tuple[int, int]) -> NDArray[np.bool_]:
-    y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]
-    ground = _fractal(rng, size, 2.1) + 0.9 * x - 0.6 * y**2 + 0.12 * _fractal(rng, size, 1.2)
-    mask = ground > np.quantile(ground, 0.47)
-    return _without_specks(~_without_specks(~mask, 40), 3)
-
-
-def _without_specks(mask: NDArray[np.bool_], cells: int) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(mask)
-    sizes = ndimage.sum_labels(mask, labels, np.arange(count + 1))
-    return mask & (sizes[labels] >= cells)
-
-
-def _topography(rng: Generator, mask: NDArray[np.bool_]) -> Field:
-    inland = ndimage.distance_transform_edt(mask)
-    ridge = (1 - np.abs(_fractal(rng, mask.shape, 1.7))).clip(0) ** 1.5
-    range_ = 1 / (1 + np.exp(-2.2 * (_fractal(rng, mask.shape, 2.4) - 0.1)))
-    hills = np.exp(0.5 * _fractal(rng, mask.shape, 1.4))
-    rise = 1 - np.exp(-inland / 5)
-    height = 25 + 170 * rise * hills + 2300 * rise * range_ * (0.18 + ridge)
-    return np.where(mask, ndimage.gaussian_filter(height, 0.6), 0.0)
-
-
-def _towns(rng: Generator, mask: NDArray[np.bool_], topography: Field) -> tuple[NDArray[np.intp], Field]:
-    """Cells (n, 2) and inhabitants (n,) of towns, largest first: low ground near the sea, sizes after Zipf."""
-    coast = np.exp(-ndimage.distance_transform_edt(mask) / 4)
-    appeal = np.log(np.where(mask, 0.05 + coast, 1e-30)) - topography / 350
-    order = np.argsort(-(appeal + rng.gumbel(size=mask.shape)), axis=None)
-    cells = np.stack(np.unravel_index(order, mask.shape), axis=1)
-    wanted = max(4, int(mask.sum()) // 75)
-    chosen: list[NDArray[np.intp]] = []
-    for cell in cells[mask[cells[:, 0], cells[:, 1]]]:
-        apart = 3 + 14 * max(0.0, 1 - len(chosen) / 12)
-        if all(np.hypot(*(cell - other)) >= apart for other in chosen):
-            chosen.append(cell)
-        if len(chosen) == wanted:
-            break
-    return np.array(chosen), 2.6e6 / np.arange(1, len(chosen) + 1) ** 0.95
-
-
-def _population_density(
-    rng: Generator, mask: NDArray[np.bool_], topography: Field, towns: NDArray[np.intp], people: Field
-) -> Field:
-    """Inhabitants of each cell (y, x): towns with frayed edges, and villages where the land is low."""
-    y, x = np.indices(mask.shape)
-    density = 900 * np.exp(0.8 * _fractal(rng, mask.shape, 1.3) - topography / 500)
-    frayed = np.exp(0.55 * _fractal(rng, mask.shape, 0.8))
-    for (row, column), count in zip(towns, people, strict=True):
-        radius = 0.5 + 1.2 * (count / 2.6e6) ** 0.45  # cells
-        shape = frayed * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * radius**2)) * mask
-        density += count * shape / shape.sum()
-    return np.where(mask, density, 0.0)
-
-
-def _roads(mask: NDArray[np.bool_], topography: Field, towns: NDArray[np.intp], people: Field) -> Field:
-    """Emission of traffic between towns (y, x): gravity model over least-cost paths."""
-    slope = np.hypot(*np.gradient(topography))
-    cost = np.where(mask, 1 + slope / 60 + topography / 900, 30.0)
-    length, before = dijkstra(_neighbours(cost), indices=_flat(towns, mask), return_predecessors=True)
-    flow = np.zeros(mask.size)
-    for i in range(len(towns)):
-        for j in range(i):
-            trips = (people[i] * people[j]) ** 0.8 / (length[i, _flat(towns, mask)[j]] + 5) ** 2
-            flow[_path(before[i], _flat(towns, mask)[j])] += trips
-    flow = np.where(mask, flow.reshape(mask.shape), 0.0)
-    return 0.14 * np.tanh(0.6 * np.sqrt(flow / flow.max()) ** 1.2)
-
-
-def _lanes(rng: Generator, mask: NDArray[np.bool_], towns: NDArray[np.intp], people: Field) -> Field:
-    """Emission of ships (y, x) between the great ports and from them to the high sea."""
-    sea = ndimage.distance_transform_edt(~mask)
-    cost = np.where(mask, 1e4, 1 + 2 / (1 + sea) + 0.5 * np.abs(_fractal(rng, mask.shape, 2.0)))
-    inland = ndimage.distance_transform_edt(mask)[towns[:, 0], towns[:, 1]]
-    ports = _flat(towns[np.flatnonzero(inland <= 3)][:5], mask)
-    corners = np.ravel_multi_index(([0, mask.shape[0] // 2, mask.shape[0] - 1], [0, 0, 0]), mask.shape)
-    goals = np.concatenate([ports, corners])
-    before = dijkstra(_neighbours(cost), indices=goals, return_predecessors=True)[1]
-    flow = np.zeros(mask.size)
-    for i in range(len(goals)):
-        for j in range(i):
-            flow[_path(before[i], goals[j])] += 1
-    flow = ndimage.gaussian_filter(np.where(mask, 0.0, flow.reshape(mask.shape)), 0.6)
-    return np.where(mask, 0.0, 0.06 * np.tanh(flow / 6))
-
-
-def _flat(cells: NDArray[np.intp], mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    return np.ravel_multi_index((cells[:, 0], cells[:, 1]), mask.shape)
-
-
-def _neighbours(cost: Field) -> csr_array:
-    """Graph of cells joined with their eight neighbours; an edge costs its length times the mean cost."""
-    index = np.arange(cost.size).reshape(cost.shape)
-    edges = []
-    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        here = (slice(0, cost.shape[0] - dy), slice(max(0, -dx), cost.shape[1] - max(0, dx)))
-        there = (slice(dy, None), slice(max(0, dx), cost.shape[1] + min(0, dx)))
-        weight = np.hypot(dy, dx) * (cost[here] + cost[there]) / 2
-        edges.append((weight.ravel(), index[here].ravel(), index[there].ravel()))
-    weight, start, end = (np.concatenate(part) for part in zip(*edges, strict=True))
-    graph = coo_array((weight, (start, end)), shape=(cost.size, cost.size)).tocsr()
-    return graph + graph.T
-
-
-def _path(before: NDArray[np.int32], goal: int) -> list[int]:
-    cells = []
-    while goal >= 0:
-        cells.append(int(goal))
-        goal = before[goal]
-    return cells
-
-
 class Atmosphere:
-    """Weather that drifts over the land: travelling waves with slowly changing amplitudes, bent by the terrain."""
+    """Weather that drifts over the land: travelling waves that slowly change, bent by the terrain."""
 
     WAVES = 14
     MEMORY_H = 84.0
@@ -258,7 +93,7 @@ class Atmosphere:
         east, north = self._bend(east, north, sun, clear)
         temperature = self._temperature(time, north, sun, clear)
         depth = self._depth(np.hypot(east, north), sun, clear)
-        return Weather(east, north, temperature, depth, sun)
+        return Weather(east, north, temperature, depth, sun, clear)
 
     def _synoptic(self, seconds: float) -> tuple[Field, Field, Field]:
         """Stream function (unit variance) and wind of all waves at one time, each (y, x)."""
@@ -271,9 +106,10 @@ class Atmosphere:
         vigour = 1.05 * np.exp(0.35 * self._slow[0]) * np.sqrt(2 / self.WAVES)
         speed = 4.6 * vigour / np.sqrt(np.mean(self._kx**2 + self._ky**2))
         slope_x, slope_y = self._kx[:, None], self._ky[:, None]
-        pressure = np.sqrt(1 / self.WAVES) * (wave_y.T @ np.concatenate([even, odd]))
-        east = 2.2 + 1.5 * self._slow[1] - speed * (wave_y.T @ np.concatenate([odd * slope_y, -even * slope_y]))
-        north = 1.2 * self._slow[2] + speed * (wave_y.T @ np.concatenate([odd * slope_x, -even * slope_x]))
+        wave_y = wave_y.T
+        pressure = np.sqrt(1 / self.WAVES) * (wave_y @ np.concatenate([even, odd]))
+        east = 2.2 + 1.5 * self._slow[1] - speed * (wave_y @ np.concatenate([odd * slope_y, -even * slope_y]))
+        north = 1.2 * self._slow[2] + speed * (wave_y @ np.concatenate([odd * slope_x, -even * slope_x]))
         return pressure, east, north
 
     def _bend(self, east: Field, north: Field, sun: Field, clear: Field) -> tuple[Field, Field]:
@@ -306,7 +142,7 @@ class Atmosphere:
 
 
 def _sun(time: np.datetime64, land: Land) -> Field:
-    """Sine of the sun's elevation (y, x). Source: Cooper (1969), Solar Energy 12, 333, for the declination."""
+    """Sine of the sun's elevation (y, x). Source of the declination: Cooper (1969), Solar Energy 12, 333."""
     day = (time - time.astype("M8[Y]")) / np.timedelta64(1, "D")
     declination = np.deg2rad(23.45) * np.sin(2 * np.pi * (284 + day) / 365)
     hour_angle = 2 * np.pi * (day % 1) + np.deg2rad(land.lon)[None, :] - np.pi
@@ -315,7 +151,7 @@ def _sun(time: np.datetime64, land: Land) -> Field:
 
 
 def emission(time: np.datetime64, land: Land, temperature: Field) -> Field:
-    """NO2 emitted at one time, µg m-2 s-1 (y, x): traffic by hour and weekday, heating by cold, steady ships."""
+    """NO2 emitted, µg m-2 s-1 (y, x): traffic by hour and weekday, heating by cold, steady ships."""
     cold = ((289 - temperature) / 12).clip(0, 2)
     return land.traffic * traffic_factor(time) + land.heating * cold + land.shipping
 
@@ -333,7 +169,9 @@ def traffic_factor(time: np.datetime64) -> float:
     return weekend * (0.35 + 1.05 * daytime + 0.35 * evening)
 
 
-def simulate(land: Land, atmosphere: Atmosphere, start: np.datetime64, count: int) -> Iterator[tuple[Field, Weather]]:
+def simulate(
+    land: Land, atmosphere: Atmosphere, start: np.datetime64, count: int
+) -> Iterator[tuple[Field, Weather]]:
     """Yield NO2 (µg m-3, (y, x), never negative) and weather of each of `count` hours from `start`."""
     excess, depth = np.zeros_like(land.topography), None
     for hour, weather in enumerate(atmosphere.hours(start, count)):
@@ -341,7 +179,8 @@ def simulate(land: Land, atmosphere: Atmosphere, start: np.datetime64, count: in
         deepening = 1.0 if depth is None else np.minimum(1, depth / weather.depth)
         excess = _transport(excess * deepening, emission(time, land, weather.temperature), weather, land)
         depth = weather.depth
-        yield BACKGROUND_UG + excess / (1 + excess / TITRATION_UG), weather
+        background = 0.6 + 0.6 * weather.clear  # µg m-3, air from the ocean, older in highs
+        yield background + excess / (1 + excess / TITRATION_UG), weather
 
 
 def _transport(excess: Field, emitted: Field, weather: Weather, land: Land) -> Field:
@@ -351,8 +190,8 @@ def _transport(excess: Field, emitted: Field, weather: Weather, land: Land) -> F
     light = weather.sun.clip(0) * np.exp((weather.temperature - 283) / 14) / (5 * 3600)
     loss = 1 / (16 * 3600) + light + DEPOSITION_M_S / weather.depth  # s-1
     carried = _upwind(excess, cells_y, cells_x) * np.exp(-loss * STEP_S)
-    source = emitted / weather.depth * STEP_S / 4
-    for age in (0.125, 0.375, 0.625, 0.875):
+    source = emitted / weather.depth * STEP_S / 3
+    for age in (1 / 6, 1 / 2, 5 / 6):
         carried += _upwind(source, age * cells_y, age * cells_x) * np.exp(-loss * age * STEP_S)
     return carried
 
@@ -360,7 +199,9 @@ def _transport(excess: Field, emitted: Field, weather: Weather, land: Land) -> F
 def _upwind(field: Field, cells_y: Field, cells_x: Field) -> Field:
     """Value of `field` the given number of cells upwind, bilinear; clean air outside the region."""
     ny, nx = field.shape
-    padded = np.pad(field, 1).ravel()
+    padded = np.zeros((ny + 2, nx + 2))
+    padded[1:-1, 1:-1] = field
+    padded = padded.ravel()
     y = (np.arange(1, ny + 1)[:, None] - cells_y).clip(0, ny + 0.999)
     x = (np.arange(1, nx + 1)[None, :] - cells_x).clip(0, nx + 0.999)
     row, column = y.astype(np.intp), x.astype(np.intp)
