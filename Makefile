@@ -11,7 +11,8 @@ PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$python && break; done)
 endif
-# Slow tests, those that need Chromium, Slurm or sshd run with CI=true.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Slow tests and those that need Chromium, Slurm or sshd run with CI=true only.
 QUICK := not slow and not browser and not cluster
 
 .DEFAULT_GOAL := help
@@ -28,12 +29,7 @@ serve: check-port $(INSTALLED) ## serve the dashboard on http://localhost:5006/a
 		--allow-websocket-origin localhost:$(PORT) --allow-websocket-origin 127.0.0.1:$(PORT) $(ARGS)
 
 test: $(INSTALLED) ## run the quick tests, with CI=true all of them (choose: ARGS="-k name")
-ifeq ($(CI),true)
-	$(BIN)/python -m pytest -n 2 -m "$(QUICK)" $(ARGS)
-	$(BIN)/python -m pytest -m "not ($(QUICK))" $(ARGS)
-else
-	$(BIN)/python -m pytest -n 2 -m "$(QUICK)" $(ARGS)
-endif
+	$(BIN)/python -m pytest -m "$(if $(filter true,$(CI)),,$(QUICK))" $(ARGS)
 
 lint: $(INSTALLED) ## check style, types and layers
 	$(BIN)/ruff check
@@ -69,8 +65,8 @@ $(INSTALLED): requirements.lock packaging/horovod/build_horovod.py packaging/hor
 	$(check_machine)
 	@echo "Setting up $(VENV): some minutes the first time, about 3 GB."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
-	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(BIN)/python -m pip install --quiet --no-build-isolation \
+	$(PIP) install --quiet --require-hashes --requirement requirements.lock
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(PIP) install --quiet --no-build-isolation \
 		--no-deps --force-reinstall ./packaging/horovod
 	@touch $@
 
