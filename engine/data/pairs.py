@@ -1,0 +1,235 @@
+"""Pairing: which HR field belongs to which LR field, on which grids, at which times.
+
+`pair` decides and reads nothing but coordinates and static variables; `Pairs.read` does the reading.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import dask
+import numpy as np
+import xarray as xr
+
+from engine.data.fields import open_field
+from engine.data.grids import Grid
+from engine.data.resample import coarsen, regrid
+from engine.data.times import Parts, match, span, split_parts, within
+from engine.data.units import convert
+from engine.errors import DataError, GridError, TimeError
+from engine.spec import DataOptions, Source
+
+FINER = 2  # cells of the source along a cell of the new grid from which its mean is taken, not a sample
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What has been read: float32, NaN = missing."""
+
+    hr: np.ndarray  # (n, y, x)
+    lr: np.ndarray  # (n, y_lr, x_lr)
+    predictors: np.ndarray  # (n, y_lr, x_lr, predictors)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """HR and LR fields of the same times on nested grids, still in their files.
+
+    hr : (time, y, x) on `hr_grid`, cropped (perfect-prog) or extended by missing cells (mos) at the end of each
+        side to a multiple of `scale`.
+    lr : (time, y_lr, x_lr) on `lr_grid`, in the target's unit.
+    predictors : (time, y_lr, x_lr) each, in units of their own.
+    static : (y, x) each, in memory; they may have missing values.
+    own : rows and columns of `hr_grid` that hold data, before extension.
+    notes : what was done to the data, in sentences for the user.
+    """
+
+    hr: xr.DataArray
+    lr: xr.DataArray
+    predictors: tuple[xr.DataArray, ...]
+    static: tuple[xr.DataArray, ...]
+    hr_grid: Grid
+    lr_grid: Grid
+    own: tuple[int, int]
+    scale: int
+    interpolation: str
+    parts: Parts
+    notes: tuple[str, ...]
+
+    @property
+    def times(self) -> xr.DataArray:
+        """(time,) of any CF calendar."""
+        return self.hr["time"]
+
+    def read(self, steps: np.ndarray) -> Arrays:
+        """Read time steps, in the order given; a step may be given twice.
+
+        Parameters
+        ----------
+        steps : (n,) numbers into `times`.
+        """
+        wanted, order = np.unique(np.asarray(steps), return_inverse=True)
+        lazy = [field.isel(time=wanted).data for field in (self.hr, self.lr, *self.predictors)]
+        hr, lr, *predictors = dask.compute(*lazy, scheduler="threads")
+        stacked = np.stack(predictors, -1) if predictors else np.zeros((*lr.shape, 0), np.float32)
+        return Arrays(hr[order], lr[order], stacked[order])
+
+
+def pair(options: DataOptions) -> Pairs:
+    """Open all fields of an experiment and bring them together; reads coordinates and static variables only.
+
+    Raises
+    ------
+    DataError
+        Or one of its kinds, GridError, TimeError, UnitError: for whatever in the files doesn't fit.
+    """
+    notes: list[str] = []
+    target = _in_region(open_field(options.target), options, notes)
+    hr = _nested(target, options, notes)
+    hr_grid = Grid.of(hr)
+    lr_grid = hr_grid.coarsen(options.scale)
+    own = min(hr.sizes["y"], target.sizes["y"]), min(hr.sizes["x"], target.sizes["x"])
+    needed = _centres_within(lr_grid, hr_grid.select(slice(own[0]), slice(own[1])))
+    fields = {"data.target": hr}
+    if options.pairing == "mos":
+        lr = convert(open_field(options.lr), hr.attrs["units"], what="data.lr")
+        fields["data.lr"] = _onto(lr_grid, needed, lr, "data.lr", options, notes)
+    for number, source in enumerate(options.predictors):
+        name = f"data.predictors[{number}]"
+        fields[name] = _onto(lr_grid, needed, open_field(source), name, options, notes)
+    hr, *others = _common_times(fields, options, notes)
+    lr, *predictors = (
+        others if options.pairing == "mos" else (coarsen(hr, options.scale, options.coarsening), *others)
+    )
+    return Pairs(
+        hr=hr,
+        lr=lr,
+        predictors=tuple(predictors),
+        static=tuple(_static(source, k, hr_grid, own, notes) for k, source in enumerate(options.static)),
+        hr_grid=hr_grid,
+        lr_grid=lr_grid,
+        own=own,
+        scale=options.scale,
+        interpolation=options.interpolation,
+        parts=split_parts(hr["time"], options.split),
+        notes=tuple(notes),
+    )
+
+
+def check_values(pairs: Pairs) -> tuple[str, ...]:
+    """Read the first, middle and last step of the training part, and look whether there is anything to learn.
+
+    Returns
+    -------
+    Notes on fields that are the same everywhere.
+
+    Raises
+    ------
+    DataError
+        If a field has no value at all in these steps.
+    """
+    train = pairs.parts.train
+    arrays = pairs.read(train[[0, len(train) // 2, -1]])
+    named = {"data.target": arrays.hr, "LR": arrays.lr}
+    named |= {f"data.predictors[{k}]": arrays.predictors[..., k] for k in range(len(pairs.predictors))}
+    named |= {f"data.static[{k}]": field.values for k, field in enumerate(pairs.static)}
+    notes = []
+    for name, values in named.items():
+        if np.isnan(values).all():
+            raise DataError(
+                f"{name} has no value at all in the first, middle and last training step: expected numbers; check the "
+                "variable, its fill value and data.region"
+            )
+        if np.nanmin(values) == np.nanmax(values):
+            notes.append(
+                f"{name} is {np.nanmin(values):g} everywhere in the first, middle and last training step"
+            )
+    return tuple(notes)
+
+
+def _in_region(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
+    if options.region is None:
+        return target
+    rows, columns, grid = Grid.of(target).within(options.region)
+    notes.append(f"data.region: {grid} of {Grid.of(target)}")
+    return target.isel(y=rows, x=columns).assign_coords(grid.coords())
+
+
+def _nested(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
+    """HR with sides that are multiples of the scale: cropped (perfect-prog) or extended by missing cells (mos)."""
+    grid = Grid.of(target)
+    new = grid.crop(options.scale) if options.pairing == "perfect-prog" else grid.extend(options.scale)
+    if min(new.shape) < 2 * options.scale:
+        raise GridError(
+            f"HR has {_cells(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells: expected at "
+            f"least {2 * options.scale} cells a side; choose a smaller scale or a larger region"
+        )
+    if new.shape == grid.shape:
+        return target
+    done = "cropped" if new.shape < grid.shape else "extended by missing cells"
+    notes.append(f"HR {done} from {_cells(grid)} to {_cells(new)} cells, multiples of scale {options.scale}")
+    if options.pairing == "perfect-prog":
+        return target.isel(y=slice(new.shape[0]), x=slice(new.shape[1]))
+    added = {side: (0, new.shape[k] - grid.shape[k]) for k, side in enumerate(("y", "x"))}
+    extended = target.drop_vars(["y", "x"]).pad(added, constant_values=np.nan).assign_coords(new.coords())
+    return extended.chunk({"y": -1, "x": -1})
+
+
+def _cells(grid: Grid) -> str:
+    return f"{grid.shape[0]} × {grid.shape[1]}"
+
+
+def _centres_within(grid: Grid, own: Grid) -> Grid:
+    """The centres of `grid`, those beyond the outermost of `own` moved onto it: what a source has to cover."""
+    y, x = (np.clip(c, o.min(), o.max()) for c, o in ((grid.y, own.y), (grid.x, own.x)))
+    return dataclasses.replace(grid, y=y, x=x)
+
+
+def _onto(
+    grid: Grid, needed: Grid, field: xr.DataArray, name: str, options: DataOptions, notes: list[str]
+) -> xr.DataArray:
+    """A field given on a grid of its own, on the LR grid."""
+    source = Grid.of(field)
+    if source.same_as(grid):
+        return field.assign_coords(grid.coords())
+    fine = source.cell_size_km() * FINER <= grid.cell_size_km()
+    method = "area" if fine else options.interpolation
+    notes.append(f"{name} ({_cells(source)} cells) regridded to the {_cells(grid)} LR cells by {method}")
+    return regrid(field.rename(name), grid, method, needed).rename(field.name)
+
+
+def _common_times(
+    fields: dict[str, xr.DataArray], options: DataOptions, notes: list[str]
+) -> list[xr.DataArray]:
+    """The fields at the steps they have in common, within the period, all with the target's times."""
+    matched = match([field["time"] for field in fields.values()], list(fields))
+    notes.extend(matched.notes)
+    times = fields["data.target"]["time"][matched.steps[0]]
+    kept = np.arange(len(times)) if options.period is None else within(times, options.period)
+    if not len(kept):
+        period = f"{options.period.first} to {options.period.last}"
+        raise TimeError(
+            f"data.period is {period}, but the data have {span(times)}: choose a period within them"
+        )
+    if len(kept) < 2:
+        raise TimeError(
+            f"there is {span(times[kept])}: expected enough to train, validate and test; add files"
+        )
+    chosen = (
+        field.isel(time=steps[kept]) for field, steps in zip(fields.values(), matched.steps, strict=True)
+    )
+    return [field.assign_coords(time=times[kept]) for field in chosen]
+
+
+def _static(source: Source, number: int, grid: Grid, own: tuple[int, int], notes: list[str]) -> xr.DataArray:
+    """A static variable on the HR grid, in memory: mean over HR cells if finer, else bilinear, which keeps bounds."""
+    field, name = open_field(source, static=True), f"data.static[{number}]"
+    given = Grid.of(field)
+    if given.same_as(grid):
+        return field.compute().assign_coords(grid.coords())
+    method = "area" if given.cell_size_km() * FINER <= grid.cell_size_km() else "bilinear"
+    needed = grid.select(slice(own[0]), slice(own[1]))
+    if not given.same_as(needed):
+        notes.append(f"{name} ({_cells(given)} cells) regridded to the {_cells(grid)} HR cells by {method}")
+    return regrid(field.rename(name), grid, method, needed).compute().rename(field.name)

@@ -1,0 +1,235 @@
+"""Time axes of any CF calendar: matched, cut to a period, split into parts, seen through a window."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from engine.errors import TimeError
+from engine.spec import Period, Split
+
+DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Time steps of each part, increasing numbers into the common time axis."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Match:
+    """For each field, which of its steps have a partner in all others."""
+
+    steps: tuple[np.ndarray, ...]
+    notes: tuple[str, ...]
+
+
+def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
+    """Find the steps that all time axes have in common.
+
+    Parameters
+    ----------
+    times : increasing time coordinates, (time,) each.
+    names : what to call them in messages.
+
+    Returns
+    -------
+    Match
+        Daily fields stamped at different hours are matched by day, which a note then says.
+
+    Raises
+    ------
+    TimeError
+        If the calendars differ, or no step is in all of them.
+    """
+    _check_calendars(times, names)
+    seconds = [stamps(t) for t in times]
+    notes: list[str] = []
+    if all(_is_daily(s) for s in seconds) and len({int(s[0] % 10**6) for s in seconds}) > 1:
+        seconds = [s // 10**6 for s in seconds]
+        notes.append(f"{', '.join(names)} are daily but stamped at different hours: matched by day")
+    common = seconds[0]
+    for other in seconds[1:]:
+        common = np.intersect1d(common, other)
+    if not len(common):
+        spans = "; ".join(f"{name} has {span(t)}" for name, t in zip(names, times, strict=True))
+        raise TimeError(
+            f"no time step is in all fields ({spans}): expected common times; choose overlapping files"
+        )
+    for name, own in zip(names, seconds, strict=True):
+        if len(own) > len(common):
+            notes.append(
+                f"{name}: {len(own) - len(common)} of {len(own)} time steps have no partner and are left out"
+            )
+    return Match(tuple(np.flatnonzero(np.isin(own, common)) for own in seconds), tuple(notes))
+
+
+def within(times: xr.DataArray, period: Period) -> np.ndarray:
+    """Numbers of the steps from the first to the last date, both included to their end; works for any calendar."""
+    keys = stamps(times)
+    return np.flatnonzero(
+        (keys >= _stamp(period.first, last=False)) & (keys <= _stamp(period.last, last=True))
+    )
+
+
+def split_parts(times: xr.DataArray, split: Split) -> Parts:
+    """Share out the time steps.
+
+    Fractions are taken in order of time. `split.gap` steps before a later part are left out of the earlier one, so
+    the test part is the same with and without a gap.
+
+    Raises
+    ------
+    TimeError
+        If a part is empty, or two parts share steps.
+    """
+    parts = _by_dates(times, split) if isinstance(split.train, Period) else _by_fractions(len(times), split)
+    train, validation, test = (parts[name] for name in PARTS)
+    train = _away_from(train, np.concatenate([validation, test]), split.gap)
+    validation = _away_from(validation, test, split.gap)
+    for name, steps in zip(PARTS, (train, validation, test), strict=True):
+        if not len(steps):
+            raise TimeError(
+                f"data.split leaves no step for {name}: the data have {span(times)}; choose other fractions or dates, "
+                "or a smaller gap"
+            )
+    return Parts(train, validation, test)
+
+
+PARTS = ("train", "validation", "test")
+
+
+def runs(times: xr.DataArray) -> np.ndarray:
+    """(time,) number of the unbroken run each step belongs to; a run ends where a step is longer than usual."""
+    steps = np.diff(elapsed(times))
+    if not len(steps):
+        return np.zeros(len(times), int)
+    usual = np.median(steps)
+    return np.concatenate([[0], np.cumsum(steps > 1.5 * usual)]).astype(int)
+
+
+def window(indices: np.ndarray, k: int, run: np.ndarray) -> np.ndarray:
+    """Steps seen around each step.
+
+    Parameters
+    ----------
+    indices : (n,) time steps.
+    k : steps seen at once, odd, centred.
+    run : (time,) from `runs`; where a window would leave its run, the outermost step of the run is repeated.
+
+    Returns
+    -------
+    (n, k) time steps.
+    """
+    first = np.searchsorted(run, run[indices], side="left")
+    last = np.searchsorted(run, run[indices], side="right") - 1
+    offsets = np.arange(k) - k // 2
+    return np.clip(indices[:, None] + offsets, first[:, None], last[:, None])
+
+
+def time_features(times: xr.DataArray, kind: str) -> np.ndarray:
+    """Sine and cosine of the time of day and of the day of the year.
+
+    Parameters
+    ----------
+    times : (time,) of any CF calendar.
+    kind : none, hour, season or both (hour first).
+
+    Returns
+    -------
+    (time, 0), (time, 2) or (time, 4) float32.
+    """
+    clock = times.dt
+    day = (clock.hour + clock.minute / 60 + clock.second / 3600).values / 24
+    year = (clock.dayofyear.values - 1 + day) / clock.days_in_year.values
+    turns = {"none": [], "hour": [day], "season": [year], "both": [day, year]}[kind]
+    waves = [wave(2 * np.pi * turn) for turn in turns for wave in (np.sin, np.cos)]
+    return np.stack(waves, 1).astype(np.float32) if waves else np.zeros((len(times), 0), np.float32)
+
+
+def stamps(times: xr.DataArray) -> np.ndarray:
+    """(time,) int64 YYYYMMDDhhmmss: ordered as the times are, and comparable in every calendar."""
+    clock = times.dt
+    parts = (clock.year, clock.month, clock.day, clock.hour, clock.minute, clock.second)
+    return _packed([part.values.astype(np.int64) for part in parts])
+
+
+def elapsed(times: xr.DataArray) -> np.ndarray:
+    """(time,) float64 seconds since the first step."""
+    since = times.values - times.values[0]
+    if since.dtype.kind == "m":
+        return since / np.timedelta64(1, "s")
+    return np.array([delta.total_seconds() for delta in since])
+
+
+def span(times: xr.DataArray) -> str:
+    """'744 steps, 2019-03-01T00:00 to 2019-03-31T23:00'."""
+    first, last = (_text(times.values[number]) for number in (0, -1))
+    steps = "step" if len(times) == 1 else "steps"
+    return f"{len(times)} {steps}, {first} to {last}"
+
+
+def _text(time: object) -> str:
+    if isinstance(time, np.datetime64):
+        return str(time.astype("datetime64[m]"))
+    return time.strftime("%Y-%m-%dT%H:%M")  # type: ignore[attr-defined]
+
+
+def _packed(parts: Sequence[np.ndarray | int]) -> np.ndarray:
+    year, month, day, hour, minute, second = parts
+    return ((((year * 100 + month) * 100 + day) * 100 + hour) * 100 + minute) * 100 + second
+
+
+def _stamp(date: str, *, last: bool) -> int:
+    """The first or last second that a date (a year, month, day or time) means, as YYYYMMDDhhmmss."""
+    given = [int(part) for part in re.split(r"[-T :]", date)]
+    missing = [99, 99, 99, 99, 99] if last else [0, 0, 0, 0, 0]
+    return int(_packed((given + missing[len(given) - 1 :])[:6]))
+
+
+def _check_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> None:
+    calendars = [str(t.dt.calendar).replace("proleptic_gregorian", "standard") for t in times]
+    calendars = [calendar.replace("gregorian", "standard") for calendar in calendars]
+    for name, calendar in zip(names, calendars, strict=True):
+        if calendar != calendars[0]:
+            raise TimeError(
+                f"{names[0]} has the calendar {calendars[0]}, {name} has {calendar}: expected one calendar; convert one "
+                "first (CDO: cdo setcalendar; Python: dataset.convert_calendar)"
+            )
+
+
+def _is_daily(keys: np.ndarray) -> bool:
+    """Whether the steps are one a day, always at the same hour."""
+    return len(np.unique(keys % 10**6)) == 1 and len(np.unique(keys // 10**6)) == len(keys)
+
+
+def _by_fractions(n: int, split: Split) -> dict[str, np.ndarray]:
+    ends = np.rint(np.cumsum([split.train, split.validation, split.test]) * n + 1e-9).astype(int)
+    starts = [0, *ends[:-1]]
+    return {name: np.arange(a, b) for name, a, b in zip(PARTS, starts, ends, strict=True)}
+
+
+def _by_dates(times: xr.DataArray, split: Split) -> dict[str, np.ndarray]:
+    parts = {name: within(times, getattr(split, name)) for name in PARTS}
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        if len(shared := np.intersect1d(parts[one], parts[other])):
+            raise TimeError(
+                f"data.split: {one} and {other} share {len(shared)} time steps from {span(times[shared])[len(f'{len(shared)} steps, ') :]}"
+            )
+    return parts
+
+
+def _away_from(steps: np.ndarray, others: np.ndarray, gap: int) -> np.ndarray:
+    """The steps more than `gap` steps away from all others."""
+    if not gap or not len(others):
+        return steps
+    near = (others[:, None] + np.arange(-gap, gap + 1)).ravel()
+    return steps[~np.isin(steps, near)]
