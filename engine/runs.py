@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import re
 import secrets
@@ -25,6 +23,7 @@ from typing import Any
 import psutil
 
 from engine.errors import StoreError
+from engine.files import append_line, last_line, read_json, read_lines, sha256, to_json, write_whole
 from engine.options import did_you_mean
 from engine.spec import Spec
 
@@ -235,85 +234,6 @@ def describe_inputs(spec: Spec) -> list[dict[str, Any]]:
     return [_describe_input(Path(name)) for name in files]
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """A whole file or none: temporary sibling, fsync, replace."""
-    content = content.encode() if isinstance(content, str) else content
-    sibling = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with open(sibling, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(sibling, path)
-    except BaseException:
-        sibling.unlink(missing_ok=True)
-        raise
-
-
-def to_json(value: Any) -> str:
-    """JSON without NaN: a number that is none becomes null, as the standard wants."""
-    return json.dumps(_finite(value), indent=1, allow_nan=False) + "\n"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, or {} where there is none yet."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """One record as one line by one write."""
-    line = json.dumps(_finite(record), allow_nan=False) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
-
-
-def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Whole records from a byte offset on, and the offset to go on from; an unterminated tail waits."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            content = file.read()
-    except FileNotFoundError:
-        return [], offset
-    whole = content[: content.rfind(b"\n") + 1]
-    return list(_records(whole)), offset + len(whole)
-
-
-def last_line(path: Path, reach: int = 8192) -> dict[str, Any]:
-    """The last whole record, or {}."""
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return {}
-    with open(path, "rb") as file:
-        file.seek(max(0, size - reach))
-        content = file.read()
-    for line in reversed(content[: content.rfind(b"\n") + 1].splitlines()):
-        for record in _records(line):
-            return record
-    return {}
-
-
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _records(lines: bytes) -> Iterator[dict[str, Any]]:
-    """Each line that is a JSON object; what a full disk cut short is passed over."""
-    for line in lines.splitlines():
-        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
-            record = json.loads(line)
-            if isinstance(record, dict):
-                yield record
-
-
 def _ended(last: dict[str, Any]) -> State:
     word = "cancelled" if last.get("cancelled") else "failed"
     return State(word, last.get("reason") or f"exit code {last.get('rc')}", last["time"])
@@ -332,16 +252,6 @@ def _describe_input(path: Path) -> dict[str, Any]:
     stat = path.stat()
     facts: dict[str, Any] = {"path": str(path), "bytes": stat.st_size, "modified": stat.st_mtime}
     return {**facts, "sha256": sha256(path)} if stat.st_size <= HASHED_BYTES else facts
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
 
 
 def _remove_tree(folder: Path) -> None:

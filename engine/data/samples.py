@@ -1,0 +1,138 @@
+"""From pairs to what the network takes: which samples in which order, and their scaled arrays.
+
+Deciding (`plan_epoch`) stands apart from loading (`Samples.load`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from engine.data.pairs import Arrays, Pairs
+from engine.data.resample import fill_missing
+from engine.data.scaling import Scaling
+from engine.data.times import runs, time_features, window
+from engine.spec import DataOptions
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One part (training, validation or test) of the pairs, scaled.
+
+    Inputs have the channels: LR and each predictor, for the sample's own time step and then for the others
+    of the time window; then time features; then, where LR has gaps, whether LR has a value.
+    """
+
+    pairs: Pairs
+    scaling: Scaling
+    options: DataOptions
+    steps: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the inputs at LR."""
+        fields = self.options.time_window * (1 + len(self.pairs.predictors))
+        return fields + self._features.shape[1] + int(self.scaling.lr_gaps)
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """Size of the whole part, loaded."""
+        (y, x), (y_lr, x_lr) = self.pairs.hr_grid.shape, self.pairs.lr_grid.shape
+        return 4 * len(self) * (y * x + y_lr * x_lr * self.channels)
+
+    @cached_property
+    def static(self) -> np.ndarray:
+        """(y, x, variables), scaled; missing becomes 0, the mean."""
+        if not self.pairs.static:
+            return np.zeros((*self.pairs.hr_grid.shape, 0), np.float32)
+        pairs = zip(self.scaling.static, self.pairs.static, strict=True)
+        return np.nan_to_num(np.stack([scale.forward(field.values) for scale, field in pairs], axis=-1))
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """(y, x), area of each HR cell over the mean area: the weight of a cell in the loss."""
+        areas = self.pairs.hr_grid.cell_areas()
+        return (areas / areas.mean()).astype(np.float32)
+
+    def load(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and HR of some samples of this part.
+
+        Returns
+        -------
+        inputs : (sample, y_lr, x_lr, channels) scaled, nothing missing.
+        hr : (sample, y, x, 1) scaled, NaN where missing.
+        """
+        inputs, arrays = self.read(rows)
+        return inputs, self.scaling.target.forward(arrays.hr)[..., None]
+
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, Arrays]:
+        """Inputs as `load` gives them, and the fields of the samples' own time steps as they are in the files."""
+        around = window(self.steps[rows], self.options.time_window, self._runs)  # (sample, window)
+        needed, place = np.unique(around, return_inverse=True)
+        arrays = self.pairs.read(needed)
+        place = place.reshape(around.shape)
+        middle = place[:, self.options.time_window // 2]
+        own = Arrays(arrays.hr[middle], arrays.lr[middle], arrays.predictors[middle])
+        return self._inputs(arrays.lr, arrays.predictors, place, rows), own
+
+    def load_all(self) -> tuple[np.ndarray, np.ndarray]:
+        """The whole part."""
+        return self.load(np.arange(len(self)))
+
+    def _inputs(self, lr: np.ndarray, predictors: np.ndarray, place: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        fields = [self.scaling.target.forward(lr)]
+        fields += [scale.forward(predictors[..., n]) for n, scale in enumerate(self.scaling.predictors)]
+        filled = np.stack([np.nan_to_num(fill_missing(field)) for field in fields], axis=-1)
+        window_order = np.argsort(np.arange(place.shape[1]) != place.shape[1] // 2, kind="stable")
+        seen = np.moveaxis(filled[place[:, window_order]], 1, 3)  # (sample, y, x, window, field)
+        inputs = [seen.reshape(*seen.shape[:3], -1)]
+        features = self._features[self.steps[rows]]
+        inputs.append(np.broadcast_to(features[:, None, None, :], (*seen.shape[:3], features.shape[1])))
+        if self.scaling.lr_gaps:
+            middle = place[:, self.options.time_window // 2]
+            inputs.append(np.isfinite(lr[middle])[..., None])
+        return np.concatenate(inputs, axis=-1, dtype=np.float32)
+
+    @cached_property
+    def _runs(self) -> np.ndarray:
+        return runs(self.pairs.times)
+
+    @cached_property
+    def _features(self) -> np.ndarray:
+        return time_features(self.pairs.times, self.options.time_features)
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """Who takes which samples: the same global order for any number of ranks.
+
+    rows : samples in the part; lr_shape : (y_lr, x_lr); patch_lr : side of a patch in LR cells, 0 for whole fields.
+    """
+
+    rows: int
+    lr_shape: tuple[int, int]
+    patch_lr: int
+    batch_size: int
+    seed: int
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch, the same on every rank; samples that fill no batch wait for another epoch's order."""
+        return max(1, self.rows // (self.batch_size * self.size))
+
+    def epoch(self, number: int) -> np.ndarray:
+        """(step, sample, 3): row of the part, first LR row and first LR column of the patch."""
+        rng = np.random.default_rng([self.seed, number])
+        total = self.steps * self.batch_size * self.size
+        rows = np.resize(rng.permutation(self.rows), total)
+        spare = [side - self.patch_lr if self.patch_lr else 0 for side in self.lr_shape]
+        corners = [rng.integers(0, free + 1, total) for free in spare]
+        plan = np.stack([rows, *corners], axis=-1).reshape(self.steps, self.size, self.batch_size, 3)
+        return plan[:, self.rank].astype(np.int32)

@@ -1,0 +1,144 @@
+"""Downscaling with a trained network, in bounded memory: read some steps, predict, write, go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import netCDF4
+import numpy as np
+import tensorflow as tf
+import xarray as xr
+
+from engine.data.grids import Grid
+from engine.data.pairs import Pairs
+from engine.data.resample import fill_missing, interpolate
+from engine.data.samples import Samples
+from engine.evaluation.scores import FIELDS, pixel_rmse
+
+HR_CELLS_AT_ONCE = 2_000_000  # of a batch in prediction
+CF = {"Conventions": "CF-1.11"}
+KEPT = ("units", "long_name", "standard_name", "cell_methods")
+
+Told = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Downscaler:
+    """A trained network with all that it needs to turn samples into fields in the target's unit."""
+
+    network: keras.Model
+    bound: str  # as model.output_activation, without auto
+
+    def __call__(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
+        """Inputs of some samples to fields (sample, y, x) in the target's unit; NaN where HR never has a value."""
+        field = self._predict(tf.constant(inputs), tf.constant(samples.static[None]))[..., 0].numpy()
+        return self._finished(samples.scaling.target.inverse(field), samples)
+
+    def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
+        """The yardstick: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
+        pairs = samples.pairs
+        return self._finished(interpolate(fill_missing(lr), pairs.scale, pairs.interpolation), samples)
+
+    def _finished(self, fields: np.ndarray, samples: Samples) -> np.ndarray:
+        fields = fields if self.bound == "linear" else np.maximum(fields, 0.0)
+        return np.where(samples.scaling.cells, fields, np.nan).astype(np.float32)
+
+    @tf.function(reduce_retracing=True)
+    def _predict(self, inputs: tf.Tensor, static: tf.Tensor) -> tf.Tensor:
+        return self.network([inputs, static], training=False)
+
+
+def write_results(path: Path, downscaler: Downscaler, samples: Samples, told: Told, title: str) -> None:
+    """hr, interpolated, downscaled and lr of a part, and RMSE at each cell, as CF NetCDF that appears whole."""
+    with _whole(path) as sibling:
+        _write(sibling, downscaler, samples, told, title, with_hr=True)
+        _add_pixel_rmse(sibling)
+
+
+def write_downscaled(path: Path, downscaler: Downscaler, samples: Samples, told: Told, title: str) -> None:
+    """downscaled, interpolated and lr of new data, as CF NetCDF that appears whole."""
+    with _whole(path) as sibling:
+        _write(sibling, downscaler, samples, told, title, with_hr=False)
+
+
+def _write(path: Path, downscaler: Downscaler, samples: Samples, told: Told, title: str, with_hr: bool) -> None:
+    _template(path, samples, title, ("hr", *FIELDS) if with_hr else FIELDS)
+    own = _own(samples.pairs)
+    with netCDF4.Dataset(path, "a") as file:
+        for rows in batches(samples):
+            inputs, arrays = samples.read(rows)
+            file["lr"][rows] = arrays.lr
+            file["interpolated"][rows] = downscaler.interpolated(samples, arrays.lr)[:, *own]
+            file["downscaled"][rows] = downscaler(samples, inputs)[:, *own]
+            if with_hr:
+                file["hr"][rows] = arrays.hr[:, *own]
+            told(int(rows[-1]) + 1, len(samples))
+
+
+def batches(samples: Samples) -> Iterator[np.ndarray]:
+    """Rows of the part, as many at once as HR_CELLS_AT_ONCE allows."""
+    at_once = max(1, HR_CELLS_AT_ONCE // int(np.prod(samples.pairs.hr_grid.shape)))
+    for start in range(0, len(samples), at_once):
+        yield np.arange(start, min(start + at_once, len(samples)))
+
+
+def _own(pairs: Pairs) -> tuple[slice, slice]:
+    return slice(pairs.own[0]), slice(pairs.own[1])
+
+
+def _template(path: Path, samples: Samples, title: str, names: tuple[str, ...]) -> None:
+    """An empty file with coordinates and the declarations of the fields."""
+    pairs = samples.pairs
+    grid = pairs.hr_grid.select(*_own(pairs))
+    lr_axes = {f"{side}_lr": xr.Variable(f"{side}_lr", v.values, v.attrs) for side, v in _axes(pairs.lr_grid).items()}
+    times = pairs.times.isel(time=samples.steps)
+    dataset = xr.Dataset(coords={"time": times, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
+    dataset.to_netcdf(path, format="NETCDF4")
+    attrs = {word: str(pairs.hr.attrs[word]) for word in KEPT if word in pairs.hr.attrs}
+    with netCDF4.Dataset(path, "a") as file:
+        for name in (*names, "lr"):
+            dims = ("time", "y_lr", "x_lr") if name == "lr" else ("time", "y", "x")
+            _declare(file, name, dims, attrs, mapped=bool(grid.crs))
+
+
+def _axes(grid: Grid) -> dict[str, xr.Variable]:
+    return {side: grid.coords()[side] for side in ("y", "x")}
+
+
+def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, Any], mapped: bool) -> None:
+    chunks = [1 if dim == "time" else len(file.dimensions[dim]) for dim in dims]
+    variable = file.createVariable(
+        name, "f4", dims, compression="zlib", complevel=1, chunksizes=chunks, fill_value=np.float32(np.nan)
+    )
+    label = {"hr": "HR", "lr": "LR"}.get(name, name.replace("_", " "))
+    described = attrs.get("long_name") or attrs.get("standard_name") or ""
+    variable.setncatts({**attrs, "long_name": f"{label} {described}".strip()})
+    if mapped:
+        variable.grid_mapping = "crs"
+
+
+def _add_pixel_rmse(path: Path) -> None:
+    with xr.open_dataset(path) as results:
+        maps = {name: pixel_rmse(results, name) for name in FIELDS}
+        units = {"units": results["hr"].attrs["units"]} if "units" in results["hr"].attrs else {}
+        mapped = "grid_mapping" in results["hr"].attrs or "grid_mapping" in results["hr"].encoding
+    with netCDF4.Dataset(path, "a") as file:
+        for name, values in maps.items():
+            _declare(file, f"rmse_{name}", ("y", "x"), units, mapped)
+            file[f"rmse_{name}"][:] = values
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A sibling to write to, which takes the place of `path` only when all went well."""
+    sibling = path.with_name(f".{path.name}")
+    try:
+        yield sibling
+        sibling.replace(path)
+    finally:
+        sibling.unlink(missing_ok=True)

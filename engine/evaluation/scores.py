@@ -1,0 +1,152 @@
+"""Scores of a results file: how near the downscaled and the interpolated field come to HR.
+
+Each score is taken for each time step over the cells where both fields have a value; mean and standard
+deviation over the steps are what is told, as in Gomez Gonzalez (2023), Environ. Data Sci. 2, e3, table 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import gaussian_filter1d
+
+FIELDS = ("downscaled", "interpolated")
+METRICS = ("mae", "rmse", "pearson", "ssim", "psnr", "bias")
+CELLS_AT_ONCE = 4_000_000
+
+SSIM_SIGMA, SSIM_RADIUS = 1.5, 5  # cells; Wang et al. (2004), section III.B: a window of 11 × 11
+SSIM_K1, SSIM_K2 = 0.01, 0.03  # ibid.
+
+
+def score(results: xr.Dataset) -> dict[str, Any]:
+    """Mean and standard deviation over time of each metric, for the downscaled and the interpolated field.
+
+    Parameters
+    ----------
+    results : hr, downscaled, interpolated (time, y, x), as in results/test.nc.
+
+    Returns
+    -------
+    {field: {metric: {"mean", "std"}}}; None where no step has that score (the correlation of a constant field, say).
+    """
+    span = value_range(results)
+    steps: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in FIELDS}
+    for block in _blocks(results):
+        hr = block["hr"].values
+        for name in FIELDS:
+            steps[name].append(step_scores(hr, block[name].values, span))
+    return {name: _summary(blocks) for name, blocks in steps.items()}
+
+
+def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.ndarray]:
+    """Each metric of each time step.
+
+    Parameters
+    ----------
+    hr, field : (time, y, x), the same unit, NaN where missing.
+    span : range of HR over the whole period, the same unit: what SSIM and PSNR measure errors by.
+
+    Returns
+    -------
+    {metric: (time,)}, NaN where a step doesn't have that score; mae, rmse and bias (field minus HR) in the unit.
+    """
+    there = np.isfinite(hr) & np.isfinite(field)
+    hr, field = np.where(there, hr, np.nan).astype(np.float64), np.where(there, field, np.nan).astype(np.float64)
+    error = field - hr
+    squares = _mean(error**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        psnr = 10 * np.log10(span**2 / squares)
+    return {
+        "mae": _mean(np.abs(error)),
+        "rmse": np.sqrt(squares),
+        "pearson": _pearson(hr, field),
+        "ssim": ssim(hr, field, span),
+        "psnr": np.where(np.isfinite(psnr), psnr, np.nan),
+        "bias": _mean(error),
+    }
+
+
+def ssim(hr: np.ndarray, field: np.ndarray, span: float) -> np.ndarray:
+    """Structural similarity of each time step: (time, y, x) → (time,).
+
+    Wang et al. (2004), IEEE Trans. Image Process. 13, 600, eq. 13, with Gaussian windows; windows leave out missing
+    cells and count the rest by weight. The mean is over the cells whose window lies in the field, if there are any.
+    """
+    there = np.isfinite(hr)
+    weight = _smooth(there.astype(np.float64))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = [_smooth(np.where(there, f, 0.0)) / weight for f in (hr, field)]
+        squares = [_smooth(np.where(there, f * g, 0.0)) / weight for f, g in ((hr, hr), (field, field), (hr, field))]
+    variances = [squares[0] - means[0] ** 2, squares[1] - means[1] ** 2]
+    covariance = squares[2] - means[0] * means[1]
+    c1, c2 = (SSIM_K1 * span) ** 2, (SSIM_K2 * span) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        light = (2 * means[0] * means[1] + c1) / (means[0] ** 2 + means[1] ** 2 + c1)
+        structure = (2 * covariance + c2) / (variances[0] + variances[1] + c2)
+    return _mean(_interior(np.where(there, light * structure, np.nan)))
+
+
+def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
+    """RMSE over time at each cell: (y, x), in the unit of the fields, NaN where nothing can be compared."""
+    squares, counts = np.zeros(results["hr"].shape[1:]), np.zeros(results["hr"].shape[1:])
+    for block in _blocks(results):
+        error = block[name].values.astype(np.float64) - block["hr"].values
+        squares += np.nan_to_num(error**2).sum(axis=0)
+        counts += np.isfinite(error).sum(axis=0)
+    return np.sqrt(np.divide(squares, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
+
+
+def value_range(results: xr.Dataset) -> float:
+    """Highest minus lowest HR value of the whole period."""
+    lows, highs = [], []
+    for block in _blocks(results):
+        hr = block["hr"].values
+        if np.isfinite(hr).any():
+            lows.append(np.nanmin(hr))
+            highs.append(np.nanmax(hr))
+    return float(max(highs) - min(lows)) if lows else 0.0
+
+
+def _blocks(results: xr.Dataset) -> Iterator[xr.Dataset]:
+    steps, *sides = results["hr"].shape
+    at_once = max(1, CELLS_AT_ONCE // max(1, int(np.prod(sides))))
+    for start in range(0, steps, at_once):
+        yield results.isel(time=slice(start, start + at_once))
+
+
+def _summary(blocks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, float | None]]:
+    summary: dict[str, dict[str, float | None]] = {}
+    for metric in METRICS:
+        values = np.concatenate([block[metric] for block in blocks])
+        values = values[np.isfinite(values)]
+        has = bool(values.size)
+        summary[metric] = {"mean": float(values.mean()) if has else None, "std": float(values.std()) if has else None}
+    return summary
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over y and x of what isn't missing; NaN where all is."""
+    counts = np.isfinite(values).sum(axis=(1, 2))
+    return np.divide(np.nansum(values, axis=(1, 2)), counts, out=np.full(len(values), np.nan), where=counts > 0)
+
+
+def _pearson(hr: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """Spatial correlation of each time step; NaN where a field is constant."""
+    a, b = (f - _mean(f)[:, None, None] for f in (hr, field))
+    spreads = np.sqrt(_mean(a**2) * _mean(b**2))
+    return np.divide(_mean(a * b), spreads, out=np.full(len(hr), np.nan), where=spreads > 0)
+
+
+def _smooth(fields: np.ndarray) -> np.ndarray:
+    """Gaussian window over y and x; cells outside the field count as missing."""
+    for axis in (1, 2):
+        fields = gaussian_filter1d(fields, SSIM_SIGMA, axis=axis, mode="constant", radius=SSIM_RADIUS)
+    return fields
+
+
+def _interior(fields: np.ndarray) -> np.ndarray:
+    inner = fields[:, SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
+    return inner if inner.size and np.isfinite(inner).any() else fields

@@ -1,0 +1,123 @@
+"""Networks: from LR inputs and static variables to the downscaled field, in scaled form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from engine.data.scaling import Scaling
+from engine.models import blocks
+from engine.models.shapes import Shape, hr_filters, stages
+from engine.spec import ModelOptions
+
+layers = keras.layers
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the end of a network knows of the field: interpolation kernel, residual spread, scaled zero, bound."""
+
+    interpolation: str
+    residual_spread: float
+    zero: float
+    bound: str
+
+    @classmethod
+    def of(cls, options: ModelOptions, scaling: Scaling, interpolation: str) -> Output:
+        return cls(interpolation, scaling.residual_spread, scaled_zero(scaling), bound_of(options, scaling))
+
+
+def bound_of(options: ModelOptions, scaling: Scaling) -> str:
+    """`model.output_activation`, with auto resolved: relu when no HR training value is below zero."""
+    if options.output_activation != "auto":
+        return options.output_activation
+    return "relu" if scaling.lowest >= 0 else "linear"
+
+
+def scaled_zero(scaling: Scaling) -> float:
+    return (0.0 - scaling.target.centre) / scaling.target.spread
+
+
+def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
+    """The network that `model` describes.
+
+    Without a localized block it takes fields of any sides. Inputs are `inputs` (batch, y_lr, x_lr, channels), LR as the first channel of the middle of the window, and
+    `static` (1 or batch, y, x, variables); the output is (batch, y, x, 1) float32, scaled as HR is.
+    """
+    sides, sides_hr = ((shape.y_lr, shape.x_lr), shape.hr) if options.localized else ((None, None), (None, None))
+    inputs = layers.Input((*sides, shape.channels), name="inputs")
+    static = layers.Input((*sides_hr, shape.static), name="static")
+    x = BACKBONES[options.backbone](_entry(inputs, static, shape), options)
+    x = UPSAMPLINGS[options.upsampling](x, options, shape.scale)
+    x = _tail(x, inputs, static, options, shape)
+    field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options))
+    if options.residual:
+        field = _on_interpolated(field, inputs, shape, output)
+    if output.bound != "linear":
+        field = blocks.Bound(output.bound, output.zero, dtype="float32", name="bound")(field)
+    return keras.Model([inputs, static], field, name=f"{options.backbone}_{options.upsampling}")
+
+
+def resnet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
+    """Residual blocks at LR (He et al. 2016; without normalisation as Lim et al. 2017)."""
+    x = blocks.convolution(options.n_filters, "entry")(x)
+    for number in range(options.n_blocks):
+        x = blocks.residual_block(x, options, f"block{number + 1}")
+    return x
+
+
+def sub_pixel(x: tf.Tensor, options: ModelOptions, scale: int) -> tf.Tensor:
+    """One stage for each prime factor of the scale, each with weights of its own (Shi et al. 2016)."""
+    for number, factor in enumerate(stages(scale)):
+        filters = hr_filters(options) * factor**2
+        x = blocks.convolution(filters, f"stage{number + 1}", options.activation)(x)
+        x = blocks.SubPixel(factor, name=f"stage{number + 1}_shuffle")(x)
+    return x
+
+
+BACKBONES: dict[str, Callable[[tf.Tensor, ModelOptions], tf.Tensor]] = {"resnet": resnet}
+UPSAMPLINGS: dict[str, Callable[[tf.Tensor, ModelOptions, int], tf.Tensor]] = {"spc": sub_pixel}
+
+
+def _entry(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
+    """Inputs, and static variables averaged to LR."""
+    if not shape.static:
+        return inputs
+    at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static)
+    return layers.Concatenate(name="inputs_and_static")([inputs, blocks.Spread(name="static_lr_spread")(at_lr, inputs)])
+
+
+def _tail(x: tf.Tensor, inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape) -> tf.Tensor:
+    """HR features, informed by static variables."""
+    if shape.static:
+        x = layers.Concatenate(name="hr_and_static")([x, blocks.Spread(name="static_spread")(static, inputs)])
+    return blocks.convolution(hr_filters(options), "tail", options.activation)(x)
+
+
+def _output(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
+    """One field; a residual network starts as the interpolation itself."""
+    start = "zeros" if options.residual else "glorot_uniform"
+    field = blocks.convolution(1, "output", kernel_initializer=start)(x)
+    if not options.localized:
+        return field
+    return layers.Add(name="with_localized")([field, blocks.Localized(name="localized")(x)])
+
+
+def _on_interpolated(field: tf.Tensor, inputs: tf.Tensor, shape: Shape, output: Output) -> tf.Tensor:
+    middle = _LRChannel(dtype="float32", name="lr")(inputs)
+    base = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")(middle)
+    field = layers.Rescaling(output.residual_spread, dtype="float32", name="residual")(field)
+    return layers.Add(dtype="float32", name="downscaled")([base, field])
+
+
+class _LRChannel(layers.Layer):
+    """The LR field of the sample's own time step."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs[..., :1]
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*shape[:-1], 1)

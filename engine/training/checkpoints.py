@@ -1,0 +1,68 @@
+"""Checkpoints: arrays by name in one file that appears whole, without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from engine.errors import CheckpointError
+from engine.files import write_whole
+
+STATE = "state"
+
+
+def arrays_of(variables: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Values of Keras variables by their place and path (paths alone may repeat)."""
+    return {f"{number:04d} {variable.path}": variable.numpy() for number, variable in enumerate(variables)}
+
+
+def save(path: Path, groups: Mapping[str, Mapping[str, np.ndarray]], state: Mapping[str, Any]) -> None:
+    """Write groups of arrays and a JSON state, whole."""
+    arrays = {f"{group}/{name}": array for group, named in groups.items() for name, array in named.items()}
+    content = io.BytesIO()
+    np.savez(content, **{STATE: np.array(json.dumps(state))}, **arrays)  # type: ignore[arg-type]
+    write_whole(path, content.getvalue())
+
+
+def load(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+    """Groups of arrays and the state; raises CheckpointError if the file is damaged."""
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            state = json.loads(str(file[STATE]))
+            for key in file.files:
+                group, _, name = key.partition("/")
+                if name:
+                    groups.setdefault(group, {})[name] = file[key]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): start the run anew, or give another run") from None
+    return groups, state
+
+
+def restore(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Give Keras variables the saved values; raises CheckpointError if they don't fit."""
+    names = list(arrays_of(variables))
+    shapes = [tuple(variable.shape) for variable in variables]
+    if [array.shape for array in arrays.values()] != shapes:
+        raise CheckpointError(
+            f"{path} holds {len(arrays)} arrays that don't fit this network of {len(names)}: use the spec it was "
+            "trained with, or, with training.start_from, the same data.scale, grid and model options"
+        )
+    for variable, array in zip(variables, arrays.values(), strict=True):
+        variable.assign(array)
+
+
+def fingerprint(variables: Sequence[tf.Variable]) -> str:
+    """sha256 over the values: equal on all ranks, if they did average."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""Batches for the training step: from memory where a part fits, else read ahead from the files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import psutil
+import tensorflow as tf
+
+from engine.data.samples import Samples
+
+MEMORY_SHARE = 0.25  # of the free memory, for one part
+READ_AHEAD = 4  # batches
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Makes a stream of batches of one part.
+
+    A batch is (inputs, static, hr, weights), as the network and the loss take them: static and weights have
+    one entry for whole fields, and one for each sample for patches.
+    """
+
+    samples: Samples
+    in_memory: bool
+
+    @classmethod
+    def of(cls, samples: Samples, processes: int = 1) -> Feed:
+        budget = MEMORY_SHARE * psutil.virtual_memory().available / processes
+        return cls(samples, samples.bytes_in_memory < budget)
+
+    def batches(self, plan: np.ndarray, patch_lr: int = 0) -> tf.data.Dataset:
+        """The batches of a plan (step, sample, 3), in its order."""
+        fetch = self._gather if self.in_memory else self._read
+        stream = tf.data.Dataset.from_tensor_slices(plan).map(fetch, num_parallel_calls=2, deterministic=True)
+        if patch_lr:
+            stream = stream.map(lambda *batch: self._crop(*batch, patch_lr), num_parallel_calls=2, deterministic=True)
+        else:
+            stream = stream.map(lambda inputs, hr, _: (inputs, self._static[None], hr, self._weights[None]))
+        return stream.prefetch(READ_AHEAD)
+
+    @cached_property
+    def _memory(self) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.device("/CPU:0"):
+            return tuple(tf.constant(array) for array in self.samples.load_all())  # type: ignore[return-value]
+
+    @cached_property
+    def _static(self) -> tf.Tensor:
+        with tf.device("/CPU:0"):
+            return tf.constant(self.samples.static)
+
+    @cached_property
+    def _weights(self) -> tf.Tensor:
+        with tf.device("/CPU:0"):
+            return tf.constant(self.samples.areas[..., None])
+
+    def _gather(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inputs, hr = self._memory
+        return tf.gather(inputs, plan[:, 0]), tf.gather(hr, plan[:, 0]), plan
+
+    def _read(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inputs, hr = tf.numpy_function(self.samples.load, [plan[:, 0]], (tf.float32, tf.float32), stateful=False)
+        pairs = self.samples.pairs
+        inputs.set_shape((plan.shape[0], *pairs.lr_grid.shape, self.samples.channels))
+        hr.set_shape((plan.shape[0], *pairs.hr_grid.shape, 1))
+        return inputs, hr, plan
+
+    def _crop(self, inputs: tf.Tensor, hr: tf.Tensor, plan: tf.Tensor, patch_lr: int) -> tuple[tf.Tensor, ...]:
+        scale = self.samples.pairs.scale
+        batch, side = plan.shape[0], patch_lr * scale
+        everyone = tf.zeros(batch, tf.int32)
+        return (
+            _cut(inputs, tf.range(batch), plan[:, 1], plan[:, 2], patch_lr),
+            _cut(self._static[None], everyone, plan[:, 1] * scale, plan[:, 2] * scale, side),
+            _cut(hr, tf.range(batch), plan[:, 1] * scale, plan[:, 2] * scale, side),
+            _cut(self._weights[None], everyone, plan[:, 1] * scale, plan[:, 2] * scale, side),
+        )
+
+
+def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: int) -> tf.Tensor:
+    """(batch, side, side, channels): from each row the square that begins at y, x."""
+    span, shape = tf.range(side), (rows.shape[0], side, side)
+    places = [rows[:, None, None], y[:, None, None] + span[None, :, None], x[:, None, None] + span[None, None, :]]
+    return tf.gather_nd(fields, tf.stack([tf.broadcast_to(place, shape) for place in places], axis=-1))

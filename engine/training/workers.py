@@ -1,0 +1,56 @@
+"""The processes that train together; the one place that knows Horovod."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import horovod.tensorflow as hvd
+import numpy as np
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among all that train: `rank` of `size`. With size 1 nothing is communicated."""
+
+    rank: int
+    size: int
+
+    @property
+    def chief(self) -> bool:
+        return self.rank == 0
+
+    def average(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Each tensor's mean over the ranks; inside a graph."""
+        if self.size == 1:
+            return list(tensors)
+        return hvd.grouped_allreduce(list(tensors), op=hvd.Average)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """The mean over the ranks of a few float64 numbers."""
+        if self.size == 1:
+            return values
+        return hvd.allreduce(tf.constant(values, tf.float64), op=hvd.Average, name="mean").numpy()
+
+    def agree(self, values: Sequence[int]) -> list[int]:
+        """Rank 0's whole numbers, on every rank."""
+        if self.size == 1:
+            return list(values)
+        return hvd.broadcast(tf.constant(values, tf.int64), root_rank=0, name="agree").numpy().tolist()
+
+    def share(self, variables: Sequence[tf.Variable]) -> None:
+        """Give every rank the values of rank 0."""
+        if self.size > 1:
+            hvd.broadcast_variables(list(variables), root_rank=0)
+
+
+def join() -> Workers:
+    """Join the processes that the launcher started, and take this rank's GPU, if there is one."""
+    hvd.init()
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if gpus:
+        tf.config.set_visible_devices(gpus[hvd.local_rank() % len(gpus)], "GPU")
+    return Workers(hvd.rank(), hvd.size())
