@@ -1,0 +1,84 @@
+"""Coast lines in the coordinates of a grid: one line with gaps, cut to the grid's surroundings."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from engine.data.grids import Grid, edges
+
+COASTLINES = Path(__file__).resolve().parents[2] / "assets" / "coastlines.npz"
+COARSE_DEGREES = 90.0  # regions wider than this get the 1:110 million coast
+SURROUNDINGS = 0.5  # of the region's width and height on each side, so that zooming out still shows land
+
+
+def coast_line(grid: Grid) -> np.ndarray:
+    """The coast in and around a grid.
+
+    Returns
+    -------
+    (points, 2) x and y in the grid's own unit; a row of NaN ends each piece. Empty far from any coast.
+    """
+    west, east = _reach(grid.x)
+    south, north = _reach(grid.y)
+    if grid.crs:
+        return _projected(grid, (west, east, south, north))
+    wide = east - west > 2 * COARSE_DEGREES
+    turns = range(int((west - 180) // 360) + 1, int((east + 180) // 360) + 1)
+    line = _land("110m" if wide else "50m")
+    pieces = [line + np.array([360.0 * turn, 0.0]) for turn in turns]
+    return np.concatenate([_clip(piece, west, east, south, north) for piece in pieces])
+
+
+def _reach(centres: np.ndarray) -> tuple[float, float]:
+    borders = edges(centres)
+    low, high = float(borders.min()), float(borders.max())
+    margin = SURROUNDINGS * (high - low)
+    return low - margin, high + margin
+
+
+def _projected(grid: Grid, box: tuple[float, float, float, float]) -> np.ndarray:
+    """Take the land near the grid, project it, and cut it."""
+    import pyproj
+
+    lon, lat = grid.lonlat()
+    middle = float(np.median(lon))
+    line = _land("50m").astype(float)
+    off = (line[:, 0] - middle + 180) % 360 - 180
+    reach_lon = min(180.0, 2 * float(np.ptp((lon - middle + 180) % 360)) + 1)
+    reach_lat = float(np.ptp(lat)) + 1
+    near = (np.abs(off) < reach_lon) & (np.abs(line[:, 1] - float(lat.mean())) < reach_lat)
+    line = np.where(near[:, None], np.column_stack([middle + off, line[:, 1]]), np.nan)
+    crs = pyproj.CRS.from_cf(dict(grid.crs))
+    forward = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
+    x, y = forward.transform(line[:, 0], line[:, 1])
+    metres = np.array([_unit(grid, "x"), _unit(grid, "y")])
+    projected = np.column_stack([x, y]) / metres
+    return _clip(np.where(np.isfinite(projected), projected, np.nan), *box)
+
+
+def _unit(grid: Grid, side: str) -> float:
+    """Metres (or rotated degrees) per unit of the axis."""
+    centres = grid.x if side == "x" else grid.y
+    largest = int(np.abs(centres).argmax())
+    return float(grid.axis(side)[largest] / centres[largest])
+
+
+def _clip(line: np.ndarray, west: float, east: float, south: float, north: float) -> np.ndarray:
+    """Keep the points inside and their neighbours; one NaN stands where a piece was left out."""
+    inside = (line[:, 0] > west) & (line[:, 0] < east) & (line[:, 1] > south) & (line[:, 1] < north)
+    kept = inside.copy()
+    kept[1:] |= inside[:-1]
+    kept[:-1] |= inside[1:]
+    gone = ~kept | np.isnan(line[:, 0])
+    first_gone = gone & ~np.concatenate([[True], gone[:-1]])
+    cut = np.where(gone[:, None], np.nan, line)
+    return cut[~gone | first_gone]
+
+
+@functools.lru_cache(maxsize=2)
+def _land(scale: str) -> np.ndarray:
+    with np.load(COASTLINES) as arrays:
+        return arrays[f"land_{scale}"]
