@@ -43,7 +43,7 @@ bench: $(INSTALLED) ## measure the speed of training and loading
 lock: $(INSTALLED) ## write requirements.lock from pyproject.toml (newer versions: ARGS=--upgrade)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --all-extras --universal \
 		--python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
-		--no-emit-index-url --no-emit-find-links $(ARGS) --output-file requirements.lock
+		--no-emit-index-url --no-emit-find-links --quiet $(ARGS) --output-file requirements.lock
 
 clean: ## remove .venv and all caches of this folder
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
