@@ -6,20 +6,51 @@ The field that comes out has the dimensions time, y, x, whatever they are called
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import cf_xarray  # noqa: F401 (gives xarray its .cf accessor)
 import numpy as np
 import xarray as xr
 
-from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
+from engine.data.grib import grib_datasets, open_grib
+from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, METRES, Grid
+from engine.data.times import span
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
 from engine.spec import Source
 
-BLOCK_CELLS = 4 * 1024**2  # of a lazy block, 16 MiB as float32
+BLOCK_CELLS = 1024**2  # of a lazy block, 4 MiB as float32: reading a few steps reads few others
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
-OPENING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
+MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
+READING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
+KEPT_ATTRS = ("units", "long_name", "standard_name", "cell_methods")
+ROLES = {"time": ("T", "time"), "y": ("Y", "latitude"), "x": ("X", "longitude")}  # dimension → cf_xarray's words
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a file says of one variable."""
+
+    name: str
+    long_name: str
+    units: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """What a file holds, for choosing from it."""
+
+    path: str
+    variables: tuple[Variable, ...]  # those over two dimensions or more
+    grid: str  # of the first variable, or why it can't be used
+    first_time: str  # empty if nothing changes with time
+    last_time: str
+    n_times: int
+    n_bytes: int
 
 
 def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
@@ -32,8 +63,8 @@ def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
 
     Returns
     -------
-    (time, y, x), or (y, x) if static; float32, missing values are NaN. y and x are the cell centres as in the
-    file, with CF attributes; the scalar coordinate `crs` holds the grid mapping of a projected grid.
+    (time, y, x), or (y, x) if static; float32, missing values are NaN. y and x are the cell centres as in
+    the file, with CF attributes; the scalar coordinate `crs` holds the grid mapping of a projected grid.
     `units` is always among the attributes, and empty when nobody says it.
 
     Raises
@@ -54,28 +85,81 @@ def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
     return field
 
 
+def describe(path: str) -> FileSummary:
+    """Sum up a file or Zarr store without reading fields; raises DataError if it can't be read."""
+    kind = _format(path)
+    try:
+        datasets = grib_datasets(path) if kind == "grib" else [OPENERS[kind](path, "")]
+    except READING_ERRORS as error:
+        raise _damaged(path, error) from error
+    fields = [data for dataset in datasets for data in dataset.data_vars.values() if _is_field(data)]
+    variables = tuple(_summary(data) for data in fields)
+    grid, times = _grid_and_times(path, variables[0].name) if variables else ("no variable over a grid", None)
+    first, last = span(times).split(", ")[1].split(" to ") if times is not None else ("", "")
+    n_times = 0 if times is None else len(times)
+    return FileSummary(path, variables, grid, first, last, n_times, _n_bytes(path))
+
+
+def _summary(data: xr.DataArray) -> Variable:
+    long_name, units = (str(data.attrs.get(word, "")) for word in ("long_name", "units"))
+    return Variable(str(data.name), long_name, units, tuple(map(str, data.dims)), data.shape, str(data.dtype))
+
+
+def _grid_and_times(path: str, variable: str) -> tuple[str, xr.DataArray | None]:
+    """The grid in words, or what is wrong with it; and the times, if any."""
+    try:
+        field = open_field(Source(path, variable))
+        return str(Grid.of(field)), field["time"]
+    except TimeError:
+        return _grid_of_static(path, variable), None
+    except DataError as error:
+        return str(error), None
+
+
+def _grid_of_static(path: str, variable: str) -> str:
+    try:
+        return str(Grid.of(open_field(Source(path, variable), static=True)))
+    except DataError as error:
+        return str(error)
+
+
+def _n_bytes(path: str) -> int:
+    """Bytes on disk of a file, or of all files of a store."""
+    if os.path.isfile(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(path) for name in names)
+
+
 def _open(path: str, variable: str) -> xr.Dataset:
     """A file or store as a lazy dataset, whatever its format."""
+    kind = _format(path)
     try:
-        return OPENERS[_format(path)](path, variable)
-    except OPENING_ERRORS as error:
-        raise DataError(
-            f"{path} can't be read: it is damaged, or cut off ({_first_line(error)}); copy or download it again"
-        ) from error
+        return OPENERS[kind](path, variable)
+    except READING_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str, error: Exception) -> DataError:
+    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if "unable to decode time" in str(error) or "Failed to decode variable" in str(error):
+        return TimeError(
+            f"{path} has a time axis that can't be decoded ({why}): expected CF units such as 'days since 2000-01-01' "
+            "and a CF calendar; mend its attributes (CDO: cdo setreftime; NCO: ncatted)"
+        )
+    return DataError(f"{path} can't be read ({why}): it may be damaged or cut off; copy or download it again")
 
 
 def _format(path: str) -> str:
     """netcdf, grib or zarr, told by what is in it."""
     if not os.path.exists(path):
         raise DataError(
-            f"{path} doesn't exist: expected a file, a glob with a match, or a Zarr store{_beside(path)}"
+            f"{path} doesn't exist: expected a file, a glob with a match, or a Zarr store{_nearest_name(path)}"
         )
     if os.path.isdir(path):
         if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKS):
             return "zarr"
-        raise DataError(
-            f"{path} is a folder, but no Zarr store: name files in it, as in {os.path.join(path, '*.nc')}"
-        )
+        inside = os.path.join(path, "*.nc")
+        raise DataError(f"{path} is a folder, but no Zarr store: name the files in it, as in {inside}")
     try:
         with open(path, "rb") as file:
             start = file.read(8)
@@ -84,27 +168,16 @@ def _format(path: str) -> str:
     for magic, kind in MAGIC.items():
         if start.startswith(magic):
             return kind
-    raise DataError(
-        f"{path} is neither NetCDF nor GRIB (it begins with {start!r}): expected NetCDF, GRIB or Zarr"
-    )
+    what = "is empty" if not start else "is neither NetCDF nor GRIB"
+    raise DataError(f"{path} {what}: expected a NetCDF file, a GRIB file or a Zarr store")
 
 
-MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
-
-
-def _beside(path: str) -> str:
+def _nearest_name(path: str) -> str:
     """A hint for a mistyped file name."""
     folder, name = os.path.split(path)
-    try:
-        names = [n for n in os.listdir(folder or ".") if not n.startswith(".")]
-    except OSError:
-        return ""
+    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
     hint = did_you_mean(name, names)
     return f"; {hint}" if hint.startswith("did") else ""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _open_netcdf(path: str, variable: str) -> xr.Dataset:
@@ -115,66 +188,35 @@ def _open_zarr(path: str, variable: str) -> xr.Dataset:
     return xr.open_dataset(path, engine="zarr", decode_timedelta=False)
 
 
-def _open_grib(path: str, variable: str) -> xr.Dataset:
-    """Valid time as the one time; no index file is left beside the user's data."""
-    dataset = _grib(path, variable, ("time", "step"))
-    if "valid_time" not in dataset.coords:
-        return dataset
-    if dataset["valid_time"].ndim == 2:
-        _check_forecasts(dataset["valid_time"].values, path)
-    if "step" in dataset.dims:
-        dataset = _grib(path, variable, ("valid_time",))
-    if dataset["valid_time"].ndim == 1 and "time" in dataset.dims:
-        dataset = dataset.assign_coords(time=dataset["valid_time"].variable)
-    return dataset.drop_vars("valid_time") if "time" in dataset.dims else dataset.rename(valid_time="time")
-
-
-def _grib(path: str, variable: str, time_dims: tuple[str, ...]) -> xr.Dataset:
-    named = {"cfVarName": variable} if variable else {}
-    options = {"indexpath": "", "time_dims": time_dims, "filter_by_keys": named}
-    return xr.open_dataset(path, engine="cfgrib", decode_timedelta=False, backend_kwargs=options)
-
-
-def _check_forecasts(valid: np.ndarray, path: str) -> None:
-    if len(np.unique(valid)) < valid.size:
-        raise TimeError(
-            f"{path} has several forecasts for the same time ({valid.shape[0]} start times × {valid.shape[1]} steps): "
-            "expected one value for each time; select one start time or one step first (grib_copy -w step=…)"
-        )
-
-
-OPENERS = {"netcdf": _open_netcdf, "grib": _open_grib, "zarr": _open_zarr}
+OPENERS = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}
 
 
 def _plain_field(dataset: xr.Dataset, variable: str, path: str, static: bool) -> xr.DataArray:
     """The variable with dimensions (time,) y, x, as lazy float32."""
     field = _numeric(dataset[_chosen(dataset, variable, path)], path)
+    mapping = _grid_mapping(dataset, field, path)
     axes = _axes(field, path)
-    mapping = _grid_mapping(dataset, field)
-    field = _without_extras(_check_time_dimension(field, axes, path, static), axes, path)
-    roles = [role for role in ROLES if role in axes]
-    field = field.transpose(*(axes[role] for role in roles))
-    coords = {role: xr.Variable(role, field[axes[role]].values, field[axes[role]].attrs) for role in roles}
+    field = _with_time(field, axes, path, static)
+    field = _without_extras(field, axes, path)
     attrs = {word: field.attrs[word] for word in KEPT_ATTRS if word in field.attrs}
-    plain = xr.DataArray(_blocks(field).data, coords, roles, str(field.name), attrs)
+    values = field.transpose(*(axis.dims[0] for axis in axes.values()))
+    coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
+    plain = xr.DataArray(_blocks(values), coords, list(axes), str(field.name), attrs)
     return _with_grid(plain, mapping, path)
 
 
 def _chosen(dataset: xr.Dataset, variable: str, path: str) -> str:
     """The name of the variable meant."""
-    fields = [str(name) for name, data in dataset.data_vars.items() if _is_field(data)]
     if variable in dataset.data_vars:
         return variable
+    fields = [str(name) for name, data in dataset.data_vars.items() if _is_field(data)]
     if variable:
         known = fields or [str(name) for name in dataset.data_vars]
         raise DataError(f"{path} has no variable {variable!r}: {did_you_mean(variable, known)}")
-    if len(fields) != 1:
-        found = (
-            f"several variables ({', '.join(fields)})"
-            if fields
-            else "no variable with two dimensions or more"
-        )
-        raise DataError(f"{path} has {found}: name one as variable: beside path:")
+    if not fields:
+        raise DataError(f"{path} has no variable over a grid: expected one with dimensions y and x")
+    if len(fields) > 1:
+        raise DataError(f"{path} has several variables ({', '.join(fields)}): name one as variable: beside path:")
     return fields[0]
 
 
@@ -184,96 +226,96 @@ def _is_field(data: xr.DataArray) -> bool:
 
 def _numeric(field: xr.DataArray, path: str) -> xr.DataArray:
     if field.dtype.kind not in "fiub":
-        raise DataError(
-            f"{field.name} in {path} holds {field.dtype}: expected numbers; choose another variable"
-        )
+        raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers: choose another variable")
     return field
 
 
-def _axes(field: xr.DataArray, path: str) -> dict[str, str]:
-    """Role (time, y, x) → dimension, by CF attributes, else by the usual names."""
-    described = field.cf.guess_coord_axis()
-    found: dict[str, str] = {}
+def _axes(field: xr.DataArray, path: str) -> dict[str, xr.Variable]:
+    """Role (time, y, x) → its 1-D coordinate, or scalar time, by CF attributes, else by the usual names."""
+    described = field.cf.guess_coord_axis().cf
+    known: dict[Any, list[Any]] = described.coordinates | described.axes
+    found: dict[str, xr.Variable] = {}
     for role, words in ROLES.items():
-        names = [
-            name
-            for word in words
-            for name in described.cf.axes.get(word, described.cf.coordinates.get(word, []))
-        ]
-        along = [str(field[name].dims[0]) for name in names if field[name].ndim == 1]
-        if along:
-            found[role] = along[0]
+        names = dict.fromkeys(name for word in words for name in known.get(word, []))
+        candidates = [field[name].variable for name in names]
+        along = [axis for axis in candidates if axis.ndim == 1]
+        scalar = [axis for axis in candidates if axis.ndim == 0 and role == "time"]
+        if along or scalar:
+            found[role] = (along or scalar)[0]
     for side in ("y", "x"):
         if side not in found:
             raise GridError(_no_axis(field, side, path))
     return found
 
 
-ROLES = {"time": ("T", "time"), "y": ("Y", "latitude"), "x": ("X", "longitude")}
-
-
 def _no_axis(field: xr.DataArray, side: str, path: str) -> str:
-    flat = [name for name in field.coords if field[name].ndim == 2]
-    where = f"{field.name} in {path} with dimensions ({', '.join(map(str, field.dims))})"
+    flat = [str(name) for name in field.coords if field[name].ndim == 2]
+    where = f"{field.name} in {path}, with dimensions ({', '.join(map(str, field.dims))}),"
     if flat:
         return (
-            f"{where} is on a curvilinear grid (2-D {', '.join(map(str, flat))}): expected 1-D coordinates; remap it to "
-            "latitude and longitude first (CDO: cdo remapbil,…; Python: xESMF)"
+            f"{where} is on a curvilinear grid (2-D coordinates {', '.join(flat)}): expected 1-D coordinates; "
+            "remap it to latitude and longitude first (CDO: cdo remapbil,…; Python: xESMF)"
         )
     return (
-        f"{where} has no coordinate along {side}: expected 1-D latitude and longitude, or projected x and y, with CF "
-        "attributes (units degrees_north and degrees_east, or standard_name)"
+        f"{where} has no coordinate along {side}: expected 1-D latitude and longitude, or projected x and y, "
+        "named so or with CF attributes (units degrees_north and degrees_east, or standard_name)"
     )
 
 
-def _without_extras(field: xr.DataArray, axes: dict[str, str], path: str) -> xr.DataArray:
+def _with_time(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, static: bool) -> xr.DataArray:
+    """The field with time as a dimension, or without any if static; `axes` follows."""
+    time = axes.get("time")
+    if static and time is not None:
+        if time.size > 1:
+            raise TimeError(
+                f"{field.name} in {path} changes with time ({time.size} steps), but static variables don't: "
+                "list it under data.predictors"
+            )
+        del axes["time"]
+        return field.isel(dict.fromkeys(time.dims, 0))
+    if static:
+        return field
+    if time is None:
+        raise TimeError(
+            f"{field.name} in {path} has no time dimension, only ({', '.join(map(str, field.dims))}): expected "
+            "time, y and x; list a field without time under data.static"
+        )
+    if time.ndim == 0:  # a file of one step, as in a folder with a file for each
+        axes["time"] = xr.Variable("time", time.values[None], time.attrs)
+        return field.reset_coords(drop=True).expand_dims("time")
+    return field
+
+
+def _without_extras(field: xr.DataArray, axes: dict[str, xr.Variable], path: str) -> xr.DataArray:
     """Without dimensions of size 1; any longer one is refused."""
-    extras = [dim for dim in field.dims if dim not in axes.values()]
+    extras = set(field.dims) - {axis.dims[0] for axis in axes.values()}
     for dim in extras:
         if field.sizes[dim] > 1:
             raise DataError(
-                f"{field.name} in {path} has {field.sizes[dim]} values along {dim}: expected a field over time, y and x; "
-                f"select one first (CDO: cdo sellevel,…; Python: dataset.isel({dim}=0).to_netcdf(…))"
+                f"{field.name} in {path} has {field.sizes[dim]} values along {dim}: expected a field over time, y "
+                f"and x; select one first (CDO: cdo sellevel,…; Python: dataset.isel({dim}=0).to_netcdf(…))"
             )
-    return field.isel({dim: 0 for dim in extras}, drop=True)
+    return field.isel(dict.fromkeys(extras, 0), drop=True)
 
 
-def _check_time_dimension(field: xr.DataArray, axes: dict[str, str], path: str, static: bool) -> xr.DataArray:
-    """The field, without its single time step if static."""
-    steps = field.sizes[axes["time"]] if "time" in axes else 0
-    if static and steps > 1:
-        raise TimeError(
-            f"{field.name} in {path} changes with time ({steps} steps), but static variables don't: "
-            "list it under data.predictors"
-        )
-    if not static and not steps:
-        raise TimeError(
-            f"{field.name} in {path} has no time dimension, only ({', '.join(map(str, field.dims))}): expected time, y "
-            "and x; list a field without time under data.static"
-        )
-    return field.isel({axes.pop("time"): 0}, drop=True) if static and steps else field
-
-
-def _blocks(field: xr.DataArray) -> xr.Variable:
+def _blocks(field: xr.DataArray) -> Any:
     """Lazy float32 blocks along time, whole multiples of the chunks in the file where these are small."""
-    steps = max(1, BLOCK_CELLS // int(np.prod(field.shape[-2:])))
+    steps = max(1, BLOCK_CELLS // max(1, int(np.prod(field.shape[-2:]))))
     stored = (field.encoding.get("preferred_chunks") or {}).get(field.dims[0], 1)
     steps = max(stored, steps // stored * stored) if stored <= 8 * steps else steps
     chunks = {dim: steps if field.ndim == 3 and dim == field.dims[0] else -1 for dim in field.dims}
-    return field.variable.chunk(chunks).astype(np.float32)
+    return field.variable.chunk(chunks).astype(np.float32).data
 
 
-KEPT_ATTRS = ("units", "long_name", "standard_name", "cell_methods")
-
-
-def _grid_mapping(dataset: xr.Dataset, field: xr.DataArray) -> dict[str, Any]:
+def _grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> dict[str, Any]:
     """Attributes of the CF grid mapping; empty for latitude and longitude."""
     name = str(field.attrs.get("grid_mapping", field.encoding.get("grid_mapping", ""))).split(":")[0].strip()
     if not name:
         return {}
     if name not in dataset.variables:
         raise GridError(
-            f"{field.name} names the grid mapping {name!r}, which the file doesn't have: add it, or remap"
+            f"{field.name} in {path} names the grid mapping {name!r}, which isn't in the file: add that variable, "
+            "or remap the file to latitude and longitude first"
         )
     attrs = dataset[name].attrs
     return {} if attrs.get("grid_mapping_name") == "latitude_longitude" else dict(attrs)
@@ -287,62 +329,74 @@ def _with_grid(field: xr.DataArray, mapping: dict[str, Any], path: str) -> xr.Da
         return field.assign_coords({GRID_MAPPING: ((), np.int32(0), mapping)})
     for side, described in (("y", LATITUDE), ("x", LONGITUDE)):
         units = str(field[side].attrs.get("units", ""))
-        if units and not units.startswith("degree"):
+        if units in METRES:
             raise GridError(
-                f"{side} of {field.name} in {path} is in {units!r}, but the variable names no projection: expected "
+                f"{side} of {field.name} in {path} is in {units}, but the variable names no projection: expected "
                 "degrees, or a CF grid mapping (attribute grid_mapping); add it, or remap the file first"
             )
-        field[side].attrs = {**described, **field[side].attrs}
+        field[side].attrs = {**field[side].attrs, **described}
+    _check_degrees(field, path)
     return field
+
+
+def _check_degrees(field: xr.DataArray, path: str) -> None:
+    for side, limit in (("y", 90.0), ("x", 540.0)):
+        if (far := np.abs(field[side].values).max()) > limit + 1e-3:
+            raise GridError(
+                f"{side} of {field.name} in {path} reaches {far:g}, but the variable names no projection: expected "
+                "degrees, or a CF grid mapping (attribute grid_mapping); add it, or remap the file first"
+            )
 
 
 def _check_monotonic(centres: np.ndarray, side: str, path: str) -> None:
     steps = np.diff(centres)
     if not np.isfinite(centres).all() or not ((steps > 0).all() or (steps < 0).all()):
         raise GridError(
-            f"{side} in {path} neither only increases nor only decreases: expected monotonic coordinates; sort them "
-            "first (Python: dataset.sortby(…))"
+            f"{side} in {path} is not monotonic: expected coordinates that only increase or only decrease; sort "
+            "them first (Python: dataset.sortby(…))"
         )
 
 
 def _join(fields: list[xr.DataArray], files: list[str], static: bool) -> xr.DataArray:
     """Files in order of time as one field."""
     if static:
-        raise DataError(f"a static variable is given by {len(files)} files: expected one")
-    first = Grid.of(fields[0])
+        raise DataError(f"a static variable is given by {len(files)} files ({_called(files)}): expected one file")
     for field, path in zip(fields, files, strict=True):
-        if not Grid.of(field).same_as(first):
-            raise GridError(
-                f"{path} has another grid ({Grid.of(field)}) than {files[0]} ({first}): expected one grid in all files"
-            )
-        if field.attrs.get("units") != fields[0].attrs.get("units"):
-            raise UnitError(
-                f"{path} is in {field.attrs.get('units')!r}, {files[0]} in {fields[0].attrs.get('units')!r}: expected one "
-                "unit in all files"
-            )
-    try:
-        ordered = sorted(fields, key=lambda field: field["time"].values[0])
-    except TypeError:
-        raise TimeError(
-            f"{_called(files)} have different calendars: expected one calendar in all files"
-        ) from None
-    return xr.concat([f.assign_coords(y=fields[0]["y"], x=fields[0]["x"]) for f in ordered], "time")
+        _check_alike(field, path, fields[0], files[0])
+    ordered = sorted(fields, key=lambda field: field["time"].values[0])
+    same = [field.assign_coords(y=fields[0]["y"], x=fields[0]["x"]) for field in ordered]
+    return xr.concat(same, "time", coords="minimal", compat="override", join="override", combine_attrs="override")
+
+
+def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path: str) -> None:
+    given, expected = Grid.of(field), Grid.of(first)
+    if not given.same_as(expected):
+        raise GridError(
+            f"{path} has another grid ({given}) than {first_path} ({expected}): expected one grid in all files"
+        )
+    if field.attrs.get("units") != first.attrs.get("units"):
+        raise UnitError(
+            f"{path} is in {field.attrs.get('units')!r}, {first_path} in {first.attrs.get('units')!r}: expected one "
+            "unit in all files"
+        )
+    if field["time"].dtype != first["time"].dtype or field["time"].dt.calendar != first["time"].dt.calendar:
+        raise TimeError(f"{path} has another calendar than {first_path}: expected one calendar in all files")
 
 
 def _called(files: list[str]) -> str:
-    return files[0] if len(files) == 1 else f"the {len(files)} files from {files[0]} to {files[-1]}"
+    return files[0] if len(files) == 1 else f"{len(files)} files from {files[0]} to {files[-1]}"
 
 
-def _check_times(field: xr.DataArray, path: str) -> xr.DataArray:
+def _check_times(field: xr.DataArray, path: str) -> None:
     times = field["time"].values
     if times.dtype.kind not in "MO":
         raise TimeError(
-            f"time in {path} isn't decoded: expected CF units such as 'days since 2000-01-01', not "
-            f"{field['time'].attrs.get('units', 'none')!r}"
+            f"time in {path} is plain numbers: expected the attribute units, such as 'days since 2000-01-01'; add it "
+            "(NCO: ncatted)"
         )
-    for number in np.flatnonzero(times[1:] <= times[:-1])[:1]:
-        what = "twice" if times[number + 1] == times[number] else f"after {times[number]}"
+    for number in np.flatnonzero(~(times[1:] > times[:-1]))[:1]:
+        fault = "comes twice" if times[number + 1] == times[number] else f"comes after {times[number]}"
         raise TimeError(
-            f"time in {path} doesn't increase: {times[number + 1]} comes {what}; sort the steps and drop doubles first "
-            "(CDO: cdo mergetime; Python: dataset.sortby('time').drop_duplicates('time'))"
+            f"time in {path} doesn't increase: {times[number + 1]} {fault}; sort the steps and drop doubles first "
+            "(Python: dataset.sortby('time').drop_duplicates('time'))"
         )

@@ -84,9 +84,7 @@ class Grid:
         off_y, off_x = np.abs(self.y - other.y), np.abs(self.x - other.x)
         if self.on_sphere:
             off_x = np.minimum(off_x % 360, 360 - off_x % 360)
-        return bool(
-            (off_y <= tolerance * spacing(self.y)).all() and (off_x <= tolerance * spacing(self.x)).all()
-        )
+        return bool((off_y <= tolerance * spacing(self.y)).all() and (off_x <= tolerance * spacing(self.x)).all())
 
     def crop(self, scale: int) -> Grid:
         """Without the last rows and columns that don't fill an LR cell."""
@@ -133,8 +131,8 @@ class Grid:
         rows, columns = _box(self, region) if self.crs else _lonlat_box(self, region)
         if not len(rows) or not len(columns):
             raise GridError(
-                f"data.region is lat {region.lat[0]:g} to {region.lat[1]:g}, lon {region.lon[0]:g} to {region.lon[1]:g}, "
-                f"but the data cover {self.extent()}: choose a region within them"
+                f"data.region is lat {region.lat[0]:g} to {region.lat[1]:g}, lon {region.lon[0]:g} to "
+                f"{region.lon[1]:g}, but the data cover {self.extent()}: choose a region within them"
             )
         x = self.x[columns]
         return rows, columns, self._with(self.y[rows], x if self.crs else _unrolled(x, self))
@@ -187,9 +185,7 @@ class Grid:
         if self.on_sphere:
             return 1.0
         if units not in METRES:
-            raise GridError(
-                f"{side} is in {units!r}: expected m or km for a projected grid; set the attribute `units`"
-            )
+            raise GridError(f"{side} is in {units!r}: expected m or km for a projected grid; set the attribute `units`")
         return METRES[units]
 
 
@@ -261,8 +257,8 @@ def _unrolled(x: np.ndarray, grid: Grid) -> np.ndarray:
     whole = np.unwrap(x, period=360)
     if len(x) > 1 and np.abs(np.diff(whole)).max() > 2 * spacing(grid.x):
         raise GridError(
-            f"data.region reaches across longitudes without data (the data cover {grid.extent()}): choose a region that "
-            "doesn't cross their border"
+            f"data.region reaches across longitudes without data (the data cover {grid.extent()}): choose a region "
+            "that doesn't cross their border"
         )
     return whole
 

@@ -68,10 +68,21 @@ class Pairs:
         Parameters
         ----------
         steps : (n,) numbers into `times`.
+
+        Raises
+        ------
+        DataError
+            If a file can no longer be read.
         """
         wanted, order = np.unique(np.asarray(steps), return_inverse=True)
         lazy = [field.isel(time=wanted).data for field in (self.hr, self.lr, *self.predictors)]
-        hr, lr, *predictors = dask.compute(*lazy, scheduler="threads")
+        try:
+            hr, lr, *predictors = dask.compute(*lazy, scheduler="threads")
+        except (OSError, RuntimeError, EOFError) as error:
+            raise DataError(
+                f"{self.hr.name} and its partners can no longer be read ({error}): a file is damaged, cut off, or was "
+                "moved meanwhile; copy or download it again"
+            ) from error
         stacked = np.stack(predictors, -1) if predictors else np.zeros((*lr.shape, 0), np.float32)
         return Arrays(hr[order], lr[order], stacked[order])
 
@@ -99,9 +110,7 @@ def pair(options: DataOptions) -> Pairs:
         name = f"data.predictors[{number}]"
         fields[name] = _onto(lr_grid, needed, open_field(source), name, options, notes)
     hr, *others = _common_times(fields, options, notes)
-    lr, *predictors = (
-        others if options.pairing == "mos" else (coarsen(hr, options.scale, options.coarsening), *others)
-    )
+    lr, *predictors = others if options.pairing == "mos" else (coarsen(hr, options.scale, options.coarsening), *others)
     return Pairs(
         hr=hr,
         lr=lr,
@@ -142,14 +151,12 @@ def check_values(pairs: Pairs) -> tuple[str, ...]:
                 "variable, its fill value and data.region"
             )
         if np.nanmin(values) == np.nanmax(values):
-            notes.append(
-                f"{name} is {np.nanmin(values):g} everywhere in the first, middle and last training step"
-            )
+            notes.append(f"{name} is {np.nanmin(values):g} everywhere in the first, middle and last training step")
     return tuple(notes)
 
 
 def _in_region(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
-    if options.region is None:
+    if not options.region:
         return target
     rows, columns, grid = Grid.of(target).within(options.region)
     notes.append(f"data.region: {grid} of {Grid.of(target)}")
@@ -189,7 +196,7 @@ def _centres_within(grid: Grid, own: Grid) -> Grid:
 def _onto(
     grid: Grid, needed: Grid, field: xr.DataArray, name: str, options: DataOptions, notes: list[str]
 ) -> xr.DataArray:
-    """A field given on a grid of its own, on the LR grid."""
+    """A field with a grid of its own, brought onto the LR grid."""
     source = Grid.of(field)
     if source.same_as(grid):
         return field.assign_coords(grid.coords())
@@ -199,26 +206,18 @@ def _onto(
     return regrid(field.rename(name), grid, method, needed).rename(field.name)
 
 
-def _common_times(
-    fields: dict[str, xr.DataArray], options: DataOptions, notes: list[str]
-) -> list[xr.DataArray]:
+def _common_times(fields: dict[str, xr.DataArray], options: DataOptions, notes: list[str]) -> list[xr.DataArray]:
     """The fields at the steps they have in common, within the period, all with the target's times."""
     matched = match([field["time"] for field in fields.values()], list(fields))
     notes.extend(matched.notes)
     times = fields["data.target"]["time"][matched.steps[0]]
-    kept = np.arange(len(times)) if options.period is None else within(times, options.period)
+    kept = within(times, options.period) if options.period else np.arange(len(times))
     if not len(kept):
         period = f"{options.period.first} to {options.period.last}"
-        raise TimeError(
-            f"data.period is {period}, but the data have {span(times)}: choose a period within them"
-        )
+        raise TimeError(f"data.period is {period}, but the data have {span(times)}: choose a period within them")
     if len(kept) < 2:
-        raise TimeError(
-            f"there is {span(times[kept])}: expected enough to train, validate and test; add files"
-        )
-    chosen = (
-        field.isel(time=steps[kept]) for field, steps in zip(fields.values(), matched.steps, strict=True)
-    )
+        raise TimeError(f"there is {span(times[kept])}: expected enough to train, validate and test; add files")
+    chosen = (field.isel(time=steps[kept]) for field, steps in zip(fields.values(), matched.steps, strict=True))
     return [field.assign_coords(time=times[kept]) for field in chosen]
 
 

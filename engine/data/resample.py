@@ -25,9 +25,7 @@ from engine.data.grids import GRID_MAPPING, Grid, edges, from_lonlat, is_periodi
 from engine.errors import GridError
 
 LANCZOS_LOBES = 3
-SPLINE_PAD = (
-    12  # edge cells repeated before the spline filter, as in SciPy; its memory fades as 0.27 per cell
-)
+SPLINE_PAD = 12  # edge cells repeated before the spline filter, as in SciPy; its memory fades as 0.27 per cell
 MARGIN = 16  # cells kept around a region, more than any kernel's reach
 LEAST_SHARE = 1e-4  # of a new cell's weight: less is rounding
 
@@ -61,9 +59,7 @@ def interpolate(lr: np.ndarray, scale: int, kernel: str) -> np.ndarray:
     return rows @ np.asarray(lr, np.float32) @ columns.T
 
 
-def coarsen(
-    field: xr.DataArray, scale: int, kernel: str = "area", areas: np.ndarray | None = None
-) -> xr.DataArray:
+def coarsen(field: xr.DataArray, scale: int, kernel: str = "area", areas: np.ndarray | None = None) -> xr.DataArray:
     """Bring an HR field onto the grid `scale` times coarser that nests in it.
 
     Parameters
@@ -89,12 +85,8 @@ def coarsen(
     if kernel == "area":
         weights = grid.cell_areas() if areas is None else areas
         return _on_grid(field, coarse, lambda values: _block_mean(values, weights, scale))
-    centres = [np.arange(0, n, scale) + (scale - 1) / 2 for n in grid.shape]
-    weights, reach = (
-        Sides(*(kernel_weights(p, n, kind) for p, n in zip(centres, grid.shape, strict=True)))
-        for kind in (kernel, _reach_of(kernel))
-    )
-    return _on_grid(field, coarse, Resampling(weights, reach, kernel in WITH_LOBES))
+    sampled, reach = (_at_lr_centres(grid, scale, kind) for kind in (kernel, _reach_of(kernel)))
+    return _on_grid(field, coarse, Resampling(sampled, reach, kernel in WITH_LOBES))
 
 
 def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = None) -> xr.DataArray:
@@ -161,9 +153,7 @@ def kernel_weights(positions: np.ndarray, n: int, kernel: str) -> np.ndarray:
     if kernel != "bicubic":
         return _dense(*_taps(positions, n, kernel), n)
     padded = np.pad(np.eye(n), ((SPLINE_PAD, SPLINE_PAD), (0, 0)), mode="edge")
-    weights = _dense(*_taps(positions + SPLINE_PAD, len(padded), kernel), len(padded)) @ _spline_filter(
-        padded, 0
-    )
+    weights = _dense(*_taps(positions + SPLINE_PAD, len(padded), kernel), len(padded)) @ _spline_filter(padded, 0)
     return weights / weights.sum(1, keepdims=True)
 
 
@@ -249,9 +239,7 @@ class Points:
         """(…, y, x) → (…, new y, new x), in the type of `values`."""
         if self.is_spline:
             pad = [(0, 0)] * (values.ndim - 2) + [(SPLINE_PAD, SPLINE_PAD)] * 2
-            values = _spline_filter(_spline_filter(np.pad(values, pad, mode="edge"), -1), -2).astype(
-                values.dtype
-            )
+            values = _spline_filter(_spline_filter(np.pad(values, pad, mode="edge"), -1), -2).astype(values.dtype)
         old = values.reshape(-1, values.shape[-2] * values.shape[-1])
         new = (self.matrix.astype(values.dtype) @ old.T).T
         return np.ascontiguousarray(new).reshape(*values.shape[:-2], *self.shape)
@@ -281,6 +269,12 @@ class Resampling:
         else:
             new = self.weights.apply(np.where(valid, values, 0)) / np.where(known, share, 1)
         return np.where(known, new, np.nan).astype(values.dtype)
+
+
+def _at_lr_centres(grid: Grid, scale: int, kernel: str) -> Sides:
+    centres = [np.arange(0, n, scale) + (scale - 1) / 2 for n in grid.shape]
+    rows, columns = (kernel_weights(p, n, kernel) for p, n in zip(centres, grid.shape, strict=True))
+    return Sides(rows, columns)
 
 
 def _filled(values: np.ndarray) -> np.ndarray:

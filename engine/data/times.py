@@ -61,23 +61,17 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
         common = np.intersect1d(common, other)
     if not len(common):
         spans = "; ".join(f"{name} has {span(t)}" for name, t in zip(names, times, strict=True))
-        raise TimeError(
-            f"no time step is in all fields ({spans}): expected common times; choose overlapping files"
-        )
+        raise TimeError(f"no time step is in all fields ({spans}): expected common times; choose overlapping files")
     for name, own in zip(names, seconds, strict=True):
         if len(own) > len(common):
-            notes.append(
-                f"{name}: {len(own) - len(common)} of {len(own)} time steps have no partner and are left out"
-            )
+            notes.append(f"{name}: {len(own) - len(common)} of {len(own)} time steps have no partner and are left out")
     return Match(tuple(np.flatnonzero(np.isin(own, common)) for own in seconds), tuple(notes))
 
 
 def within(times: xr.DataArray, period: Period) -> np.ndarray:
     """Numbers of the steps from the first to the last date, both included to their end; works for any calendar."""
     keys = stamps(times)
-    return np.flatnonzero(
-        (keys >= _stamp(period.first, last=False)) & (keys <= _stamp(period.last, last=True))
-    )
+    return np.flatnonzero((keys >= _stamp(period.first, last=False)) & (keys <= _stamp(period.last, last=True)))
 
 
 def split_parts(times: xr.DataArray, split: Split) -> Parts:
@@ -159,7 +153,7 @@ def stamps(times: xr.DataArray) -> np.ndarray:
     """(time,) int64 YYYYMMDDhhmmss: ordered as the times are, and comparable in every calendar."""
     clock = times.dt
     parts = (clock.year, clock.month, clock.day, clock.hour, clock.minute, clock.second)
-    return _packed([part.values.astype(np.int64) for part in parts])
+    return _packed(np.stack([part.values.astype(np.int64) for part in parts]))
 
 
 def elapsed(times: xr.DataArray) -> np.ndarray:
@@ -183,16 +177,16 @@ def _text(time: object) -> str:
     return time.strftime("%Y-%m-%dT%H:%M")  # type: ignore[attr-defined]
 
 
-def _packed(parts: Sequence[np.ndarray | int]) -> np.ndarray:
-    year, month, day, hour, minute, second = parts
-    return ((((year * 100 + month) * 100 + day) * 100 + hour) * 100 + minute) * 100 + second
+def _packed(parts: np.ndarray) -> np.ndarray:
+    """(6, …) years to seconds as one number YYYYMMDDhhmmss, (…)."""
+    return np.tensordot([10**10, 10**8, 10**6, 10**4, 100, 1], parts, 1)
 
 
 def _stamp(date: str, *, last: bool) -> int:
     """The first or last second that a date (a year, month, day or time) means, as YYYYMMDDhhmmss."""
     given = [int(part) for part in re.split(r"[-T :]", date)]
     missing = [99, 99, 99, 99, 99] if last else [0, 0, 0, 0, 0]
-    return int(_packed((given + missing[len(given) - 1 :])[:6]))
+    return int(_packed(np.array(given + missing[len(given) - 1 :])))
 
 
 def _check_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> None:
@@ -201,8 +195,8 @@ def _check_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> Non
     for name, calendar in zip(names, calendars, strict=True):
         if calendar != calendars[0]:
             raise TimeError(
-                f"{names[0]} has the calendar {calendars[0]}, {name} has {calendar}: expected one calendar; convert one "
-                "first (CDO: cdo setcalendar; Python: dataset.convert_calendar)"
+                f"{names[0]} has the calendar {calendars[0]}, {name} has {calendar}: expected one calendar; convert "
+                "one first (Python: dataset.convert_calendar)"
             )
 
 
@@ -222,7 +216,7 @@ def _by_dates(times: xr.DataArray, split: Split) -> dict[str, np.ndarray]:
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         if len(shared := np.intersect1d(parts[one], parts[other])):
             raise TimeError(
-                f"data.split: {one} and {other} share {len(shared)} time steps from {span(times[shared])[len(f'{len(shared)} steps, ') :]}"
+                f"data.split: {one} and {other} share {span(times[shared])}: expected dates that don't overlap"
             )
     return parts
 

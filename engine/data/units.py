@@ -87,7 +87,7 @@ def conversion(given: str, units: str, *, what: str) -> tuple[float, float]:
         ) from None
     except (pint.PintError, ValueError, TypeError, AttributeError, AssertionError):
         raise UnitError(
-            f"{what} is in {given!r}, data.target in {units!r}, and at least one of these isn't a unit by CF (UDUNITS): "
+            f"{what} is in {given!r}, data.target in {units!r}, and at least one of these isn't a CF unit: "
             "say what is meant with units: beside the path:, as in 'K' or 'mm day-1'"
         ) from None
     return float(f"{one - zero:.12g}"), float(f"{zero:.12g}")

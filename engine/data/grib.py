@@ -1,0 +1,92 @@
+"""GRIB files through cfgrib: one variable over its valid times, without index files beside the user's data."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import numpy as np
+import xarray as xr
+
+from engine.errors import DataError, TimeError
+from engine.options import did_you_mean
+
+
+def open_grib(path: str, variable: str) -> xr.Dataset:
+    """Open a GRIB file lazily.
+
+    Parameters
+    ----------
+    path : a readable GRIB file.
+    variable : its short name in CF, as in 't2m'; may be empty where the file has just one.
+
+    Returns
+    -------
+    The variable over `time`, which is the time it is valid for: forecasts count by start and step.
+
+    Raises
+    ------
+    DataError
+        If there is no such variable, or several and none is named.
+    TimeError
+        If several forecasts are valid for the same time.
+    """
+    stat = os.stat(path)
+    return _open_known(path, variable, stat.st_mtime_ns, stat.st_size)
+
+
+def grib_datasets(path: str) -> list[xr.Dataset]:
+    """Everything in a GRIB file, in as many datasets as it has kinds of levels."""
+    import cfgrib  # loads ecCodes, which NetCDF and Zarr don't need
+
+    return cfgrib.open_datasets(path, backend_kwargs={"indexpath": "", "errors": "raise"}, decode_timedelta=False)
+
+
+@lru_cache(maxsize=16)
+def _open_known(path: str, variable: str, modified_ns: int, n_bytes: int) -> xr.Dataset:
+    """Kept for the same path, time of change and size: cfgrib scans every message each time it opens a file."""
+    dataset = _valid_times(path, variable)
+    if dataset.data_vars:
+        return dataset
+    known = sorted({str(name) for part in grib_datasets(path) for name in part.data_vars})
+    raise DataError(f"{path} has no variable {variable!r}: {did_you_mean(variable, known)}")
+
+
+def _valid_times(path: str, variable: str) -> xr.Dataset:
+    dataset = _open(path, variable, ("time", "step"))
+    if "valid_time" not in dataset.coords:
+        return dataset
+    valid = dataset["valid_time"]
+    if valid.ndim == 2:
+        _check_forecasts(valid.values, path)
+        return _open(path, variable, ("valid_time",)).rename(valid_time="time")
+    dataset = dataset.drop_vars(["time", "step", "valid_time"], errors="ignore")
+    renamed = dataset.rename({dim: "time" for dim in valid.dims if dim != "time"})
+    return renamed.assign_coords(time=xr.Variable(("time",) * valid.ndim, valid.values, valid.attrs))
+
+
+def _open(path: str, variable: str, time_dims: tuple[str, ...]) -> xr.Dataset:
+    from cfgrib.dataset import DatasetBuildError
+
+    options = {"indexpath": "", "errors": "raise", "time_dims": time_dims}
+    named = {"filter_by_keys": {"cfVarName": variable}} if variable else {}
+    try:
+        return xr.open_dataset(path, engine="cfgrib", decode_timedelta=False, backend_kwargs=options | named)
+    except DatasetBuildError as error:
+        names = sorted({str(name) for part in grib_datasets(path) for name in part.data_vars})
+        if not variable and len(names) > 1:
+            raise DataError(
+                f"{path} has several variables ({', '.join(names)}): name one as variable: beside path:"
+            ) from None
+        raise DataError(
+            f"{variable or names[0]} in {path} has several kinds of levels or steps ({str(error)[:120]}): expected one "
+            "field for each time; select one first (grib_copy -w typeOfLevel=…,level=… in.grib out.grib)"
+        ) from None
+
+
+def _check_forecasts(valid: np.ndarray, path: str) -> None:
+    if len(np.unique(valid)) < valid.size:
+        raise TimeError(
+            f"{path} has several forecasts for the same time ({valid.shape[0]} start times × {valid.shape[1]} "
+            "steps): expected one value for each time; select one step first (grib_copy -w step=… in.grib out.grib)"
+        )
