@@ -33,7 +33,7 @@ class Whole(param.Integer):
         self.unit = unit
         super().__init__(default, **declared)
 
-    def _validate_value(self, value: Any, allow_None: bool) -> None:
+    def _validate_value(self, value: Any, allow_None: bool) -> None:  # noqa: N803
         if isinstance(value, bool):
             raise ValueError("a boolean is not a number")
         super()._validate_value(value, allow_None)
@@ -52,7 +52,7 @@ class Real(param.Number):
         self.unit = unit
         super().__init__(default, **declared)
 
-    def _validate_value(self, value: Any, allow_None: bool) -> None:
+    def _validate_value(self, value: Any, allow_None: bool) -> None:  # noqa: N803
         if isinstance(value, bool):
             raise ValueError("a boolean is not a number")
         super()._validate_value(value, allow_None)

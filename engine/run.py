@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
+import xarray as xr
 
 from engine.data.pairs import Pairs, pair
 from engine.data.samples import Samples, Shuffle
@@ -18,10 +19,9 @@ from engine.errors import RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import score
 from engine.files import append_line, to_json, write_whole
-from engine.heartbeat import Heartbeat
 from engine.models.network import Output, bound_of, build
 from engine.models.shapes import Shape
-from engine.runs import Run, Store
+from engine.runs import Heartbeat, Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
 from engine.training.feed import Feed
@@ -31,24 +31,25 @@ from engine.training.workers import Workers, join
 SCALING = "scaling.nc"
 
 
-def work(run: Run) -> bool:
-    """Train, evaluate, and mark the run as done; returns False if it was asked to stop before the end."""
-    workers, spec = join(), run.spec
-    with Heartbeat(run.folder / "status", workers.rank, workers.size) as heartbeat:
+def work(run: Run) -> None:
+    """Train, evaluate, and mark the run as done; or stop before, when asked to."""
+    workers = join()
+    with Heartbeat(run, workers.rank, workers.size) as heartbeat:
         heartbeat.phase("reading")
-        _set_up(spec)
-        pairs = pair(spec.data)
+        _set_up(run.spec)
+        pairs = pair(run.spec.data)
         scaling = _scaling(run, pairs)
+        network = _network(run.spec, pairs, scaling)
+        training = _training(run, workers, network, pairs, scaling)
         heartbeat.phase("training")
-        network = _network(spec, pairs, scaling)
-        if not _train(run, workers, heartbeat, network, pairs, scaling):
-            return False
-        heartbeat.end(weights=checkpoints.fingerprint(network.trainable_variables))
+        if not training.run():
+            heartbeat.end("stopped", reason=training.stop.reason)
+            return
         if workers.chief:
             _evaluate(run, heartbeat, network, pairs, scaling)
             run.write_manifest()
             write_whole(run.folder / "DONE", to_json({"time": time.time()}))
-    return True
+        heartbeat.end("done", weights=checkpoints.fingerprint(network.trainable_variables))
 
 
 def downscale(run: Run, pairs: Pairs, path: Path) -> None:
@@ -82,36 +83,33 @@ def _network(spec: Spec, pairs: Pairs, scaling: Scaling) -> keras.Model:
     return build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
 
 
-def _train(
-    run: Run, workers: Workers, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, scaling: Scaling
-) -> bool:
-    data, options = run.spec.data, run.spec.training
-    parts = [Samples(pairs, scaling, data, part) for part in (pairs.parts.train, pairs.parts.validation)]
-    train, validation = (Feed.of(part, workers.size) for part in parts)
-    patch_lr = data.patch_size // data.scale
-    shuffle = Shuffle(
-        len(train.samples), pairs.lr_grid.shape, patch_lr, options.batch_size, options.seed, workers.rank, workers.size
+def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, scaling: Scaling) -> Training:
+    """Ready to run: from the last checkpoint if there is one, else from another run's weights, else anew."""
+    spec, folder = run.spec, run.folder / "checkpoints"
+    train, validation = (
+        Feed.of(Samples(pairs, scaling, spec.data, part), workers.size)
+        for part in (pairs.parts.train, pairs.parts.validation)
     )
-    step = Step(network, options, shuffle.steps * options.epochs, workers, scaling.target)
+    shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)
     training = Training(
-        step=step,
+        step=Step(network, spec.training, shuffle.steps * spec.training.epochs, workers, scaling.target),
         train=train,
         validation=validation,
         shuffle=shuffle,
-        options=options,
+        options=spec.training,
         workers=workers,
-        folder=run.folder / "checkpoints",
+        folder=folder,
         report=lambda record: append_line(run.folder / "progress.jsonl", record),
-        stop=_Stop(run),
+        stop=Stop.of(run),
     )
     if training.resume():
-        _say(f"resumed at epoch {training.position.epoch + 1}, step {training.position.step}")
-    elif options.start_from:
-        _take_weights(network, Store(run.folder.parent).run(options.start_from))
-    if workers.chief and not (run.folder / "checkpoints" / SCALING).exists():
-        scaling.save(run.folder / "checkpoints" / SCALING)
-    _say(f"{len(train.samples)} training samples {'in memory' if train.in_memory else 'read ahead from the files'}")
-    return training.run()
+        _say(f"resumed in epoch {training.position.epoch + 1} after step {training.position.step}")
+    elif spec.training.start_from:
+        _take_weights(network, Store(run.folder.parent).run(spec.training.start_from))
+    if workers.chief and not (folder / SCALING).exists():
+        scaling.save(folder / SCALING)
+    _say(f"{len(train.samples)} training samples, {'in memory' if train.in_memory else 'read ahead from the files'}")
+    return training
 
 
 def _take_weights(network: keras.Model, run: Run) -> None:
@@ -124,26 +122,37 @@ def _take_weights(network: keras.Model, run: Run) -> None:
 
 def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, scaling: Scaling) -> None:
     """Downscale the test part and score it."""
-    import xarray as xr
-
     samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
     downscaler = Downscaler(network, bound_of(run.spec.model, scaling))
     title = f"{run.title}: test part of run {run.id}"
     heartbeat.phase("downscaling the test part")
-    write_results(run.results, downscaler, samples, lambda done, total: heartbeat.phase(f"downscaling {done}/{total}"), title)
+    write_results(
+        run.results, downscaler, samples, lambda done, total: heartbeat.phase(f"downscaling {done}/{total}"), title
+    )
     heartbeat.phase("scoring")
     with xr.open_dataset(run.results) as results:
         write_whole(run.folder / "results" / "scores.json", to_json(score(results)))
 
 
-@dataclass(frozen=True)
-class _Stop:
-    """Whether the run has been asked to stop, or its time is up."""
+@dataclass
+class Stop:
+    """Whether the run has been asked to stop, or its time is up; and why."""
 
     run: Run
+    deadline: float
+    reason: str = ""
+
+    @classmethod
+    def of(cls, run: Run) -> Stop:
+        minutes = run.spec.launch.time_limit
+        return cls(run, time.monotonic() + 60 * minutes if minutes else math.inf)
 
     def __call__(self) -> bool:
-        return self.run.cancel_file.exists()
+        if self.run.cancel_file.exists():
+            self.reason = "cancelled"
+        elif time.monotonic() > self.deadline:
+            self.reason = f"the time limit of {self.run.spec.launch.time_limit} minutes was reached"
+        return bool(self.reason)
 
 
 def _say(line: str) -> None:

@@ -12,17 +12,18 @@ import os
 import re
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
-from engine.errors import StoreError
+from engine.errors import MesoscopeError, StoreError
 from engine.files import append_line, last_line, read_json, read_lines, sha256, to_json, write_whole
 from engine.options import did_you_mean
 from engine.spec import Spec
@@ -79,7 +80,9 @@ class Store:
         if len(meant) == 1:
             return meant[0]
         if meant:
-            raise StoreError(f"{name} means {len(meant)} runs ({', '.join(r.id for r in meant[:3])}, …): give more of the id")
+            raise StoreError(
+                f"{name} means {len(meant)} runs ({', '.join(r.id for r in meant[:3])}, …): give more of the id"
+            )
         if not runs:
             raise StoreError(f"no run {name} in {self.folder}: the store is empty; give --store, or train a run")
         raise StoreError(f"no run {name} in {self.folder}: {did_you_mean(name, [r.id for r in runs[:10]])}")
@@ -174,8 +177,9 @@ class Run:
         if not launches:
             return State("queued", "not started yet", self.created)
         last = launches[-1]
-        if last["event"] == "ended":
-            return _ended(last)
+        for record in launches:
+            if record["event"] == "ended" and record.get("pid") == last.get("pid"):
+                return _ended(record)
         if last.get("host") == socket.gethostname():
             return self._local_state(last)
         return self._remote_state(last)
@@ -195,6 +199,11 @@ class Run:
             return State("running", since=last["time"])
         return State("unknown", f"no word from {last.get('host', 'its host')}", heard)
 
+    def forget_heartbeats(self) -> None:
+        """Before a new launch: what the ranks of the last one said is over."""
+        for path in (self.folder / "status").glob("rank-*.json"):
+            path.unlink(missing_ok=True)
+
     def ask_to_cancel(self) -> None:
         """Ask the run to stop after the step it is in, keeping what it has."""
         with _writing(self.folder):
@@ -212,6 +221,63 @@ class Run:
         files = sorted(p for p in (self.folder / "results").iterdir() if p.name != "manifest.json")
         entries = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
         write_whole(self.folder / "results" / "manifest.json", to_json(entries))
+
+
+class Heartbeat:
+    """A rank's sign of life: status/rank-<n>.json, written anew every few seconds until the rank ends."""
+
+    def __init__(self, run: Run, rank: int, size: int):
+        self.path = run.folder / "status" / f"rank-{rank}.json"
+        self.facts: dict[str, Any] = {
+            "rank": rank,
+            "size": size,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "phase": "starting",
+        }
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if error is not None and "end" not in self.facts:
+            self.facts |= {"end": "failed", "reason": describe_error(error)}
+        with contextlib.suppress(OSError):  # a full disk must not hide the error that is on its way up
+            self._write()
+
+    def phase(self, words: str) -> None:
+        """What this rank is doing, in words for the user."""
+        self.facts["phase"] = words
+
+    def end(self, word: str, **facts: Any) -> None:
+        """How this rank ended: done or stopped, and what else is worth knowing."""
+        self.facts |= {"end": word, **facts}
+
+    def _beat(self) -> None:
+        while not self._over.wait(HEARTBEAT_S):
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        self.facts["time"] = time.time()
+        write_whole(self.path, to_json(dict(self.facts)))
+
+
+def describe_error(error: BaseException) -> str:
+    """One line for the user: our own errors in their own words, others with their kind."""
+    if isinstance(error, MesoscopeError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({error.filename or 'in the run folder'}): free some space, then resume"
+    if isinstance(error, MemoryError):
+        return "not enough memory: choose a smaller training.batch_size, data.patch_size or data.region"
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def process_alive(pid: int | None, started: float | None) -> bool:
@@ -241,7 +307,9 @@ def _ended(last: dict[str, Any]) -> State:
 
 def _new_id(spec: Spec) -> str:
     """Time first, so that ids sort by age; then what a person would recognise."""
-    words = spec.launch.title or f"{spec.model.backbone}-{spec.model.upsampling}-{Path(spec.data.target.files()[0]).stem}"
+    words = (
+        spec.launch.title or f"{spec.model.backbone}-{spec.model.upsampling}-{Path(spec.data.target.files()[0]).stem}"
+    )
     slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40]
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug or 'run'}-{secrets.token_hex(2)}"
 

@@ -118,7 +118,9 @@ class Split:
     `gap` time steps are left out between neighbouring parts, so that a part doesn't know its neighbour.
     """
 
-    EXPECTED: ClassVar[str] = "a mapping {train, validation, test, gap}: fractions that sum to at most 1, or two dates each"
+    EXPECTED: ClassVar[str] = (
+        "a mapping {train, validation, test, gap}: fractions that sum to at most 1, or two dates each"
+    )
     train: float | Period
     validation: float | Period
     test: float | Period
@@ -166,7 +168,9 @@ class DataOptions(Options):
     predictors = Values(Source, doc="Further fields that inform the network, brought onto the LR grid.")
     static = Values(Source, doc="Fields without time, such as topography or a land mask, brought onto the HR grid.")
     scale = Whole(None, bounds=(2, 64), allow_None=True, unit="HR cells per LR cell", doc="Scale factor from LR to HR.")
-    coarsening = Choice(KERNELS, default="area", doc="How HR becomes LR (perfect-prog). area: mean weighted by cell area.")
+    coarsening = Choice(
+        KERNELS, default="area", doc="How HR becomes LR (perfect-prog). area: mean weighted by cell area."
+    )
     interpolation = Choice(
         ["nearest", "bilinear", "bicubic", "lanczos"],
         default="bicubic",
@@ -178,7 +182,7 @@ class DataOptions(Options):
     scaling = Choice(
         ["standard", "minmax", "log", "none"],
         default="standard",
-        doc="How fields are scaled for the network, fitted on the training part. log: standard after log(1 + x / mean).",
+        doc="How fields are scaled, fitted on the training part. log: standard after log(1 + x / mean).",
     )
     time_window = Whole(
         1, bounds=(1, 25), unit="time steps", doc="LR time steps seen at once, centred (odd). 1: spatial samples."
@@ -200,7 +204,9 @@ class DataOptions(Options):
         if self.pairing == "mos" and self.lr is None:
             raise SpecError("data.lr is missing: pairing mos needs the LR field; give data.lr, or choose perfect-prog")
         if self.pairing == "perfect-prog" and self.lr is not None:
-            raise SpecError("data.lr is given, but perfect-prog makes LR from HR: leave data.lr out, or choose pairing mos")
+            raise SpecError(
+                "data.lr is given, but perfect-prog makes LR from HR: leave data.lr out, or choose pairing mos"
+            )
         if self.time_window % 2 == 0:
             raise SpecError(f"data.time_window is {self.time_window}: expected an odd number, centred on the time step")
         self._check_patch()
@@ -249,7 +255,10 @@ class TrainingOptions(Options):
     epochs = Whole(100, bounds=(1, 100_000), unit="epochs", doc="Most passes over the training part.")
     batch_size = Whole(16, bounds=(1, 4096), unit="samples per process", doc="Samples in one step of one process.")
     learning_rate = Real(
-        1e-3, bounds=(0, 1), inclusive_bounds=(False, True), doc="Highest learning rate, for the whole batch of all ranks."
+        1e-3,
+        bounds=(0, 1),
+        inclusive_bounds=(False, True),
+        doc="Highest learning rate, for the whole batch of all ranks.",
     )
     schedule = Choice(["constant", "cosine"], default="cosine", doc="Course of the learning rate. cosine: down to 1 %.")
     warm_up = Real(0.02, bounds=(0.0, 0.5), doc="Share of all steps over which the learning rate rises from zero.")
@@ -296,15 +305,17 @@ class Spec:
     def __post_init__(self) -> None:
         if self.model.localized and self.data.patch_size:
             raise SpecError(
-                f"model.localized is true, but data.patch_size is {self.data.patch_size}: a localized block has weights "
-                "for each cell of the whole grid; set model.localized=false, or data.patch_size=0"
+                f"model.localized is true, but data.patch_size is {self.data.patch_size}: a localized block has "
+                "weights for each cell of the whole grid; set model.localized=false, or data.patch_size=0"
             )
 
     @classmethod
     def from_plain(cls, plain: Any, folder: Path | None = None) -> Self:
         """From a mapping as in the YAML file; relative paths start at `folder`, if given."""
         if not isinstance(plain, Mapping):
-            raise SpecError(f"the spec is {type(plain).__name__}: expected a mapping with version, data, model, training, launch")
+            raise SpecError(
+                f"the spec is {type(plain).__name__}: expected a mapping with version, data, model, training, launch"
+            )
         for word in plain:
             if word != "version" and word not in SECTIONS:
                 raise SpecError(f"{word} is not a section: {did_you_mean(str(word), ['version', *SECTIONS])}")
@@ -314,8 +325,8 @@ class Spec:
         return spec.within(folder) if folder else spec
 
     @classmethod
-    def from_yaml(cls, text: str, folder: Path | None = None) -> Self:
-        return cls.from_plain(load_yaml(text, "the spec"), folder)
+    def from_yaml(cls, text: str, folder: Path | None = None, settings: Iterable[str] = ()) -> Self:
+        return cls.from_plain(with_settings(load_yaml(text, "the spec"), settings), folder)
 
     @classmethod
     def read(cls, path: Path, settings: Iterable[str] = ()) -> Self:
@@ -429,7 +440,9 @@ def _group(plain: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     if not isinstance(group, Mapping):
         raise SpecError(f"{section} is {group!r}: expected a mapping of options")
     if odd := [word for word in group if not isinstance(word, str)]:
-        raise SpecError(f"{section}.{odd[0]} is not an option: {did_you_mean(str(odd[0]), SECTIONS[section].declared())}")
+        raise SpecError(
+            f"{section}.{odd[0]} is not an option: {did_you_mean(str(odd[0]), SECTIONS[section].declared())}"
+        )
     return group
 
 

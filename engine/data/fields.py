@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.grib import grib_datasets, open_grib
-from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, METRES, Grid
+from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.times import span
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
@@ -25,7 +25,8 @@ ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
 READING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
 KEPT_ATTRS = ("units", "long_name", "standard_name", "cell_methods")
-ROLES = {"time": ("T", "time"), "y": ("Y", "latitude"), "x": ("X", "longitude")}  # dimension → cf_xarray's words
+GEOGRAPHIC = {"time": ("T", "time"), "y": ("latitude",), "x": ("longitude",)}  # dimension → cf_xarray's words
+PROJECTED = {"time": ("T", "time"), "y": ("Y",), "x": ("X",)}
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,9 @@ def _open_netcdf(path: str, variable: str) -> xr.Dataset:
 
 
 def _open_zarr(path: str, variable: str) -> xr.Dataset:
-    return xr.open_dataset(path, engine="zarr", decode_timedelta=False)
+    is_consolidated = os.path.exists(os.path.join(path, ".zmetadata"))
+    known = None if os.path.exists(os.path.join(path, "zarr.json")) else is_consolidated  # format 3 says so itself
+    return xr.open_dataset(path, engine="zarr", decode_timedelta=False, consolidated=known)
 
 
 OPENERS = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}
@@ -195,14 +198,21 @@ def _plain_field(dataset: xr.Dataset, variable: str, path: str, static: bool) ->
     """The variable with dimensions (time,) y, x, as lazy float32."""
     field = _numeric(dataset[_chosen(dataset, variable, path)], path)
     mapping = _grid_mapping(dataset, field, path)
-    axes = _axes(field, path)
+    axes = _axes(field, bool(mapping), path)
     field = _with_time(field, axes, path, static)
     field = _without_extras(field, axes, path)
     attrs = {word: field.attrs[word] for word in KEPT_ATTRS if word in field.attrs}
     values = field.transpose(*(axis.dims[0] for axis in axes.values()))
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
     plain = xr.DataArray(_blocks(values), coords, list(axes), str(field.name), attrs)
-    return _with_grid(plain, mapping, path)
+    return _with_grid(_on_the_second(plain), mapping, path)
+
+
+def _on_the_second(field: xr.DataArray) -> xr.DataArray:
+    """Times that were kept as a fraction of a day or hour come back a millisecond off."""
+    if "time" not in field.dims or field["time"].dtype.kind not in "MO":
+        return field
+    return field.assign_coords(time=field["time"].dt.round("s"))
 
 
 def _chosen(dataset: xr.Dataset, variable: str, path: str) -> str:
@@ -230,12 +240,12 @@ def _numeric(field: xr.DataArray, path: str) -> xr.DataArray:
     return field
 
 
-def _axes(field: xr.DataArray, path: str) -> dict[str, xr.Variable]:
+def _axes(field: xr.DataArray, is_projected: bool, path: str) -> dict[str, xr.Variable]:
     """Role (time, y, x) → its 1-D coordinate, or scalar time, by CF attributes, else by the usual names."""
     described = field.cf.guess_coord_axis().cf
     known: dict[Any, list[Any]] = described.coordinates | described.axes
     found: dict[str, xr.Variable] = {}
-    for role, words in ROLES.items():
+    for role, words in (PROJECTED if is_projected else GEOGRAPHIC).items():
         names = dict.fromkeys(name for word in words for name in known.get(word, []))
         candidates = [field[name].variable for name in names]
         along = [axis for axis in candidates if axis.ndim == 1]
@@ -244,17 +254,22 @@ def _axes(field: xr.DataArray, path: str) -> dict[str, xr.Variable]:
             found[role] = (along or scalar)[0]
     for side in ("y", "x"):
         if side not in found:
-            raise GridError(_no_axis(field, side, path))
+            raise GridError(_no_axis(field, side, known, path))
     return found
 
 
-def _no_axis(field: xr.DataArray, side: str, path: str) -> str:
+def _no_axis(field: xr.DataArray, side: str, known: dict[Any, list[Any]], path: str) -> str:
     flat = [str(name) for name in field.coords if field[name].ndim == 2]
     where = f"{field.name} in {path}, with dimensions ({', '.join(map(str, field.dims))}),"
     if flat:
         return (
             f"{where} is on a curvilinear grid (2-D coordinates {', '.join(flat)}): expected 1-D coordinates; "
             "remap it to latitude and longitude first (CDO: cdo remapbil,…; Python: xESMF)"
+        )
+    if known.get(side.upper()):
+        return (
+            f"{where} has a coordinate {known[side.upper()][0]}, but names no projection: expected latitude and "
+            "longitude, or a CF grid mapping (attribute grid_mapping); add it, or remap the file first"
         )
     return (
         f"{where} has no coordinate along {side}: expected 1-D latitude and longitude, or projected x and y, "
@@ -328,12 +343,6 @@ def _with_grid(field: xr.DataArray, mapping: dict[str, Any], path: str) -> xr.Da
     if mapping:
         return field.assign_coords({GRID_MAPPING: ((), np.int32(0), mapping)})
     for side, described in (("y", LATITUDE), ("x", LONGITUDE)):
-        units = str(field[side].attrs.get("units", ""))
-        if units in METRES:
-            raise GridError(
-                f"{side} of {field.name} in {path} is in {units}, but the variable names no projection: expected "
-                "degrees, or a CF grid mapping (attribute grid_mapping); add it, or remap the file first"
-            )
         field[side].attrs = {**field[side].attrs, **described}
     _check_degrees(field, path)
     return field
@@ -343,8 +352,8 @@ def _check_degrees(field: xr.DataArray, path: str) -> None:
     for side, limit in (("y", 90.0), ("x", 540.0)):
         if (far := np.abs(field[side].values).max()) > limit + 1e-3:
             raise GridError(
-                f"{side} of {field.name} in {path} reaches {far:g}, but the variable names no projection: expected "
-                "degrees, or a CF grid mapping (attribute grid_mapping); add it, or remap the file first"
+                f"{field[side].attrs['standard_name']} in {path} reaches {far:g}: expected degrees; for a projected "
+                "grid name its CF grid mapping (attribute grid_mapping), or remap the file first"
             )
 
 

@@ -77,6 +77,10 @@ class Grid:
         y, x = ("lat", "lon") if not self.crs else ("y", "x")
         return f"{y} {self.y.min():g} to {self.y.max():g}, {x} {self.x.min():g} to {self.x.max():g}"
 
+    def _lonlat_extent(self) -> str:
+        lon, lat = self.lonlat()
+        return f"lat {lat.min():g} to {lat.max():g}, lon {lon.min():g} to {lon.max():g}"
+
     def same_as(self, other: Grid, tolerance: float = JITTER) -> bool:
         """Whether the centres are the same within a share `tolerance` of a cell; longitudes modulo 360°."""
         if self.shape != other.shape or not same_crs(self.crs, other.crs):
@@ -132,7 +136,7 @@ class Grid:
         if not len(rows) or not len(columns):
             raise GridError(
                 f"data.region is lat {region.lat[0]:g} to {region.lat[1]:g}, lon {region.lon[0]:g} to "
-                f"{region.lon[1]:g}, but the data cover {self.extent()}: choose a region within them"
+                f"{region.lon[1]:g}, but the data cover {self._lonlat_extent()}: choose a region within them"
             )
         x = self.x[columns]
         return rows, columns, self._with(self.y[rows], x if self.crs else _unrolled(x, self))

@@ -74,7 +74,7 @@ class Pairs:
         DataError
             If a file can no longer be read.
         """
-        wanted, order = np.unique(np.asarray(steps), return_inverse=True)
+        wanted, order = np.unique(np.asarray(steps, int), return_inverse=True)
         lazy = [field.isel(time=wanted).data for field in (self.hr, self.lr, *self.predictors)]
         try:
             hr, lr, *predictors = dask.compute(*lazy, scheduler="threads")
@@ -105,6 +105,7 @@ def pair(options: DataOptions) -> Pairs:
     fields = {"data.target": hr}
     if options.pairing == "mos":
         lr = convert(open_field(options.lr), hr.attrs["units"], what="data.lr")
+        _note_scale(Grid.of(lr), lr_grid, options.scale, notes)
         fields["data.lr"] = _onto(lr_grid, needed, lr, "data.lr", options, notes)
     for number, source in enumerate(options.predictors):
         name = f"data.predictors[{number}]"
@@ -181,6 +182,16 @@ def _nested(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.
     added = {side: (0, new.shape[k] - grid.shape[k]) for k, side in enumerate(("y", "x"))}
     extended = target.drop_vars(["y", "x"]).pad(added, constant_values=np.nan).assign_coords(new.coords())
     return extended.chunk({"y": -1, "x": -1})
+
+
+def _note_scale(given: Grid, lr_grid: Grid, scale: int, notes: list[str]) -> None:
+    """Say so where the given LR field is far finer or coarser than the scale makes LR."""
+    ratio = given.cell_size_km() / lr_grid.cell_size_km()
+    if not 0.5 < ratio < 2:
+        notes.append(
+            f"data.lr has cells {given.cell_size_km():.3g} km wide, but scale {scale} makes LR cells "
+            f"{lr_grid.cell_size_km():.3g} km wide: scale {max(2, round(scale * ratio))} would suit it"
+        )
 
 
 def _cells(grid: Grid) -> str:

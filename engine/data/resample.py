@@ -338,10 +338,10 @@ def _in_convention(longitudes: np.ndarray, source: Grid) -> np.ndarray:
 def _near(field: xr.DataArray, grid: Grid) -> xr.DataArray:
     """The part of the field that `grid` needs, so that no more is read; all of it where that crosses the seam."""
     source = Grid.of(field)
+    reach = MARGIN + int(grid.cell_size_km() / source.cell_size_km())
     parts = {}
     for side, targets in zip(("y", "x"), _targets(source, grid), strict=True):
         cells = positions(targets, source.axis(side))
-        reach = MARGIN + int(np.ceil(np.abs(np.diff(cells)).max(initial=0))) if cells.size else MARGIN
         first, last = int(cells.min()) - reach, int(cells.max()) + reach + 1
         if side == "x" and is_periodic(source) and (first < 0 or last > len(source.x)):
             continue

@@ -14,7 +14,7 @@ from engine.data.pairs import Arrays, Pairs
 from engine.data.resample import fill_missing
 from engine.data.scaling import Scaling
 from engine.data.times import runs, time_features, window
-from engine.spec import DataOptions
+from engine.spec import DataOptions, Spec
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ class Shuffle:
     seed: int
     rank: int = 0
     size: int = 1
+
+    @classmethod
+    def of(cls, spec: Spec, rows: int, lr_shape: tuple[int, int], rank: int = 0, size: int = 1) -> Shuffle:
+        patch_lr, training = spec.data.patch_size // spec.data.scale, spec.training
+        return cls(rows, lr_shape, patch_lr, training.batch_size, training.seed, rank, size)
 
     @property
     def steps(self) -> int:

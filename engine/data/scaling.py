@@ -171,7 +171,9 @@ class _Tally:
         if self.hr.high == self.hr.low:
             raise DataError(f"{name} is {self.hr.low:g} everywhere in the training part: there is nothing to learn")
         if kind == "log" and self.hr.low < 0:
-            raise DataError(f"{name} falls to {self.hr.low:g}, but data.scaling log needs values from 0 on: choose standard")
+            raise DataError(
+                f"{name} falls to {self.hr.low:g}, but data.scaling log needs values from 0 on: choose standard"
+            )
 
     def scale(self, kind: str, blocks: _Blocks) -> Scale:
         if kind != "log":

@@ -115,7 +115,9 @@ class Spread(layers.Layer):
     def call(self, static: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         return tf.broadcast_to(static, tf.concat([tf.shape(like)[:1], tf.shape(static)[1:]], 0))
 
-    def compute_output_shape(self, static: tuple[int | None, ...], like: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(
+        self, static: tuple[int | None, ...], like: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         return (like[0], *static[1:])
 
 

@@ -42,10 +42,10 @@ def scaled_zero(scaling: Scaling) -> float:
 
 
 def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
-    """The network that `model` describes.
+    """The network that `model` describes; without a localized block it takes fields of any sides.
 
-    Without a localized block it takes fields of any sides. Inputs are `inputs` (batch, y_lr, x_lr, channels), LR as the first channel of the middle of the window, and
-    `static` (1 or batch, y, x, variables); the output is (batch, y, x, 1) float32, scaled as HR is.
+    Inputs are `inputs` (batch, y_lr, x_lr, channels), LR being the first channel, and `static` (1 or batch, y, x,
+    variables); the output is (batch, y, x, 1) float32, scaled as HR is.
     """
     sides, sides_hr = ((shape.y_lr, shape.x_lr), shape.hr) if options.localized else ((None, None), (None, None))
     inputs = layers.Input((*sides, shape.channels), name="inputs")

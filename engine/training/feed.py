@@ -43,17 +43,17 @@ class Feed:
 
     @cached_property
     def _memory(self) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.device("/CPU:0"):
+        with tf.init_scope(), tf.device("/CPU:0"):
             return tuple(tf.constant(array) for array in self.samples.load_all())  # type: ignore[return-value]
 
     @cached_property
     def _static(self) -> tf.Tensor:
-        with tf.device("/CPU:0"):
+        with tf.init_scope(), tf.device("/CPU:0"):
             return tf.constant(self.samples.static)
 
     @cached_property
     def _weights(self) -> tf.Tensor:
-        with tf.device("/CPU:0"):
+        with tf.init_scope(), tf.device("/CPU:0"):
             return tf.constant(self.samples.areas[..., None])
 
     def _gather(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -29,7 +29,14 @@ FIRST_CHUNK = 8
 LAST, BEST = "last.npz", "best.npz"
 
 Report = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
+
+
+class Stop(Protocol):
+    """Tells whether to stop, and afterwards why."""
+
+    reason: str
+
+    def __call__(self) -> bool: ...
 
 
 @dataclass
@@ -235,7 +242,9 @@ class Training:
     def _align_ranks(self) -> None:
         """Every rank begins with rank 0's weights, optimizer and position."""
         network, optimizer = self.step.network, self.step.optimizer
-        self.workers.share([v.value for v in [*network.trainable_variables, *_statistics(network), *optimizer.variables]])
+        self.workers.share(
+            [v.value for v in [*network.trainable_variables, *_statistics(network), *optimizer.variables]]
+        )
 
     def _average_statistics(self) -> None:
         """Running statistics of batch normalisation see each rank's samples: take their mean."""

@@ -1,0 +1,93 @@
+"""What an experiment will be, before it runs: grids, samples, parameters, memory; without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from engine.data.pairs import Pairs, check_values, pair
+from engine.models.shapes import Shape, activation_bytes, count_parameters
+from engine.spec import Spec
+
+PARTS = ("train", "validation", "test")
+BASE_BYTES = 700 * 2**20  # of a process with TensorFlow that has done nothing yet
+OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments
+
+
+@dataclass(frozen=True)
+class Summary:
+    """grids: shape and words; samples and periods of each part; weights of each block; bytes of one process."""
+
+    grids: dict[str, dict[str, Any]]
+    samples: dict[str, int]
+    periods: dict[str, list[str]]
+    blocks: dict[str, int]
+    parameters: int
+    memory_bytes: int
+    notes: list[str]
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self) -> str:
+        lines = [f"{name.upper()} grid    {grid['text']}" for name, grid in self.grids.items()]
+        lines += [f"{part:<10} {n} samples, {' to '.join(self.periods[part])}" for part, n in self.samples.items()]
+        lines.append(f"parameters {self.parameters:,}: {', '.join(f'{k} {v:,}' for k, v in self.blocks.items())}")
+        lines.append(f"memory     about {self.memory_bytes / 2**30:.1f} GiB for each process")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def summarize(spec: Spec) -> Summary:
+    """Open the data, hold them against the spec, and count.
+
+    Raises
+    ------
+    DataError
+        Or one of its kinds, for whatever in the files doesn't fit.
+    """
+    pairs = pair(spec.data)
+    notes = [*pairs.notes, *check_values(pairs)]
+    shape = shape_of(spec, pairs)
+    blocks = count_parameters(spec.model, shape)
+    parts = {part: getattr(pairs.parts, part) for part in PARTS}
+    return Summary(
+        grids={"hr": _grid(pairs.hr_grid), "lr": _grid(pairs.lr_grid)},
+        samples={part: len(steps) for part, steps in parts.items()},
+        periods={part: _period(pairs, steps) for part, steps in parts.items()},
+        blocks=blocks,
+        parameters=sum(blocks.values()),
+        memory_bytes=_memory(spec, pairs, shape, sum(blocks.values())),
+        notes=notes,
+    )
+
+
+def shape_of(spec: Spec, pairs: Pairs) -> Shape:
+    """What the network is built for, as far as it is known before the data are read: LR without gaps."""
+    fields = spec.data.time_window * (1 + len(pairs.predictors))
+    features = {"none": 0, "hour": 2, "season": 2, "both": 4}[spec.data.time_features]
+    return Shape(*pairs.lr_grid.shape, fields + features, len(pairs.static), pairs.scale)
+
+
+def _grid(grid: Any) -> dict[str, Any]:
+    return {"shape": list(grid.shape), "text": str(grid)}
+
+
+def _period(pairs: Pairs, steps: Any) -> list[str]:
+    first, last = (pairs.times.isel(time=int(steps[end])) for end in (0, -1))
+    return [_iso(first), _iso(last)]
+
+
+def _iso(time: Any) -> str:
+    clock = time.dt
+    year, month, day, hour, minute = (int(getattr(clock, part)) for part in ("year", "month", "day", "hour", "minute"))
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}"
+
+
+def _memory(spec: Spec, pairs: Pairs, shape: Shape, parameters: int) -> int:
+    """Bytes of one process: itself, the training and validation part if they fit, weights, activations of a step."""
+    (y, x), samples = shape.hr, len(pairs.parts.train) + len(pairs.parts.validation)
+    parts = 4 * samples * (y * x + shape.y_lr * shape.x_lr * shape.channels)
+    patch = spec.data.patch_size // spec.data.scale
+    step = Shape(patch, patch, shape.channels, shape.static, shape.scale) if patch else shape
+    activations = activation_bytes(spec.model, step, spec.training.batch_size)
+    return BASE_BYTES + parts + 4 * OPTIMIZER_COPIES * parameters + 2 * activations

@@ -1,0 +1,406 @@
+"""The command line: everything that the dashboard does, without it.
+
+Exit codes: 0 done; 2 the request is wrong; 1 the run failed. With --json, standard output holds one JSON document.
+Heavy imports stand in the commands that need them, so that the others answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import MesoscopeError, RequestError
+from engine.files import to_json
+from engine.options import Options
+from engine.runs import Run, Store, default_store, describe_error
+from engine.spec import SECTIONS, Spec, flow_yaml
+
+FOLLOW_S = 0.2
+METRIC_TITLES = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "pearson": "PearCorr",
+    "ssim": "SSIM",
+    "psnr": "PSNR",
+    "bias": "bias",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    given = parser().parse_args(arguments)
+    try:
+        return given.command(given) or 0
+    except MesoscopeError as error:
+        return _refuse(given, str(error), 2 if isinstance(error, RequestError) else 1)
+    except KeyboardInterrupt:
+        return _refuse(given, "interrupted", 130)
+    except OSError as error:
+        return _refuse(given, describe_error(error), 1)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their arguments."""
+    top = argparse.ArgumentParser(prog="python -m engine", description="Train networks that downscale gridded data.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    json_flag = argparse.ArgumentParser(add_help=False)
+    json_flag.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    stored = argparse.ArgumentParser(add_help=False, parents=[json_flag])
+    stored.add_argument("--store", type=Path, help="folder of runs (default: $MESOSCOPE_STORE, else in your home)")
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--set", action="append", default=[], metavar="section.option=value", help="change an option")
+
+    def command(name: str, action: Callable[[Any], int | None], help: str, *parents: argparse.ArgumentParser) -> Any:
+        sub = commands.add_parser(
+            name,
+            help=help,
+            description=help,
+            parents=parents,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=option_help() if options in parents else None,
+        )
+        sub.set_defaults(command=action)
+        return sub
+
+    demo = command("demo", _demo, "write the synthetic demonstration data set", json_flag)
+    demo.add_argument("folder", type=Path)
+    demo.add_argument("--seed", type=int, default=0)
+    check = command("check", _check, "validate a spec; show grids, samples, parameters, memory", options, json_flag)
+    check.add_argument("spec", help="a YAML file, or - for standard input")
+    train = command("train", _train, "train in the foreground, with a progress bar", options, stored)
+    train.add_argument("spec", type=Path)
+    train.add_argument("--processes", type=int, help="Horovod processes (same as --set launch.processes=N)")
+    submit = command("submit", _submit, "hand a run over to a target and return", options, stored)
+    submit.add_argument("spec", type=Path)
+    submit.add_argument("--target", default=None, help="where to run (same as --set launch.target=NAME)")
+    command("runs", _runs, "list the runs of the store, the newest first", stored)
+    for name, action, help in (
+        ("show", _show, "a run's state, options and scores"),
+        ("logs", _logs, "a run's log"),
+        ("cancel", _cancel, "stop a run after the step it is in, keeping what it has"),
+        ("resume", _resume, "continue a run from its last checkpoint"),
+    ):
+        command(name, action, help, stored).add_argument("run", help="a run's id, or its beginning, or its title")
+    commands.choices["cancel"].add_argument("--now", action="store_true", help="end its processes at once")
+    scores = command("scores", _scores, "compare the scores of runs", stored)
+    scores.add_argument("run", nargs="+")
+    scores.add_argument("--csv", action="store_true")
+    scores.add_argument("--latex", action="store_true")
+    downscale = command("downscale", _downscale, "apply a trained model to new data", stored)
+    downscale.add_argument("run")
+    downscale.add_argument(
+        "input", help="file, glob or store with the LR field (and predictors) by the names of the spec"
+    )
+    downscale.add_argument("output", type=Path, help="NetCDF file to write")
+    for name, action in (("work", _work), ("supervise", _supervise)):  # what launchers start
+        inner = commands.add_parser(name)
+        inner.add_argument("folder", type=Path)
+        inner.set_defaults(command=action)
+    return top
+
+
+def option_help() -> str:
+    """Every option as the spec declares it."""
+    lines = ["options of a spec (section.option, default, what is expected):"]
+    for section, kind in SECTIONS.items():
+        lines += [
+            f"  {section}.{name} = {flow_yaml(_default(kind, name))}\n      {option.doc} Expected: {option.expected()}."
+            for name, option in kind.declared().items()
+        ]
+    return "\n".join(lines)
+
+
+def _default(kind: type[Options], name: str) -> Any:
+    from engine.options import to_plain
+
+    return to_plain(kind.declared()[name].default)
+
+
+def _demo(given: argparse.Namespace) -> None:
+    from engine.data.demo import write_demo
+
+    paths = write_demo(given.folder, seed=given.seed)
+    _answer(given, {"files": [str(path) for path in paths]}, "\n".join(f"wrote {path}" for path in paths))
+
+
+def _check(given: argparse.Namespace) -> None:
+    from engine.check import summarize
+
+    spec = _spec(given)
+    summary = summarize(spec)
+    _answer(given, summary.plain(), summary.text())
+
+
+def _train(given: argparse.Namespace) -> int:
+    from engine.launch import launcher
+
+    spec = _checked(given)
+    run = launcher.create(spec, _store(given))
+    launcher.start_attached(run)
+    return _follow(given, run)
+
+
+def _submit(given: argparse.Namespace) -> None:
+    from engine.launch import launcher
+
+    run = launcher.submit(_checked(given), _store(given))
+    _answer(given, {"run": run.id, "folder": str(run.folder)}, f"submitted {run.id}")
+
+
+def _runs(given: argparse.Namespace) -> None:
+    rows = [_row(run) for run in _store(given).runs()]
+    text = "\n".join(f"{row['run']:<64} {row['state']:<10} {row['epoch']:>9} {row['title']}" for row in rows)
+    _answer(given, {"runs": rows}, text or f"no runs in {_store(given).folder}")
+
+
+def _show(given: argparse.Namespace) -> None:
+    run = _run(given)
+    facts = {
+        **_row(run),
+        "folder": str(run.folder),
+        "latest": run.latest(),
+        "scores": run.scores(),
+        "spec": run.spec.plain(),
+    }
+    lines = [f"{run.id}: {facts['state']}{' (' + facts['reason'] + ')' if facts['reason'] else ''}", f"in {run.folder}"]
+    lines += [
+        f"{section}.{name} = {flow_yaml(value)}"
+        for section, group in run.spec.changed().items()
+        if isinstance(group, dict)
+        for name, value in group.items()
+    ]
+    if facts["scores"]:
+        lines.append(_table_text(*_score_table([run])))
+    _answer(given, facts, "\n".join(lines))
+
+
+def _logs(given: argparse.Namespace) -> None:
+    run = _run(given)
+    text = run.log.read_text(errors="replace") if run.log.exists() else ""
+    _answer(given, {"run": run.id, "log": text}, text.rstrip("\n"))
+
+
+def _cancel(given: argparse.Namespace) -> None:
+    from engine.launch import launcher
+
+    run = _run(given)
+    launcher.cancel(run, now=given.now)
+    _answer(given, {"run": run.id, "state": run.state().word}, f"{run.id} will stop after the step it is in")
+
+
+def _resume(given: argparse.Namespace) -> None:
+    from engine.launch import launcher
+
+    run = launcher.resume(_run(given))
+    _answer(given, {"run": run.id, "state": run.state().word}, f"{run.id} goes on from its last checkpoint")
+
+
+def _scores(given: argparse.Namespace) -> None:
+    runs = [_store(given).run(name) for name in given.run]
+    for run in runs:
+        if run.scores() is None:
+            raise RequestError(
+                f"run {run.id} has no scores yet, it is {run.state().word}: wait for its end, or resume it"
+            )
+    head, rows = _score_table(runs)
+    form = _table_csv if given.csv else _table_latex if given.latex else _table_text
+    _answer(given, {run.id: run.scores() for run in runs}, form(head, rows))
+
+
+def _downscale(given: argparse.Namespace) -> None:
+    from engine.data.pairs import pair_new
+    from engine.run import downscale
+
+    run = _run(given)
+    if not given.output.parent.is_dir():
+        raise RequestError(f"{given.output.parent} is no folder: give a file in a folder that exists")
+    downscale(run, pair_new(run.spec.data, given.input), given.output)
+    _answer(given, {"run": run.id, "output": str(given.output)}, f"wrote {given.output}")
+
+
+def _work(given: argparse.Namespace) -> int:
+    from engine.run import work
+
+    work(Run(given.folder))
+    return 0
+
+
+def _supervise(given: argparse.Namespace) -> int:
+    from engine.launch import local
+
+    return local.supervise(Run(given.folder))
+
+
+def _spec(given: argparse.Namespace) -> Spec:
+    settings = list(given.set)
+    if getattr(given, "processes", None) is not None:
+        settings.append(f"launch.processes={given.processes}")
+    if getattr(given, "target", None) is not None:
+        settings.append(f"launch.target={given.target}")
+    if str(given.spec) == "-":
+        return Spec.from_yaml(sys.stdin.read(), Path.cwd(), settings)
+    return Spec.read(Path(given.spec), settings)
+
+
+def _checked(given: argparse.Namespace) -> Spec:
+    """The spec, once the data have been found to fit it."""
+    from engine.check import summarize
+
+    spec = _spec(given)
+    for note in summarize(spec).notes:
+        sys.stderr.write(f"note: {note}\n")
+    return spec
+
+
+def _store(given: argparse.Namespace) -> Store:
+    return Store((given.store or default_store()).absolute())
+
+
+def _run(given: argparse.Namespace) -> Run:
+    return _store(given).run(given.run)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    state, latest = run.state(), run.latest()
+    epoch = f"{latest['epoch']}/{latest['epochs']}" if latest else ""
+    return {"run": run.id, "title": run.title, "state": state.word, "reason": state.reason, "epoch": epoch}
+
+
+def _follow(given: argparse.Namespace, run: Run) -> int:
+    """Show a run's progress until it ends; an interrupt asks it to stop, a second one ends it."""
+    from engine.launch import launcher
+
+    if not given.json:
+        sys.stderr.write(f"run {run.id} in {run.folder}\n")
+    interrupted = 0
+    bar = _Bar(quiet=given.json)
+    with bar:
+        while (state := run.state()).active:
+            try:
+                bar.update(run, state.reason)
+                time.sleep(FOLLOW_S)
+            except KeyboardInterrupt:
+                interrupted += 1
+                launcher.cancel(run, now=interrupted > 1)
+        bar.update(run, state.reason)
+    return _tell_end(given, run)
+
+
+def _tell_end(given: argparse.Namespace, run: Run) -> int:
+    state = run.state()
+    if state.word != "done":
+        sys.stderr.write(f"run {run.id} {state.word}: {state.reason}\n")
+    facts = {
+        "run": run.id,
+        "folder": str(run.folder),
+        "state": state.word,
+        "reason": state.reason,
+        "scores": run.scores(),
+    }
+    _answer(given, facts, _table_text(*_score_table([run])) if state.word == "done" else "")
+    return 0 if state.word == "done" else 1
+
+
+class _Bar:
+    """Progress in the terminal: one bar, loss, validation RMSE, throughput and time left."""
+
+    def __init__(self, quiet: bool):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.rich = Progress(
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[facts]}"),
+            console=Console(stderr=True),
+            disable=quiet,
+        )
+        self.task = self.rich.add_task("starting", total=None, facts="")
+
+    def __enter__(self) -> None:
+        self.rich.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.rich.stop()
+
+    def update(self, run: Run, phase: str) -> None:
+        latest = run.latest()
+        if not latest:
+            self.rich.update(self.task, description=phase or "starting")
+            return
+        done = (latest["epoch"] - 1) * latest["steps"] + latest["step"]
+        words = [f"epoch {latest['epoch']}/{latest['epochs']}", f"loss {latest['loss']:.4g}"]
+        words += [f"validation RMSE {latest['val_rmse']:.4g}"] if latest.get("val_rmse") is not None else []
+        words += [f"{latest['samples_per_s']:.0f} samples/s"] if latest.get("samples_per_s") else []
+        words += [f"{_duration(latest['eta_s'])} left"] if latest.get("eta_s") and phase == "training" else []
+        total = latest["epochs"] * latest["steps"]
+        self.rich.update(self.task, description=phase, completed=done, total=total, facts="  ".join(words))
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def _score_table(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: each run's downscaled field, then the interpolated field of each; mean ± std over time steps."""
+    rows = [[run.title, *_score_cells(run, "downscaled")] for run in runs]
+    rows += [[f"interpolated ({run.spec.data.interpolation})", *_score_cells(run, "interpolated")] for run in runs]
+    unique = [row for number, row in enumerate(rows) if row not in rows[:number]]
+    return ["", *METRIC_TITLES.values()], unique
+
+
+def _score_cells(run: Run, field: str) -> list[str]:
+    scores = (run.scores() or {})[field]
+    return [_plus_minus(scores[metric]) for metric in METRIC_TITLES]
+
+
+def _plus_minus(score: dict[str, float | None]) -> str:
+    return "–" if score["mean"] is None else f"{score['mean']:.4g} ± {score['std']:.2g}"
+
+
+def _table_text(head: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    )
+
+
+def _table_csv(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(",".join(f'"{cell}"' if "," in cell else cell for cell in row) for row in [head, *rows])
+
+
+def _table_latex(head: list[str], rows: list[list[str]]) -> str:
+    lines = [
+        " & ".join(cell.replace("±", r"$\pm$").replace("_", r"\_") for cell in row) + r" \\" for row in [head, *rows]
+    ]
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"\hline",
+            lines[0],
+            r"\hline",
+            *lines[1:],
+            r"\hline",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def _answer(given: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
+    if given.json:
+        sys.stdout.write(to_json(facts))
+    elif text:
+        sys.stdout.write(text + "\n")
+
+
+def _refuse(given: argparse.Namespace, message: str, code: int) -> int:
+    if getattr(given, "json", False):
+        sys.stdout.write(to_json({"error": message}))
+    sys.stderr.write(f"error: {message}\n")
+    return code
