@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cf_xarray  # noqa: F401 (gives xarray its .cf accessor)
+import dask.array
 import numpy as np
 import xarray as xr
 
@@ -318,8 +319,22 @@ def _blocks(field: xr.DataArray) -> Any:
     steps = max(1, BLOCK_CELLS // max(1, int(np.prod(field.shape[-2:]))))
     stored = (field.encoding.get("preferred_chunks") or {}).get(field.dims[0], 1)
     steps = max(stored, steps // stored * stored) if stored <= 8 * steps else steps
-    chunks = {dim: steps if field.ndim == 3 and dim == field.dims[0] else -1 for dim in field.dims}
-    return field.variable.chunk(chunks).astype(np.float32).data
+    chunks = (steps, -1, -1)[-field.ndim :]
+    empty = np.empty((0,) * field.ndim, np.float32)
+    return dask.array.from_array(_AsFloat32(field.variable), chunks, name=False, meta=empty)
+
+
+class _AsFloat32:
+    """A variable in a file as an array: dask hands cropping on to it, so that no more is read than needed."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, variable: xr.Variable):
+        self._variable = variable
+        self.shape, self.ndim = variable.shape, variable.ndim
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return self._variable[key].values.astype(np.float32)
 
 
 def _grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> dict[str, Any]:

@@ -75,7 +75,9 @@ class Pairs:
             If a file can no longer be read.
         """
         wanted, order = np.unique(np.asarray(steps, int), return_inverse=True)
-        lazy = [field.isel(time=wanted).data for field in (self.hr, self.lr, *self.predictors)]
+        is_run = len(wanted) > 0 and wanted[-1] - wanted[0] == len(wanted) - 1
+        chosen = slice(wanted[0], wanted[-1] + 1) if is_run else wanted  # of a run, no more than it is read
+        lazy = [field.isel(time=chosen).data for field in (self.hr, self.lr, *self.predictors)]
         try:
             hr, lr, *predictors = dask.compute(*lazy, scheduler="threads")
         except (OSError, RuntimeError, EOFError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,10 +32,11 @@ class Feed:
         budget = MEMORY_SHARE * psutil.virtual_memory().available / processes
         return cls(samples, samples.bytes_in_memory < budget)
 
-    def batches(self, plan: np.ndarray, patch_lr: int = 0) -> tf.data.Dataset:
-        """The batches of a plan (step, sample, 3), in its order."""
+    def stream(self, plans: Callable[[], Iterable[np.ndarray]], patch_lr: int = 0) -> tf.data.Dataset:
+        """Batches for a sequence of plans, each (sample, 3) as in Shuffle, read ahead in their order."""
         fetch = self._gather if self.in_memory else self._read
-        stream = tf.data.Dataset.from_tensor_slices(plan).map(fetch, num_parallel_calls=2, deterministic=True)
+        rows = tf.data.Dataset.from_generator(plans, output_signature=tf.TensorSpec((None, 3), tf.int32))
+        stream = rows.map(fetch, num_parallel_calls=2, deterministic=True)
         if patch_lr:
             stream = stream.map(lambda *batch: self._crop(*batch, patch_lr), num_parallel_calls=2, deterministic=True)
         else:
@@ -63,24 +65,27 @@ class Feed:
     def _read(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs, hr = tf.numpy_function(self.samples.load, [plan[:, 0]], (tf.float32, tf.float32), stateful=False)
         pairs = self.samples.pairs
-        inputs.set_shape((plan.shape[0], *pairs.lr_grid.shape, self.samples.channels))
-        hr.set_shape((plan.shape[0], *pairs.hr_grid.shape, 1))
+        inputs.set_shape((None, *pairs.lr_grid.shape, self.samples.channels))
+        hr.set_shape((None, *pairs.hr_grid.shape, 1))
         return inputs, hr, plan
 
     def _crop(self, inputs: tf.Tensor, hr: tf.Tensor, plan: tf.Tensor, patch_lr: int) -> tuple[tf.Tensor, ...]:
         scale = self.samples.pairs.scale
-        batch, side = plan.shape[0], patch_lr * scale
-        everyone = tf.zeros(batch, tf.int32)
+        side, batch = patch_lr * scale, tf.shape(plan)[0]
+        itself, first = tf.range(batch), tf.zeros(batch, tf.int32)
+        y, x = plan[:, 1], plan[:, 2]
         return (
-            _cut(inputs, tf.range(batch), plan[:, 1], plan[:, 2], patch_lr),
-            _cut(self._static[None], everyone, plan[:, 1] * scale, plan[:, 2] * scale, side),
-            _cut(hr, tf.range(batch), plan[:, 1] * scale, plan[:, 2] * scale, side),
-            _cut(self._weights[None], everyone, plan[:, 1] * scale, plan[:, 2] * scale, side),
+            _cut(inputs, itself, y, x, patch_lr),
+            _cut(self._static[None], first, y * scale, x * scale, side),
+            _cut(hr, itself, y * scale, x * scale, side),
+            _cut(self._weights[None], first, y * scale, x * scale, side),
         )
 
 
 def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: int) -> tf.Tensor:
     """(batch, side, side, channels): from each row the square that begins at y, x."""
-    span, shape = tf.range(side), (rows.shape[0], side, side)
+    span = tf.range(side)
     places = [rows[:, None, None], y[:, None, None] + span[None, :, None], x[:, None, None] + span[None, None, :]]
-    return tf.gather_nd(fields, tf.stack([tf.broadcast_to(place, shape) for place in places], axis=-1))
+    everywhere = (tf.shape(rows)[0], side, side)
+    cut = tf.gather_nd(fields, tf.stack([tf.broadcast_to(place, everywhere) for place in places], axis=-1))
+    return tf.ensure_shape(cut, (None, side, side, fields.shape[-1]))

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,15 +115,18 @@ class Training:
     best_weights: dict[str, np.ndarray] = field(default_factory=dict)
     _pace: Pace = field(default_factory=lambda: Pace())
     _saved_at: float = field(default_factory=time.monotonic)
+    _counted_at: float = 0.0
 
     def run(self) -> bool:
         """Train to the end, or until asked to stop; returns whether it came to its end.
 
         At the end the network has its best weights. Checkpoints hold the best and the last.
         """
+        self._counted_at = time.monotonic()
         self._align_ranks()
+        batches = iter(self.train.stream(self._plans, self.shuffle.patch_lr))
         while self.position.epoch < self.options.epochs and not self._patience_is_over():
-            if not self._epoch():
+            if not self._epoch(batches):
                 self._save()
                 return False
         self._save()
@@ -141,11 +145,14 @@ class Training:
         self.best_weights = groups.get("best", {})
         return True
 
-    def _epoch(self) -> bool:
+    def _plans(self) -> Iterator[np.ndarray]:
+        """Which samples each step takes, from where the training stands to its end."""
+        for epoch in range(self.position.epoch, self.options.epochs):
+            yield from self.shuffle.epoch(epoch)[self.position.step if epoch == self.position.epoch else 0 :]
+
+    def _epoch(self, batches: Iterator[tuple[tf.Tensor, ...]]) -> bool:
         """What is left of the epoch; returns False if asked to stop within."""
         position, steps = self.position, self.shuffle.steps
-        plan = self.shuffle.epoch(position.epoch)[position.step :]
-        batches = iter(self.train.batches(plan, self.shuffle.patch_lr))
         while position.step < steps:
             wanted = min(self._pace.chunk(), steps - position.step)
             chunk, stop = self.workers.agree([wanted, int(self.stop())])
@@ -160,7 +167,6 @@ class Training:
         began = time.monotonic()
         loss = float(self.step.run(batches, tf.constant(chunk)))
         self._pace.took(time.monotonic() - began, chunk, loss)
-        self.position.elapsed_s += self._pace.last_s
         self.position.step += chunk
         if not math.isfinite(loss):
             raise DivergedError(
@@ -172,10 +178,9 @@ class Training:
 
     def _close_epoch(self) -> None:
         """Validate, keep the best weights, tell, and save now and then."""
-        began, position = time.monotonic(), self.position
+        position = self.position
         self._average_statistics()
         val_loss, val_rmse = self._validate()
-        position.elapsed_s += time.monotonic() - began
         if val_loss < position.best - self.options.min_delta:
             position.best, position.best_epoch, position.waited = val_loss, position.epoch, 0
             self.best_weights = checkpoints.arrays_of(self.step.network.variables)
@@ -187,16 +192,20 @@ class Training:
 
     def _validate(self) -> tuple[float, float]:
         """Loss, and RMSE in the target's unit, over the validation part; each rank takes its share."""
-        rows = np.arange(self.workers.rank, len(self.validation.samples), self.workers.size)
-        plan = np.stack([rows, np.zeros_like(rows), np.zeros_like(rows)], axis=-1).astype(np.int32)
-        whole = len(plan) // self.options.batch_size * self.options.batch_size
-        sums = np.zeros(4)
-        for part, size in ((plan[:whole], self.options.batch_size), (plan[whole:], len(plan) - whole)):
-            if len(part):
-                batches = iter(self.validation.batches(part.reshape(-1, size, 3)))
-                sums += self.step.validate(batches, tf.constant(len(part) // size)).numpy()
+        steps = math.ceil(len(self._validation_rows) / self.options.batch_size)
+        sums = self.step.validate(iter(self._validation_stream), tf.constant(steps)).numpy()
         loss, weight, squares, cells = self.workers.mean(sums)
         return float(loss / max(weight, 1e-6)), float(np.sqrt(squares / max(cells, 1e-6)))
+
+    @cached_property
+    def _validation_rows(self) -> np.ndarray:
+        return np.arange(self.workers.rank, len(self.validation.samples), self.workers.size, dtype=np.int32)
+
+    @cached_property
+    def _validation_stream(self) -> tf.data.Dataset:
+        plan = np.pad(self._validation_rows[:, None], ((0, 0), (0, 2)))
+        starts = range(0, len(plan), self.options.batch_size)
+        return self.validation.stream(lambda: (plan[k : k + self.options.batch_size] for k in starts))
 
     def _patience_is_over(self) -> bool:
         return self.options.early_stopping and self.position.waited >= self.options.patience
@@ -205,6 +214,7 @@ class Training:
         """One progress record, from rank 0."""
         position, options = self.position, self.options
         position.seq += 1
+        self._count_time()
         done = position.epoch * self.shuffle.steps + position.step
         left = options.epochs * self.shuffle.steps - done
         s_per_step = self._pace.s_per_step or 0.0
@@ -226,8 +236,14 @@ class Training:
         if self.workers.chief:
             self.report(record)
 
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.position.elapsed_s += now - self._counted_at
+        self._counted_at = now
+
     def _save(self) -> None:
         """The last checkpoint with everything a resume needs, and the best weights on their own."""
+        self._count_time()
         self._saved_at = time.monotonic()
         if not self.workers.chief:
             return
@@ -257,7 +273,6 @@ class Pace:
     """How long the steps take; the first chunk, which builds the graph, doesn't count as throughput."""
 
     s_per_step: float | None = None
-    last_s: float = 0.0
     loss: float = math.nan
     _chunks: int = 0
     _rough_s: float = 0.0
@@ -268,7 +283,7 @@ class Pace:
         return max(1, round(CHUNK_S / pace)) if pace else FIRST_CHUNK
 
     def took(self, seconds: float, steps: int, loss: float) -> None:
-        self.last_s, self.loss, self._rough_s = seconds, loss, seconds / steps
+        self.loss, self._rough_s = loss, seconds / steps
         if self._chunks:
             self.s_per_step = self._rough_s
         self._chunks += 1
