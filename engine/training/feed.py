@@ -40,7 +40,8 @@ class Feed:
         if patch_lr:
             stream = stream.map(lambda *batch: self._crop(*batch, patch_lr), num_parallel_calls=2, deterministic=True)
         else:
-            stream = stream.map(lambda inputs, hr, _: (inputs, self._static[None], hr, self._weights[None]))
+            static, weights = self._fixed[None, ..., :-1], self._fixed[None, ..., -1:]
+            stream = stream.map(lambda inputs, hr, _: (inputs, static, hr, weights))
         return stream.prefetch(READ_AHEAD)
 
     @cached_property
@@ -49,14 +50,10 @@ class Feed:
             return tuple(tf.constant(array) for array in self.samples.load_all())  # type: ignore[return-value]
 
     @cached_property
-    def _static(self) -> tf.Tensor:
+    def _fixed(self) -> tf.Tensor:
+        """(y, x, variables + 1): static variables, then the weights of the cells."""
         with tf.init_scope(), tf.device("/CPU:0"):
-            return tf.constant(self.samples.static)
-
-    @cached_property
-    def _weights(self) -> tf.Tensor:
-        with tf.init_scope(), tf.device("/CPU:0"):
-            return tf.constant(self.samples.areas[..., None])
+            return tf.concat([self.samples.static, self.samples.areas[..., None]], axis=-1)
 
     def _gather(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs, hr = self._memory
@@ -74,12 +71,9 @@ class Feed:
         side, batch = patch_lr * scale, tf.shape(plan)[0]
         itself, first = tf.range(batch), tf.zeros(batch, tf.int32)
         y, x = plan[:, 1], plan[:, 2]
-        return (
-            _cut(inputs, itself, y, x, patch_lr),
-            _cut(self._static[None], first, y * scale, x * scale, side),
-            _cut(hr, itself, y * scale, x * scale, side),
-            _cut(self._weights[None], first, y * scale, x * scale, side),
-        )
+        fixed = _cut(self._fixed[None], first, y * scale, x * scale, side)
+        hr = _cut(hr, itself, y * scale, x * scale, side)
+        return _cut(inputs, itself, y, x, patch_lr), fixed[..., :-1], hr, fixed[..., -1:]
 
 
 def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: int) -> tf.Tensor:
