@@ -235,7 +235,7 @@ class ModelOptions(Options):
         ["auto", "linear", "relu", "softplus"],
         default="auto",
         doc="Bound of the downscaled field. relu, softplus: nothing below zero in the target's unit. "
-        "auto: relu when no HR training value is below zero, else linear.",
+        "auto: relu for quantities that are never negative, by CF standard name or training values; else linear.",
     )
     normalization = Choice(["none", "batch", "layer"], default="none", doc="Normalisation inside the blocks.")
     dropout_rate = Real(0.0, bounds=(0.0, 0.9), doc="Share of activations dropped in training.")

@@ -18,6 +18,8 @@ from engine.errors import DataError
 
 MOST_STEPS = 2000  # time steps looked at, spread evenly over the training part
 STEPS_AT_ONCE = 100
+# Parts of CF standard names (table 85) of quantities that have no values below zero.
+NEVER_NEGATIVE = ("precipitation", "rainfall", "snowfall", "concentration", "mixing_ratio", "wind_speed", "humidity")
 KEPT_BYTES = 2**29
 SMALLEST_SPREAD = 1e-12
 
@@ -54,6 +56,7 @@ class Scaling:
     target : HR, LR and the downscaled field share it, so that LR can be interpolated in scaled form.
     residual_spread : spread of HR minus the interpolated field, in scaled form.
     lowest, highest : range of HR, in the target's unit.
+    floored : whether the quantity has no values below zero, by its CF standard name or, failing that, by its values.
     cells : (y, x), true where HR has a value at any step: elsewhere (the sea, say) nothing is downscaled.
     hr_gaps, lr_gaps : whether any HR value, any LR value is missing.
     """
@@ -64,6 +67,7 @@ class Scaling:
     residual_spread: float
     lowest: float
     highest: float
+    floored: bool
     cells: np.ndarray
     hr_gaps: bool
     lr_gaps: bool
@@ -111,10 +115,16 @@ def fit_scaling(pairs: Pairs, kind: str) -> Scaling:
         residual_spread=max(spread, 1e-6),
         lowest=first.hr.low,
         highest=first.hr.high,
+        floored=first.hr.low >= 0 or never_negative(pairs.hr.attrs.get("standard_name", "")),
         cells=first.cells,
         hr_gaps=first.hr_gaps,
         lr_gaps=first.lr_gaps,
     )
+
+
+def never_negative(standard_name: str) -> bool:
+    """Whether a CF standard name means a quantity without values below zero."""
+    return any(part in standard_name for part in NEVER_NEGATIVE)
 
 
 class _Moments:

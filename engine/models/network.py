@@ -31,10 +31,10 @@ class Output:
 
 
 def bound_of(options: ModelOptions, scaling: Scaling) -> str:
-    """`model.output_activation`, with auto resolved: relu when no HR training value is below zero."""
+    """`model.output_activation`, with auto resolved: relu when the quantity has no values below zero."""
     if options.output_activation != "auto":
         return options.output_activation
-    return "relu" if scaling.lowest >= 0 else "linear"
+    return "relu" if scaling.floored else "linear"
 
 
 def scaled_zero(scaling: Scaling) -> float:
