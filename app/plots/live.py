@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import bokeh.models as bm
 import holoviews as hv
+import numpy as np
 import xarray as xr
 from bokeh.plotting import figure
 
-from app.plots.maps import box_of, field_map, colour_halos, label_of, palette, raster
+from app.plots.maps import box_of, colour_halos, field_map, label_of, palette, raster
 from engine.data.grids import Grid
 
+DRAWING = threading.Lock()  # HoloViews keeps its options in one place for the whole process
 FRAME_WIDTH = 280  # first guess; the browser stretches a map to its column
 
 
@@ -50,7 +53,8 @@ class LiveMap:
         name: str,
         dark: bool = False,
     ):
-        self.figure: Any = hv.render(field_map(field, clim=clim, cmap=cmap, frame_width=FRAME_WIDTH, dark=dark))
+        with DRAWING:
+            self.figure: Any = hv.render(field_map(field, clim=clim, cmap=cmap, frame_width=FRAME_WIDTH, dark=dark))
         image = next(r for r in self.figure.renderers if isinstance(r.glyph, bm.Image))
         self._source, self._mapper = image.data_source, image.glyph.color_mapper
         self._view = view
@@ -78,7 +82,7 @@ class LiveMap:
         figure = self.figure
         figure.update(frame_width=None, frame_height=None, width=None, height=None, name=name)
         figure.update(sizing_mode="stretch_width", aspect_ratio=self._view.box.aspect, min_width=120)
-        figure.update(min_border=0, toolbar_location=None, title=None, styles={"max-height": "none"})
+        figure.update(min_border=0, margin=0, toolbar_location=None, title=None, styles={"max-height": "none"})
 
     def _link(self, view: SharedView) -> None:
         figure = self.figure
@@ -106,7 +110,7 @@ class ColourBar:
         self._range = bm.Range1d(*clim)
         self._mapper = bm.LinearColorMapper(palette=palette(cmap), low=0, high=255)
         self.figure: Any = figure(
-            width=width, sizing_mode="stretch_height", min_height=120, toolbar_location=None, tools="",
+            width=width, height=200, frame_width=14, toolbar_location=None, tools="",
             x_range=(0, 1), y_range=self._range, y_axis_location="right", min_border=6, outline_line_color=None,
         )  # fmt: skip
         self._source = bm.ColumnDataSource(self._strip(clim))
@@ -128,7 +132,19 @@ class ColourBar:
 
     @staticmethod
     def _strip(clim: tuple[float, float]) -> dict[str, list[Any]]:
-        import numpy as np
-
         ramp = np.arange(256, dtype="float32")[:, None]
         return {"image": [ramp], "x": [0], "y": [clim[0]], "dw": [1], "dh": [clim[1] - clim[0]]}
+
+
+def line_figure(lines: hv.Overlay, *, height: int) -> Any:
+    """A quiet Bokeh figure of lines with a legend above, as wide as its place; safe to call in a thread."""
+    with DRAWING:
+        figure = hv.render(lines.opts(responsive=True, height=height, toolbar=None, show_grid=True))
+    figure.update(outline_line_color=None, min_border_right=12, styles={"font-size": "12px"})
+    for axis in figure.axis:
+        axis.update(axis_label_text_font_style="normal", minor_tick_line_color=None)
+    for legend in figure.legend:
+        figure.center.remove(legend)
+        legend.update(orientation="horizontal", location="right", margin=0, padding=0, border_line_color=None)
+        figure.add_layout(legend, "above")
+    return figure

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
+from engine.evaluation.scores import score
 from engine.runs import Run, Store, append_line, to_json, write_whole
 from engine.spec import Spec
 
@@ -48,16 +49,14 @@ def write_run(
     `skill` is the share of the interpolation's error that the downscaled field takes away.
     With done=False the run is in the middle of training: no results, a fresh heartbeat from another host.
     """
-    run = Store(Path(store_folder)).create(
-        _spec(title, scale, seed, model or {}), {"target": "local", "versions": {}}
-    )
+    run = Store(Path(store_folder)).create(_spec(title, scale, seed, model or {}), {"target": "local", "versions": {}})
     _write_progress(run.folder / "progress.jsonl", epochs=40 if done else 17, seed=seed)
     if not done:
         _write_running(run)
         return run
     results = make_results(ny, nx, scale, n_times, seed, skill, start, calendar, projected, sea)
     results.to_netcdf(run.results)
-    write_whole(run.folder / "results" / "scores.json", to_json(scores_of(results)))
+    write_whole(run.folder / "results" / "scores.json", to_json(score(results)))
     run.write_manifest()
     run.record_launch("started", host="elsewhere", pid=1)
     write_whole(run.folder / "log.txt", "loaded 520 samples\ntrained 40 epochs\nscored the test period\n")
@@ -86,19 +85,9 @@ def make_results(
     downscaled = hr + (1 - skill) * (interpolated - hr) + noise
     if sea:
         land = ~_sea_mask(ny, nx)
-        hr, interpolated, downscaled = (
-            np.where(land, field, np.nan) for field in (hr, interpolated, downscaled)
-        )
+        hr, interpolated, downscaled = (np.where(land, field, np.nan) for field in (hr, interpolated, downscaled))
     fields = {"hr": hr, "interpolated": interpolated, "downscaled": downscaled, "lr": lr}
     return _dataset(fields, scale, start, calendar, projected)
-
-
-def scores_of(results: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean and standard deviation over time steps of each step's scores, in the layout of scores.json."""
-    return {
-        product: _scores(results["hr"].values, results[product].values)
-        for product in ("downscaled", "interpolated")
-    }
 
 
 def _spec(title: str, scale: int, seed: int, model: dict[str, Any]) -> Spec:
@@ -126,9 +115,7 @@ def _smooth(
     random: np.random.Generator, n_times: int, ny: int, nx: int, cells: float, steps: float = 0.0
 ) -> np.ndarray:
     """Noise of unit variance with that correlation length in cells and time steps."""
-    field = ndimage.gaussian_filter(
-        random.standard_normal((n_times, ny, nx)), (steps, cells, cells), mode="reflect"
-    )
+    field = ndimage.gaussian_filter(random.standard_normal((n_times, ny, nx)), (steps, cells, cells), mode="reflect")
     return field / field.std()
 
 
@@ -137,13 +124,9 @@ def _sea_mask(ny: int, nx: int) -> np.ndarray:
     return (x - 0.15 * np.sin(6 * y)) < 0.25
 
 
-def _dataset(
-    fields: dict[str, np.ndarray], scale: int, start: str, calendar: str, projected: bool
-) -> xr.Dataset:
+def _dataset(fields: dict[str, np.ndarray], scale: int, start: str, calendar: str, projected: bool) -> xr.Dataset:
     n_times, ny, nx = fields["hr"].shape
-    time_axis = xr.date_range(
-        start, periods=n_times, freq="h", calendar=calendar, use_cftime=calendar != "standard"
-    )
+    time_axis = xr.date_range(start, periods=n_times, freq="h", calendar=calendar, use_cftime=calendar != "standard")
     y, x = _axes(ny, nx, projected)
     coords = {
         "time": ("time", time_axis, {"standard_name": "time"}),
@@ -187,39 +170,6 @@ def _axis_attrs(axis: str, projected: bool) -> dict[str, str]:
 
 def _block_means(axis: np.ndarray, scale: int) -> np.ndarray:
     return axis.reshape(-1, scale).mean(axis=1)
-
-
-def _scores(hr: np.ndarray, field: np.ndarray) -> dict[str, dict[str, float]]:
-    rows = [
-        _score_step(a[np.isfinite(a)].astype(float), b[np.isfinite(a)].astype(float))
-        for a, b in zip(hr, field, strict=True)
-    ]
-    return {
-        name: {
-            "mean": float(np.mean([row[name] for row in rows])),
-            "std": float(np.std([row[name] for row in rows])),
-        }
-        for name in rows[0]
-    }
-
-
-def _score_step(truth: np.ndarray, given: np.ndarray) -> dict[str, float]:
-    """Scores of one step; SSIM over the whole field as one window, Wang et al. (2004), eq. 13."""
-    error, reach = given - truth, np.ptp(truth)
-    rmse = float(np.sqrt(np.mean(error**2)))
-    c1, c2 = (0.01 * reach) ** 2, (0.03 * reach) ** 2
-    covariance = np.mean((truth - truth.mean()) * (given - given.mean()))
-    ssim = ((2 * truth.mean() * given.mean() + c1) * (2 * covariance + c2)) / (
-        (truth.mean() ** 2 + given.mean() ** 2 + c1) * (truth.var() + given.var() + c2)
-    )
-    return {
-        "mae": float(np.mean(np.abs(error))),
-        "rmse": rmse,
-        "pearson": float(np.corrcoef(truth, given)[0, 1]),
-        "ssim": float(ssim),
-        "psnr": float(20 * np.log10(reach / rmse)),
-        "bias": float(np.mean(error)),
-    }
 
 
 def _write_progress(path: Path, epochs: int, seed: int, steps: int = 5) -> None:

@@ -1,0 +1,288 @@
+"""What the compared runs have in common, read from their run folders; no widget, no plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from engine.data.grids import GRID_MAPPING, Grid, same_crs
+from engine.errors import DataError, MesoscopeError, StoreError
+from engine.evaluation.scores import pixel_rmse, score
+from engine.runs import Run, Store
+
+LETTERS = "ABCD"
+FIELDS = ("hr", "interpolated", "downscaled", "lr")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One run's results: fields (time, y, x) read when asked for, scores as stored."""
+
+    letter: str
+    run: Run
+    data: xr.Dataset
+    stored_scores: dict[str, Any]
+
+    @classmethod
+    def read(cls, run: Run, letter: str) -> Result:
+        """Open a finished run.
+
+        Raises
+        ------
+        StoreError
+            If the run is gone, or has no results yet.
+        DataError
+            If its results can't be read.
+        """
+        if not run.folder.is_dir():
+            raise StoreError(f"{run.id} is no longer in the store: take it out of the comparison")
+        if not run.results.is_file():
+            state = run.state()
+            raise StoreError(f"{run.title} has no results yet ({state.word}): it can be compared when it is done")
+        return cls(letter, run, _open(run), run.scores() or {})
+
+    @cached_property
+    def grid(self) -> Grid:
+        return Grid.of(self.data["hr"])
+
+    @cached_property
+    def times(self) -> pd.Index:
+        return self.data.indexes["time"]
+
+    @property
+    def units(self) -> str:
+        return str(self.data["hr"].attrs.get("units", ""))
+
+    @property
+    def title(self) -> str:
+        return self.run.title
+
+    def step(self, name: str, number: int) -> xr.DataArray:
+        """One field at one of this run's own steps, (y, x)."""
+        return _on_map(self.data[name].isel(time=number).load())
+
+    def rmse(self, product: str) -> xr.DataArray:
+        """Stored RMSE over this run's own test period, (y, x)."""
+        return self.data[f"rmse_{product}"].load()
+
+    def series(self, name: str, y: float, x: float, steps: np.ndarray) -> np.ndarray:
+        """(steps,) values of the cell nearest to y, x."""
+        cell = self.data[name].sel(y=y, x=x, method="nearest")
+        return np.asarray(cell.values, dtype=float)[steps]
+
+    def close(self) -> None:
+        self.data.close()
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Up to four runs side by side; the first one gives LR, interpolated, HR, grid and unit.
+
+    results : all that can be read and fit the first run's unit and projection.
+    times : the steps that all of `shown` have.
+    shown : those of `results` that have steps in common with the first.
+    notes : what the reader must know; `refused` : run id → why it isn't here.
+    """
+
+    results: tuple[Result, ...] = ()
+    shown: tuple[Result, ...] = ()
+    times: pd.Index = field(default_factory=lambda: pd.Index([]))
+    notes: tuple[str, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, store: Store, ids: Sequence[str]) -> Comparison:
+        """Read the runs and find what they have in common; what can't be used is told, never raised."""
+        results, refused = [], {}
+        for letter, run_id in zip(LETTERS, ids, strict=False):
+            try:
+                results.append(Result.read(Run(store.folder / run_id), letter))
+            except MesoscopeError as error:
+                refused[run_id] = str(error)
+        return cls.between(results, refused)
+
+    @classmethod
+    def between(cls, results: Sequence[Result], refused: dict[str, str]) -> Comparison:
+        """Hold opened results against the first of them."""
+        if not results:
+            return cls(refused=refused)
+        first, notes = results[0], []
+        fitting = [first]
+        for other in results[1:]:
+            if why := _unlike(first, other):
+                refused = {**refused, other.run.id: why}
+            else:
+                fitting.append(other)
+                notes += _grid_notes(first, other)
+        shown, times, time_notes = _common_times(fitting)
+        return cls(tuple(fitting), tuple(shown), times, (*notes, *time_notes), refused)
+
+    def __bool__(self) -> bool:
+        return bool(self.results)
+
+    @property
+    def first(self) -> Result:
+        return self.results[0]
+
+    @property
+    def n_steps(self) -> int:
+        return len(self.times)
+
+    @property
+    def same_period(self) -> bool:
+        return all(len(result.times) == self.n_steps for result in self.results)
+
+    @cached_property
+    def steps(self) -> dict[str, np.ndarray]:
+        """Letter → the run's own step number of each common step."""
+        return {result.letter: result.times.get_indexer(self.times) for result in self.shown}
+
+    def on_same_grid(self, result: Result) -> bool:
+        return result.grid.same_as(self.first.grid)
+
+    def fields(self, step: int) -> dict[str, xr.DataArray]:
+        """lr, interpolated, hr of the first run, and each shown run's downscaled field by its letter, (y, x)."""
+        number = int(self.steps[self.first.letter][step])
+        fields = {name: self.first.step(name, number) for name in ("lr", "interpolated", "hr")}
+        for result in self.shown:
+            fields[result.letter] = result.step("downscaled", int(self.steps[result.letter][step]))
+        return fields
+
+    def rmse_maps(self) -> dict[str, xr.DataArray]:
+        """Per-pixel RMSE over the common steps: interpolated of the first run, and each run by its letter."""
+        maps = {"interpolated": self._rmse(self.first, "interpolated")}
+        return maps | {result.letter: self._rmse(result, "downscaled") for result in self.results}
+
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """'interpolated' and letter → {metric: {mean, std}}, over the common steps."""
+        table = {"interpolated": self._scores(self.first).get("interpolated", {})}
+        return table | {result.letter: self._scores(result).get("downscaled", {}) for result in self.results}
+
+    def cell(self, y: float, x: float) -> dict[str, np.ndarray]:
+        """hr, interpolated and each shown run's letter → (time,) values at the cell nearest to y, x."""
+        steps = self.steps[self.first.letter]
+        series = {name: self.first.series(name, y, x, steps) for name in ("hr", "interpolated")}
+        for result in self.shown:
+            series[result.letter] = result.series("downscaled", y, x, self.steps[result.letter])
+        return series
+
+    def nearest(self, y: float, x: float) -> tuple[float, float]:
+        """Centre of the first run's cell nearest to y, x."""
+        grid = self.first.grid
+        return float(grid.y[np.abs(grid.y - y).argmin()]), float(grid.x[np.abs(grid.x - x).argmin()])
+
+    def label(self, step: int) -> str:
+        """Date and time of a common step."""
+        return self.times[step].strftime("%Y-%m-%d %H:%M") if self.n_steps else ""
+
+    def find_step(self, text: str) -> int | None:
+        """The first common step at or after a typed date, however much of it is typed; None when there is none."""
+        text = text.strip().replace("T", " ")
+        labels = [self.label(step) for step in range(self.n_steps)]
+        if not text[:4].isdigit() or not labels:
+            return None
+        begun = [step for step, label in enumerate(labels) if label.startswith(text)]
+        later = [step for step, label in enumerate(labels) if label >= text]
+        return (begun or later or [None])[0]
+
+    def differing(self) -> dict[str, list[str]]:
+        """Option → its value in each run, for the options that differ (titles and places to run left out)."""
+        plain = [result.run.spec.plain() for result in self.results]
+        differing = {}
+        for section in ("data", "model", "training"):
+            for option in plain[0][section]:
+                values = [spec[section][option] for spec in plain]
+                if any(value != values[0] for value in values):
+                    differing[f"{section}.{option}"] = [str(value) for value in values]
+        return differing
+
+    def close(self) -> None:
+        for result in self.results:
+            result.close()
+
+    def _beyond(self, result: Result) -> bool:
+        """Whether this run has steps that aren't compared, so that what is stored doesn't hold."""
+        return result in self.shown and len(result.times) > self.n_steps
+
+    def _common(self, result: Result) -> xr.Dataset:
+        return result.data[["hr", "interpolated", "downscaled"]].isel(time=self.steps[result.letter])
+
+    def _rmse(self, result: Result, product: str) -> xr.DataArray:
+        stored = result.rmse(product)
+        return stored.copy(data=pixel_rmse(self._common(result), product)) if self._beyond(result) else stored
+
+    def _scores(self, result: Result) -> dict[str, Any]:
+        return score(self._common(result)) if self._beyond(result) else result.stored_scores
+
+
+def _open(run: Run) -> xr.Dataset:
+    try:
+        data = xr.open_dataset(run.results, decode_coords="all", cache=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"the results of {run.title} can't be read ({error}): the file {run.results} is damaged; delete the run, "
+            "or train it again"
+        ) from None
+    missing = [name for name in FIELDS if name not in data or "time" not in data[name].dims]
+    if missing:
+        data.close()
+        raise DataError(f"the results of {run.title} lack {', '.join(missing)}: the file {run.results} is not complete")
+    return data
+
+
+def _on_map(values: xr.DataArray) -> xr.DataArray:
+    """With dimensions y and x, also on the LR grid."""
+    if "y_lr" in values.dims:
+        values = values.drop_vars([name for name in ("y", "x") if name in values.coords])
+        values = values.rename(y_lr="y", x_lr="x")
+    keep = {"y", "x", GRID_MAPPING}
+    return values.drop_vars([name for name in values.coords if name not in keep])
+
+
+def _unlike(first: Result, other: Result) -> str:
+    """Why a run can't stand beside the first one; '' when it can."""
+    if first.units != other.units:
+        mine, yours = first.units or "no unit", other.units or "no unit"
+        return f"{other.letter} {other.title} is in {yours}, {first.letter} in {mine}: compare runs of one variable"
+    if not same_crs(first.grid.crs, other.grid.crs):
+        return f"{other.letter} {other.title} is on another map projection than {first.letter}: compare it by itself"
+    return ""
+
+
+def _grid_notes(first: Result, other: Result) -> list[str]:
+    if not first.grid.same_as(other.grid):
+        ny, nx = other.grid.shape
+        return [
+            f"{other.letter} has another grid ({ny} × {nx}): its maps and scores are on that grid, against its own HR; "
+            f"LR, interpolated and HR are those of {first.letter}."
+        ]
+    if first.data["lr"].shape[1:] != other.data["lr"].shape[1:]:
+        return [f"{other.letter} starts from another LR grid: LR and interpolated are those of {first.letter}."]
+    return []
+
+
+def _common_times(results: list[Result]) -> tuple[list[Result], pd.Index, list[str]]:
+    """Those that have steps in common with the first, the common steps, and what to tell."""
+    first, notes = results[0], []
+    shown, times = [first], first.times
+    for other in results[1:]:
+        alike = type(other.times) is type(times) and getattr(other.times, "calendar", "") == getattr(
+            times, "calendar", ""
+        )
+        common = times[times.isin(other.times)] if alike else times[:0]
+        if len(common):
+            shown, times = [*shown, other], common
+        else:
+            notes.append(
+                f"{other.letter} has no test step in common with {first.letter}: only its RMSE map and its scores, "
+                "over its own test period, are shown."
+            )
+    if any(len(result.times) > len(times) for result in shown):
+        notes.insert(0, f"Test periods differ: maps, RMSE and scores are over the {len(times)} steps in common.")
+    return shown, times, notes

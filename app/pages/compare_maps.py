@@ -1,0 +1,205 @@
+"""The maps of the Compare page: which ones a layout shows, and the cards that hold them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+import xarray as xr
+
+from app.comparison import Comparison
+from app.plots.live import ColourBar, LiveMap, SharedView
+from app.plots.products import colour_of, name_of
+
+BAR_WIDTH = 78
+GAP = 10
+FULL_HEIGHT = {"height": "auto", "align-self": "stretch"}  # of the row of maps, whatever that is
+SWIPE_HEIGHT = 560
+
+TITLE_CSS = """
+:host { width: 100%; }
+.map { display: flex; align-items: center; gap: 7px; height: 24px; font-size: 13px; white-space: nowrap; }
+.map { overflow: hidden; }
+.map b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; }
+.map i { font-style: normal; font-weight: 700; font-size: 11px; color: #fff; border-radius: 4px; padding: 1px 6px; }
+.map span { margin-left: auto; color: inherit; opacity: 0.72; font-size: 12px; font-variant-numeric: tabular-nums; }
+"""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One map: what it shows, what stands above it."""
+
+    key: str
+    name: str
+    field: xr.DataArray
+    fact: str = ""
+
+    @property
+    def title(self) -> str:
+        badge = f'<i style="background:{colour_of(self.key)}">{self.key}</i>' if len(self.key) == 1 else ""
+        return f'<div class="map">{badge}<b>{html.escape(self.name)}</b><span>{html.escape(self.fact)}</span></div>'
+
+
+def field_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> list[Frame]:
+    """LR, interpolated, HR and each run, with the RMSE of the step where it can be told."""
+    titles = {result.letter: result.title for result in comparison.shown}
+    hr, units = fields["hr"], comparison.first.units
+    frames = []
+    for key, field in fields.items():
+        known = key not in ("lr", "hr") and field.shape == hr.shape
+        frames.append(
+            Frame(key, titles.get(key, name_of(key)), field, f"RMSE {_rms(field, hr)} {units}" if known else "")
+        )
+    return frames
+
+
+def difference_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> list[Frame]:
+    """Each product on the first run's grid minus HR; with two runs or more also the first two's difference."""
+    hr, units = fields["hr"], comparison.first.units
+    titles = {result.letter: result.title for result in comparison.shown}
+    same = [r.letter for r in comparison.shown if comparison.on_same_grid(r)]
+    frames = []
+    for key in ("interpolated", *same):
+        field = _minus(fields[key], hr)
+        frames.append(Frame(key, f"{titles.get(key, name_of(key))} − HR", field, f"bias {_signed_mean(field)} {units}"))
+    if len(same) > 1:
+        field = _minus(fields[same[0]], fields[same[1]])
+        frames.append(Frame("difference", f"{same[0]} − {same[1]}", field, f"mean {_signed_mean(field)} {units}"))
+    return frames
+
+
+def rmse_frames(comparison: Comparison, maps: Mapping[str, xr.DataArray]) -> list[Frame]:
+    """RMSE of the interpolated field and of each run; told is the mean, and the gain over the interpolated field."""
+    titles = {result.letter: result.title for result in comparison.results}
+    base = _mean(maps["interpolated"])
+    frames = []
+    for key, field in maps.items():
+        mean = _mean(field)
+        own = key != "interpolated" and field.shape == maps["interpolated"].shape and base > 0
+        gain = f" · {100 * (mean / base - 1):+.0f} %".replace("-", "−") if own else ""
+        frames.append(Frame(key, titles.get(key, name_of(key)), field, f"mean {mean:.3g}{gain}"))
+    return frames
+
+
+class MapBoard:
+    """A row of linked maps with one colour bar; drawn in a thread, changed in place afterwards."""
+
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        view: SharedView,
+        *,
+        clim: tuple[float, float],
+        cmap: str,
+        attrs: Mapping[str, Any],
+        dark: bool,
+        columns: int = 0,
+    ):
+        self.columns = columns or best_columns(len(frames))
+        self.maps = [LiveMap(f.field, view, clim=clim, cmap=cmap, name=f"map_{f.key}", dark=dark) for f in frames]
+        self.bar = ColourBar(clim, cmap, attrs, width=BAR_WIDTH)
+        self.titles = [pn.pane.HTML(f.title, stylesheets=[TITLE_CSS], margin=0, height=26) for f in frames]
+        self.clim = clim
+
+    def show(self, frames: Sequence[Frame]) -> None:
+        """Other values in the same maps."""
+        for one, title, frame in zip(self.maps, self.titles, frames, strict=True):
+            one.show(frame.field)
+            title.object = frame.title
+
+    def colour(self, clim: tuple[float, float]) -> None:
+        """One other range for all maps and the bar."""
+        if clim != self.clim:
+            self.clim = clim
+            for one in (*self.maps, self.bar):
+                one.colour(clim)
+
+    def darken(self, dark: bool) -> None:
+        for one in self.maps:
+            one.darken(dark)
+
+    def grid(self, *beside: Any) -> pn.Column:
+        """Maps in columns, the bar at their right end, then what stands beside them in the columns left over."""
+        bar = pn.pane.Bokeh(
+            self.bar.figure, width=BAR_WIDTH, height=200, margin=(26, 0, 0, 0), css_classes=["bar"], styles=FULL_HEIGHT
+        )
+        css = [_grid_css(self.columns, len(self.maps))]
+        return pn.Column(*self._cells(), bar, *beside, stylesheets=css, sizing_mode="stretch_width", margin=0)
+
+    def _cells(self) -> list[pn.Column]:
+        figures = [pn.pane.Bokeh(one.figure, sizing_mode="stretch_width", margin=0) for one in self.maps]
+        return [
+            pn.Column(title, figure, sizing_mode="stretch_width", margin=0)
+            for title, figure in zip(self.titles, figures, strict=True)
+        ]
+
+
+class SwipeBoard(MapBoard):
+    """Two maps on top of each other, with an edge to drag; the same maps and bar as in a row, of another shape."""
+
+    def __init__(self, frames: Sequence[Frame], view: SharedView, **look: Any):
+        super().__init__(frames, view, **look)
+        width = round(SWIPE_HEIGHT * view.box.aspect)
+        for one in self.maps:
+            one.figure.update(sizing_mode="fixed", width=width, height=SWIPE_HEIGHT, aspect_ratio=None)
+        self.width = width
+
+    def grid(self, *beside: Any) -> pn.Column:
+        left, right = (pn.pane.Bokeh(one.figure, width=self.width, height=SWIPE_HEIGHT, margin=0) for one in self.maps)
+        swipe = pn.Swipe(left, right, value=50, slider_width=4, width=self.width, height=SWIPE_HEIGHT, margin=0)
+        edge = pmui.IntSlider(
+            start=0, end=100, value=50, show_value=False, label="Edge", size="small", width=self.width
+        )
+        edge.jslink(swipe, value="value", bidirectional=True)
+        titles = pn.Row(*self.titles, width=self.width, margin=0)
+        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, height=SWIPE_HEIGHT, margin=(26, 0, 0, GAP))
+        return pn.Row(pn.Column(titles, swipe, edge, margin=0), bar, *beside, align="center", margin=0)
+
+
+def best_columns(n_maps: int) -> int:
+    """Up to five maps in a row, six under LR, interpolated and HR twice, seven in two rows of four."""
+    return n_maps if n_maps <= 6 else 4
+
+
+def _grid_css(columns: int, n_maps: int) -> str:
+    """Equal columns, the bar right of the last map, what is beside it in the columns left over or below."""
+    filled, rest = min(n_maps, columns), max(columns - n_maps, 0)
+    tail = f" repeat({rest}, minmax(0, 1fr))" if rest else ""
+    rows = -(-n_maps // columns)
+    return f"""
+:host {{ display: grid; gap: {GAP}px; height: auto;
+  grid-template-columns: repeat({filled}, minmax(0, 1fr)) {BAR_WIDTH}px{tail}; }}
+:host > .bar {{ grid-column: {filled + 1}; grid-row: 1 / span {rows}; }}
+:host > .beside {{ grid-column: {filled + 2 if rest else 1} / -1; min-width: 0; }}
+@media (max-width: 900px) {{
+  :host {{ grid-template-columns: repeat(3, minmax(0, 1fr)) {BAR_WIDTH}px; }}
+  :host > .bar {{ grid-column: 4; grid-row: 1 / span {-(-n_maps // 3)}; }}
+  :host > .beside {{ grid-column: 1 / -1; }}
+}}
+"""
+
+
+def _minus(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Cell by cell, whatever the last digit of the coordinates."""
+    return one.copy(data=one.values - other.values)
+
+
+def _rms(field: xr.DataArray, hr: xr.DataArray) -> str:
+    error = field.values - hr.values
+    there = np.isfinite(error)
+    return f"{np.sqrt(np.mean(error[there] ** 2)):.3g}" if there.any() else "–"
+
+
+def _mean(field: xr.DataArray) -> float:
+    values = field.values[np.isfinite(field.values)]
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _signed_mean(field: xr.DataArray) -> str:
+    return f"{_mean(field):+.2g}".replace("-", "−")

@@ -1,0 +1,107 @@
+"""The score table: mean ± standard deviation, the best of each metric in bold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+METRICS = {"mae": "MAE", "rmse": "RMSE", "pearson": "Pearson r", "ssim": "SSIM", "psnr": "PSNR", "bias": "bias"}
+IN_UNIT = ("mae", "rmse", "bias")
+HIGHER_IS_BETTER = ("pearson", "ssim", "psnr")
+Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
+
+
+def score_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.DataFrame:
+    """Text 'mean ± std' by row (product) and column (metric with unit); '–' where there is no score."""
+    columns = {}
+    for metric in METRICS:
+        cells = {product: _cell(scores[product], metric) for product in scores}
+        decimals = _decimals(scores, "rmse" if metric == "bias" else metric)
+        columns[heading(metric, units)] = {names[product]: _text(cell, decimals) for product, cell in cells.items()}
+    return pd.DataFrame(columns)
+
+
+def numbers_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.DataFrame:
+    """The same as numbers: two columns a metric, mean and std; for CSV."""
+    rows = {}
+    for product in scores:
+        row = {}
+        for metric in METRICS:
+            mean, std = _cell(scores[product], metric)
+            row |= {f"{heading(metric, units)} mean": mean, f"{heading(metric, units)} std": std}
+        rows[names[product]] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def best_rows(scores: Scores, metric: str) -> list[str]:
+    """The products with the best mean; more than one on a tie, none where nobody has a score."""
+    means = {product: _cell(scores[product], metric)[0] for product in scores}
+    ranks = {product: _badness(metric, mean) for product, mean in means.items() if np.isfinite(mean)}
+    return [product for product, rank in ranks.items() if rank == min(ranks.values())]
+
+
+def styled(scores: Scores, names: Mapping[str, str], units: str) -> Styler:
+    """The table with the best of each column in bold; ready for HTML."""
+    frame = score_frame(scores, names, units)
+
+    def bold(column: pd.Series) -> list[str]:
+        metric = next(m for m in METRICS if heading(m, units) == column.name)
+        best = {names[product] for product in best_rows(scores, metric)}
+        return ["font-weight: bold" if row in best else "" for row in column.index]
+
+    return frame.style.apply(bold, axis=0)
+
+
+def to_latex(scores: Scores, names: Mapping[str, str], units: str) -> str:
+    """A LaTeX table (booktabs), best values in bold."""
+    table = styled(scores, names, units)
+    text = table.to_latex(hrules=True, convert_css=True, column_format="l" + "r" * len(METRICS))
+    return (
+        text.replace("±", r"$\pm$")
+        .replace("–", "--")
+        .replace("−", "$-$")
+        .replace("·", r"$\cdot$")
+        .replace("°", r"$^\circ$")
+    )
+
+
+def to_csv(scores: Scores, names: Mapping[str, str], units: str) -> str:
+    """Comma-separated values, full precision."""
+    return numbers_frame(scores, names, units).to_csv(index_label="product")
+
+
+def heading(metric: str, units: str) -> str:
+    """A metric's name with its unit."""
+    unit = units if metric in IN_UNIT else "dB" if metric == "psnr" else ""
+    return f"{METRICS[metric]} ({unit})" if unit else METRICS[metric]
+
+
+def _cell(scores: Mapping[str, Any], metric: str) -> tuple[float, float]:
+    entry = scores.get(metric) or {}
+    mean, std = (entry.get(part) for part in ("mean", "std"))
+    return (np.nan if mean is None else float(mean), np.nan if std is None else float(std))
+
+
+def _badness(metric: str, mean: float) -> float:
+    if metric in HIGHER_IS_BETTER:
+        return -mean
+    return abs(mean) if metric == "bias" else mean
+
+
+def _decimals(scores: Scores, metric: str) -> int:
+    """So many that the largest mean has three significant digits."""
+    means = [abs(_cell(scores[product], metric)[0]) for product in scores]
+    largest = max((mean for mean in means if np.isfinite(mean)), default=1.0)
+    return int(np.clip(2 - np.floor(np.log10(largest)), 0, 6)) if largest > 0 else 3
+
+
+def _text(cell: tuple[float, float], decimals: int) -> str:
+    mean, std = cell
+    if not np.isfinite(mean):
+        return "–"
+    text = f"{round(mean, decimals) + 0.0:.{decimals}f}".replace("-", "−")  # + 0.0: zero has no sign
+    return f"{text} ± {std:.{decimals}f}" if np.isfinite(std) else text
