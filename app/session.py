@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
@@ -21,6 +22,11 @@ from engine.spec import SECTIONS, DataOptions, Source, Spec
 PAGES = ["data", "design", "runs", "compare"]
 LAYOUTS = ["grid", "swipe", "difference"]
 MOST_RUNS = 4
+
+
+def demo_folder() -> Path:
+    """Where the demonstration set is written and looked for, beside the store."""
+    return default_store().parent / "demonstration"
 
 
 def blank_sections() -> dict[str, Options]:
@@ -67,9 +73,8 @@ class Session(param.Parameterized):
     store = param.ClassSelector(class_=Store, default=Store(default_store()), instantiate=False)
     source_path = param.String(default="", doc="File or Zarr store shown on the Data page.")
     source_variable = param.String(default="", doc="Variable shown on the Data page.")
-    draft = param.ClassSelector(
-        class_=Draft, doc="Spec under design; set or triggered from outside the form."
-    )
+    draft = param.ClassSelector(class_=Draft, doc="Spec under design; set or triggered from outside the form.")
+    run = param.String(default="", doc="Id of the run shown on the Runs page.")
     runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
     time = param.Integer(default=0, bounds=(0, None), doc="Step of the test period.")
     layout = param.Selector(default="grid", objects=LAYOUTS)
@@ -77,9 +82,7 @@ class Session(param.Parameterized):
     low = param.Number(default=None, allow_None=True, doc="Lower end of the locked colour range.")
     high = param.Number(default=None, allow_None=True, doc="Upper end of the locked colour range.")
     dark = param.Boolean(default=False)
-    cell = param.NumericTuple(
-        default=None, length=2, allow_None=True, doc="Clicked cell: y, x in coordinates."
-    )
+    cell = param.NumericTuple(default=None, length=2, allow_None=True, doc="Clicked cell: y, x in coordinates.")
 
     def __init__(self, **given: Any):
         super().__init__(**{"store": Store(default_store()), "draft": Draft(), **given})
@@ -104,11 +107,12 @@ class Session(param.Parameterized):
                     refused.append(f"The link says {name}={given[name]}, which can't be used: left out.")
         return refused
 
-    def follow(self, location: Any) -> None:
-        """Keep a Panel location and this session in step, both ways."""
-        self.take_query(location.search)
+    def follow(self, location: Any) -> list[str]:
+        """Keep a Panel location and this session in step, both ways; returns what the first link can't say."""
+        refused = self.take_query(location.search)
         location.param.watch(lambda event: event.new == self.query() or self.take_query(event.new), "search")
         self.param.watch(lambda *_: location.param.update(search=self.query()), list(_LINKED))
+        return refused
 
     def choose_source(self, path: str, variable: str = "") -> None:
         self.param.update(source_path=path, source_variable=variable)
@@ -154,6 +158,7 @@ _LINKED: dict[str, _Word] = {
     "page": _TEXT,
     "source_path": _TEXT,
     "source_variable": _TEXT,
+    "run": _TEXT,
     "runs": _Word(lambda word: word.split(","), ",".join),
     "time": _Word(int),
     "layout": _TEXT,

@@ -57,18 +57,14 @@ def test_a_blank_draft_says_what_is_missing(session):
 
 
 def test_a_draft_seals_to_the_spec_it_was_made_of():
-    spec = Spec.from_plain(
-        {"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}, "training": {"epochs": 3}}
-    )
+    spec = Spec.from_plain({"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}, "training": {"epochs": 3}})
     assert Draft.of(spec).seal() == spec
 
 
 def test_a_refused_value_leaves_the_draft_as_it_was():
     draft = Draft()
     draft.set("training", "epochs", 7)
-    with pytest.raises(
-        SpecError, match=r"training\.epochs is 0: expected a whole number from 1 to 100000 \(epochs\)"
-    ):
+    with pytest.raises(SpecError, match=r"training\.epochs is 0: expected a whole number from 1 to 100000 \(epochs\)"):
         draft.set("training", "epochs", 0)
     assert draft.get("training", "epochs") == 7
 

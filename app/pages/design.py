@@ -1,0 +1,312 @@
+"""Design: a form made from the spec's declarations, checked while one types, and handed to a target."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import io
+import itertools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from app import words
+from app.checker import check
+from app.session import Session, demo_folder
+from app.theme import ASSETS, PAGE_CSS
+from app.watcher import watcher_of
+from app.widgets import Field, card, field_of, plain_text
+from engine.errors import MesoscopeError, RequestError, SpecError
+from engine.launch import launcher
+from engine.spec import SECTIONS, Spec, dump_yaml
+
+PAUSE_S = 0.6  # after the last change, before the engine is asked
+TITLES = {"data": "Data", "model": "Model", "training": "Training", "launch": "Launch"}
+BASIC = {
+    "data": ["target", "pairing", "scale", "lr", "predictors", "static", "region", "period", "split"],
+    "model": ["backbone", "upsampling", "n_filters", "n_blocks", "localized", "residual"],
+    "training": ["loss", "epochs", "batch_size", "learning_rate"],
+    "launch": ["title", "target", "processes"],
+}
+WIDE = {"lr", "predictors", "static", "region", "period", "split"}  # and data.target
+FIELD_WIDTH = 222
+STICKY = {"position": "sticky", "top": "0", "align-self": "flex-start"}
+NARROW = {"size": "small", "sizing_mode": "stretch_width", "margin": 0}
+OUTLINED = {"variant": "outlined", "size": "small", "margin": 0}
+WAITING = "Choose a target and a scale: grids, samples, parameters and memory are worked out here."
+
+
+class DesignPage:
+    """The form at the left; what it comes to, the YAML and the submission at the right."""
+
+    def __init__(self, session: Session):
+        self.session = session
+        self.fields: dict[str, Field] = {}
+        self._refused: dict[str, str] = {}  # option → why its value isn't in the draft
+        self._asking: asyncio.Task[None] | None = None
+        self._spec: Spec | None = None
+        self._build_summary()
+        self._build_files()
+        self._form = pmui.Column(*[self._section(name) for name in SECTIONS], margin=0, sizing_mode="stretch_width")
+        self._show_draft()
+        session.param.watch(lambda _: self._show_draft(), "draft")
+
+    def view(self) -> pn.viewable.Viewable:
+        side = pmui.Column(
+            self._files,
+            self._summary,
+            self._submission,
+            self._yaml_card,
+            width=400,
+            margin=(12, 16, 12, 0),
+            styles=STICKY,
+        )
+        return pmui.Row(
+            pmui.Column(self._form, margin=(12, 16), sizing_mode="stretch_width"), side, sizing_mode="stretch_width"
+        )
+
+    def refresh(self) -> None:
+        """Nothing here depends on the runs."""
+
+    def _section(self, section: str) -> pn.viewable.Viewable:
+        declared = SECTIONS[section].declared()
+        for option, declaration in declared.items():
+            self.fields[f"{section}.{option}"] = field_of(section, option, declaration, self._changed)
+        rest = [option for option in declared if option not in BASIC[section]]
+        shown: list[Any] = [self._arranged(section, [option for option in BASIC[section] if option in declared])]
+        if rest:
+            shown += self._folded(section, rest)
+        return card(TITLES[section], *shown)
+
+    def _folded(self, section: str, options: list[str]) -> list[Any]:
+        """The rest of the options under a button."""
+        hidden = self._arranged(section, options)
+        hidden.visible = False
+        button = pmui.Button(
+            label="More options", icon="expand_more", variant="text", size="small", margin=(6, 0, 0, -4)
+        )
+
+        def toggle(_: Any) -> None:
+            hidden.visible = not hidden.visible
+            shown = ("Fewer options", "expand_less") if hidden.visible else ("More options", "expand_more")
+            button.param.update(label=shown[0], icon=shown[1])
+
+        button.on_click(toggle)
+        return [button, hidden]
+
+    def _arranged(self, section: str, options: list[str]) -> pn.viewable.Viewable:
+        """In the order given: wide fields in a line of their own, narrow ones beside one another."""
+        lines: list[Any] = []
+        for wide, run in itertools.groupby(
+            options, lambda option: option in WIDE or (section, option) == ("data", "target")
+        ):
+            views = [self.fields[f"{section}.{option}"].view for option in run]
+            lines += views if wide else [self._beside(views)]
+        return pmui.Column(*lines, margin=0, sizing_mode="stretch_width")
+
+    def _beside(self, views: list[Any]) -> pn.viewable.Viewable:
+        for view in views:
+            view.param.update(sizing_mode=None, width=FIELD_WIDTH)
+        return pmui.FlexBox(
+            *views, gap="4px 16px", align_items="flex-start", margin=(4, 0), sizing_mode="stretch_width"
+        )
+
+    def _build_summary(self) -> None:
+        self._status = pmui.Alert(object=WAITING, severity="info", margin=0, sizing_mode="stretch_width")
+        self._facts = pn.pane.HTML(
+            "", stylesheets=[PAGE_CSS], min_height=220, sizing_mode="stretch_width", margin=(8, 4)
+        )
+        self._busy = pmui.LinearProgress(variant="indeterminate", visible=False, sizing_mode="stretch_width", margin=0)
+        self._summary = card("What it comes to", self._status, self._busy, self._facts)
+        self._yaml = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=(4, 4))
+        self._yaml_card = card("Spec (what differs from the defaults)", self._yaml)
+
+    def _build_files(self) -> None:
+        self._ready_made = pmui.Select(label="Start from", options=_ready_made(), value="", **NARROW)
+        self._ready_made.param.watch(self._take_ready_made, "value")
+        self._upload = pmui.FileInput(
+            label="Open YAML", accept=".yaml,.yml", variant="outlined", size="small", margin=0
+        )
+        self._upload.param.watch(self._take_upload, "value")
+        self._download = pmui.FileDownload(
+            callback=self._yaml_file, filename="experiment.yaml", label="Download YAML", **OUTLINED
+        )
+        self._refusal = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0))
+        buttons = pmui.Row(self._upload, self._download, sx={"gap": "8px"}, margin=(8, 0, 0, 0))
+        self._files = card("Spec file", self._ready_made, buttons, self._refusal)
+        self._submit_button = pmui.Button(
+            label="Train",
+            icon="play_arrow",
+            disabled=True,
+            sizing_mode="stretch_width",
+            margin=0,
+            disable_elevation=True,
+        )
+        self._submit_button.on_click(self._submit)
+        self._submitted = pmui.Alert(object="", severity="success", visible=False, margin=(8, 0, 0, 0))
+        self._submission = card("Submit", self._submit_button, self._submitted)
+
+    def _show_draft(self) -> None:
+        """Put the session's draft into the form."""
+        self._refused.clear()
+        with pn.io.hold():
+            for field in self.fields.values():
+                field.show(self.session.draft.get(field.section, field.option))
+            self._validate()
+
+    def _changed(self, field: Field) -> None:
+        try:
+            self.session.draft.set(field.section, field.option, field.raw())
+            self._refused.pop(field.key, None)
+        except SpecError as error:
+            self._refused[field.key] = str(error)
+        with pn.io.hold():
+            self._validate()
+
+    def _validate(self) -> None:
+        """Hold the draft against the declarations, mark what is wrong, and ask the engine about the rest."""
+        self._spec, fault = None, next(iter(self._refused.values()), "")
+        if not fault:
+            try:
+                self._spec = self.session.draft.seal()
+            except SpecError as error:
+                fault = str(error)
+        blank = self.session.draft.get("data", "target") is None and not self._refused
+        marks = {**({} if blank else _named(fault)), **self._refused}
+        for key, field in self.fields.items():
+            field.fault(_without_name(marks.get(key, "")))
+        lr = self.fields["data.lr"]
+        lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
+        self._yaml.object = f"<pre class='text'>{html.escape(dump_yaml(self._plain()))}</pre>"
+        self._submit_button.disabled = self._spec is None
+        if self._spec is None:
+            self._say("info", WAITING) if blank else self._say("error", fault)
+        pn.state.execute(self._ask)
+
+    def _plain(self) -> dict[str, Any]:
+        changed = {section: draft.changed() for section, draft in self.session.draft.sections.items()}
+        return {"version": 1, **{section: options for section, options in changed.items() if options}}
+
+    async def _ask(self) -> None:
+        """Ask the engine what the spec comes to; a newer spec ends the asking."""
+        if self._asking is not None:
+            self._asking.cancel()
+        spec = self._spec
+        self._busy.visible = False
+        if spec is None:
+            return
+        self._asking = asyncio.ensure_future(_after_pause(spec))
+        self._busy.visible = True
+        self._say("info", "Checking: reads the files' grids and times, builds the network, counts.")
+        try:
+            answer = await self._asking
+        except asyncio.CancelledError:
+            return
+        except MesoscopeError as error:
+            self._submit_button.disabled = isinstance(error, RequestError)
+            self._finish("error", str(error), "")
+        else:
+            self._finish("success", "Ready to train.", words.table(facts_of(answer)) + _notes(answer))
+
+    def _finish(self, severity: str, text: str, facts: str) -> None:
+        with pn.io.hold():
+            self._busy.visible = False
+            self._facts.object = facts
+            self._say(severity, text)
+
+    def _say(self, severity: str, text: str) -> None:
+        self._status.param.update(severity=severity, object=plain_text(text))
+
+    async def _submit(self, _: Any) -> None:
+        """Hand the spec to its target; the form keeps its values, whatever comes back."""
+        spec = self._spec
+        if spec is None:
+            return
+        self._submit_button.loading = True
+        try:
+            run = await asyncio.to_thread(launcher.submit, spec, self.session.store)
+        except MesoscopeError as error:
+            self._submitted.param.update(severity="error", object=plain_text(str(error)), visible=True)
+        else:
+            watcher_of(self.session.store).nudge()
+            self._submitted.param.update(severity="success", object=f"Submitted: {plain_text(run.title)}", visible=True)
+            self.session.param.update(run=run.id, page="runs")
+        finally:
+            self._submit_button.loading = False
+
+    def _take_ready_made(self, event: Any) -> None:
+        if event.new:
+            self._take(lambda: Spec.read(Path(event.new)))
+
+    def _take_upload(self, event: Any) -> None:
+        if event.new:
+            self._take(lambda: Spec.from_yaml(_text(event.new), Path.cwd()))
+
+    def _take(self, read: Callable[[], Spec]) -> None:
+        """Show another spec; refused, the form stays as it is."""
+        try:
+            spec = read()
+        except SpecError as error:
+            self._refusal.param.update(object=plain_text(str(error)), visible=True)
+        else:
+            self._refusal.visible = False
+            self.session.use_spec(spec)
+
+    def _yaml_file(self) -> io.StringIO:
+        return io.StringIO(self._spec.to_yaml() if self._spec else dump_yaml(self._plain()))
+
+
+def facts_of(answer: dict[str, Any]) -> dict[str, str]:
+    """The engine's answer as rows of a table; what it doesn't say is left out."""
+    rows = {f"{name.upper()} grid": grid["text"] for name, grid in answer.get("grids", {}).items()}
+    for part, samples in answer.get("samples", {}).items():
+        first, last = answer.get("periods", {}).get(part, ("", ""))
+        period = f"\n{_minute(first)} to {_minute(last)}" if first else ""
+        rows[f"{part.capitalize()} samples"] = words.count(samples) + period
+    if "parameters" in answer:
+        rows["Parameters"] = words.count(answer["parameters"])
+    if "memory_bytes" in answer:
+        rows["Memory per process"] = words.size(answer["memory_bytes"])
+    return rows
+
+
+async def _after_pause(spec: Spec) -> dict[str, Any]:
+    await asyncio.sleep(PAUSE_S)
+    return await check(spec)
+
+
+def _notes(answer: dict[str, Any]) -> str:
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in answer.get("notes", []))
+    return f"<ul class='notes'>{notes}</ul>" if notes else ""
+
+
+def _minute(stamp: str) -> str:
+    return stamp.replace("T", " ")[:16]
+
+
+def _named(fault: str) -> dict[str, str]:
+    """The option that a message is about, if it begins with one."""
+    found = re.match(r"(\w+\.\w+)\b", fault)
+    return {found[1]: fault} if found else {}
+
+
+def _without_name(fault: str) -> str:
+    """The field stands beside its message: 'data.scale is missing: give …' → 'is missing: give …'."""
+    return re.sub(r"^\w+\.\w+ ", "", fault)
+
+
+def _text(content: bytes | str) -> str:
+    try:
+        return content.decode("utf-8") if isinstance(content, bytes) else content
+    except UnicodeDecodeError:
+        raise SpecError("the file is not text: expected a spec, a YAML file in UTF-8") from None
+
+
+def _ready_made() -> dict[str, str]:
+    """Label → path of the specs that come with Mesoscope and of the demonstration set."""
+    found = sorted((ASSETS / "specs").glob("*.yaml")) + sorted(demo_folder().glob("*.yaml"))
+    return {"an empty form": "", **{path.stem.replace("_", " ").replace("-", " "): str(path) for path in found}}

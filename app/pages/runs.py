@@ -1,0 +1,333 @@
+"""Runs: all runs of the store, and one of them closely: curves, speed, time left, log, settings."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+
+from app import words
+from app.plots.overview import LearningCurves
+from app.session import MOST_RUNS, Session
+from app.theme import PAGE_CSS, TABLE_CSS
+from app.watcher import Glance, watcher_of
+from app.widgets import card, plain_text
+from engine.errors import MesoscopeError
+from engine.launch import launcher
+from engine.runs import Run
+from engine.spec import flow_yaml
+
+COLUMNS = {
+    "state": "State",
+    "title": "Title",
+    "target": "Target",
+    "share": "Progress",
+    "val_loss": "Validation loss",
+    "rmse": "RMSE",
+    "interpolated": "RMSE interpolated",
+    "age": "Created",
+}
+HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 62, 38, 300
+MOST_POINTS = 1500  # of a drawn curve
+LOG_BYTES, LOG_LINES = 32_768, 300
+PROGRESS = {"type": "progress", "max": 100, "color": "#2a93b566", "legend": True, "legendColor": "currentColor"}
+RIGHT = {"val_loss": "right", "rmse": "right", "interpolated": "right", "age": "right"}
+WIDTHS = {"state": 120, "share": 130, "val_loss": 130, "rmse": 100, "interpolated": 150, "age": 110}
+
+
+class RunsPage:
+    """The table above, the chosen run below."""
+
+    def __init__(self, session: Session):
+        self.session = session
+        self._watcher = watcher_of(session.store)
+        self._rows = pd.DataFrame(columns=["id", *COLUMNS])
+        self._records: list[dict[str, Any]] = []
+        self._shown, self._offset, self._pulling, self._moving = "", 0, False, False
+        self._build_table()
+        self._build_detail()
+        session.param.watch(lambda _: self.refresh(), "run")
+        session.param.watch(lambda _: self._mark_selection(), "runs")
+        session.param.watch(lambda _: self._new_curves(), "dark")
+
+    def view(self) -> pn.viewable.Viewable:
+        return pmui.Column(self._empty, self._list, self._detail, margin=(12, 16), sizing_mode="stretch_width")
+
+    def refresh(self) -> None:
+        """Show what the watcher saw, and pull the chosen run's newest records."""
+        seen = self._watcher.glances()
+        self._empty.visible, self._list.visible = not seen, bool(seen)
+        self._show_rows(table_of(seen))
+        chosen = self._watcher.find(self.session.run)
+        self._detail.visible = chosen is not None
+        if chosen is not None:
+            self._show_state(chosen)
+            pn.state.execute(self._pull)
+
+    def _build_table(self) -> None:
+        self._empty = pmui.Paper(
+            pmui.Typography("No runs yet: choose data and design an experiment.", variant="h2", margin=(0, 0, 12, 0)),
+            pmui.Row(self._way("Choose data", "data"), self._way("Design", "design"), sx={"gap": "8px"}, margin=0),
+            elevation=0, margin=0, sx={"padding": "48px"}, sizing_mode="stretch_width",
+        )  # fmt: skip
+        self._table = pn.widgets.Tabulator(
+            self._rows, titles=COLUMNS, hidden_columns=["id"], show_index=False, disabled=True, selectable="checkbox",
+            formatters={"share": PROGRESS, "state": {"type": "html"}}, text_align=RIGHT, widths=WIDTHS, height=270,
+            sizing_mode="stretch_width", stylesheets=[TABLE_CSS], layout="fit_columns", margin=0,
+        )  # fmt: skip
+        self._table.on_click(self._choose)
+        self._table.param.watch(self._select, "selection")
+        self._compare = pmui.Button(label="Compare", icon="compare", disabled=True, margin=0, disable_elevation=True)
+        self._compare.on_click(lambda _: self.session.param.update(page="compare"))
+        hint = pmui.Typography(
+            "Click a run to look at it; tick up to four to compare them.",
+            variant="body2",
+            color="text.secondary",
+            margin=0,
+        )
+        head = pmui.FlexBox(
+            hint, self._compare, justify_content="space-between", align_items="center", margin=(0, 0, 8, 0)
+        )
+        self._list = card("Runs", head, self._table)
+
+    def _way(self, label: str, page: str) -> pmui.Button:
+        button = pmui.Button(label=label, variant="outlined", margin=0)
+        button.on_click(lambda _: self.session.param.update(page=page))
+        return button
+
+    def _build_detail(self) -> None:
+        self._title = pmui.Typography("", variant="h2", margin=0)
+        self._reason = pn.pane.HTML("", stylesheets=[PAGE_CSS], margin=(2, 0))
+        self._bar = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", margin=(8, 0))
+        self._cancel = pmui.Button(label="Cancel", icon="stop", **_SMALL)
+        self._resume = pmui.Button(label="Resume", icon="play_arrow", **_SMALL)
+        self._again = pmui.Button(label="Design from it", icon="edit", **_SMALL)
+        self._cancel.on_click(partial(self._act, launcher.cancel))
+        self._resume.on_click(partial(self._act, launcher.resume))
+        self._again.on_click(self._design)
+        self._fault = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0))
+        self._log_scale = pmui.Switch(label="Log scale", value=False, size="small", margin=0)
+        self._log_scale.param.watch(lambda _: self._new_curves(), "value")
+        self._curves = pn.pane.Bokeh(None, height=300, sizing_mode="stretch_width", margin=0)
+        self._facts = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
+        self._settings = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
+        self._log = pn.pane.HTML("", stylesheets=[PAGE_CSS], height=230, sizing_mode="stretch_width", margin=0)
+        self._new_curves()
+        buttons = pmui.Row(self._cancel, self._resume, self._again, sx={"gap": "8px"}, margin=0)
+        head = pmui.FlexBox(self._title, buttons, justify_content="space-between", align_items="center")
+        left = pmui.Column(
+            card("Learning", self._log_scale, self._curves),
+            card("Log", self._log),
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        right = pmui.Column(
+            card("Now", self._facts), card("Settings that differ from the defaults", self._settings),
+            width=390, margin=(0, 0, 0, 12),
+        )  # fmt: skip
+        top = pmui.Paper(
+            head, self._reason, self._bar, self._fault, elevation=0, margin=(0, 0, 12, 0), sx={"padding": "14px 16px"}
+        )
+        self._detail = pmui.Column(top, pmui.Row(left, right, margin=0), margin=0, visible=False)
+
+    def _show_rows(self, rows: pd.DataFrame) -> None:
+        """Patch the cells that changed; a new list of runs is a new table."""
+        if list(rows["id"]) != list(self._rows["id"]):
+            self._rows = rows
+            self._table.param.update(value=rows.copy(), height=min(HEAD_HEIGHT + ROW_HEIGHT * len(rows), MOST_HEIGHT))
+            self._mark_selection()
+            return
+        changed = {
+            column: [
+                (i, new)
+                for i, (old, new) in enumerate(zip(self._rows[column], rows[column], strict=True))
+                if old != new
+            ]
+            for column in COLUMNS
+        }
+        if patch := {column: cells for column, cells in changed.items() if cells}:
+            self._table.patch(patch)
+            self._rows = rows
+
+    def _mark_selection(self) -> None:
+        ids = list(self._rows["id"])
+        wanted = sorted(ids.index(run) for run in self.session.runs if run in ids)
+        if sorted(self._table.selection) != wanted:
+            self._table.selection = wanted
+        self._compare.param.update(disabled=not wanted, label=f"Compare {len(wanted)}" if wanted else "Compare")
+
+    def _select(self, event: Any) -> None:
+        """Ticked rows are the runs to compare; the fifth pushes out the oldest tick."""
+        ids = list(self._rows["id"])
+        ticked = [ids[row] for row in event.new if row < len(ids)]
+        kept = [run for run in self.session.runs if run in ticked or run not in ids]
+        self.session.runs = [*kept, *(run for run in ticked if run not in kept)][-MOST_RUNS:]
+        self._mark_selection()
+
+    def _choose(self, event: Any) -> None:
+        self.session.run = str(self._rows["id"].iloc[event.row])
+
+    def _show_state(self, seen: Glance) -> None:
+        if seen.id != self._shown:
+            self._shown, self._offset, self._records = seen.id, 0, []
+            self._settings.object = words.table(settings_of(seen.run))
+            self._fault.visible = False
+            self._learning.show([])
+        word = seen.state.word
+        self._title.object = plain_text(seen.title)
+        self._reason.object = f"{state_html(word)} {html.escape(seen.state.reason or '')}"
+        self._bar.value = round(100 * seen.share, 1)
+        self._cancel.visible = word in ("queued", "running", "unknown") and not seen.fault
+        self._resume.visible = word in ("failed", "cancelled")
+        self._again.visible = not seen.fault
+        if not self._moving:
+            self._cancel.disabled = seen.run.cancel_file.exists()
+        if seen.fault:
+            self._fault.param.update(object=plain_text(seen.fault), visible=True)
+        self._facts.object = words.table(facts_of(seen))
+
+    async def _pull(self) -> None:
+        """Read what was appended to the chosen run's files, outside the event loop."""
+        chosen = self._watcher.find(self._shown)
+        if chosen is None or self._pulling:
+            return
+        self._pulling = True
+        try:
+            new, offset = await asyncio.to_thread(chosen.run.progress, self._offset)
+            tail = await asyncio.to_thread(log_tail, chosen.run.log)
+        except OSError as error:
+            self._fault.param.update(object=plain_text(f"The run folder can't be read: {error}"), visible=True)
+            return
+        finally:
+            self._pulling = False
+        if chosen.id != self._shown:
+            return
+        self._offset = offset
+        with pn.io.hold():
+            self._show_log(tail)
+            if new:
+                self._records += new
+                self._learning.show(thinned(self._records))
+
+    def _show_log(self, tail: str) -> None:
+        shown = f"<div class='tail'><pre class='text'>{html.escape(tail) or 'Nothing written yet.'}</pre></div>"
+        if shown != self._log.object:
+            self._log.object = shown
+
+    def _new_curves(self) -> None:
+        self._learning = LearningCurves(log=self._log_scale.value, dark=self.session.dark)
+        self._learning.show(thinned(self._records))
+        self._curves.object = self._learning.figure
+
+    async def _act(self, act: Callable[[Run], Any], _: Any) -> None:
+        """Cancel or resume the chosen run, and look again."""
+        chosen = self._watcher.find(self._shown)
+        if chosen is None:
+            return
+        self._moving = self._cancel.disabled = self._resume.disabled = True
+        try:
+            await asyncio.to_thread(act, chosen.run)
+            self._fault.visible = False
+        except MesoscopeError as error:
+            self._fault.param.update(object=plain_text(str(error)), visible=True)
+        finally:
+            self._moving = self._resume.disabled = False
+            self._watcher.nudge()
+
+    def _design(self, _: Any) -> None:
+        """The run's spec as the draft, to change and train again."""
+        chosen = self._watcher.find(self._shown)
+        if chosen is not None and not chosen.fault:
+            self.session.use_spec(chosen.run.spec)
+            self.session.page = "design"
+
+
+def table_of(seen: Sequence[Glance]) -> pd.DataFrame:
+    """One row a run, as shown: id and the columns of COLUMNS."""
+    rows = [
+        {
+            "id": one.id,
+            "state": state_html(one.state.word),
+            "title": one.title,
+            "target": _target(one),
+            "share": round(100 * one.share),
+            "val_loss": words.number(one.val_loss),
+            "rmse": words.number(one.rmse("downscaled")),
+            "interpolated": words.number(one.rmse("interpolated")),
+            "age": words.age(one.created) if one.created else "–",
+        }
+        for one in seen
+    ]
+    return pd.DataFrame(rows, columns=["id", *COLUMNS])
+
+
+def facts_of(seen: Glance) -> dict[str, str]:
+    """What a run is doing now, as rows of a table."""
+    latest, active = seen.latest, seen.state.active
+    rows = {"Epoch": f"{latest.get('epoch', '–')} of {latest.get('epochs', '–')}"} if latest else {}
+    rows["Training loss"] = words.number(latest.get("loss"), 4)
+    rows["Validation loss"] = words.number(seen.val_loss, 4)
+    rows["Throughput"] = f"{words.number(latest.get('samples_per_s'))} samples/s"
+    rows["Learning rate"] = words.number(latest.get("learning_rate"))
+    rows["Elapsed"] = words.duration(latest.get("elapsed_s"))
+    if active:
+        rows["Time left"] = words.duration(latest.get("eta_s"))
+    for product in ("downscaled", "interpolated"):
+        if (rmse := seen.rmse(product)) is not None:
+            rows[f"RMSE {product}"] = words.number(rmse, 4)
+    return {**rows, "Run": seen.id, "Folder": str(seen.run.folder)}
+
+
+def settings_of(run: Run) -> dict[str, str]:
+    """Options that differ from their default, as rows of a table; nothing where the spec can't be read."""
+    try:
+        sections = run.spec.changed()
+    except (MesoscopeError, OSError):
+        return {}
+    return {
+        f"{section}.{option}": flow_yaml(value)
+        for section, options in sections.items()
+        if section != "version"
+        for option, value in options.items()
+    }
+
+
+def state_html(word: str) -> str:
+    return f"<span class='state {word}'><i></i>{word}</span>"
+
+
+def thinned(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most MOST_POINTS of the records without a validation loss, evenly spread, and all with one."""
+    stride = -(-len(records) // MOST_POINTS) or 1
+    last = len(records) - 1
+    return [
+        record for i, record in enumerate(records) if i % stride == 0 or i == last or record.get("val_loss") is not None
+    ]
+
+
+def log_tail(path: Path) -> str:
+    """The last lines of a log, '' before there is one."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(path.stat().st_size - LOG_BYTES, 0))
+            content = file.read()
+    except FileNotFoundError:
+        return ""
+    return "\n".join(content.decode("utf-8", errors="replace").splitlines()[-LOG_LINES:])
+
+
+def _target(seen: Glance) -> str:
+    if seen.fault:
+        return "–"
+    target = seen.run.spec.data.target
+    return " · ".join(filter(None, [target.variable, Path(target.files()[0]).name]))
+
+
+_SMALL: dict[str, Any] = {"variant": "outlined", "size": "small", "margin": 0}

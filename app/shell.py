@@ -1,0 +1,94 @@
+"""The frame around the pages: header, navigation, theme, and the look at the runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from app.pages.compare import ComparePage
+from app.pages.data import DataPage
+from app.pages.design import DesignPage
+from app.pages.runs import RunsPage
+from app.session import PAGES, Session
+from app.theme import ASSETS, MENU_SX, PAGE_SX, THEME
+from app.watcher import watcher_of
+
+LOOK_MS = 1000
+PAGE_CLASSES: dict[str, Any] = {"data": DataPage, "design": DesignPage, "runs": RunsPage, "compare": ComparePage}
+
+pn.extension("tabulator", notifications=True, throttled=True)
+
+
+class Shell:
+    """One tab's window: the header above, one page at a time below."""
+
+    def __init__(self, session: Session):
+        self.session = session
+        self._watcher = watcher_of(session.store)
+        self._seen: dict[str, int] = {}
+        self._pages: dict[str, Any] = {}
+        self._views: dict[str, Any] = {}
+        self._menu = pmui.TabMenu(
+            items=[{"label": name.capitalize()} for name in PAGES],
+            active=0,
+            width=440,
+            margin=(0, 0, 0, 24),
+            sx=MENU_SX,
+        )
+        self.page = self._build_page()
+        self._link()
+
+    def _build_page(self) -> pmui.Page:
+        return pmui.Page(
+            template=ASSETS / "page.html",
+            title="Mesoscope",
+            logo=ASSETS / "logo.svg",
+            favicon=ASSETS / "logo.svg",
+            header=[self._menu],
+            main=[],
+            theme_config=THEME,
+            sx=PAGE_SX,
+            dark_theme=self.session.dark,
+            busy_indicator="linear",
+            meta_description="Statistical downscaling: design, train, and compare side by side",
+        )
+
+    def _link(self) -> None:
+        refused = []
+        if pn.state.location is not None:
+            refused = self.session.follow(pn.state.location)
+        self._menu.param.watch(self._choose, "active")
+        self.session.param.watch(lambda _: self._show(), "page")
+        self.page.dark_theme = self.session.dark
+        self.page.param.watch(lambda event: self.session.param.update(dark=event.new), "dark_theme")
+        self._show()
+        pn.state.onload(lambda: [pn.state.notifications.warning(text) for text in refused])
+        pn.state.add_periodic_callback(self._look, period=LOOK_MS)
+
+    def _choose(self, event: Any) -> None:
+        if event.new is not None:
+            self.session.page = PAGES[event.new]
+
+    def _show(self) -> None:
+        name = self.session.page
+        with pn.io.hold():
+            self._menu.active = PAGES.index(name)
+            if name not in self._pages:
+                self._pages[name] = PAGE_CLASSES[name](self.session)
+                self._views[name] = self._pages[name].view()
+                self.page.main = [*self.page.main, self._views[name]]
+            for other, view in self._views.items():
+                view.visible = other == name
+            self._look()
+
+    def _look(self) -> None:
+        """Let the visible page pull what changed in the store since it last looked."""
+        name = self.session.page
+        version = self._watcher.version
+        self._watcher.glances()
+        if self._seen.get(name) != version:
+            self._seen[name] = version
+            with pn.io.hold():
+                self._pages[name].refresh()

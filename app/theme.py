@@ -1,0 +1,63 @@
+"""Colours and densities: quiet surfaces, one accent colour; the maps carry the colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+PAGE_CSS = (ASSETS / "page.css").read_text(encoding="utf-8")
+TABLE_CSS = (ASSETS / "table.css").read_text(encoding="utf-8")
+ACCENT = {"light": "#0b6b8a", "dark": "#63b8d1"}
+SURFACE = {"light": "#ffffff", "dark": "#171b20"}
+GROUND = {"light": "#f5f6f8", "dark": "#101317"}
+LINE = {"light": "#dfe3e8", "dark": "#2b3138"}
+INK = {"light": "#1d242b", "dark": "#e4e8ec"}
+FAINT = {"light": "#5a6672", "dark": "#9aa5b1"}
+
+
+def _palette(mode: str) -> dict[str, Any]:
+    return {
+        "primary": {"main": ACCENT[mode], "contrastText": "#ffffff" if mode == "light" else "#06222b"},
+        "background": {"default": GROUND[mode], "paper": SURFACE[mode]},
+        "divider": LINE[mode],
+        "text": {"primary": INK[mode], "secondary": FAINT[mode]},
+    }
+
+
+def _theme(mode: str) -> dict[str, Any]:
+    return {
+        "palette": _palette(mode),
+        "typography": {
+            "fontSize": 13,
+            "h1": {"fontSize": "1.35rem", "fontWeight": 600},
+            "h2": {"fontSize": "1.1rem", "fontWeight": 600},
+            "h3": {"fontSize": "1.05rem", "fontWeight": 600, "letterSpacing": "0.01em"},
+            "button": {"textTransform": "none", "fontWeight": 600},
+        },
+        "shape": {"borderRadius": 6},
+    }
+
+
+THEME: dict[str, Any] = {"light": _theme("light"), "dark": _theme("dark")}
+
+PAGE_SX: dict[str, Any] = {
+    "& .MuiAppBar-root": {
+        "backgroundColor": "background.paper",
+        "backgroundImage": "none",
+        "color": "text.primary",
+        "boxShadow": "none",
+        "borderBottom": "1px solid",
+        "borderColor": "divider",
+    },
+    "& .MuiAppBar-root .title": {"color": "text.primary"},
+    "& .MuiAppBar-root .logo": {"height": "1.9em !important"},
+    "& main": {"backgroundColor": "background.default"},
+}
+
+# In a header the theme's colours are inverted: these fit both modes.
+MENU_SX: dict[str, Any] = {
+    "& .MuiTab-root": {"color": "#7b8794", "minWidth": 84, "minHeight": 62},
+    "& .MuiTab-root.Mui-selected": {"color": "inherit"},
+    "& .MuiTabs-indicator": {"backgroundColor": "#2a93b5", "height": "3px"},
+}

@@ -1,0 +1,139 @@
+"""The one run watcher of the server process: looks at the store, bumps a version when something changed.
+
+Sessions compare versions and pull a snapshot; nothing is pushed, so a slow tab holds up no other.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.errors import MesoscopeError
+from engine.runs import Run, State, Store
+
+PERIOD_S = 1.0
+IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
+ATTENTION_S = 10.0
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a list of runs shows of one run. `fault` says why a folder can't be read; '' when it can."""
+
+    run: Run
+    state: State
+    title: str
+    created: float  # seconds since the epoch
+    latest: dict[str, Any] = field(default_factory=dict)  # newest progress record
+    scores: dict[str, Any] = field(default_factory=dict)
+    fault: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done, from 0 to 1."""
+        if self.state.word == "done":
+            return 1.0
+        epochs, steps = self.latest.get("epochs") or 0, self.latest.get("steps") or 1
+        done = max((self.latest.get("epoch") or 1) - 1, 0) + min((self.latest.get("step") or 0) / steps, 1.0)
+        return min(done / epochs, 1.0) if epochs else 0.0
+
+    @property
+    def val_loss(self) -> float | None:
+        return self.latest.get("best_val_loss") or self.latest.get("val_loss")
+
+    def rmse(self, product: str) -> float | None:
+        """Mean test RMSE of 'downscaled' or 'interpolated', in the target's unit."""
+        return ((self.scores.get(product) or {}).get("rmse") or {}).get("mean")
+
+
+def glance(run: Run) -> Glance:
+    """Look at one run folder; a folder that is broken, half written or just deleted is said to be so."""
+    try:
+        return Glance(run, run.state(), run.title, run.created, run.latest(), run.scores() or {})
+    except (MesoscopeError, OSError, ValueError, KeyError, TypeError) as error:
+        unreadable = State("unknown", "the run folder can't be read")
+        return Glance(run, unreadable, run.id, 0.0, fault=str(error) or repr(error))
+
+
+class RunWatcher:
+    """Looks at a store in a thread of its own, at most once a period."""
+
+    def __init__(self, store: Store, look: Callable[[Run], Glance] = glance, period_s: float = PERIOD_S):
+        self.store = store
+        self.version = 0
+        self._look_at, self._period_s = look, period_s
+        self._glances: tuple[Glance, ...] = ()
+        self._asked = 0.0
+        self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to look; a second call changes nothing."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._stopping.clear()
+                self._thread = threading.Thread(target=self._watch, name="run watcher", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def nudge(self) -> None:
+        """Look again at once, as after a submission."""
+        self._wake.set()
+
+    def glances(self) -> tuple[Glance, ...]:
+        """The newest look, newest run first. Cheap: reads nothing from disk."""
+        self._asked = time.monotonic()
+        return self._glances
+
+    def find(self, run_id: str) -> Glance | None:
+        return next((seen for seen in self.glances() if seen.id == run_id), None)
+
+    def look(self) -> None:
+        """Look once, in the caller's thread."""
+        try:
+            found = tuple(self._look_at(run) for run in self.store.runs())
+        except OSError:
+            found = self._glances  # the store can't be listed just now: what was seen still stands
+        if found != self._glances:
+            self._glances = found
+            self.version += 1
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            self.look()
+            attended = time.monotonic() - self._asked < ATTENTION_S
+            self._wake.wait(self._period_s if attended else max(self._period_s, IDLE_PERIOD_S))
+            self._wake.clear()
+
+
+_watchers: dict[str, RunWatcher] = {}
+_watchers_lock = threading.Lock()
+
+
+def watcher_of(store: Store) -> RunWatcher:
+    """The process's watcher of that store, started."""
+    with _watchers_lock:
+        watcher = _watchers.setdefault(str(store.folder.absolute()), RunWatcher(store))
+    watcher.start()
+    return watcher
+
+
+def stop_all() -> None:
+    """Stop every watcher of this process."""
+    with _watchers_lock:
+        watchers = list(_watchers.values())
+        _watchers.clear()
+    for watcher in watchers:
+        watcher.stop()
