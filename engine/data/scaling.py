@@ -115,7 +115,7 @@ def fit_scaling(pairs: Pairs, kind: str) -> Scaling:
         residual_spread=max(spread, 1e-6),
         lowest=first.hr.low,
         highest=first.hr.high,
-        floored=first.hr.low >= 0 or never_negative(pairs.hr.attrs.get("standard_name", "")),
+        floored=first.floored,
         cells=first.cells,
         hr_gaps=first.hr_gaps,
         lr_gaps=first.lr_gaps,
@@ -174,13 +174,17 @@ class _Tally:
         for number, moments in enumerate(self.predictors):
             moments.add(arrays.predictors[..., number])
 
+    @property
+    def floored(self) -> bool:
+        return self.hr.low >= 0 or never_negative(self.pairs.hr.attrs.get("standard_name", ""))
+
     def check(self, kind: str) -> None:
         name = self.pairs.hr.name
         if not self.hr.n:
             raise DataError(f"{name} has no value in the training part (all missing): choose another period or split")
         if self.hr.high == self.hr.low:
             raise DataError(f"{name} is {self.hr.low:g} everywhere in the training part: there is nothing to learn")
-        if kind == "log" and self.hr.low < 0:
+        if kind == "log" and not self.floored:
             raise DataError(
                 f"{name} falls to {self.hr.low:g}, but data.scaling log needs values from 0 on: choose standard"
             )

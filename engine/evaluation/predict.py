@@ -19,6 +19,7 @@ from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
 from engine.evaluation.scores import FIELDS, pixel_rmse
+from engine.models.network import scaled_zero
 
 HR_CELLS_AT_ONCE = 2_000_000  # of a batch in prediction
 CF = {"Conventions": "CF-1.11"}
@@ -36,8 +37,11 @@ class Downscaler:
 
     def __call__(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
         """Inputs of some samples to fields (sample, y, x) in the target's unit; NaN where HR never has a value."""
-        field = self._predict(tf.constant(inputs), tf.constant(samples.static[None]))[..., 0].numpy()
-        return self._finished(samples.scaling.target.inverse(field), samples)
+        scaled = self._predict(tf.constant(inputs), tf.constant(samples.static[None]))[..., 0].numpy()
+        field = samples.scaling.target.inverse(scaled)
+        if self.bound == "relu":  # what rests on the bound is zero itself, not zero up to rounding
+            field[scaled <= np.float32(scaled_zero(samples.scaling))] = 0.0
+        return self._finished(field, samples)
 
     def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
         """The yardstick: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
