@@ -397,7 +397,10 @@ def with_settings(plain: Any, settings: Iterable[str]) -> Any:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and reads 1e-3 as the number it is in YAML 1.2."""
+    """Safe YAML that refuses a key given twice, reads 1e-3 as the number it is in YAML 1.2, and dates as text.
+
+    Dates are text because 30 February is a day of some calendars.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -408,9 +411,18 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+class _StrictDumper(yaml.SafeDumper):
+    """Safe YAML that quotes text which the loader would read as a number."""
+
+
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _kind in (_StrictLoader, _StrictDumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
 
 
 def load_yaml(text: str, where: str) -> Any:
@@ -424,12 +436,14 @@ def load_yaml(text: str, where: str) -> Any:
 
 
 def dump_yaml(plain: Any) -> str:
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(plain, Dumper=_StrictDumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def flow_yaml(value: Any) -> str:
     """A value on one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=2**31, sort_keys=False)
+    text = yaml.dump(
+        value, Dumper=_StrictDumper, default_flow_style=True, allow_unicode=True, width=2**31, sort_keys=False
+    )
     return text.removesuffix("\n").removesuffix("\n...")
 
 
@@ -458,7 +472,7 @@ def _is_number(value: Any) -> bool:
 
 def _date(value: Any, where: str, expected: str) -> str:
     """An ISO date or date and time as text; any CF calendar's day counts, so 30 February passes."""
-    if isinstance(value, datetime.datetime | datetime.date):
+    if isinstance(value, datetime.datetime | datetime.date):  # from Python
         return value.isoformat()
     if isinstance(value, str) and re.fullmatch(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?)?", value):
         return value
