@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyproj  # noqa: F401 (before ecCodes, which xarray may load: see engine/data/grib.py)
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]

@@ -11,6 +11,7 @@ from typing import Any
 
 import cf_xarray  # noqa: F401 (gives xarray its .cf accessor)
 import dask.array
+import netCDF4
 import numpy as np
 import xarray as xr
 
@@ -183,13 +184,24 @@ def _nearest_name(path: str) -> str:
 
 
 def _open_netcdf(path: str, variable: str) -> xr.Dataset:
+    with open(path, "rb") as file:
+        is_classic = file.read(3) == b"CDF"
+    if is_classic:
+        _check_whole(path)
     return xr.open_dataset(path, engine="netcdf4", decode_timedelta=False)
+
+
+def _check_whole(path: str) -> None:
+    """Raise OSError if a classic NetCDF file is cut off: the NetCDF library would read zeros past its end."""
+    with netCDF4.Dataset(path) as file:
+        expected = sum(int(np.prod(v.shape)) * v.dtype.itemsize for v in file.variables.values())
+    if (found := os.path.getsize(path)) < expected:
+        raise OSError(f"{found} bytes, but its variables take {expected}")
 
 
 def _open_zarr(path: str, variable: str) -> xr.Dataset:
     is_consolidated = os.path.exists(os.path.join(path, ".zmetadata"))
-    known = None if os.path.exists(os.path.join(path, "zarr.json")) else is_consolidated  # format 3 says so itself
-    return xr.open_dataset(path, engine="zarr", decode_timedelta=False, consolidated=known)
+    return xr.open_dataset(path, engine="zarr", decode_timedelta=False, consolidated=is_consolidated)
 
 
 OPENERS = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}

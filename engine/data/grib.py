@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
+import pyproj  # noqa: F401 (PROJ finds no database, and crashes, once ecCodes has loaded a PROJ of its own)
 import xarray as xr
 
 from engine.errors import DataError, TimeError
@@ -30,16 +33,32 @@ def open_grib(path: str, variable: str) -> xr.Dataset:
         If there is no such variable, or several and none is named.
     TimeError
         If several forecasts are valid for the same time.
+    OSError
+        If the file is damaged or cut off.
     """
     stat = os.stat(path)
-    return _open_known(path, variable, stat.st_mtime_ns, stat.st_size)
+    with _damage_told():
+        return _open_known(path, variable, stat.st_mtime_ns, stat.st_size)
 
 
 def grib_datasets(path: str) -> list[xr.Dataset]:
     """Everything in a GRIB file, in as many datasets as it has kinds of levels."""
     import cfgrib  # loads ecCodes, which NetCDF and Zarr don't need
 
-    return cfgrib.open_datasets(path, backend_kwargs={"indexpath": "", "errors": "raise"}, decode_timedelta=False)
+    options = {"indexpath": "", "errors": "raise"}
+    with _damage_told():
+        return cfgrib.open_datasets(path, backend_kwargs=options, decode_timedelta=False)
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Turn the errors of ecCodes, which have no base in Python's own, into OSError."""
+    import eccodes
+
+    try:
+        yield
+    except eccodes.CodesInternalError as error:
+        raise OSError(str(error)) from error
 
 
 @lru_cache(maxsize=16)

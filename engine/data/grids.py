@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -222,15 +224,23 @@ def from_lonlat(crs: Mapping[str, Any], lon: np.ndarray, lat: np.ndarray) -> tup
 
 def _globe(crs: Mapping[str, Any]) -> pyproj.Transformer:
     """From the projection to the longitude and latitude it is made from."""
+    return _transformer(json.dumps({word: np.asarray(value).tolist() for word, value in crs.items()}, sort_keys=True))
+
+
+@lru_cache(maxsize=32)
+def _transformer(mapping: str) -> pyproj.Transformer:
+    """For a grid mapping as JSON: PROJ takes a tenth of a second to set one up."""
+    crs = json.loads(mapping)
     try:
-        projection = pyproj.CRS.from_cf(dict(crs))
+        projection = pyproj.CRS.from_cf(crs)
     except (pyproj.exceptions.CRSError, KeyError, ValueError) as error:
         name = crs.get("grid_mapping_name")
         raise GridError(
             f"the grid mapping {name!r} can't be read ({error}): expected a CF grid mapping with all its parameters; "
             "mend its attributes, or remap the file to latitude and longitude first"
         ) from None
-    return pyproj.Transformer.from_crs(projection, projection.geodetic_crs, always_xy=True)
+    base = projection.geodetic_crs if projection.is_projected else projection.source_crs  # of a rotated pole
+    return pyproj.Transformer.from_crs(projection, base, always_xy=True)
 
 
 def _box(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:

@@ -75,9 +75,7 @@ class Pairs:
             If a file can no longer be read.
         """
         wanted, order = np.unique(np.asarray(steps, int), return_inverse=True)
-        is_run = len(wanted) > 0 and wanted[-1] - wanted[0] == len(wanted) - 1
-        chosen = slice(wanted[0], wanted[-1] + 1) if is_run else wanted  # of a run, no more than it is read
-        lazy = [field.isel(time=chosen).data for field in (self.hr, self.lr, *self.predictors)]
+        lazy = [field.isel(time=wanted).data for field in (self.hr, self.lr, *self.predictors)]
         try:
             hr, lr, *predictors = dask.compute(*lazy, scheduler="threads")
         except (OSError, RuntimeError, EOFError) as error:
@@ -153,7 +151,7 @@ def check_values(pairs: Pairs) -> tuple[str, ...]:
                 f"{name} has no value at all in the first, middle and last training step: expected numbers; check the "
                 "variable, its fill value and data.region"
             )
-        if np.nanmin(values) == np.nanmax(values):
+        if np.isclose(np.nanmin(values), np.nanmax(values), rtol=1e-6, atol=0):
             notes.append(f"{name} is {np.nanmin(values):g} everywhere in the first, middle and last training step")
     return tuple(notes)
 

@@ -283,8 +283,12 @@ def _filled(values: np.ndarray) -> np.ndarray:
 
 def _on_grid(field: xr.DataArray, grid: Grid, change: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
     """Apply `change` to each block (…, y, x), lazily if the field is lazy."""
+
+    def resample(values: np.ndarray) -> np.ndarray:  # dask names its tasks after the function
+        return change(values)
+
     new = xr.apply_ufunc(
-        change,
+        resample,
         field.drop_vars(["y", "x", GRID_MAPPING], errors="ignore"),
         input_core_dims=[["y", "x"]],
         output_core_dims=[["y", "x"]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ SPELLINGS = {  # names that the UDUNITS syntax reads as something else, or not a
     "degree_C": "degC",
     "degrees_C": "degC",
     "deg_C": "degC",
+    "Kelvin": "K",
     "degK": "K",
     "deg K": "K",
     "mb": "hPa",
@@ -85,7 +87,7 @@ def conversion(given: str, units: str, *, what: str) -> tuple[float, float]:
             f"{what} is in {given!r}, which can't be converted to {units!r}: choose the same quantity as data.target, "
             "or say what the file means with units: beside its path:"
         ) from None
-    except (pint.PintError, ValueError, TypeError, AttributeError, AssertionError):
+    except (pint.PintError, tokenize.TokenError, ValueError, TypeError, AttributeError, AssertionError):
         raise UnitError(
             f"{what} is in {given!r}, data.target in {units!r}, and at least one of these isn't a CF unit: "
             "say what is meant with units: beside the path:, as in 'K' or 'mm day-1'"

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from engine.data.units import convert
+from engine.errors import UnitError
+
+
+def field(units: str, value: float = 20.0) -> xr.DataArray:
+    return xr.DataArray(np.full((2, 2), value, np.float32), dims=["y", "x"], attrs={"units": units, "long_name": "t"})
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "units", "expected"),
+    [
+        ("degC", 20.0, "K", 293.15),
+        ("Celsius", 20.0, "K", 293.15),
+        ("°C", 20.0, "K", 293.15),
+        ("degrees C", 20.0, "K", 293.15),
+        ("K", 273.15, "degC", 0.0),
+        ("degF", 50.0, "degC", 10.0),  # (50 - 32) / 1.8
+        ("hPa", 1013.0, "Pa", 101300.0),
+        ("Pa", 101300.0, "mbar", 1013.0),
+        ("%", 50.0, "1", 0.5),
+        ("g kg-1", 5.0, "kg kg-1", 0.005),
+        ("kg m-2 s-1", 1e-5, "mm/day", 0.864),  # 1e-5 × 86400 s
+        ("mm day-1", 86.4, "kg m-2 s-1", 0.001),
+        ("kg m-2", 3.0, "mm", 3.0),
+        ("m", 0.002, "kg m-2", 2.0),
+        ("kg m**-2", 3.0, "mm", 3.0),
+        ("m s**-1", 10.0, "km/h", 36.0),
+        ("ug m-3", 40.0, "kg m-3", 4e-8),
+    ],
+)
+def test_conversions_on_paper(given, value, units, expected):
+    converted = convert(field(given, value), units, what="data.lr")
+    np.testing.assert_allclose(converted, expected, rtol=1e-6, atol=2e-5)
+    assert converted.attrs == {"units": units, "long_name": "t"}
+    assert converted.dtype == np.float32
+
+
+def test_the_same_unit_changes_nothing():
+    given = field("furlong per moon")
+    assert convert(given, "furlong per moon", what="data.lr") is given
+    unknown = field("")
+    assert convert(unknown, "", what="data.lr") is unknown
+    np.testing.assert_array_equal(convert(field("Kelvin"), "K", what="data.lr"), field("K"))
+
+
+def test_a_lazy_field_stays_lazy():
+    assert convert(field("degC").chunk(), "K", what="data.lr").chunks is not None
+
+
+def test_what_cannot_be_converted():
+    with pytest.raises(UnitError) as caught:
+        convert(field("Pa"), "K", what="data.lr")
+    assert str(caught.value) == (
+        "data.lr is in 'Pa', which can't be converted to 'K': choose the same quantity as data.target, or say what the "
+        "file means with units: beside its path:"
+    )
+    with pytest.raises(UnitError, match="data.lr is in 'mm', which can't be converted to 'mm day-1'"):
+        convert(field("mm"), "mm day-1", what="data.lr")  # over which time isn't known
+
+
+def test_a_unit_given_on_one_side_only():
+    with pytest.raises(UnitError) as caught:
+        convert(field(""), "K", what="data.lr")
+    assert str(caught.value) == (
+        "data.lr says no units, but 'K' is what it is held against: give units: beside its path:"
+    )
+    with pytest.raises(UnitError, match="data.target says no units, but 'K' is what it is held against"):
+        convert(field("K"), "", what="data.lr")
+
+
+@pytest.mark.parametrize("given", ["temperature", "gpdm", "0.01", "K K K)", "kg/"])
+def test_what_is_no_unit(given):
+    with pytest.raises(UnitError, match="at least one of these isn't a CF unit: say what is meant with units: beside"):
+        convert(field(given), "K", what="data.lr")
