@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.grib import grib_datasets, open_grib
-from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
+from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid, mapping_from_wkt
 from engine.data.times import span
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
@@ -360,6 +360,8 @@ def _grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> dict[s
             "or remap the file to latitude and longitude first"
         )
     attrs = dataset[name].attrs
+    if "grid_mapping_name" not in attrs:
+        attrs = mapping_from_wkt(attrs)
     return {} if attrs.get("grid_mapping_name") == "latitude_longitude" else dict(attrs)
 
 

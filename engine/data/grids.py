@@ -27,7 +27,7 @@ METRES = {
     "km": 1000.0,
     "kilometre": 1000.0,
 }
-SPHERICAL = ("latitude_longitude", "rotated_latitude_longitude")  # grid mappings whose y and x are angles
+ROTATED_POLE = "rotated_latitude_longitude"
 GRID_MAPPING = "crs"  # name of the CF grid-mapping variable in what the engine hands on
 LATITUDE = {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"}
 LONGITUDE = {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"}
@@ -62,7 +62,7 @@ class Grid:
     @property
     def on_sphere(self) -> bool:
         """Whether y and x are angles: latitude and longitude, of the globe or of a rotated pole."""
-        return self.crs.get("grid_mapping_name", "latitude_longitude") in SPHERICAL
+        return not self.crs or self.crs.get("grid_mapping_name") == ROTATED_POLE
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Grid) and self.same_as(other, 0.0)
@@ -204,6 +204,17 @@ def same_crs(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def is_periodic(grid: Grid) -> bool:
     """Whether the longitudes go all around the globe."""
     return not grid.crs and abs(spacing(grid.x) * len(grid.x) - 360) < 0.1 * spacing(grid.x)
+
+
+def mapping_from_wkt(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """The CF grid mapping of attributes that give the projection as well-known text only; raises GridError."""
+    try:
+        return pyproj.CRS.from_wkt(str(attrs.get("crs_wkt") or attrs.get("spatial_ref") or "")).to_cf()
+    except pyproj.exceptions.CRSError as error:
+        raise GridError(
+            f"the grid mapping has neither grid_mapping_name nor a crs_wkt that can be read ({error}): expected a CF "
+            "grid mapping; mend its attributes, or remap the file to latitude and longitude first"
+        ) from None
 
 
 def to_lonlat(crs: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

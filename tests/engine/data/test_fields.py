@@ -2,6 +2,7 @@ import os
 
 import cftime
 import numpy as np
+import pyproj
 import pytest
 import xarray as xr
 
@@ -83,6 +84,17 @@ def test_a_projected_grid_keeps_its_mapping(tmp_path):
     assert field["crs"].attrs["grid_mapping_name"] == "albers_conical_equal_area"
     assert field["y"].attrs["units"] == "km"
     assert Grid.of(field).crs["standard_parallel"] == pytest.approx([-26.2, -29.3])
+
+
+def test_a_projection_as_well_known_text_only(tmp_path):
+    wkt = pyproj.CRS.from_epsg(3035).to_wkt()  # Lambert's equal-area projection of Europe, centred on 52 °N, 10 °E
+    square = {"ny": 4, "nx": 4, "south": 3204, "west": 4315, "dy": 4, "dx": 4, "names": ("time", "y", "x")}
+    grid = Grid.of(open_field(Source(write_field(tmp_path / "a.nc", crs={"crs_wkt": wkt}, **square))))
+    assert grid.crs["grid_mapping_name"] == "lambert_azimuthal_equal_area"
+    lon, lat = grid.lonlat()
+    assert (lon.mean(), lat.mean()) == pytest.approx((10, 52), abs=1e-3)  # x 4321 km, y 3210 km is the false origin
+    message = refusal(GridError, write_field(tmp_path / "b.nc", crs={"crs_wkt": "none"}, **square), "t2m")
+    assert message.startswith("the grid mapping has neither grid_mapping_name nor a crs_wkt that can be read")
 
 
 def test_latitude_longitude_as_grid_mapping_is_no_projection(tmp_path):
