@@ -32,7 +32,7 @@ def demo_folder() -> Path:
 def blank_sections() -> dict[str, Options]:
     """Section → draft with every option at its default; target and scale are still to be chosen."""
     data = DataOptions(target=Source("to be chosen"), scale=2).draft()
-    data.target = data.scale = None
+    data.param.update(target=None, scale=None)
     return {section: data if kind is DataOptions else kind().draft() for section, kind in SECTIONS.items()}
 
 
@@ -60,7 +60,7 @@ class Draft:
         try:
             setattr(draft, option, value)
         except (ValueError, TypeError):
-            raise SpecError(f"{where} is {value!r}: expected {declared.expected()}") from None  # type: ignore[attr-defined]
+            raise SpecError(f"{where} is {value!r}: expected {declared.expected()}") from None
 
     def get(self, section: str, option: str) -> Any:
         return getattr(self.sections[section], option)

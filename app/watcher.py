@@ -56,10 +56,16 @@ class Glance:
 def glance(run: Run) -> Glance:
     """Look at one run folder; a folder that is broken, half written or just deleted is said to be so."""
     try:
-        return Glance(run, run.state(), run.title, run.created, run.latest(), run.scores() or {})
-    except (MesoscopeError, OSError, ValueError, KeyError, TypeError) as error:
-        unreadable = State("unknown", "the run folder can't be read")
-        return Glance(run, unreadable, run.id, 0.0, fault=str(error) or repr(error))
+        seen = Glance(run, run.state(), run.title, run.created, run.latest(), run.scores() or {})
+        seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
+        return seen
+    except MesoscopeError as error:
+        fault = str(error)
+    except OSError as error:
+        fault = f"{run.folder} can't be read ({error.strerror}): it was just deleted, or isn't yours to read"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        fault = f"{run.folder} is damaged ({type(error).__name__}: {error}): delete it, or restore it from a copy"
+    return Glance(run, State("unknown", "the run folder can't be read"), run.id, 0.0, fault=fault)
 
 
 class RunWatcher:

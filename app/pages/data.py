@@ -146,7 +146,7 @@ class DataPage:
         if event.new:
             self.session.source_variable = event.new
 
-    def _follow(self, _: Any) -> None:
+    def _follow(self, *_: Any) -> None:
         pn.state.execute(self._open)
 
     async def _open(self) -> None:
@@ -186,7 +186,7 @@ class DataPage:
             self._fault.visible = self._empty.visible = False
             self._seen.visible = True
             self._variable.param.update(options=labels, value=preview.source.variable)
-            self._facts.object = words.table({"File": Path(preview.source.path).name, **preview.facts})
+            self._facts.object = words.table({"File": Path(preview.source.files()[0]).name, **preview.facts})
             self._step.param.update(end=max(preview.steps - 1, 1), value=0, visible=preview.steps > 1)
             for part, button in self._uses.items():
                 button.disabled = preview.static != (part == "static")

@@ -47,7 +47,7 @@ class DesignPage:
         self.session = session
         self.fields: dict[str, Field] = {}
         self._refused: dict[str, str] = {}  # option → why its value isn't in the draft
-        self._asking: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[dict[str, Any]] | None = None
         self._spec: Spec | None = None
         self._build_summary()
         self._build_files()

@@ -1,0 +1,60 @@
+"""The check in a process of its own: its answer, its refusal, its failure, and its end."""
+
+import asyncio
+import sys
+
+import psutil
+import pytest
+
+from app.checker import check
+from engine.errors import MesoscopeError, RequestError
+from engine.spec import Spec
+
+SPEC = Spec.from_plain({"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}})
+
+
+def script(code):
+    return (sys.executable, "-c", code)
+
+
+def run(code, **limits):
+    return asyncio.run(check(SPEC, script(code), **limits))
+
+
+def test_the_spec_goes_in_and_the_answer_comes_out():
+    answer = run("import json, sys; print(json.dumps({'length': len(sys.stdin.read())}))")
+    assert answer == {"length": len(SPEC.to_yaml())}
+
+
+def test_a_refusal_is_in_the_engine_s_words():
+    with pytest.raises(RequestError, match="^the target has one time step$"):
+        run("""print('{"error": "the target has one time step"}'); raise SystemExit(2)""")
+
+
+def test_a_crash_says_its_last_line():
+    with pytest.raises(MesoscopeError, match="the check failed with exit code 1: ValueError: no such thing"):
+        run("raise ValueError('no such thing')")
+
+
+def test_silence_is_a_failure():
+    with pytest.raises(MesoscopeError, match="the check failed with exit code 0: it said nothing"):
+        run("pass")
+
+
+def test_a_check_that_hangs_is_ended():
+    with pytest.raises(MesoscopeError, match=r"took longer than 0\.5 s and was ended"):
+        run("import time; time.sleep(60)", time_limit_s=0.5)
+    assert not [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_cancelling_ends_the_process():
+    async def cancelled():
+        task = asyncio.ensure_future(check(SPEC, script("import time; time.sleep(60)")))
+        await asyncio.sleep(0.5)
+        assert psutil.Process().children()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert not [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]

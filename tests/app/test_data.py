@@ -1,0 +1,146 @@
+"""Data: a file is shown or refused in words, and takes its part in the draft with one click."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.pages import data
+from app.pages.data import DataPage, folders
+from engine.spec import Source
+
+
+def shown(session, path, act=None, variable=""):
+    """The page after opening a file and acting on it."""
+
+    async def story():
+        page = DataPage(session)
+        session.choose_source(str(path), variable)
+        await settled(page)
+        if act is not None:
+            await act(page)
+            await settled(page)
+        return page
+
+    return asyncio.run(story())
+
+
+async def settled(page):
+    for _ in range(400):
+        await asyncio.sleep(0.01)
+        if not page._shown.loading and len(asyncio.all_tasks()) == 1:
+            return
+    raise AssertionError("the page is still busy")
+
+
+def test_a_file_is_shown_with_its_first_variable(session, temperature_file):
+    page = shown(session, temperature_file)
+    assert list(page._variable.options.values()) == ["t2m", "topography"]
+    assert "t2m.nc" in page._facts.object
+    assert (page._step.end, page._moment.object) == (5, "2001-01-01 00:00")
+    assert session.source_variable == "t2m"
+    assert page._map.object is not None
+
+
+def test_another_time_step_changes_the_map_and_keeps_the_figure(session, temperature_file):
+    async def step(page):
+        page.first = page._map.object
+        page._step.value = 3
+        await settled(page)
+
+    page = shown(session, temperature_file, step)
+    image = page._drawn.live._source
+    assert page._map.object is page.first
+    assert page._moment.object == "2001-01-01 18:00"
+    assert float(image.data["image"][0][3, 4]) == pytest.approx(283.19, abs=1e-4)  # 280 + 3 + 19 / 100, north up
+
+
+def test_a_file_that_is_no_field_is_refused_and_the_last_one_stays(session, temperature_file, tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("no grid here")
+
+    async def other(page):
+        session.choose_source(str(text))
+
+    page = shown(session, temperature_file, other)
+    assert page._fault.visible
+    assert "neither NetCDF nor GRIB" in page._fault.object
+    assert page._preview.source == Source(str(temperature_file), "t2m")
+    assert not page._shown.loading
+
+
+def test_a_missing_file_is_named(session, tmp_path):
+    page = shown(session, tmp_path / "nowhere.nc")
+    assert "doesn't exist" in page._fault.object
+    assert page._empty.visible
+
+
+def test_a_variable_takes_its_part_in_the_draft(session, temperature_file):
+    heard = []
+    session.param.watch(heard.append, "draft", onlychanged=False)
+    source = Source(str(temperature_file), "t2m")
+
+    async def use(page):
+        for part in ("target", "predictors", "predictors"):
+            page._uses[part].clicks += 1
+
+    shown(session, temperature_file, use)
+    assert session.draft.get("data", "target") == source
+    assert session.draft.get("data", "predictors") == (source,)
+    assert len(heard) == 3
+
+
+def test_an_lr_field_makes_the_pairing_mos(session, temperature_file):
+    async def use(page):
+        page._uses["lr"].clicks += 1
+
+    shown(session, temperature_file, use)
+    assert session.draft.get("data", "pairing") == "mos"
+    assert session.draft.get("data", "lr") == Source(str(temperature_file), "t2m")
+
+
+def test_only_a_field_without_time_can_be_static(session, temperature_file):
+    with_time = shown(session, temperature_file)
+    assert [part for part, button in with_time._uses.items() if button.disabled] == ["static"]
+    without = shown(session, temperature_file, variable="topography")
+    assert [part for part, button in without._uses.items() if not button.disabled] == ["static"]
+    assert not without._step.visible
+
+
+def test_the_demonstration_set_leads_to_an_experiment(session, temperature_file, monkeypatch, tmp_path):
+    spec = tmp_path / "demo_mos.yaml"
+    spec.write_text("version: 1\ndata: {target: {path: t2m.nc}, scale: 2}\n")
+    monkeypatch.setattr(data, "write_demo", lambda folder: [temperature_file, spec])
+
+    async def make(page):
+        await page._make_demonstration(None)
+        await settled(page)
+        page._made.objects[1][0].clicks += 1
+
+    page = shown(session, "", make)
+    assert page._preview.source.path == str(temperature_file)
+    assert session.draft.get("data", "target") == Source(str(tmp_path / "t2m.nc"))
+    assert session.page == "design"
+
+
+def test_a_click_enters_a_folder_and_chooses_a_zarr_store(session, tmp_path, monkeypatch):
+    monkeypatch.setenv("MESOSCOPE_DATA", str(tmp_path))
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "field.zarr").mkdir()
+
+    async def browse(page):
+        page._browser.value = [str(tmp_path / "inner")]
+        assert page._browser.directory == str(tmp_path / "inner")
+        page._browser.value = [str(tmp_path / "field.zarr")]
+
+    page = shown(session, "", browse)
+    assert session.source_path == str(tmp_path / "field.zarr")
+    assert "no Zarr store" in page._fault.object
+
+
+def test_the_browser_starts_in_sensible_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("MESOSCOPE_DATA", f"{tmp_path}:{tmp_path / 'missing'}")
+    monkeypatch.setenv("MESOSCOPE_STORE", str(tmp_path / "runs"))
+    assert folders() == {str(tmp_path): str(tmp_path), "Working folder": str(Path.cwd()), "Home": str(Path.home())}

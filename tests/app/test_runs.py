@@ -1,0 +1,205 @@
+"""Runs: the table, one run closely, and what can be asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+
+import pytest
+
+from app.pages import runs
+from app.pages.runs import RunsPage, log_tail, settings_of, table_of
+from app.watcher import glance, watcher_of
+from engine.errors import StoreError
+from tests.app.fake import write_run
+
+# Bokeh 3.9 makes a ColumnDataSource of a DataFrame in a way that pandas 3.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
+
+
+def at_page(session, act=None):
+    """The page after the watcher looked, with what was asked of it done."""
+
+    async def story():
+        page = RunsPage(session)
+        watcher_of(session.store).look()
+        page.refresh()
+        await settled()
+        if act is not None:
+            await act(page)
+            await settled()
+        return page
+
+    return asyncio.run(story())
+
+
+async def settled():
+    for _ in range(400):
+        await asyncio.sleep(0.01)
+        if len(asyncio.all_tasks()) == 1:
+            return
+    raise AssertionError("the page is still busy")
+
+
+def test_an_empty_store_leads_on(session):
+    page = at_page(session)
+    assert (page._empty.visible, page._list.visible, page._detail.visible) == (True, False, False)
+    page._way("Choose data", "data")
+
+
+def test_the_table_says_what_the_folders_say(session):
+    done = write_run(session.store.folder, "wide")
+    write_run(session.store.folder, "busy", done=False)
+    rows = table_of([glance(run) for run in session.store.runs()]).set_index("title")
+    assert rows.loc["wide", "id"] == done.id
+    assert rows.loc["wide", "share"] == 100
+    assert rows.loc["wide", "rmse"] == f"{done.scores()['downscaled']['rmse']['mean']:.3f}"
+    assert rows.loc["busy", "rmse"] == "–"
+    assert "running" in rows.loc["busy", "state"]
+
+
+def test_the_chosen_run_is_shown_closely(session):
+    run = write_run(session.store.folder, "wide")
+    session.run = run.id
+    page = at_page(session)
+    assert page._detail.visible
+    assert page._title.object == "wide"
+    assert "scored the test period" in page._log.object
+    assert len(page._learning.figure.renderers[0].data_source.data["loss"]) == len(run.progress()[0])
+    assert "training.epochs" in page._settings.object
+
+
+def test_new_records_are_appended(session):
+    run = write_run(session.store.folder, "busy", done=False)
+    session.run = run.id
+
+    async def train_on(page):
+        page.before = len(page._records)
+        with open(run.folder / "progress.jsonl", "a") as file:
+            file.write('{"seq": 999, "epoch": 20, "epochs": 40, "loss": 0.125}\n{"seq": 1000, "epo')
+        page.refresh()
+
+    page = at_page(session, train_on)
+    assert len(page._records) == page.before + 1
+    assert page._records[-1]["loss"] == 0.125
+
+
+def test_another_run_begins_with_its_own_curves(session):
+    first, second = write_run(session.store.folder, "one"), write_run(session.store.folder, "two", done=False)
+    session.run = first.id
+
+    async def choose(page):
+        session.run = second.id
+
+    page = at_page(session, choose)
+    assert page._title.object == "two"
+    assert page._records == second.progress()[0]
+
+
+def test_ticked_rows_are_compared_four_at_most(session):
+    for seed in range(5):
+        write_run(session.store.folder, f"run {seed}", seed=seed, done=False)
+
+    async def tick(page):
+        page._table.selection = [0, 1, 2, 3]
+        page.first_four = list(session.runs)
+        page._table.selection = [0, 1, 2, 3, 4]
+
+    page = at_page(session, tick)
+    ids = list(page._rows["id"])
+    assert page.first_four == ids[:4]
+    assert session.runs == ids[1:5]
+    assert page._table.selection == [1, 2, 3, 4]
+    assert page._compare.label == "Compare 4"
+
+
+def test_a_link_ticks_its_runs(session):
+    run = write_run(session.store.folder, "one", done=False)
+    session.runs = [run.id]
+    assert at_page(session)._table.selection == [0]
+
+
+@pytest.mark.parametrize(("done", "buttons"), [(True, []), (False, ["Cancel"])])
+def test_only_what_can_be_asked_is_offered(session, done, buttons):
+    session.run = write_run(session.store.folder, "one", done=done).id
+    page = at_page(session)
+    assert [b.label for b in (page._cancel, page._resume) if b.visible] == buttons
+
+
+def test_cancel_goes_to_the_launcher(session, monkeypatch):
+    asked = []
+    run = write_run(session.store.folder, "busy", done=False)
+    session.run = run.id
+    monkeypatch.setattr(runs.launcher, "cancel", asked.append)
+
+    async def cancel(page):
+        page._cancel.clicks += 1
+
+    at_page(session, cancel)
+    assert [one.id for one in asked] == [run.id]
+
+
+def test_a_refused_resume_is_said(session, monkeypatch):
+    def refuse(run):
+        raise StoreError("run one is done: train a new one")
+
+    monkeypatch.setattr(runs.launcher, "resume", refuse)
+    session.run = write_run(session.store.folder, "one").id
+
+    async def resume(page):
+        page._resume.clicks += 1
+
+    page = at_page(session, resume)
+    assert page._fault.visible
+    assert page._fault.object == "run one is done: train a new one"
+
+
+def test_a_run_deleted_while_it_is_shown(session):
+    run = write_run(session.store.folder, "one")
+    session.run = run.id
+
+    async def delete(page):
+        shutil.rmtree(run.folder)
+        watcher_of(session.store).look()
+        page.refresh()
+
+    page = at_page(session, delete)
+    assert not page._detail.visible
+    assert page._empty.visible
+
+
+def test_a_damaged_run_is_shown_with_its_fault(session):
+    run = write_run(session.store.folder, "one")
+    (run.folder / "spec.yaml").write_text("version: 2\n")
+    session.run = run.id
+    page = at_page(session)
+    assert page._fault.visible
+    assert "version is 2: expected version: 1" in page._fault.object
+    assert not page._again.visible
+
+
+def test_a_run_s_spec_becomes_the_draft(session):
+    run = write_run(session.store.folder, "one")
+    session.run = run.id
+
+    async def again(page):
+        page._again.clicks += 1
+
+    at_page(session, again)
+    assert session.draft.seal() == run.spec
+    assert session.page == "design"
+
+
+def test_settings_are_those_that_differ(session):
+    run = write_run(session.store.folder, "one")
+    settings = settings_of(run)
+    assert settings["launch.title"] == "one"
+    assert "training.seed" not in settings
+
+
+def test_a_log_is_read_from_its_end(tmp_path):
+    path = tmp_path / "log.txt"
+    assert log_tail(path) == ""
+    path.write_text("\n".join(f"line {i}" for i in range(100_000)))
+    tail = log_tail(path).splitlines()
+    assert (tail[-1], len(tail)) == ("line 99999", 300)
