@@ -6,18 +6,21 @@ import html
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
 
+CARD_CSS = """
+:host {{ padding: {padding}px; border-radius: 6px; background: var(--panel-surface-color); height: auto;
+  border: 1px solid var(--divider-color); box-sizing: border-box; }}
+"""
 HEADING_CSS = """
 .heading { display: flex; align-items: baseline; gap: 10px; font-size: 13.5px; font-weight: 600; height: 22px; }
 .heading small { font-weight: 400; font-size: 12px; opacity: 0.72; }
 """
 
 
-def card(*objects: Any, padding: int = 12, **layout: Any) -> pmui.Paper:
+def card(*objects: Any, padding: int = 12, **layout: Any) -> pn.Column:
     """A surface with a hairline around it."""
     place = {"sizing_mode": "stretch_width", "margin": (0, 0, 12, 0), **layout}
-    return pmui.Paper(*objects, elevation=0, variant="outlined", sx={"p": f"{padding}px"}, **place)
+    return pn.Column(*objects, stylesheets=[CARD_CSS.format(padding=padding)], **place)
 
 
 def heading(text: str, fact: str = "") -> pn.pane.HTML:

@@ -33,6 +33,8 @@ from app.plots.products import name_of
 from app.session import LAYOUTS, Session
 
 SPREAD_HEIGHT = 250
+NO_STEPPERS = {"& button": {"display": "none"}}
+CENTRED = {"align-items": "center", "gap": "8px"}
 
 
 class ComparePage:
@@ -96,8 +98,8 @@ class ComparePage:
     def _build(self) -> None:
         small = {"size": "small", "margin": 0}
         self._layout = pmui.RadioButtonGroup(options=LAYOUTS, value=self.session.layout, **small)
-        self._low = pmui.FloatInput(label="", width=96, description="Lower end of the colours", **small)
-        self._high = pmui.FloatInput(label="", width=96, description="Upper end of the colours", **small)
+        self._low = pmui.FloatInput(label="from", width=92, sx=NO_STEPPERS, **small)
+        self._high = pmui.FloatInput(label="to", width=92, sx=NO_STEPPERS, **small)
         self._lock = pmui.ToggleIcon(icon="lock_open", active_icon="lock", value=self.session.locked, **small)
         self._whole = pmui.Button(label="whole map", icon="zoom_out_map", variant="text", **small)
         self._left = pmui.Select(label="Left", width=220, **small)
@@ -106,10 +108,10 @@ class ComparePage:
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._maps, self._errors = (card() for _ in range(2))
         self._empty = _empty_state(self.session)
-        self._page = pn.Column(self._chips.view, self._empty, sizing_mode="stretch_width", margin=(4, 12))
+        self._page = pn.Column(self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12))
         self._tools = pn.Row(
             self._layout, self._sides, pn.Spacer(sizing_mode="stretch_width"), self._whole, self._low, self._high,
-            self._lock, sizing_mode="stretch_width", margin=(0, 0, 4, 0), styles={"align-items": "center", "gap": "8px"},
+            self._lock, sizing_mode="stretch_width", margin=(4, 0, 6, 0), styles=CENTRED,
         )  # fmt: skip
 
     def _follow(self) -> None:
@@ -273,11 +275,12 @@ class ComparePage:
         return {run_id: path.stat().st_mtime if path.is_file() else 0.0 for run_id, path in paths.items()}
 
 
-def _spread(maps: Mapping[str, xr.DataArray], attrs: Mapping[str, Any], dark: bool) -> pn.pane.Bokeh:
+def _spread(maps: Mapping[str, xr.DataArray], attrs: Mapping[str, Any], dark: bool) -> pn.Column:
     """How RMSE is distributed over the cells: what the eye can't add up on a map."""
     values = {product: field.values.ravel() for product, field in maps.items()}
     figure = line_figure(histogram(values, attrs, "share of cells (%)", dark), height=SPREAD_HEIGHT)
-    return pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=(26, 0, 0, 0), css_classes=["beside"])
+    pane = pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=0)
+    return pn.Column(pane, css_classes=["beside"], sizing_mode="stretch_width", margin=(6, 0, 0, 12))
 
 
 def _rounded(value: float, span: float) -> float:
@@ -289,10 +292,11 @@ def _alert(text: str, severity: str) -> pmui.Alert:
     return pmui.Alert(object=text, severity=severity, sizing_mode="stretch_width", margin=(0, 0, 8, 0))
 
 
-def _empty_state(session: Session) -> pmui.Paper:
+def _empty_state(session: Session) -> pn.Column:
     """What to do when there is nothing to compare."""
     text = pmui.Typography("No run to compare", variant="h2", margin=(0, 0, 6, 0))
     more = pmui.Typography("Add a finished run above, or choose data and design an experiment.", margin=(0, 0, 14, 0))
     data = pmui.Button(label="Choose data", variant="contained", on_click=lambda _: session.param.update(page="data"))
     design = pmui.Button(label="Design", variant="outlined", on_click=lambda _: session.param.update(page="design"))
-    return card(pmui.Column(text, more, pn.Row(data, design), sx={"alignItems": "center"}, min_height=320), padding=60)
+    middle = pn.Column(text, more, pn.Row(data, design), align="center", margin=0, styles={"align-items": "center"})
+    return card(middle, padding=120)

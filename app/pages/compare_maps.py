@@ -18,7 +18,6 @@ from app.plots.products import colour_of, name_of
 
 BAR_WIDTH = 78
 GAP = 10
-FULL_HEIGHT = {"height": "auto", "align-self": "stretch"}  # of the row of maps, whatever that is
 SWIPE_HEIGHT = 560
 
 TITLE_CSS = """
@@ -126,9 +125,7 @@ class MapBoard:
 
     def grid(self, *beside: Any) -> pn.Column:
         """Maps in columns, the bar at their right end, then what stands beside them in the columns left over."""
-        bar = pn.pane.Bokeh(
-            self.bar.figure, width=BAR_WIDTH, height=200, margin=(26, 0, 0, 0), css_classes=["bar"], styles=FULL_HEIGHT
-        )
+        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, height=200, margin=(26, 0, 0, 0), css_classes=["bar"])
         css = [_grid_css(self.columns, len(self.maps))]
         return pn.Column(*self._cells(), bar, *beside, stylesheets=css, sizing_mode="stretch_width", margin=0)
 
@@ -158,7 +155,7 @@ class SwipeBoard(MapBoard):
         )
         edge.jslink(swipe, value="value", bidirectional=True)
         titles = pn.Row(*self.titles, width=self.width, margin=0)
-        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, height=SWIPE_HEIGHT, margin=(26, 0, 0, GAP))
+        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, margin=(26, 0, 0, GAP))
         return pn.Row(pn.Column(titles, swipe, edge, margin=0), bar, *beside, align="center", margin=0)
 
 

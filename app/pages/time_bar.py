@@ -11,6 +11,11 @@ from app.comparison import Comparison
 from app.session import Session
 
 PLAY_MS = 400
+BAR_CSS = """
+:host { position: sticky; bottom: 8px; z-index: 5; align-items: center; padding: 6px 14px; border-radius: 6px;
+  background: var(--panel-surface-color); border: 1px solid var(--divider-color);
+  box-shadow: 0 2px 12px rgba(0, 0, 0, 0.14); }
+"""
 ICON = {"size": "small", "margin": 0, "color": "default"}
 
 
@@ -23,19 +28,15 @@ class TimeBar:
         self._play = pmui.ToggleIcon(icon="play_arrow", active_icon="pause", description="Play", size="small", margin=0)
         self._on = pmui.IconButton(icon="chevron_right", description="One step on", **ICON)
         self._slider = pmui.IntSlider(
-            start=0, end=1, show_value=False, size="small", label="Time step", sizing_mode="stretch_width",
-            margin=(0, 18), sx={"& .MuiTypography-root": {"display": "none"}},
+            start=0, end=1, show_value=False, size="small", label="", sizing_mode="stretch_width",
+            margin=(0, 18),
         )  # fmt: skip
         self._date = pmui.TextInput(label="", placeholder="2019-03-14 06:00", size="small", width=180, margin=0)
-        self._count = pn.pane.HTML("", width=88, margin=(0, 0, 0, 12), styles={"font-size": "12px", "opacity": "0.72"})
+        self._count = pn.pane.HTML("", width=110, margin=(0, 0, 0, 12), styles={"font-size": "12px", "opacity": "0.72"})
         self._link()
-        row = pn.Row(
+        self.view = pn.Row(
             self._back, self._play, self._on, self._slider, self._date, self._count,
-            sizing_mode="stretch_width", margin=0, styles={"align-items": "center"},
-        )  # fmt: skip
-        self.view = pmui.Paper(
-            row, elevation=3, sizing_mode="stretch_width", margin=(0, 0, 4, 0), sx={"p": "6px 14px"},
-            styles={"position": "sticky", "bottom": "8px", "z-index": "5"},
+            sizing_mode="stretch_width", margin=0, stylesheets=[BAR_CSS],
         )  # fmt: skip
 
     def follow(self, comparison: Comparison) -> None:
@@ -63,7 +64,8 @@ class TimeBar:
         found = self._comparison.find_step(event.new)
         if found is None:
             first, last = self._comparison.label(0), self._comparison.label(self._comparison.n_steps - 1)
-            self._date.param.update(error_state=True, description=f"No such step: the test period is {first} to {last}")
+            self._date.error_state = True
+            self._count.object = f"not in {first} to {last}"
         else:
             self._go(found)
             self._tell()
@@ -75,7 +77,7 @@ class TimeBar:
         step, steps = self._step(), self._comparison.n_steps
         with pn.io.hold():
             self._slider.value = step
-            self._date.param.update(value=self._comparison.label(step), error_state=False, description="Date and time; enter goes there")
+            self._date.param.update(value=self._comparison.label(step), error_state=False)
             self._count.object = f"{step + 1} of {steps}" if steps else ""
             self._back.disabled, self._on.disabled = step == 0, step >= steps - 1
 

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from bokeh.plotting import figure
 
-from app.plots.maps import box_of, colour_halos, field_map, label_of, palette, raster
+from app.plots.maps import box_of, colour_halos, field_map, follow_ranges, label_of, palette, raster
 from engine.data.grids import Grid
 
 DRAWING = threading.Lock()  # HoloViews keeps its options in one place for the whole process
@@ -82,24 +82,20 @@ class LiveMap:
         figure = self.figure
         figure.update(frame_width=None, frame_height=None, width=None, height=None, name=name)
         figure.update(sizing_mode="stretch_width", aspect_ratio=self._view.box.aspect, min_width=120)
-        figure.update(min_border=0, margin=0, toolbar_location=None, title=None, styles={"max-height": "none"})
+        figure.update(margin=0, toolbar_location=None, title=None, styles={"max-height": "none"})
+        figure.update(min_border_left=0, min_border_right=0, min_border_top=0, min_border_bottom=0)
 
     def _link(self, view: SharedView) -> None:
         figure = self.figure
         figure.x_range, figure.y_range = view.x_range, view.y_range
+        follow_ranges(figure, view.x_range, view.y_range)
         wheel = bm.WheelZoomTool(zoom_on_axis=False)
         figure.toolbar.tools = [t for t in figure.toolbar.tools if isinstance(t, bm.HoverTool)]
         figure.add_tools(bm.PanTool(), wheel, bm.TapTool(), bm.CrosshairTool(overlay=view.crosshair))
         figure.toolbar.active_scroll = wheel
-        style = {"fill_alpha": 0, "line_color": "#ffffff", "line_width": 2, "size": 12}
-        figure.scatter("x", "y", source=view.cell, marker="square", **style)
-        figure.scatter(
-            "x",
-            "y",
-            source=view.cell,
-            marker="square",
-            **{**style, "line_color": "#10151a", "size": 15, "line_width": 1.5},
-        )
+        for colour, size in (("#ffffff", 12), ("#10151a", 15)):
+            style = {"marker": "square", "fill_alpha": 0, "line_color": colour, "line_width": 2, "size": size}
+            figure.scatter("x", "y", source=view.cell, **style)
         figure.on_event("tap", lambda event: view.on_cell(event.y, event.x))
 
 
@@ -111,7 +107,8 @@ class ColourBar:
         self._mapper = bm.LinearColorMapper(palette=palette(cmap), low=0, high=255)
         self.figure: Any = figure(
             width=width, height=200, frame_width=14, toolbar_location=None, tools="",
-            x_range=(0, 1), y_range=self._range, y_axis_location="right", min_border=6, outline_line_color=None,
+            x_range=(0, 1), y_range=self._range, y_axis_location="right", min_border=8, outline_line_color=None,
+            styles={"height": "auto", "align-self": "stretch"},
         )  # fmt: skip
         self._source = bm.ColumnDataSource(self._strip(clim))
         self.figure.image("image", "x", "y", "dw", "dh", source=self._source, color_mapper=self._mapper)

@@ -41,12 +41,15 @@ BY_WORD = {
 }
 SLIMMEST, WIDEST = 0.62, 2.4  # width by height of a map; a region beyond that gets empty margins
 UNEVEN = 0.03  # axes whose cell widths differ by more than this share are drawn on an even axis
-LATITUDE_JS = "return tick == 0 ? '0°' : +Math.abs(tick).toFixed(3) + (tick > 0 ? '°N' : '°S')"
-LONGITUDE_JS = (
+CUT_JS = "const margin = 0.05 * (range.end - range.start);" + (
+    "if (tick < range.start + margin || tick > range.end - margin) return '';"  # half of it would be outside
+)
+LATITUDE_JS = CUT_JS + "return tick == 0 ? '0°' : +Math.abs(tick).toFixed(3) + (tick > 0 ? '°N' : '°S')"
+LONGITUDE_JS = CUT_JS + (
     "const lon = ((tick + 180) % 360 + 360) % 360 - 180;"
     "return lon == 0 ? '0°' : +Math.abs(lon).toFixed(3) + (lon > 0 ? '°E' : '°W')"
 )
-KILOMETRES_JS = "return +(tick * per / 1000).toFixed(3) + ' km'"
+KILOMETRES_JS = CUT_JS + "return +(tick * per / 1000).toFixed(3) + ' km'"
 
 
 @dataclass(frozen=True)
@@ -191,13 +194,8 @@ def _even(centres: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
 
 
 def _bar_style(field: xr.DataArray) -> dict[str, Any]:
-    return {
-        "title": label_of(field.attrs),
-        "width": 10,
-        "padding": 6,
-        "bar_line_color": None,
-        "major_tick_line_color": None,
-    }
+    quiet = {"bar_line_color": None, "major_tick_line_color": None}
+    return {"title": label_of(field.attrs), "width": 10, "padding": 6, **quiet}
 
 
 def _quiet_frame(grid: Grid, dark: bool) -> Any:
@@ -228,7 +226,15 @@ def inside_labels(figure: Any, grid: Grid, dark: bool) -> None:
         figure.add_layout(letters, place)
         for axis in (halo, letters):
             _style_axis(axis, side, grid)
+    follow_ranges(figure, figure.x_range, figure.y_range)
     colour_halos(figure, dark)
+
+
+def follow_ranges(figure: Any, x_range: Any, y_range: Any) -> None:
+    """Leave out the labels at the ends of these ranges: the map's edge would cut them."""
+    for axes, one in ((figure.xaxis, x_range), (figure.yaxis, y_range)):
+        for axis in axes:
+            axis.formatter.args = {**axis.formatter.args, "range": one}
 
 
 def colour_halos(figure: Any, dark: bool) -> None:
