@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.data.pairs import Pairs, check_values, pair
+from engine.errors import GridError
 from engine.models.shapes import Shape, activation_bytes, count_parameters
 from engine.spec import Spec
 
@@ -46,7 +47,8 @@ def summarize(spec: Spec) -> Summary:
         Or one of its kinds, for whatever in the files doesn't fit.
     """
     pairs = pair(spec.data)
-    notes = [*pairs.notes, *check_values(pairs)]
+    _check_patch(spec, pairs)
+    notes = [*pairs.notes, *check_values(pairs, spec.data.scaling)]
     shape = shape_of(spec, pairs)
     blocks = count_parameters(spec.model, shape)
     parts = {part: getattr(pairs.parts, part) for part in PARTS}
@@ -66,6 +68,15 @@ def shape_of(spec: Spec, pairs: Pairs) -> Shape:
     fields = spec.data.time_window * (1 + len(pairs.predictors))
     features = {"none": 0, "hour": 2, "season": 2, "both": 4}[spec.data.time_features]
     return Shape(*pairs.lr_grid.shape, fields + features, len(pairs.static), pairs.scale)
+
+
+def _check_patch(spec: Spec, pairs: Pairs) -> None:
+    side, shape = spec.data.patch_size, pairs.hr_grid.shape
+    if side > min(shape):
+        raise GridError(
+            f"data.patch_size is {side}, but HR has {shape[0]} × {shape[1]} cells: expected at most {min(shape)}, "
+            "or 0 for whole fields"
+        )
 
 
 def _grid(grid: Any) -> dict[str, Any]:

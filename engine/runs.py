@@ -139,6 +139,11 @@ class Run:
         return self.folder / "results" / "test.nc"
 
     @property
+    def best(self) -> Path:
+        """Checkpoint with the best weights so far."""
+        return self.folder / "checkpoints" / "best.npz"
+
+    @property
     def log(self) -> Path:
         return self.folder / "log.txt"
 

@@ -127,8 +127,12 @@ def pair(options: DataOptions) -> Pairs:
     )
 
 
-def check_values(pairs: Pairs) -> tuple[str, ...]:
+def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
     """Read the first, middle and last step of the training part, and look whether there is anything to learn.
+
+    Parameters
+    ----------
+    scaling : as `data.scaling`.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def check_values(pairs: Pairs) -> tuple[str, ...]:
     Raises
     ------
     DataError
-        If a field has no value at all in these steps.
+        If a field has no value at all in these steps, or HR a negative one, for which log scaling has no place.
     """
     train = pairs.parts.train
     arrays = pairs.read(train[[0, len(train) // 2, -1]])
@@ -153,6 +157,10 @@ def check_values(pairs: Pairs) -> tuple[str, ...]:
             )
         if np.isclose(np.nanmin(values), np.nanmax(values), rtol=1e-6, atol=0):
             notes.append(f"{name} is {np.nanmin(values):g} everywhere in the first, middle and last training step")
+    if scaling == "log" and (lowest := np.nanmin(arrays.hr)) < 0:
+        raise DataError(
+            f"data.target falls to {lowest:g}, but data.scaling log needs values from 0 on: choose standard"
+        )
     return tuple(notes)
 
 

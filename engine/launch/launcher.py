@@ -24,7 +24,7 @@ def submit(spec: Spec, store: Store) -> Run:
     Raises
     ------
     TargetError, StoreError, LaunchError
-        If the target is unknown, the store can't be written, or no process starts.
+        If the target is unknown, the store can't be written or hasn't the run to start from, or no process starts.
     """
     run = create(spec, store)
     local.start(run)
@@ -36,6 +36,8 @@ def create(spec: Spec, store: Store) -> Run:
     target = spec.launch.target
     if target not in TARGETS:
         raise TargetError(f"launch.target is {target!r}, which is not known: {did_you_mean(target, TARGETS)}")
+    if spec.training.start_from:
+        _check_start(store.run(spec.training.start_from))
     return store.create(spec, request_of(spec))
 
 
@@ -66,6 +68,14 @@ def cancel(run: Run, *, now: bool = False) -> None:
         run.record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
     elif now:
         local.stop(run)
+
+
+def _check_start(run: Run) -> None:
+    if not run.best.exists():
+        raise StoreError(
+            f"training.start_from is {run.id}, which is {run.state().word} and has no trained weights: give a run "
+            "that is done, or leave it empty"
+        )
 
 
 def request_of(spec: Spec) -> dict[str, Any]:
