@@ -96,10 +96,10 @@ def parser() -> argparse.ArgumentParser:
         "input", help="file, glob or store with the LR field (and predictors) by the names of the spec"
     )
     downscale.add_argument("output", type=Path, help="NetCDF file to write")
-    for name, action in (("work", _work), ("supervise", _supervise)):  # what launchers start
+    for name, start in (("work", _work), ("supervise", _supervise)):  # what launchers start
         inner = commands.add_parser(name)
         inner.add_argument("folder", type=Path)
-        inner.set_defaults(command=action)
+        inner.set_defaults(command=start)
     return top
 
 
@@ -212,14 +212,15 @@ def _scores(given: argparse.Namespace) -> None:
 
 
 def _downscale(given: argparse.Namespace) -> None:
-    from engine.data.pairs import pair_new
+    run = _run(given)
+    if not given.output.absolute().parent.is_dir():
+        raise RequestError(f"{given.output.absolute().parent} is no folder: give a file in a folder that exists")
     from engine.run import downscale
 
-    run = _run(given)
-    if not given.output.parent.is_dir():
-        raise RequestError(f"{given.output.parent} is no folder: give a file in a folder that exists")
-    downscale(run, pair_new(run.spec.data, given.input), given.output)
-    _answer(given, {"run": run.id, "output": str(given.output)}, f"wrote {given.output}")
+    notes = downscale(run, given.input, given.output)
+    for note in notes:
+        sys.stderr.write(f"note: {note}\n")
+    _answer(given, {"run": run.id, "output": str(given.output), "notes": notes}, f"wrote {given.output}")
 
 
 def _work(given: argparse.Namespace) -> int:

@@ -193,7 +193,7 @@ class Options(param.Parameterized):
         super().__setattr__(word, value)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.plain() == other.plain()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.plain() == other.plain()
 
     def __hash__(self) -> int:
         return hash(repr(self.plain()))

@@ -12,9 +12,9 @@ import keras
 import tensorflow as tf
 import xarray as xr
 
-from engine.data.pairs import Pairs, pair
+from engine.data.pairs import Pairs, pair, pair_new
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import Scaling, fit_scaling
+from engine.data.scaling import Scaling, fit_scaling, load_frame
 from engine.errors import RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import score
@@ -52,14 +52,25 @@ def work(run: Run) -> None:
         heartbeat.end("done", weights=checkpoints.fingerprint(network.trainable_variables))
 
 
-def downscale(run: Run, pairs: Pairs, path: Path) -> None:
-    """Apply the best weights of a run to new data, paired without HR."""
-    scaling = Scaling.load(run.folder / "checkpoints" / SCALING)
+def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
+    """Apply the best weights of a run to new LR data, and write the result; returns notes on what was done.
+
+    Raises
+    ------
+    RunError
+        If the run has no trained weights yet.
+    DataError
+        If the new data don't fit the run.
+    """
+    kept = run.folder / "checkpoints" / SCALING
+    _check_trained(run)
+    scaling, pairs = Scaling.load(kept), pair_new(run.spec.data, load_frame(kept), data)
     network = _network(run.spec, pairs, scaling)
     _take_weights(network, run)
     samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
     downscaler = Downscaler(network, bound_of(run.spec.model, scaling))
-    write_downscaled(path, downscaler, samples, lambda done, total: None, f"{run.title}, downscaled by run {run.id}")
+    write_downscaled(path, downscaler, samples, _nothing_told, f"{run.title}, downscaled by run {run.id}")
+    return pairs.notes
 
 
 def _set_up(spec: Spec) -> None:
@@ -107,7 +118,7 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
     elif spec.training.start_from:
         _take_weights(network, Store(run.folder.parent).run(spec.training.start_from))
     if workers.chief and not (folder / SCALING).exists():
-        scaling.save(folder / SCALING)
+        scaling.save(folder / SCALING, pairs)
     _say(f"{len(train.samples)} training samples, {'in memory' if train.in_memory else 'read ahead from the files'}")
     return training
 
@@ -120,15 +131,22 @@ def _take_weights(network: keras.Model, run: Run) -> None:
     checkpoints.restore(network.variables, groups["weights"], path)
 
 
+def _check_trained(run: Run) -> None:
+    if not (run.folder / "checkpoints" / BEST).exists():
+        raise RunError(f"run {run.id} has no trained weights yet: let it train, or give another run")
+
+
 def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, scaling: Scaling) -> None:
     """Downscale the test part and score it."""
     samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
     downscaler = Downscaler(network, bound_of(run.spec.model, scaling))
     title = f"{run.title}: test part of run {run.id}"
-    heartbeat.phase("downscaling the test part")
-    write_results(
-        run.results, downscaler, samples, lambda done, total: heartbeat.phase(f"downscaling {done}/{total}"), title
-    )
+
+    def told(done: int, total: int) -> None:
+        heartbeat.phase(f"downscaling {done} of {total}")
+
+    told(0, len(samples))
+    write_results(run.results, downscaler, samples, told, title)
     heartbeat.phase("scoring")
     with xr.open_dataset(run.results) as results:
         write_whole(run.folder / "results" / "scores.json", to_json(score(results)))
@@ -153,6 +171,10 @@ class Stop:
         elif time.monotonic() > self.deadline:
             self.reason = f"the time limit of {self.run.spec.launch.time_limit} minutes was reached"
         return bool(self.reason)
+
+
+def _nothing_told(done: int, total: int) -> None:
+    """For work that is short enough to say nothing."""
 
 
 def _say(line: str) -> None:

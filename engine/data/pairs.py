@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import dask
+import dask.array
 import numpy as np
 import xarray as xr
 
@@ -87,6 +88,60 @@ class Pairs:
         return Arrays(hr[order], lr[order], stacked[order])
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What of its pairs a trained run keeps, so that new LR data can be downscaled without HR.
+
+    hr : (y, x) on the HR grid, with the name and attributes of the target; its values don't matter.
+    static : (y, x) each.
+    own : rows and columns of the HR grid that held data.
+    """
+
+    hr: xr.DataArray
+    static: tuple[xr.DataArray, ...]
+    own: tuple[int, int]
+
+
+def pair_new(options: DataOptions, frame: Frame, path: str) -> Pairs:
+    """New LR and predictor fields on the grids of a trained run; HR is missing, and every step is a test step.
+
+    Parameters
+    ----------
+    path : file, glob or Zarr store that holds all of them, by the names that the spec gives.
+
+    Raises
+    ------
+    DataError
+        Or one of its kinds, if a variable is not there, or doesn't fit the run's grid, unit or times.
+    """
+    notes: list[str] = []
+    hr_grid = Grid.of(frame.hr)
+    lr_grid = hr_grid.coarsen(options.scale)
+    needed = _centres_within(lr_grid, hr_grid.select(slice(frame.own[0]), slice(frame.own[1])))
+    source = options.lr if options.pairing == "mos" else options.target
+    lr = open_field(dataclasses.replace(source, path=path))
+    named = {"LR": convert(lr, frame.hr.attrs["units"], what="LR")}
+    for number, predictor in enumerate(options.predictors):
+        named[f"data.predictors[{number}]"] = open_field(dataclasses.replace(predictor, path=path))
+    matched = match([field["time"] for field in named.values()], list(named))
+    on_lr = [_onto(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
+    lr, *predictors = (field.isel(time=steps) for field, steps in zip(on_lr, matched.steps, strict=True))
+    nowhere = np.arange(0)
+    return Pairs(
+        hr=_without_values(frame.hr, lr["time"]),
+        lr=lr,
+        predictors=tuple(field.assign_coords(time=lr["time"]) for field in predictors),
+        static=frame.static,
+        hr_grid=hr_grid,
+        lr_grid=lr_grid,
+        own=frame.own,
+        scale=options.scale,
+        interpolation=options.interpolation,
+        parts=Parts(nowhere, nowhere, np.arange(len(lr["time"]))),
+        notes=(*matched.notes, *notes),
+    )
+
+
 def pair(options: DataOptions) -> Pairs:
     """Open all fields of an experiment and bring them together; reads coordinates and static variables only.
 
@@ -162,6 +217,14 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
             f"data.target falls to {lowest:g}, but data.scaling log needs values from 0 on: choose standard"
         )
     return tuple(notes)
+
+
+def _without_values(hr: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
+    """(time, y, x), all missing and taking no memory."""
+    values = dask.array.full((len(times), *hr.shape), np.nan, dtype=np.float32, chunks=(1, *hr.shape))
+    return xr.DataArray(
+        values, dims=("time", "y", "x"), coords={"time": times, **hr.coords}, name=hr.name, attrs=hr.attrs
+    )
 
 
 def _in_region(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:

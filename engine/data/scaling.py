@@ -12,12 +12,14 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
-from engine.data.pairs import Arrays, Pairs
+from engine.data.grids import GRID_MAPPING
+from engine.data.pairs import Arrays, Frame, Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.errors import DataError
 
 MOST_STEPS = 2000  # time steps looked at, spread evenly over the training part
 STEPS_AT_ONCE = 100
+KEPT = ("units", "long_name", "standard_name", "cell_methods")  # attributes of the target that go with the run
 # Parts of CF standard names (table 85) of quantities that have no values below zero.
 NEVER_NEGATIVE = ("precipitation", "rainfall", "snowfall", "concentration", "mixing_ratio", "wind_speed", "humidity")
 KEPT_BYTES = 2**29
@@ -72,11 +74,19 @@ class Scaling:
     hr_gaps: bool
     lr_gaps: bool
 
-    def save(self, path: Path) -> None:
-        """As NetCDF: the cells as a variable, the numbers as JSON in an attribute."""
+    def save(self, path: Path, pairs: Pairs) -> None:
+        """As NetCDF, with the frame that new data are downscaled onto: grid, static variables, names and units."""
         numbers = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "cells"}
-        text = json.dumps(numbers, default=dataclasses.asdict)
-        xr.Dataset({"cells": (("y", "x"), self.cells.astype(np.int8))}, attrs={"scaling": text}).to_netcdf(path)
+        file = xr.Dataset({"cells": (("y", "x"), self.cells.astype(np.int8))}, coords=pairs.hr_grid.coords())
+        file["cells"].attrs = {word: pairs.hr.attrs[word] for word in KEPT if word in pairs.hr.attrs}
+        for number, field in enumerate(pairs.static):
+            file[f"static_{number}"] = (("y", "x"), field.values, {"source_name": str(field.name)})
+        file.attrs = {
+            "scaling": json.dumps(numbers, default=dataclasses.asdict),
+            "target": str(pairs.hr.name),
+            "own": json.dumps(pairs.own),
+        }
+        file.to_netcdf(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -87,6 +97,17 @@ class Scaling:
         for group in ("predictors", "static"):
             numbers[group] = tuple(Scale(**scale) for scale in numbers[group])
         return cls(cells=cells, **numbers)
+
+
+def load_frame(path: Path) -> Frame:
+    """The frame that `Scaling.save` kept."""
+    with xr.open_dataset(path) as file:
+        file = file.load()
+    hr = file["cells"].rename(file.attrs["target"])
+    if GRID_MAPPING in file.variables:
+        hr = hr.assign_coords({GRID_MAPPING: file[GRID_MAPPING]})
+    static = tuple(file[name] for name in sorted(map(str, file.data_vars)) if name.startswith("static_"))
+    return Frame(hr, static, tuple(json.loads(file.attrs["own"])))
 
 
 def fit_scaling(pairs: Pairs, kind: str) -> Scaling:

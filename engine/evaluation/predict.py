@@ -18,12 +18,12 @@ from engine.data.grids import Grid
 from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
+from engine.data.scaling import KEPT
 from engine.evaluation.scores import FIELDS, pixel_rmse
 from engine.models.network import scaled_zero
 
 HR_CELLS_AT_ONCE = 2_000_000  # of a batch in prediction
 CF = {"Conventions": "CF-1.11"}
-KEPT = ("units", "long_name", "standard_name", "cell_methods")
 
 Told = Callable[[int, int], None]
 

@@ -7,12 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from engine.data.resample import upsampling_matrix
 from engine.models.shapes import ATTENTION_RATIO
 from engine.spec import ModelOptions
 
-layers = keras.layers
+Sides = tuple[Any, ...]  # (batch, y, x, channels), None where open
 
 
 def convolution(filters: int, name: str, activation: str | None = None, **settings: Any) -> layers.Layer:
@@ -64,7 +65,7 @@ class Localized(layers.Layer):
     Gomez Gonzalez (2023), Environ. Data Sci. 2, e3.
     """
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: Sides) -> None:
         _, y, x, channels = shape
         self.weight = self.add_weight(shape=(y, x, channels), initializer="zeros", name="weight")
         self.bias = self.add_weight(shape=(y, x, 1), initializer="zeros", name="bias")
@@ -73,7 +74,7 @@ class Localized(layers.Layer):
         weight, bias = tf.cast(self.weight, x.dtype), tf.cast(self.bias, x.dtype)
         return tf.reduce_sum(x * weight, axis=-1, keepdims=True) + bias  # (batch, y, x, 1)
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: Sides) -> Sides:
         return (*shape[:-1], 1)
 
 
@@ -87,7 +88,7 @@ class SubPixel(layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.depth_to_space(x, self.factor)
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: Sides) -> Sides:
         return _enlarged(shape, self.factor, shape[-1] // self.factor**2)
 
 
@@ -105,19 +106,19 @@ class Interpolation(layers.Layer):
         )
         return tf.linalg.matmul(rows, tf.linalg.matmul(field, columns, transpose_b=True))[..., None]
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: Sides) -> Sides:
         return _enlarged(shape, self.scale, 1)
 
 
 class Spread(layers.Layer):
     """Static variables, given once, for each sample of the batch: (1, y, x, v), (batch, …) → (batch, y, x, v)."""
 
-    def call(self, static: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    def call(self, fields: list[tf.Tensor]) -> tf.Tensor:
+        static, like = fields
         return tf.broadcast_to(static, tf.concat([tf.shape(like)[:1], tf.shape(static)[1:]], 0))
 
-    def compute_output_shape(
-        self, static: tuple[int | None, ...], like: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shapes: list[Sides]) -> Sides:
+        static, like = shapes
         return (like[0], *static[1:])
 
 
@@ -132,6 +133,6 @@ class Bound(layers.Layer):
         return self.zero + self.bound(x - self.zero)
 
 
-def _enlarged(shape: tuple[int | None, ...], factor: int, channels: int) -> tuple[int | None, ...]:
+def _enlarged(shape: Sides, factor: int, channels: int) -> Sides:
     batch, *sides, _ = shape
     return batch, *(side and side * factor for side in sides), channels

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
+from keras import layers
 
 from engine.data.scaling import Scaling
 from engine.models import blocks
 from engine.models.shapes import Shape, hr_filters, stages
 from engine.spec import ModelOptions
-
-layers = keras.layers
 
 
 @dataclass(frozen=True)
@@ -87,13 +86,15 @@ def _entry(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
     if not shape.static:
         return inputs
     at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static)
-    return layers.Concatenate(name="inputs_and_static")([inputs, blocks.Spread(name="static_lr_spread")(at_lr, inputs)])
+    return layers.Concatenate(name="inputs_and_static")(
+        [inputs, blocks.Spread(name="static_lr_spread")([at_lr, inputs])]
+    )
 
 
 def _tail(x: tf.Tensor, inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape) -> tf.Tensor:
     """HR features, informed by static variables."""
     if shape.static:
-        x = layers.Concatenate(name="hr_and_static")([x, blocks.Spread(name="static_spread")(static, inputs)])
+        x = layers.Concatenate(name="hr_and_static")([x, blocks.Spread(name="static_spread")([static, inputs])])
     return blocks.convolution(hr_filters(options), "tail", options.activation)(x)
 
 
@@ -119,5 +120,5 @@ class _LRChannel(layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return inputs[..., :1]
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: blocks.Sides) -> blocks.Sides:
         return (*shape[:-1], 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from engine.spec import ModelOptions
 
@@ -45,8 +44,8 @@ def hr_filters(options: ModelOptions) -> int:
 def count_parameters(options: ModelOptions, shape: Shape) -> dict[str, int]:
     """Trainable weights of each part of the network, by hand."""
     n, m = options.n_filters, hr_filters(options)
-    widths = [n, *[m] * len(stages(shape.scale))]
-    upsampling = sum(_conv(a, m * f * f) for (a, _), f in zip(pairwise(widths), stages(shape.scale), strict=True))
+    widths: list[int] = [n] + [m] * len(stages(shape.scale))
+    upsampling = sum(_conv(width, m * f * f) for width, f in zip(widths, stages(shape.scale), strict=False))
     y, x = shape.hr
     return {
         "entry": _conv(shape.channels + shape.static, n),

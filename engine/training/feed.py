@@ -38,7 +38,11 @@ class Feed:
         rows = tf.data.Dataset.from_generator(plans, output_signature=tf.TensorSpec((None, 3), tf.int32))
         stream = rows.map(fetch, num_parallel_calls=2, deterministic=True)
         if patch_lr:
-            stream = stream.map(lambda *batch: self._crop(*batch, patch_lr), num_parallel_calls=2, deterministic=True)
+            stream = stream.map(
+                lambda inputs, hr, plan: self._crop(inputs, hr, plan, patch_lr),
+                num_parallel_calls=2,
+                deterministic=True,
+            )
         else:
             static, weights = self._fixed[None, ..., :-1], self._fixed[None, ..., -1:]
             stream = stream.map(lambda inputs, hr, _: (inputs, static, hr, weights))
@@ -47,7 +51,7 @@ class Feed:
     @cached_property
     def _memory(self) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.init_scope(), tf.device("/CPU:0"):
-            return tuple(tf.constant(array) for array in self.samples.load_all())  # type: ignore[return-value]
+            return tuple(tf.constant(array) for array in self.samples.load_all())
 
     @cached_property
     def _fixed(self) -> tf.Tensor:
