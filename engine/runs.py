@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import psutil
 
-from engine.errors import MesoscopeError, StoreError
+from engine.errors import MesoscopeError, SpecError, StoreError
 from engine.files import append_line, last_line, read_json, read_lines, sha256, to_json, write_whole
 from engine.options import did_you_mean
 from engine.spec import Spec
@@ -76,7 +76,7 @@ class Store:
         """
         runs = self.runs()
         exact = [run for run in runs if run.id == name]
-        meant = exact or [run for run in runs if run.id.startswith(name) or run.spec.launch.title == name]
+        meant = exact or [run for run in runs if run.id.startswith(name) or run.title == name]
         if len(meant) == 1:
             return meant[0]
         if meant:
@@ -121,8 +121,11 @@ class Run:
 
     @property
     def title(self) -> str:
-        """The user's title, else what tells networks apart: 'resnet · spc · LCB'."""
-        model = self.spec.model
+        """The user's title, else what tells networks apart: 'resnet · spc · LCB'; the id if the spec can't be read."""
+        try:
+            model = self.spec.model
+        except SpecError:  # of another version, say: the list of runs has to go on
+            return self.id
         local = " · LCB" if model.localized else ""
         return self.spec.launch.title or f"{model.backbone} · {model.upsampling}{local}"
 
@@ -183,7 +186,7 @@ class Run:
             return State("queued", "not started yet", self.created)
         last = launches[-1]
         for record in launches:
-            if record["event"] == "ended" and record.get("pid") == last.get("pid"):
+            if record["event"] == "ended" and _same_process(record, last):
                 return _ended(record)
         if last.get("host") == socket.gethostname():
             return self._local_state(last)
@@ -303,6 +306,14 @@ def describe_inputs(spec: Spec) -> list[dict[str, Any]]:
     sources = [data.target, *([data.lr] if data.lr else []), *data.predictors, *data.static]
     files = dict.fromkeys(name for source in sources for name in source.files())
     return [_describe_input(Path(name)) for name in files]
+
+
+def _same_process(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two records are of one process: a process id may be given again after a while."""
+    if (one.get("host"), one.get("pid")) != (other.get("host"), other.get("pid")):
+        return False
+    began = one.get("pid_started"), other.get("pid_started")
+    return None in began or abs(began[0] - began[1]) < 1.0
 
 
 def _ended(last: dict[str, Any]) -> State:
