@@ -152,13 +152,17 @@ def test_a_record_after_a_torn_one_is_not_lost(tmp_path):
 
 def test_a_line_on_a_full_disk_is_refused_and_spoils_nothing(small_disk):
     path = small_disk / "a.jsonl"
-    written = 0
-    with pytest.raises(OSError, match=r"No space left on device|File too large"):
+    written: list[int] = []
+
+    def write_on() -> None:
         for n in range(10_000):
             append_line(path, {"n": n, "filler": "x" * 90})
-            written += 1
-    assert 100 < written < 10_000
-    assert [record["n"] for record in read_lines(path)[0]] == list(range(written))
+            written.append(n)
+
+    with pytest.raises(OSError, match=r"No space left on device|File too large"):
+        write_on()
+    assert 100 < len(written) < 10_000
+    assert [record["n"] for record in read_lines(path)[0]] == written
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's own")
