@@ -312,8 +312,8 @@ def _same_process(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two records are of one process: a process id may be given again after a while."""
     if (one.get("host"), one.get("pid")) != (other.get("host"), other.get("pid")):
         return False
-    began = one.get("pid_started"), other.get("pid_started")
-    return None in began or abs(began[0] - began[1]) < 1.0
+    began, other_began = one.get("pid_started"), other.get("pid_started")
+    return began is None or other_began is None or abs(began - other_began) < 1.0
 
 
 def _ended(last: dict[str, Any]) -> State:
