@@ -16,6 +16,7 @@ from typing import Any
 from engine.errors import MesoscopeError, RequestError
 from engine.files import to_json
 from engine.options import Options
+from engine.quiet import quiet_import
 from engine.runs import Run, Store, default_store, describe_error
 from engine.spec import SECTIONS, Spec, flow_yaml
 
@@ -215,8 +216,8 @@ def _downscale(given: argparse.Namespace) -> None:
     run = _run(given)
     if not given.output.absolute().parent.is_dir():
         raise RequestError(f"{given.output.absolute().parent} is no folder: give a file in a folder that exists")
-    from engine.run import downscale
-
+    with quiet_import():
+        from engine.run import downscale
     notes = downscale(run, given.input, given.output)
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
@@ -224,8 +225,8 @@ def _downscale(given: argparse.Namespace) -> None:
 
 
 def _work(given: argparse.Namespace) -> int:
-    from engine.run import work
-
+    with quiet_import():
+        from engine.run import work
     work(Run(given.folder))
     return 0
 

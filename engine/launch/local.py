@@ -105,7 +105,6 @@ def environment(outer: Mapping[str, str], processes: int) -> dict[str, str]:
     kept = {name: value for name, value in outer.items() if KEPT_VARIABLES.match(name)}
     threads = max(1, (os.cpu_count() or 1) // processes)
     defaults = {
-        "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "OMP_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
