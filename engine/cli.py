@@ -315,13 +315,14 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TextColumn
 
         self.rich = Progress(
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=30),
+            TextColumn("{task.description:<11}"),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[facts]}"),
             console=Console(stderr=True),
             disable=quiet,
         )
         self.task = self.rich.add_task("starting", total=None, facts="")
+        self.val_rmse: float | None = None
 
     def __enter__(self) -> None:
         self.rich.start()
@@ -336,7 +337,8 @@ class _Bar:
             return
         done = (latest["epoch"] - 1) * latest["steps"] + latest["step"]
         words = [f"epoch {latest['epoch']}/{latest['epochs']}", f"loss {latest['loss']:.4g}"]
-        words += [f"validation RMSE {latest['val_rmse']:.4g}"] if latest.get("val_rmse") is not None else []
+        self.val_rmse = latest.get("val_rmse", self.val_rmse)
+        words += [f"val RMSE {self.val_rmse:.4g}"] if self.val_rmse is not None else []
         words += [f"{latest['samples_per_s']:.0f} samples/s"] if latest.get("samples_per_s") else []
         words += [f"{_duration(latest['eta_s'])} left"] if latest.get("eta_s") and phase == "training" else []
         total = latest["epochs"] * latest["steps"]
