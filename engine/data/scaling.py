@@ -86,7 +86,12 @@ class Scaling:
             "target": str(pairs.hr.name),
             "own": json.dumps(pairs.own),
         }
-        file.to_netcdf(path)
+        sibling = path.with_name(f".{path.name}")  # it appears whole: a resumed run takes what is there
+        try:
+            file.to_netcdf(sibling)
+            sibling.replace(path)
+        finally:
+            sibling.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -106,7 +111,7 @@ def load_frame(path: Path) -> Frame:
     hr = file["cells"].rename(file.attrs["target"])
     if GRID_MAPPING in file.variables:
         hr = hr.assign_coords({GRID_MAPPING: file[GRID_MAPPING]})
-    static = tuple(file[name] for name in sorted(map(str, file.data_vars)) if name.startswith("static_"))
+    static = tuple(field for name, field in file.data_vars.items() if str(name).startswith("static_"))
     return Frame(hr, static, tuple(json.loads(file.attrs["own"])))
 
 
