@@ -9,7 +9,7 @@ import panel as pn
 
 CARD_CSS = """
 :host {{ padding: {padding}px; border-radius: 6px; background: var(--panel-surface-color); height: auto;
-  border: 1px solid var(--divider-color); box-sizing: border-box; }}
+  border: 1px solid rgba(128, 140, 152, 0.28); box-sizing: border-box; }}
 """
 HEADING_CSS = """
 .heading { display: flex; align-items: baseline; gap: 10px; font-size: 13.5px; font-weight: 600; height: 22px; }

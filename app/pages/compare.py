@@ -34,7 +34,7 @@ from app.session import LAYOUTS, Session
 
 SPREAD_HEIGHT = 250
 NO_STEPPERS = {"& button": {"display": "none"}}
-CENTRED = {"align-items": "center", "gap": "8px"}
+HINT = "drag to pan, ctrl + wheel to zoom, click a cell"
 
 
 class ComparePage:
@@ -85,10 +85,11 @@ class ComparePage:
 
     async def _take(self, comparison: Comparison) -> None:
         self.comparison.close()
-        self.comparison = comparison
+        self.comparison, self._board = comparison, None
         if comparison:
             self._view = SharedView(comparison.first.grid, self._clicked)
             self._fields = await asyncio.to_thread(comparison.fields, self._step())
+            self._offer_sides()
             self._rmse = await asyncio.to_thread(self._draw_rmse, comparison)
             self._board = await asyncio.to_thread(self._draw_board)
             self._scores_now = await asyncio.to_thread(comparison.scores)
@@ -96,12 +97,13 @@ class ComparePage:
         await self._cell.take(comparison, self._view)
 
     def _build(self) -> None:
-        small = {"size": "small", "margin": 0}
+        small = {"size": "small", "margin": 0, "align": "center"}
         self._layout = pmui.RadioButtonGroup(options=LAYOUTS, value=self.session.layout, **small)
         self._low = pmui.FloatInput(label="from", width=92, sx=NO_STEPPERS, **small)
         self._high = pmui.FloatInput(label="to", width=92, sx=NO_STEPPERS, **small)
         self._lock = pmui.ToggleIcon(icon="lock_open", active_icon="lock", value=self.session.locked, **small)
         self._whole = pmui.Button(label="whole map", icon="zoom_out_map", variant="text", **small)
+        self._hint = pn.pane.HTML(HINT, margin=0, align="center", styles={"font-size": "12px", "opacity": "0.7"})
         self._left = pmui.Select(label="Left", width=220, **small)
         self._right = pmui.Select(label="Right", width=220, **small)
         self._sides = pn.Row(self._left, self._right, margin=0, visible=False)
@@ -110,8 +112,8 @@ class ComparePage:
         self._empty = _empty_state(self.session)
         self._page = pn.Column(self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12))
         self._tools = pn.Row(
-            self._layout, self._sides, pn.Spacer(sizing_mode="stretch_width"), self._whole, self._low, self._high,
-            self._lock, sizing_mode="stretch_width", margin=(4, 0, 6, 0), styles=CENTRED,
+            self._layout, self._sides, pn.Spacer(sizing_mode="stretch_width"), self._hint, self._whole,
+            self._low, self._high, self._lock, sizing_mode="stretch_width", margin=(4, 0, 6, 0), styles={"gap": "8px"},
         )  # fmt: skip
 
     def _follow(self) -> None:
@@ -126,7 +128,7 @@ class ComparePage:
         for box in (self._low, self._high):
             box.param.watch(self._range_typed, "value")
         for side in (self._left, self._right):
-            side.param.watch(lambda _: self._show_step(), "value")
+            side.param.watch(lambda _: self._board and self._show_step(), "value")
         self._whole.on_click(lambda _: self._view and self._view.show_all())
 
     def _show_all(self) -> None:
@@ -177,7 +179,7 @@ class ComparePage:
             self._reading = False
 
     def _show_step(self) -> None:
-        if self._board is not None and self._fields:
+        if self._board is not None and self._board.layout == self.session.layout:
             with pn.io.hold():
                 self._board.show(self._frames())
                 self._colour()
@@ -195,17 +197,16 @@ class ComparePage:
         frames = field_frames(self.comparison, self._fields)
         if self.session.layout == "swipe":
             chosen = {frame.key: frame for frame in frames}
-            return [chosen[self._side(self._left, "interpolated")], chosen[self._side(self._right, frames[-1].key)]]
+            return [chosen[self._left.value], chosen[self._right.value]]
         return frames
 
-    def _side(self, select: pmui.Select, default: str) -> str:
-        """The chosen product of one side; the choice is kept while the runs allow it."""
+    def _offer_sides(self) -> None:
+        """The products to swipe between; a choice is kept while the runs allow it."""
         titles = {result.letter: f"{result.letter}  {result.title}" for result in self.comparison.shown}
         options = {titles.get(key, name_of(key)): key for key in self._fields}
-        if select.options != options:
+        for select, default in ((self._left, "interpolated"), (self._right, self.comparison.first.letter)):
             kept = select.value if select.value in options.values() else default
             select.param.update(options=options, value=kept)
-        return select.value
 
     def _draw_board(self) -> MapBoard:
         frames, kind = self._frames(), SwipeBoard if self.session.layout == "swipe" else MapBoard
@@ -213,7 +214,8 @@ class ComparePage:
         differences = self.session.layout == "difference"
         cmap = DIFFERENCES if differences else colour_map(attrs)
         label = {**attrs, "long_name": "difference"} if differences else attrs
-        return kind(frames, self._view, clim=self._clim(frames), cmap=cmap, attrs=label, dark=self.session.dark)
+        look = {"clim": self._clim(frames), "cmap": cmap, "attrs": label, "dark": self.session.dark}
+        return kind(frames, self._view, layout=self.session.layout, **look)
 
     def _draw_rmse(self, comparison: Comparison) -> MapBoard:
         maps = comparison.rmse_maps()
@@ -236,7 +238,7 @@ class ComparePage:
 
     def _colour(self) -> None:
         """Give maps, bar and number fields the range that holds now."""
-        if self._board is None or not self._fields:
+        if self._board is None or self._board.layout != self.session.layout:
             return
         low, high = self._clim(self._frames())
         self._board.colour((low, high))

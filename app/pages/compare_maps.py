@@ -16,12 +16,20 @@ from app.comparison import Comparison
 from app.plots.live import ColourBar, LiveMap, SharedView
 from app.plots.products import colour_of, name_of
 
-BAR_WIDTH = 78
+BAR_WIDTH = 92
 GAP = 10
-SWIPE_HEIGHT = 560
+SWIPE_HEIGHT = 520
+SWIPE_JS = """
+upper.styles = {...upper.styles, 'clip-path': `inset(0 0 0 ${cb_obj.value}%)`}
+edge.styles = {...edge.styles, left: `${cb_obj.value}%`}
+"""
+STACK_CSS = """
+:host { position: relative; display: block; }
+:host > * { position: absolute; top: 0; left: 0; }
+:host > .edge { background: #ffffff; box-shadow: 0 0 0 1px rgba(16, 21, 26, 0.7); pointer-events: none; }
+"""
 
 TITLE_CSS = """
-:host { width: 100%; }
 .map { display: flex; align-items: center; gap: 7px; height: 24px; font-size: 13px; white-space: nowrap; }
 .map { overflow: hidden; }
 .map b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; }
@@ -99,11 +107,16 @@ class MapBoard:
         attrs: Mapping[str, Any],
         dark: bool,
         columns: int = 0,
+        layout: str = "grid",
     ):
+        self.layout = layout
         self.columns = columns or best_columns(len(frames))
         self.maps = [LiveMap(f.field, view, clim=clim, cmap=cmap, name=f"map_{f.key}", dark=dark) for f in frames]
         self.bar = ColourBar(clim, cmap, attrs, width=BAR_WIDTH)
-        self.titles = [pn.pane.HTML(f.title, stylesheets=[TITLE_CSS], margin=0, height=26) for f in frames]
+        self.titles = [
+            pn.pane.HTML(f.title, stylesheets=[TITLE_CSS], sizing_mode="stretch_width", margin=0, height=26)
+            for f in frames
+        ]
         self.clim = clim
 
     def show(self, frames: Sequence[Frame]) -> None:
@@ -138,25 +151,26 @@ class MapBoard:
 
 
 class SwipeBoard(MapBoard):
-    """Two maps on top of each other, with an edge to drag; the same maps and bar as in a row, of another shape."""
+    """Two maps on top of each other; a slider beneath moves the edge, by mouse, touch and keyboard, in the browser."""
 
     def __init__(self, frames: Sequence[Frame], view: SharedView, **look: Any):
         super().__init__(frames, view, **look)
-        width = round(SWIPE_HEIGHT * view.box.aspect)
+        self.width = round(SWIPE_HEIGHT * view.box.aspect)
         for one in self.maps:
-            one.figure.update(sizing_mode="fixed", width=width, height=SWIPE_HEIGHT, aspect_ratio=None)
-        self.width = width
+            one.figure.update(sizing_mode="fixed", width=self.width, height=SWIPE_HEIGHT, aspect_ratio=None)
+        self.maps[1].figure.styles = {"clip-path": "inset(0 0 0 50%)"}
 
-    def grid(self, *beside: Any) -> pn.Column:
-        left, right = (pn.pane.Bokeh(one.figure, width=self.width, height=SWIPE_HEIGHT, margin=0) for one in self.maps)
-        swipe = pn.Swipe(left, right, value=50, slider_width=4, width=self.width, height=SWIPE_HEIGHT, margin=0)
-        edge = pmui.IntSlider(
-            start=0, end=100, value=50, show_value=False, label="Edge", size="small", width=self.width
-        )
-        edge.jslink(swipe, value="value", bidirectional=True)
-        titles = pn.Row(*self.titles, width=self.width, margin=0)
-        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, margin=(26, 0, 0, GAP))
-        return pn.Row(pn.Column(titles, swipe, edge, margin=0), bar, *beside, align="center", margin=0)
+    def grid(self, *beside: Any) -> pn.Row:
+        edge = pn.pane.HTML("", width=2, height=SWIPE_HEIGHT, styles={"left": "50%"}, css_classes=["edge"], margin=0)
+        figures = [pn.pane.Bokeh(one.figure, margin=0) for one in self.maps]
+        stack = pn.Column(*figures, edge, stylesheets=[STACK_CSS], width=self.width, height=SWIPE_HEIGHT, margin=0)
+        slider = pmui.IntSlider(
+            start=0, end=100, value=50, show_value=False, label="", width=self.width + 16, size="small", margin=(0, -8),
+        )  # fmt: skip
+        slider.jscallback(value=SWIPE_JS, args={"upper": self.maps[1].figure, "edge": edge})
+        titles = pn.Row(*self.titles, width=self.width, margin=0, styles={"gap": "24px"})
+        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, margin=(26, 0, 24, GAP))
+        return pn.Row(pn.Column(titles, stack, slider, margin=0), bar, *beside, align="center", margin=0)
 
 
 def best_columns(n_maps: int) -> int:

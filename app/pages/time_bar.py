@@ -13,10 +13,10 @@ from app.session import Session
 PLAY_MS = 400
 BAR_CSS = """
 :host { position: sticky; bottom: 8px; z-index: 5; align-items: center; padding: 6px 14px; border-radius: 6px;
-  background: var(--panel-surface-color); border: 1px solid var(--divider-color);
+  background: var(--panel-surface-color); border: 1px solid rgba(128, 140, 152, 0.28);
   box-shadow: 0 2px 12px rgba(0, 0, 0, 0.14); }
 """
-ICON = {"size": "small", "margin": 0, "color": "default"}
+ICON = {"size": "small", "margin": 0, "align": "center", "color": "default"}
 
 
 class TimeBar:
@@ -25,14 +25,20 @@ class TimeBar:
     def __init__(self, session: Session):
         self.session, self._comparison, self._player = session, Comparison(), None
         self._back = pmui.IconButton(icon="chevron_left", description="One step back", **ICON)
-        self._play = pmui.ToggleIcon(icon="play_arrow", active_icon="pause", description="Play", size="small", margin=0)
+        self._play = pmui.ToggleIcon(
+            icon="play_arrow", active_icon="pause", description="Play", size="small", margin=0, align="center"
+        )
         self._on = pmui.IconButton(icon="chevron_right", description="One step on", **ICON)
         self._slider = pmui.IntSlider(
             start=0, end=1, show_value=False, size="small", label="", sizing_mode="stretch_width",
-            margin=(0, 18),
+            margin=(0, 18), align="center",
         )  # fmt: skip
-        self._date = pmui.TextInput(label="", placeholder="2019-03-14 06:00", size="small", width=180, margin=0)
-        self._count = pn.pane.HTML("", width=110, margin=(0, 0, 0, 12), styles={"font-size": "12px", "opacity": "0.72"})
+        self._date = pmui.TextInput(
+            label="", placeholder="2019-03-14 06:00", size="small", width=180, margin=0, align="center"
+        )
+        self._count = pn.pane.HTML(
+            "", width=110, margin=(0, 0, 0, 12), align="center", styles={"font-size": "12px", "opacity": "0.72"}
+        )
         self._link()
         self.view = pn.Row(
             self._back, self._play, self._on, self._slider, self._date, self._count,

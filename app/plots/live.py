@@ -24,8 +24,8 @@ class SharedView:
 
     def __init__(self, grid: Grid, on_cell: Callable[[float, float], None]):
         self.grid, self.box, self.on_cell = grid, box_of(grid), on_cell
-        self.x_range = bm.Range1d(self.box.west, self.box.east, name="shared_x")
-        self.y_range = bm.Range1d(self.box.south, self.box.north, name="shared_y")
+        self.x_range = _range(self.box.west, self.box.east)
+        self.y_range = _range(self.box.south, self.box.north)
         line = {"line_color": "#ffffff", "line_width": 1, "line_alpha": 0.7, "line_dash": "dashed"}
         self.crosshair = [bm.Span(dimension="width", **line), bm.Span(dimension="height", **line)]
         self.cell = bm.ColumnDataSource({"x": [], "y": []})
@@ -38,6 +38,12 @@ class SharedView:
         """Back to the whole region."""
         self.x_range.update(start=self.box.west, end=self.box.east)
         self.y_range.update(start=self.box.south, end=self.box.north)
+
+
+def _range(low: float, high: float) -> bm.Range1d:
+    """That can be left by half its width, no further."""
+    reach = (high - low) / 2
+    return bm.Range1d(low, high, bounds=(low - reach, high + reach))
 
 
 class LiveMap:
@@ -89,7 +95,7 @@ class LiveMap:
         figure = self.figure
         figure.x_range, figure.y_range = view.x_range, view.y_range
         follow_ranges(figure, view.x_range, view.y_range)
-        wheel = bm.WheelZoomTool(zoom_on_axis=False)
+        wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
         figure.toolbar.tools = [t for t in figure.toolbar.tools if isinstance(t, bm.HoverTool)]
         figure.add_tools(bm.PanTool(), wheel, bm.TapTool(), bm.CrosshairTool(overlay=view.crosshair))
         figure.toolbar.active_scroll = wheel
@@ -97,6 +103,7 @@ class LiveMap:
             style = {"marker": "square", "fill_alpha": 0, "line_color": colour, "line_width": 2, "size": size}
             figure.scatter("x", "y", source=view.cell, **style)
         figure.on_event("tap", lambda event: view.on_cell(event.y, event.x))
+        figure.on_event("doubletap", lambda _: view.show_all())
 
 
 class ColourBar:

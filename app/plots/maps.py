@@ -16,7 +16,7 @@ from engine.data.grids import Grid, edges
 
 hv.extension("bokeh")
 
-DIFFERENCES = "cet_CET_D01"  # blue, white, red; Kovesi (2015)
+DIFFERENCES = "cet_CET_D1"  # blue, white, red; Kovesi (2015)
 ERRORS = "cet_CET_L18"  # white, yellow, red
 ANY_VARIABLE = "viridis"
 # Perceptually uniform maps by what a variable's names say, the first that fits; Kovesi (2015), van der Walt (2015).
@@ -153,7 +153,7 @@ def box_of(grid: Grid) -> Box:
 def hover(grid: Grid, attrs: Mapping[str, Any], clim: tuple[float, float]) -> bm.HoverTool:
     """Value with unit, and place, of the cell under the pointer."""
     value = f"<b>@image{{{number_format(*clim)}}}</b> {attrs.get('units', '')}"
-    place = "$y{0.00}°, $x{0.00}°" if grid.on_sphere else "y $y{0,0}, x $x{0,0}"
+    place = "$y{0.00}° N, $x{0.00}° E" if grid.on_sphere else "y $y{0,0}, x $x{0,0}"
     return bm.HoverTool(tooltips=f"<div class='place'>{value}<br><small>{place}</small></div>", attachment="above")
 
 
