@@ -1,6 +1,6 @@
 """From pairs to what the network takes: which samples in which order, and their scaled arrays.
 
-Deciding (`plan_epoch`) stands apart from loading (`Samples.load`).
+Deciding (`Shuffle.epoch`) stands apart from loading (`Samples.load`).
 """
 
 from __future__ import annotations
