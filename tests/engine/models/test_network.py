@@ -1,0 +1,234 @@
+"""Whole networks: as many weights as counted on paper, and what the field is when they are zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from engine.data.resample import interpolate
+from engine.data.scaling import Scale, Scaling
+from engine.models.network import Output, bound_of, build, scaled_zero
+from engine.models.shapes import Shape, count_parameters
+from engine.spec import ModelOptions
+
+PLAIN = Output("bicubic", residual_spread=1.0, zero=0.0, bound="linear")
+WORDS = {name: ModelOptions.declared()[name].objects for name in ("backbone", "upsampling")}
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"attention": True, "normalization": "batch", "n_blocks": 2},
+    {"normalization": "layer", "residual": False, "dropout_rate": 0.2},
+    {"localized": True, "n_filters": 3},
+]
+
+
+def options(**given: Any) -> ModelOptions:
+    return ModelOptions(**{"n_filters": 6, "n_blocks": 1, "localized": False, **given})
+
+
+def network(given: dict[str, Any], shape: Shape = Shape(3, 4, 2, 0, 2), output: Output = PLAIN) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build(options(**given), shape, output)
+
+
+def inputs_for(shape: Shape, samples: int = 2) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    static = rng.normal(size=(1, *shape.hr, shape.static))
+    return [rng.normal(size=(samples, shape.y_lr, shape.x_lr, shape.channels)).astype("f4"), static.astype("f4")]
+
+
+def shake(model: keras.Model) -> keras.Model:
+    """Random numbers for weights that start at zero, so that they hide nothing."""
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        if not np.any(variable.numpy()):
+            variable.assign(0.3 * rng.normal(size=variable.shape))
+    return model
+
+
+@pytest.mark.parametrize("given", VARIANTS, ids=str)
+@pytest.mark.parametrize("words", [dict(zip(WORDS, w, strict=True)) for w in product(*WORDS.values())], ids=str)
+def test_the_built_network_has_as_many_weights_as_counted(words, given):
+    shape = Shape(4, 6, 3, 2, 2)
+    model = build(options(**words, **given), shape, PLAIN)
+    counted = count_parameters(options(**words, **given), shape)
+    assert sum(v.numpy().size for v in model.trainable_variables) == sum(counted.values())
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 5, 6, 8])
+@pytest.mark.parametrize("upsampling", WORDS["upsampling"])
+def test_scales(scale, upsampling):
+    shape = Shape(2, 3, 1, 1, scale)
+    given = {"upsampling": upsampling, "n_filters": 8, "localized": True}
+    model = network(given, shape)
+    assert model.output_shape == (None, 2 * scale, 3 * scale, 1)
+    assert model(inputs_for(shape)).shape == (2, 2 * scale, 3 * scale, 1)
+    assert sum(v.numpy().size for v in model.trainable_variables) == sum(
+        count_parameters(options(**given), shape).values()
+    )
+
+
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_a_residual_network_starts_as_the_interpolated_field(kernel):
+    shape = Shape(5, 4, 3, 1, 3)
+    model = network({"localized": True}, shape, Output(kernel, 0.7, 0.0, "linear"))
+    inputs, static = inputs_for(shape)
+    expected = interpolate(inputs[..., 0], 3, kernel)  # of the first channel, LR at the own step
+    np.testing.assert_allclose(model([inputs, static])[..., 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_residual_network_adds_is_scaled_by_the_residual_spread():
+    shape = Shape(3, 4, 1, 0, 2)
+    model = network({}, shape, Output("bilinear", 0.25, 0.0, "linear"))
+    model.get_layer("output").bias.assign([2.0])
+    inputs, static = inputs_for(shape)
+    expected = interpolate(inputs[..., 0], 2, "bilinear") + 0.25 * 2.0
+    np.testing.assert_allclose(model([inputs, static])[..., 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_that_is_not_residual_starts_elsewhere():
+    shape = Shape(3, 4, 1, 0, 2)
+    model = network({"residual": False}, shape)
+    inputs, static = inputs_for(shape)
+    assert model([inputs, static]).numpy().any()
+    model.get_layer("output").set_weights([np.zeros((3, 3, 4, 1)), np.float32([1.5])])
+    assert (model([inputs, static]).numpy() == 1.5).all()
+
+
+def test_a_network_without_localized_block_takes_fields_of_any_sides():
+    """Cells whose neighbourhood lies in a crop have the same value in the crop and in the whole."""
+    shape = Shape(20, 20, 1, 0, 2)
+    model = shake(network({"residual": False}, shape))
+    inputs, static = inputs_for(shape, 1)
+    whole = model([inputs, static]).numpy()
+    crop = model([inputs[:, 3:17, 5:16], static[:, 6:34, 10:32]]).numpy()
+    assert crop.shape == (1, 28, 22, 1)
+    # At LR 4 convolutions (entry, two of the block, stage), at HR 2 (tail, output): 4 × 2 + 2 = 10 HR cells.
+    np.testing.assert_allclose(crop[:, 10:-10, 10:-10], whole[:, 16:24, 20:22], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(crop[:, 0, 10:-10], whole[:, 6, 20:22], rtol=1e-4)  # at the border they differ
+
+
+def test_a_localized_network_is_bound_to_its_grid():
+    model = network({"localized": True}, Shape(3, 4, 1, 0, 2))
+    with pytest.raises(ValueError, match=r"expected shape=\(None, 3, 4, 1\)"):
+        model(inputs_for(Shape(4, 4, 1, 0, 2)))
+
+
+@pytest.mark.parametrize("given", VARIANTS, ids=str)
+@pytest.mark.parametrize("backbone", WORDS["backbone"])
+def test_gradients_are_finite_and_reach_every_weight(backbone, given):
+    shape = Shape(4, 4, 2, 1, 2)
+    model = shake(network({"backbone": backbone, **given}, shape))
+    inputs, static = inputs_for(shape, 8)
+    hr = np.random.default_rng(2).normal(size=(8, 8, 8, 1)).astype("f4")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model([inputs, static], training=True) - hr) ** 2)
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+    ):
+        assert gradient is not None, variable.path
+        assert np.isfinite(gradient).all(), variable.path
+        assert np.any(gradient), variable.path
+
+
+def test_each_input_and_each_static_variable_counts():
+    shape = Shape(4, 4, 3, 2, 2)
+    model = shake(network({}, shape))
+    inputs, static = inputs_for(shape, 1)
+    before = model([inputs, static]).numpy()
+    for channel in range(3):
+        other = inputs.copy()
+        other[..., channel] += 1
+        assert not np.allclose(model([other, static]), before)
+    for variable in range(2):
+        other = static.copy()
+        other[..., variable] += 1
+        assert not np.allclose(model([inputs, other]), before)
+
+
+def test_static_variables_reach_the_network_at_lr_and_at_hr():
+    shape = Shape(3, 3, 1, 1, 2)
+    model = network({}, shape)
+    inputs, static = inputs_for(shape)
+    at_lr = keras.Model(model.inputs, model.get_layer("inputs_and_static").output)
+    expected = static.reshape(3, 2, 3, 2).mean(axis=(1, 3))  # means of 2 × 2 cells
+    np.testing.assert_allclose(at_lr([inputs, static])[..., 1], np.stack([expected] * 2), rtol=1e-5, atol=1e-6)
+    at_hr = keras.Model(model.inputs, model.get_layer("hr_and_static").output)
+    np.testing.assert_array_equal(at_hr([inputs, static])[..., -1], np.repeat(static[..., 0], 2, axis=0))
+
+
+def test_static_variables_may_differ_from_sample_to_sample():
+    shape = Shape(3, 3, 1, 1, 2)
+    model = shake(network({}, shape))
+    inputs, static = inputs_for(shape)
+    each = np.concatenate([static, static + 1])
+    together = model([inputs, each]).numpy()
+    np.testing.assert_allclose(together[:1], model([inputs[:1], each[:1]]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(together[1:], model([inputs[1:], each[1:]]), rtol=1e-4, atol=1e-6)
+
+
+def test_a_bounded_network_has_nothing_below_zero():
+    shape = Shape(3, 4, 1, 0, 2)
+    inputs, static = inputs_for(shape)
+    free = network({}, shape)([inputs, static]).numpy()
+    assert free.min() < -0.4 < free.max()
+    bounded = network({}, shape, Output("bicubic", 1.0, -0.4, "relu"))([inputs, static]).numpy()
+    np.testing.assert_allclose(bounded, np.maximum(free, -0.4), rtol=1e-5, atol=1e-6)
+    assert bounded.min() == np.float32(-0.4)
+    soft = network({}, shape, Output("bicubic", 1.0, -0.4, "softplus"))([inputs, static]).numpy()
+    np.testing.assert_allclose(soft, -0.4 + np.log1p(np.exp(free + 0.4)), rtol=1e-4, atol=1e-5)
+
+
+def scaling(**given: Any) -> Scaling:
+    plain = {"predictors": (), "static": (), "residual_spread": 0.3, "lowest": 0.0, "highest": 9.0, "floored": False}
+    plain |= {"cells": np.ones((2, 2), bool), "hr_gaps": False, "lr_gaps": False}
+    return Scaling(**{"target": Scale(4.0, 2.0), **plain, **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "floored", "bound"),
+    [
+        ("auto", True, "relu"),
+        ("auto", False, "linear"),
+        ("linear", True, "linear"),
+        ("relu", False, "relu"),
+        ("softplus", False, "softplus"),
+    ],
+)
+def test_the_bound_of_the_output(given, floored, bound):
+    assert bound_of(options(output_activation=given), scaling(floored=floored)) == bound
+
+
+def test_the_end_of_the_network_knows_the_scaling():
+    # Zero in the target's unit is (0 - 4) / 2 when scaled.
+    output = Output.of(options(), scaling(floored=True), "lanczos")
+    assert output == Output("lanczos", 0.3, -2.0, "relu")
+    log = scaling(target=Scale(0.5, 0.25, reference=3.0))  # log(1 + 0 / 3) = 0
+    assert scaled_zero(log) == -2.0
+    assert log.target.forward(np.zeros(1)) == np.float32(-2.0)
+
+
+@pytest.fixture
+def half_precision() -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.usefixtures("half_precision")
+def test_with_bfloat16_the_field_itself_stays_float32():
+    shape = Shape(3, 4, 1, 1, 2)
+    model = network({"localized": True}, shape, Output("bicubic", 1.0, 0.0, "relu"))
+    inputs, static = inputs_for(shape)
+    field = model([inputs, static])
+    assert field.dtype == tf.float32
+    assert model.get_layer("entry").compute_dtype == "bfloat16"
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    expected = np.maximum(interpolate(inputs[..., 0], 2, "bicubic"), 0)
+    np.testing.assert_allclose(field[..., 0], expected, rtol=1e-5, atol=1e-6)  # bfloat16 would be off by 1e-3

@@ -1,0 +1,93 @@
+"""Numbers of weights worked out on paper; the built network has as many (test_network.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.models.shapes import Shape, activation_bytes, count_parameters, hr_filters, stages
+from engine.spec import ModelOptions
+
+
+def options(**given: object) -> ModelOptions:
+    return ModelOptions(**{"backbone": "resnet", "upsampling": "spc", "n_filters": 8, "n_blocks": 1, **given})
+
+
+def count(scale: int = 2, channels: int = 1, static: int = 0, **given: object) -> dict[str, int]:
+    return count_parameters(options(**{"localized": False, **given}), Shape(3, 4, channels, static, scale))
+
+
+@pytest.mark.parametrize(
+    ("scale", "factors"),
+    [(2, [2]), (3, [3]), (4, [2, 2]), (5, [5]), (6, [2, 3]), (8, [2, 2, 2]), (12, [2, 2, 3]), (49, [7, 7]), (61, [61])],
+)
+def test_stages_are_the_prime_factors(scale, factors):
+    assert stages(scale) == factors
+
+
+def test_sides_at_hr():
+    assert Shape(3, 4, 1, 0, 5).hr == (15, 20)
+
+
+def test_filters_at_hr_are_half_as_many_but_at_least_four():
+    assert [hr_filters(options(n_filters=n)) for n in (1, 8, 9, 32)] == [4, 4, 4, 16]
+
+
+def test_a_plain_network():
+    # A 3 × 3 convolution from a to b channels has (9 a + 1) b weights.
+    assert count() == {
+        "entry": (9 * 1 + 1) * 8,  # 80
+        "backbone": 2 * (9 * 8 + 1) * 8,  # 1168
+        "upsampling": (9 * 8 + 1) * 4 * 4,  # 8 → 4 channels for each of 2 × 2 cells: 1168
+        "tail": (9 * 4 + 1) * 4,  # 148
+        "output": 9 * 4 + 1,  # 37
+        "localized": 0,
+    }
+    assert sum(count().values()) == 2601
+
+
+@pytest.mark.parametrize(
+    ("scale", "weights"),
+    [
+        (2, 73 * 16),
+        (3, 73 * 36),
+        (4, 73 * 16 + 37 * 16),  # two stages: 8 → 4 × 2², 4 → 4 × 2²
+        (5, 73 * 100),
+        (6, 73 * 16 + 37 * 36),
+        (8, 73 * 16 + 37 * 16 + 37 * 16),
+    ],
+)
+def test_upsampling(scale, weights):
+    assert count(scale)["upsampling"] == weights
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "weights"),
+    [
+        ("entry", {"channels": 7}, (9 * 7 + 1) * 8),
+        ("entry", {"channels": 2, "static": 3}, (9 * 5 + 1) * 8),
+        ("tail", {"static": 3}, (9 * (4 + 3) + 1) * 4),
+        ("backbone", {"n_blocks": 3}, 3 * 1168),
+        ("backbone", {"n_blocks": 3, "normalization": "batch"}, 3 * (1168 + 2 * 16)),  # 8 gains, 8 shifts, twice
+        ("backbone", {"normalization": "layer"}, 1168 + 2 * 16),
+        ("backbone", {"attention": True}, 1168 + (8 + 1) * 2 + (2 + 1) * 8),  # 8 → 2 → 8
+        ("backbone", {"n_filters": 3, "attention": True}, 2 * 28 * 3 + (3 + 1) * 1 + (1 + 1) * 3),  # 3 → 1 → 3
+        ("localized", {"localized": True}, 6 * 8 * (4 + 1)),  # 4 weights and a bias for each of 6 × 8 cells
+        ("localized", {"localized": True, "scale": 3}, 9 * 12 * 5),
+        ("output", {"n_filters": 32}, 9 * 16 + 1),
+    ],
+)
+def test_parts(part, given, weights):
+    assert count(**given)[part] == weights
+
+
+@pytest.mark.parametrize("given", [{"dropout_rate": 0.5}, {"activation": "tanh"}, {"residual": False}])
+def test_what_has_no_weights(given):
+    assert count(**given) == count()
+
+
+def test_activations_by_hand():
+    # float32; 12 cells at LR: entry (8) and a copy, three tensors of 8 a block; 48 cells at HR: two tensors of 4 in
+    # the stage, then three of 4 and four fields.
+    shape = Shape(3, 4, 1, 0, 2)
+    assert activation_bytes(options(), shape, 5) == 4 * 5 * (12 * 8 * (2 + 3) + 48 * 2 * 4 + 48 * (3 * 4 + 4))
+    assert activation_bytes(options(n_blocks=2), shape, 5) > activation_bytes(options(), shape, 5)
