@@ -36,13 +36,13 @@ def load(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
     """Groups of arrays and the state; raises CheckpointError if the file is damaged."""
     groups: dict[str, dict[str, np.ndarray]] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
             state = json.loads(str(file[STATE]))
             for key in file.files:
                 group, _, name = key.partition("/")
                 if name:
                     groups.setdefault(group, {})[name] = file[key]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is damaged ({error}): start the run anew, or give another run") from None
     return groups, state
 
