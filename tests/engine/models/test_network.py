@@ -31,7 +31,7 @@ def options(**given: Any) -> ModelOptions:
     return ModelOptions(**{"n_filters": 6, "n_blocks": 1, "localized": False, **given})
 
 
-def network(given: dict[str, Any], shape: Shape = Shape(3, 4, 2, 0, 2), output: Output = PLAIN) -> keras.Model:
+def network(given: dict[str, Any], shape: Shape, output: Output = PLAIN) -> keras.Model:
     keras.utils.set_random_seed(0)
     return build(options(**given), shape, output)
 
