@@ -192,8 +192,13 @@ class Run:
             return self._local_state(last)
         return self._remote_state(last)
 
+    def ranks_here(self) -> list[int]:
+        """Process ids of the ranks that live on this host."""
+        here = (beat for beat in self.heartbeats() if beat.get("host") == socket.gethostname() and "end" not in beat)
+        return [beat["pid"] for beat in here if process_alive(beat.get("pid"), beat.get("pid_started"))]
+
     def _local_state(self, last: dict[str, Any]) -> State:
-        if process_alive(last.get("pid"), last.get("pid_started")):
+        if process_alive(last.get("pid"), last.get("pid_started")) or self.ranks_here():
             phase = next((beat.get("phase", "") for beat in self.heartbeats()), "")
             word = "running" if phase else "queued"
             return State(word, phase or "starting", last["time"])
@@ -241,6 +246,7 @@ class Heartbeat:
             "size": size,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "pid_started": psutil.Process().create_time(),
             "phase": "starting",
         }
         self._over = threading.Event()

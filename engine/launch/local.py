@@ -32,6 +32,7 @@ KEPT_VARIABLES = re.compile(
 def start(run: Run, *, attached: bool = False) -> subprocess.Popen[bytes]:
     """Start the run's supervisor; unless attached, in a session of its own that outlives this process."""
     command = [sys.executable, "-m", "engine", "supervise", str(run.folder)]
+    run.forget_heartbeats()
     with open(run.log, "ab") as log:
         try:
             process = subprocess.Popen(
@@ -52,7 +53,6 @@ def start(run: Run, *, attached: bool = False) -> subprocess.Popen[bytes]:
 def supervise(run: Run) -> int:
     """Start the ranks, wait for their end, and record it; returns their exit code."""
     me = identity(os.getpid())
-    run.forget_heartbeats()
     run.record_launch("started", **me)
     try:
         ranks = subprocess.Popen(rank_command(run), cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -71,7 +71,8 @@ def stop(run: Run) -> None:
     last = launches[-1]
     if last["host"] != socket.gethostname():
         raise LaunchError(f"run {run.id} runs on {last['host']}, not here: cancel it from there")
-    end_tree(last["pid"])
+    for pid in (last["pid"], *run.ranks_here()):  # ranks outlive a supervisor that was killed
+        end_tree(pid)
     if run.state().word != "cancelled":  # the supervisor itself was killed before it could say so
         run.record_launch("ended", rc=None, cancelled=True, reason="cancelled", **identity(last["pid"]))
 
