@@ -64,7 +64,12 @@ class Shell:
         self.page.dark_theme = self.session.dark
         self.page.param.watch(lambda event: self.session.param.update(dark=event.new), "dark_theme")
         self._show()
-        pn.state.onload(lambda: [pn.state.notifications.warning(text) for text in refused])
+        pn.state.onload(lambda: self._begin(refused))
+
+    def _begin(self, refused: list[str]) -> None:
+        """Once the browser shows the page: what changes earlier is lost on components still to be drawn."""
+        for text in refused:
+            pn.state.notifications.warning(text)
         pn.state.add_periodic_callback(self._look, period=LOOK_MS)
 
     def _choose(self, event: Any) -> None:

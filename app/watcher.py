@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from engine.errors import MesoscopeError
 from engine.runs import Run, State, Store
+from engine.spec import Spec
 
 PERIOD_S = 1.0
 IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
@@ -27,6 +29,7 @@ class Glance:
     state: State
     title: str
     created: float  # seconds since the epoch
+    target: str = ""  # variable and file
     latest: dict[str, Any] = field(default_factory=dict)  # newest progress record
     scores: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
@@ -56,7 +59,8 @@ class Glance:
 def glance(run: Run) -> Glance:
     """Look at one run folder; a folder that is broken, half written or just deleted is said to be so."""
     try:
-        seen = Glance(run, run.state(), run.title, run.created, run.latest(), run.scores() or {})
+        named = target_of(run.spec)
+        seen = Glance(run, run.state(), run.title, run.created, named, run.latest(), run.scores() or {})
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
@@ -68,6 +72,12 @@ def glance(run: Run) -> Glance:
     return Glance(run, State("unknown", "the run folder can't be read"), run.id, 0.0, fault=fault)
 
 
+def target_of(spec: Spec) -> str:
+    """'t2m · era5_uk_t2m.grib'."""
+    target = spec.data.target
+    return " · ".join(filter(None, [target.variable, Path(target.files()[0]).name]))
+
+
 class RunWatcher:
     """Looks at a store in a thread of its own, at most once a period."""
 
@@ -76,7 +86,7 @@ class RunWatcher:
         self.version = 0
         self._look_at, self._period_s = look, period_s
         self._glances: tuple[Glance, ...] = ()
-        self._asked = 0.0
+        self._asked = -ATTENTION_S
         self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -100,7 +110,10 @@ class RunWatcher:
 
     def glances(self) -> tuple[Glance, ...]:
         """The newest look, newest run first. Cheap: reads nothing from disk."""
-        self._asked = time.monotonic()
+        now = time.monotonic()
+        if now - self._asked > ATTENTION_S:
+            self._wake.set()  # the first to ask for a while: what is known may be old
+        self._asked = now
         return self._glances
 
     def find(self, run_id: str) -> Glance | None:
@@ -108,13 +121,20 @@ class RunWatcher:
 
     def look(self) -> None:
         """Look once, in the caller's thread."""
+        known = {seen.id: seen for seen in self._glances}
         try:
-            found = tuple(self._look_at(run) for run in self.store.runs())
+            found = tuple(self._look_again(run, known.get(run.id)) for run in self.store.runs())
         except OSError:
             found = self._glances  # the store can't be listed just now: what was seen still stands
         if found != self._glances:
             self._glances = found
             self.version += 1
+
+    def _look_again(self, run: Run, seen: Glance | None) -> Glance:
+        """Look at a run, reading no more than can have changed: a spec never does, a done run neither."""
+        if seen is None or seen.fault:
+            return self._look_at(run)
+        return seen if seen.state.word == "done" else self._look_at(seen.run)
 
     def _watch(self) -> None:
         while not self._stopping.is_set():

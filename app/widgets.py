@@ -29,8 +29,15 @@ def plain_text(text: str) -> str:
 
 def card(title: str, *objects: Any) -> pmui.Card:
     """A titled surface that doesn't fold."""
+    style = {"border": "1px solid", "borderColor": "divider", "& .MuiCardHeader-root": {"paddingBottom": "4px"}}
     return pmui.Card(
-        *objects, title=title, collapsible=False, elevation=0, margin=(0, 0, 12, 0), sizing_mode="stretch_width"
+        *objects,
+        title=title,
+        collapsible=False,
+        elevation=0,
+        margin=(0, 0, 12, 0),
+        sizing_mode="stretch_width",
+        sx=style,
     )
 
 

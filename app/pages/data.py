@@ -24,7 +24,7 @@ from engine.data.fields import FileSummary, describe
 from engine.errors import MesoscopeError, SpecError
 from engine.spec import Source, Spec
 
-MAP_WIDTH, MAP_HEIGHT = 560, 480
+MAP_WIDTH, MAP_HEIGHT = 480, 480
 PATTERN = "*"
 EMPTY = (
     "<div class='empty'><div>Choose a file at the left, or make the demonstration set:<br>"
@@ -50,7 +50,7 @@ class DataPage:
 
     def view(self) -> pn.viewable.Viewable:
         return pmui.Row(
-            pmui.Column(self._files, self._demonstration, width=370, margin=(12, 0, 12, 16)),
+            pmui.Column(self._files, self._demonstration, width=350, margin=(12, 0, 12, 16)),
             pmui.Column(self._shown, margin=(12, 16), sizing_mode="stretch_width"),
             sizing_mode="stretch_width",
         )
@@ -86,7 +86,9 @@ class DataPage:
         self._demonstration = card("Demonstration set", about, self._make, self._made)
 
     def _build_shown(self) -> None:
-        self._fault = pmui.Alert(object="", severity="error", visible=False, margin=(0, 0, 12, 0))
+        self._fault = pmui.Alert(
+            object="", severity="error", visible=False, margin=(0, 0, 12, 0), sizing_mode="stretch_width"
+        )
         self._variable = pmui.Select(label="Variable", options=[], size="small", width=300, margin=0)
         self._variable.param.watch(self._choose_variable, "value")
         self._uses = {
@@ -98,14 +100,14 @@ class DataPage:
         self._bar = pn.pane.Bokeh(None, margin=0)
         self._histogram = pn.pane.Bokeh(None, height=190, sizing_mode="stretch_width", margin=(8, 0))
         self._facts = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
-        self._step = pmui.IntSlider(label="Time step", start=0, end=1, value=0, width=MAP_WIDTH - 160, margin=(4, 10))
+        self._step = pmui.IntSlider(label="Time step", start=0, end=1, value=0, width=MAP_WIDTH - 110, margin=(4, 10))
         self._step.param.watch(self._draw, "value")
         self._moment = pmui.Typography("", margin=(18, 0, 0, 12), width=150, sx={"fontVariantNumeric": "tabular-nums"})
         self._empty = pn.pane.HTML(EMPTY, stylesheets=[PAGE_CSS], height=560, sizing_mode="stretch_width")
         head = pmui.FlexBox(self._variable, *self._uses.values(), gap="8px", align_items="center", margin=(0, 0, 12, 0))
         picture = pmui.Column(
             pmui.Row(self._map, self._bar, height=MAP_HEIGHT, margin=0), pmui.Row(self._step, self._moment, margin=0),
-            width=MAP_WIDTH + 90, margin=0, sx={"flexShrink": 0},
+            width=MAP_WIDTH + 84, margin=0, sx={"flexShrink": 0},
         )  # fmt: skip
         side = pmui.Column(
             self._facts, self._histogram, margin=(0, 0, 0, 16), sizing_mode="stretch_width", min_width=260
@@ -118,7 +120,7 @@ class DataPage:
             self._seen,
             margin=0,
             elevation=0,
-            sx={"padding": "16px"},
+            sx={"padding": "16px", "border": "1px solid", "borderColor": "divider"},
             sizing_mode="stretch_width",
         )
 

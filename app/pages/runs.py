@@ -31,7 +31,7 @@ COLUMNS = {
     "share": "Progress",
     "val_loss": "Validation loss",
     "rmse": "RMSE",
-    "interpolated": "RMSE interpolated",
+    "interpolated": "interpolated",
     "age": "Created",
 }
 HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 62, 38, 300
@@ -39,7 +39,7 @@ MOST_POINTS = 1500  # of a drawn curve
 LOG_BYTES, LOG_LINES = 32_768, 300
 PROGRESS = {"type": "progress", "max": 100, "color": "#2a93b566", "legend": True, "legendColor": "currentColor"}
 RIGHT = {"val_loss": "right", "rmse": "right", "interpolated": "right", "age": "right"}
-WIDTHS = {"state": 120, "share": 130, "val_loss": 130, "rmse": 100, "interpolated": 150, "age": 110}
+WIDTHS = {"state": 110, "share": 110, "val_loss": 120, "rmse": 80, "interpolated": 120, "age": 110}
 
 
 class RunsPage:
@@ -75,7 +75,8 @@ class RunsPage:
         self._empty = pmui.Paper(
             pmui.Typography("No runs yet: choose data and design an experiment.", variant="h2", margin=(0, 0, 12, 0)),
             pmui.Row(self._way("Choose data", "data"), self._way("Design", "design"), sx={"gap": "8px"}, margin=0),
-            elevation=0, margin=0, sx={"padding": "48px"}, sizing_mode="stretch_width",
+            elevation=0, margin=0,
+            sx={"padding": "48px", "border": "1px solid", "borderColor": "divider"}, sizing_mode="stretch_width",
         )  # fmt: skip
         self._table = pn.widgets.Tabulator(
             self._rows, titles=COLUMNS, hidden_columns=["id"], show_index=False, disabled=True, selectable="checkbox",
@@ -133,7 +134,13 @@ class RunsPage:
             width=390, margin=(0, 0, 0, 12),
         )  # fmt: skip
         top = pmui.Paper(
-            head, self._reason, self._bar, self._fault, elevation=0, margin=(0, 0, 12, 0), sx={"padding": "14px 16px"}
+            head,
+            self._reason,
+            self._bar,
+            self._fault,
+            elevation=0,
+            margin=(0, 0, 12, 0),
+            sx={"padding": "14px 16px", "border": "1px solid", "borderColor": "divider"},
         )
         self._detail = pmui.Column(top, pmui.Row(left, right, margin=0), margin=0, visible=False)
 
@@ -256,7 +263,7 @@ def table_of(seen: Sequence[Glance]) -> pd.DataFrame:
             "id": one.id,
             "state": state_html(one.state.word),
             "title": one.title,
-            "target": _target(one),
+            "target": one.target or "–",
             "share": round(100 * one.share),
             "val_loss": words.number(one.val_loss),
             "rmse": words.number(one.rmse("downscaled")),
@@ -321,13 +328,6 @@ def log_tail(path: Path) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(content.decode("utf-8", errors="replace").splitlines()[-LOG_LINES:])
-
-
-def _target(seen: Glance) -> str:
-    if seen.fault:
-        return "–"
-    target = seen.run.spec.data.target
-    return " · ".join(filter(None, [target.variable, Path(target.files()[0]).name]))
 
 
 _SMALL: dict[str, Any] = {"variant": "outlined", "size": "small", "margin": 0}

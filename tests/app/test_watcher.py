@@ -73,7 +73,7 @@ def test_a_run_deleted_while_it_is_looked_at(store):
     shutil.rmtree(run.folder)
     seen = glance(run)
     assert (seen.state.word, seen.title) == ("unknown", run.id)
-    assert seen.fault.startswith(f"{run.folder} can't be read (No such file or directory): it was just deleted")
+    assert seen.fault.startswith(f"{run.folder / 'spec.yaml'} does not exist")
 
 
 def test_one_thread_looks_for_all_sessions(store):

@@ -1,0 +1,127 @@
+"""A dashboard of its own on a free port, and a browser tab that remembers everything that went wrong."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+START_S = 90
+IDLE_JS = "() => window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle"
+
+
+@dataclass
+class Server:
+    """A running dashboard and its folders."""
+
+    url: str
+    store: Path
+    data: Path
+    process: subprocess.Popen[bytes]
+
+
+@dataclass
+class Tab:
+    """A browser tab; `faults` holds responses of 400 and above, console errors, and requests to other hosts."""
+
+    page: Page
+    server: Server
+    faults: list[str] = field(default_factory=list)
+
+    def open(self, query: str = "") -> Page:
+        self.page.goto(self.server.url + query)
+        self.page.wait_for_function(IDLE_JS, timeout=60_000)
+        return self.page
+
+    def sources(self) -> list[Any]:
+        """Sum of the values of each image drawn: tells whether a map changed, better than pixels."""
+        return self.page.evaluate(IMAGES_JS)
+
+
+IMAGES_JS = """() => {
+  const sums = [];
+  for (const model of Bokeh.documents[0]._all_models.values()) {
+    if (model.type === "ColumnDataSource" && model.data.image !== undefined) {
+      let sum = 0;
+      for (const value of model.data.image[0]) { if (isFinite(value)) { sum += value; } }
+      sums.push(sum);
+    }
+  }
+  return sums;
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`panel serve app` on the loopback, with a store and a data folder of its own; ended by its process id."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    store, data = folder / "runs", folder / "data"
+    data.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "panel", "serve", "app", "--address", "127.0.0.1", "--port", str(port)]
+    place = {**os.environ, "MESOSCOPE_STORE": str(store), "MESOSCOPE_DATA": str(data)}
+    with open(folder / "server.log", "wb") as log:
+        process = subprocess.Popen(command, cwd=CHECKOUT, env=place, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        url = f"http://127.0.0.1:{port}/app"
+        _wait_for(url, process, folder / "server.log")
+        yield Server(url, store, data, process)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(server: Server, chromium: Browser) -> Iterator[Tab]:
+    """A fresh tab; the test fails if anything went wrong in it."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    tab = Tab(page, server)
+    _remember_faults(page, server, tab.faults.append)
+    yield tab
+    page.close()
+    assert tab.faults == []
+
+
+def _remember_faults(page: Page, server: Server, remember: Callable[[str], None]) -> None:
+    own = (server.url.removesuffix("/app"), server.url.replace("http", "ws").removesuffix("/app"), "data:", "blob:")
+    page.on("response", lambda r: remember(f"{r.status} {r.url}") if r.status >= 400 else None)
+    page.on("console", lambda m: remember(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda error: remember(f"error: {error}"))
+    page.on("request", lambda r: None if r.url.startswith(own) else remember(f"request to {r.url}"))
+    page.on("requestfailed", lambda r: remember(f"failed: {r.url}") if "ERR_ABORTED" not in str(r.failure) else None)
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                assert answer.status == 200
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.3)
+    raise AssertionError(f"the dashboard didn't answer within {START_S} s:\n{log.read_text()}")

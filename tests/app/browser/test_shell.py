@@ -1,0 +1,137 @@
+"""The dashboard in a browser: every page loads cleanly, the link holds the state, and pages show what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.app.fake import write_run
+
+pytestmark = pytest.mark.browser
+SETTLE_MS = 1500
+
+
+@pytest.mark.parametrize("page", ["data", "design", "runs", "compare"])
+@pytest.mark.parametrize("dark", ["", "&dark=yes"])
+def test_each_page_loads_without_a_fault(tab, page, dark):
+    shown = tab.open(f"?page={page}{dark}")
+    expect(shown.get_by_role("tab", name=page.capitalize())).to_have_attribute("aria-selected", "true")
+    shown.wait_for_timeout(SETTLE_MS)
+
+
+def test_the_link_follows_the_page_and_back_goes_back(tab):
+    page = tab.open()
+    page.get_by_role("tab", name="Design").click()
+    expect(page.get_by_text("What it comes to")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"\?page=design$"))
+    page.get_by_role("tab", name="Runs").click()
+    expect(page).to_have_url(re.compile(r"\?page=runs$"))
+    page.go_back()
+    expect(page.get_by_role("tab", name="Design")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_text("What it comes to")).to_be_visible()
+
+
+def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
+    path = Path(shutil.copy(temperature_file, tab.server.data / "t2m.nc"))
+    page = tab.open()
+    page.get_by_role("button", name="reload").click()
+    page.get_by_text("t2m.nc", exact=True).click()
+    expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(SETTLE_MS)
+    before = tab.sources()
+    page.get_by_role("slider").first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("2001-01-01 06:00")).to_be_visible()
+    page.wait_for_timeout(SETTLE_MS)
+    # One step on, each of the 19 cells with a value is 1 K warmer; the colour bar stays.
+    assert sorted(after - old for after, old in zip(tab.sources(), before, strict=True)) == pytest.approx(
+        [0, 19], abs=0.01
+    )
+    page.get_by_role("button", name="Use as target").click()
+    page.get_by_role("tab", name="Design").click()
+    expect(page.get_by_label("path").first).to_have_value(str(path))
+
+
+def test_a_file_that_is_none_is_refused_in_words(tab):
+    (tab.server.data / "notes.txt").write_text("no grid here")
+    page = tab.open(f"?source_path={tab.server.data / 'notes.txt'}")
+    expect(page.get_by_text("neither NetCDF nor GRIB")).to_be_visible(timeout=20_000)
+
+
+def test_a_link_that_can_not_be_used_says_so(tab):
+    page = tab.open("?page=nowhere&time=-3")
+    expect(page.get_by_text("The link says page=nowhere, which can't be used: left out.")).to_be_visible()
+    expect(page.get_by_role("tab", name="Data")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_refused_value_stays_and_is_explained(tab):
+    page = tab.open("?page=design")
+    epochs = page.get_by_role("textbox", name="Epochs")
+    epochs.fill("many")
+    epochs.press("Enter")
+    expect(page.get_by_text("is 'many': expected a whole number from 1 to 100000 (epochs)").first).to_be_visible()
+    expect(epochs).to_have_value("many")
+    expect(page.get_by_role("button", name="Train")).to_be_disabled()
+
+
+@pytest.mark.slow
+def test_the_engine_s_account_appears_beside_the_form(tab, shared_data):
+    page = tab.open("?page=design")
+    page.get_by_label("path").first.fill(str(shared_data / "era5_uk_t2m.grib"))
+    page.get_by_label("variable").first.fill("t2m")
+    scale = page.get_by_role("textbox", name="Scale")
+    scale.fill("4")
+    scale.press("Enter")
+    expect(page.get_by_text("Ready to train.")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("HR cropped from 33 × 49 to 32 × 48")).to_be_visible()
+
+
+def test_a_run_in_training_is_followed_live(tab):
+    run = write_run(tab.server.store, "busy", done=False)
+    page = tab.open(f"?page=runs&run={run.id}")
+    expect(page.get_by_text("running").first).to_be_visible(timeout=15_000)
+    record = {"seq": 9999, "epoch": 30, "epochs": 40, "step": 1, "steps": 2, "loss": 0.012345, "samples_per_s": 777.0}
+    with open(run.folder / "progress.jsonl", "a") as file:
+        file.write(json.dumps(record) + "\n")
+    expect(page.get_by_text("0.01235")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("777 samples/s")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_enabled()
+
+
+def test_runs_that_come_and_go_while_the_page_is_open(tab):
+    page = tab.open("?page=runs")
+    run = write_run(tab.server.store, "comes and goes", seed=3)
+    expect(page.get_by_role("gridcell", name="comes and goes")).to_be_visible(timeout=15_000)
+    page.get_by_role("gridcell", name="comes and goes").click()
+    expect(page).to_have_url(re.compile(f"run={run.id}"))
+    expect(page.get_by_text("scored the test period")).to_be_visible(timeout=15_000)
+    shutil.rmtree(run.folder)
+    expect(page.get_by_role("gridcell", name="comes and goes")).to_have_count(0, timeout=15_000)
+    expect(page.get_by_text("scored the test period")).not_to_be_visible()
+
+
+def test_a_damaged_run_shows_its_fault_and_the_others(tab, tmp_path):
+    write_run(tab.server.store, "sound", seed=4)
+    damaged = write_run(tmp_path, "damaged", seed=5).folder
+    (damaged / "spec.yaml").write_text("version: 2\n")
+    damaged.rename(tab.server.store / damaged.name)
+    page = tab.open(f"?page=runs&run={damaged.name}")
+    expect(page.get_by_text("version is 2: expected version: 1")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("gridcell", name="sound")).to_be_visible()
+
+
+def test_the_server_stays_quick_while_a_tab_is_open(tab):
+    """A tab that looks at runs costs the server little: less than half of one core over three seconds."""
+    import psutil
+
+    tab.open("?page=runs").wait_for_timeout(4000)
+    process = psutil.Process(tab.server.process.pid)
+    begun, seconds = time.monotonic(), sum(process.cpu_times()[:2])
+    tab.page.wait_for_timeout(3000)
+    assert sum(process.cpu_times()[:2]) - seconds < 0.5 * (time.monotonic() - begun)
