@@ -168,11 +168,7 @@ class Training:
         loss = float(self.step.run(batches, tf.constant(chunk)))
         self._pace.took(time.monotonic() - began, chunk, loss)
         self.position.step += chunk
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss is {loss} in epoch {self.position.epoch + 1}: lower training.learning_rate "
-                f"(now {self.options.learning_rate:g}), or look for values in the data that can't be"
-            )
+        self._check_number("the loss", loss, self.position.epoch + 1)
         if self.position.step < self.shuffle.steps:
             self._tell()
 
@@ -181,6 +177,7 @@ class Training:
         position = self.position
         self._average_statistics()
         val_loss, val_rmse = self._validate()
+        self._check_number("the validation loss", val_loss, position.epoch)
         if val_loss < position.best - self.options.min_delta:
             position.best, position.best_epoch, position.waited = val_loss, position.epoch, 0
             self.best_weights = checkpoints.arrays_of(self.step.network.variables)
@@ -189,6 +186,13 @@ class Training:
         self._tell(val_loss=val_loss, val_rmse=val_rmse)
         if time.monotonic() - self._saved_at > CHECKPOINT_S:
             self._save()
+
+    def _check_number(self, name: str, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"{name} is {loss} in epoch {epoch}: lower training.learning_rate "
+                f"(now {self.options.learning_rate:g}), or look for values in the data that can't be"
+            )
 
     def _validate(self) -> tuple[float, float]:
         """Loss, and RMSE in the target's unit, over the validation part; each rank takes its share."""
