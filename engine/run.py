@@ -169,7 +169,7 @@ class Stop:
         if self.run.cancel_file.exists():
             self.reason = "cancelled"
         elif time.monotonic() > self.deadline:
-            self.reason = f"the time limit of {self.run.spec.launch.time_limit} minutes was reached"
+            self.reason = f"the time limit of {self.run.spec.launch.time_limit} min was reached"
         return bool(self.reason)
 
 

@@ -32,6 +32,7 @@ ACTIVE = ("queued", "running")
 STATES = ("queued", "running", "done", "failed", "cancelled", "unknown")
 HEARTBEAT_S = 2.0
 SILENCE_S = 60.0  # a rank on another host that has been silent for so long is in an unknown state
+TRACE_HEADS = ("Graph execution error:", "in user code:")
 HASHED_BYTES = 2**30  # larger inputs are recorded by size and time alone
 
 
@@ -291,7 +292,16 @@ def describe_error(error: BaseException) -> str:
         return f"the disk is full ({error.filename or 'in the run folder'}): free some space, then resume"
     if isinstance(error, MemoryError):
         return "not enough memory: choose a smaller training.batch_size, data.patch_size or data.region"
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    kind = type(error).__name__
+    return f"{kind}: {_main_line(str(error)).removeprefix(f'{kind}: ')}"
+
+
+def _main_line(message: str) -> str:
+    """The first line, or, where TensorFlow puts a trace of its own first, the last that says something."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    if lines[0] not in TRACE_HEADS:
+        return lines[0]
+    return [line for line in lines if not line.startswith(("[[", "File "))][-1]
 
 
 def process_alive(pid: int | None, started: float | None) -> bool:

@@ -23,6 +23,7 @@ from engine.runs import Run, describe_error
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE_S = 10.0  # between asking processes to end and ending them
+FIRST_TO_END = re.compile(r"first process to do so was:\s+Process name: (\d+)")  # horovodrun's last words
 KEPT_VARIABLES = re.compile(
     r"^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_\w+|MESOSCOPE_\w+|"
     r"TF_\w+|XLA_\w+|OMP_\w+|MKL_\w+|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|HOROVOD_\w+|ECCODES_\w+|PROJ_\w+)$"
@@ -52,7 +53,7 @@ def start(run: Run, *, attached: bool = False) -> subprocess.Popen[bytes]:
 
 def supervise(run: Run) -> int:
     """Start the ranks, wait for their end, and record it; returns their exit code."""
-    me = identity(os.getpid())
+    me, log_from = identity(os.getpid()), run.log.stat().st_size
     run.record_launch("started", **me)
     try:
         ranks = subprocess.Popen(rank_command(run), cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -61,7 +62,7 @@ def supervise(run: Run) -> int:
         return 1
     signal.signal(signal.SIGTERM, lambda *_: end_tree(ranks.pid))
     rc = ranks.wait()
-    run.record_launch("ended", rc=rc, **how_it_ended(run, rc), **me)
+    run.record_launch("ended", rc=rc, **how_it_ended(run, rc, log_from), **me)
     return rc
 
 
@@ -113,8 +114,11 @@ def environment(outer: Mapping[str, str], processes: int) -> dict[str, str]:
     return {**defaults, **kept, "PYTHONPATH": str(ROOT)}
 
 
-def how_it_ended(run: Run, rc: int) -> dict[str, Any]:
-    """Why the ranks ended, from what they told last."""
+def how_it_ended(run: Run, rc: int, log_from: int = 0) -> dict[str, Any]:
+    """Why the ranks ended, from what they told last; of several, the rank counts that ended first.
+
+    log_from : where the log of this launch begins, in bytes.
+    """
     if (run.folder / "DONE").exists():
         return {"reason": "done"}
     beats = run.heartbeats()
@@ -124,6 +128,8 @@ def how_it_ended(run: Run, rc: int) -> dict[str, Any]:
         return {"cancelled": reason == "cancelled", "reason": f"{reason}: resume continues from here"}
     if run.cancel_file.exists():
         return {"cancelled": True, "reason": "cancelled"}
+    first = FIRST_TO_END.findall(run.log.read_bytes()[log_from:].decode(errors="replace"))
+    beats = [beat for beat in beats if str(beat["rank"]) in first] or beats
     for beat in beats:
         if beat.get("end") == "failed":
             return {"reason": beat["reason"]}

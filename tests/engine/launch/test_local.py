@@ -1,0 +1,254 @@
+"""Runs on this machine: what becomes of them when they, or those who watch over them, are cancelled or killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from engine.errors import LaunchError, StoreError
+from engine.launch import launcher
+from engine.launch.local import controller, environment
+from engine.runs import Run
+from engine.training.supervised import CHECKPOINT_S
+from tests.engine.launch.command import (
+    CHECKOUT,
+    CommandLine,
+    end_of,
+    kill,
+    nothing_left,
+    processes_of,
+    rank_pid,
+    wait,
+    weights_of,
+    write_spec,
+)
+
+SILENT = "rank {} died without a word (killed, or out of memory): resume continues from the last checkpoint"
+LAUNCHER_KILLED = "its launcher was killed: resume continues from the last checkpoint"
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_spec(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nobody touches, in the foreground."""
+    engine = CommandLine(tmp_path_factory.mktemp("undisturbed"))
+    with nothing_left(engine.store):
+        told = engine.json("train", str(spec))
+    assert told["state"] == "done"
+    return Run(Path(told["folder"]))
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[CommandLine]:
+    """The command line with a store of its own; no process of its runs may be left at the end."""
+    with nothing_left(tmp_path):
+        yield CommandLine(tmp_path / "runs")
+
+
+def same_weights(one: Run, other: Run) -> bool:
+    """Whether the best weights are the same bit by bit."""
+    a, b = weights_of(one), weights_of(other)
+    return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def kill_after_a_checkpoint(run: Run, rank: int = 0) -> None:
+    """Kill a rank in the midst of its training, some epochs after a checkpoint.
+
+    A checkpoint is due a while after the last, however few steps were done in it: hold the rank for so long.
+    """
+    process = psutil.Process(rank_pid(run, rank))
+    process.suspend()
+    time.sleep(CHECKPOINT_S + 0.5)
+    process.resume()
+    wait((run.folder / "checkpoints" / "last.npz").exists, "a checkpoint")
+    saved = run.latest()["seq"]
+    wait(lambda: run.latest()["seq"] > saved + 1, "some epochs")
+    process.kill()
+
+
+def resumed_epoch(run: Run) -> int:
+    """The epoch in which the run was taken up, from the log."""
+    _, found, rest = run.log.read_text().partition("resumed in epoch ")
+    return int(rest.split()[0]) if found else 0
+
+
+@pytest.mark.slow
+def test_a_run_outlives_the_process_that_submitted_it(spec, undisturbed, tmp_path, engine):
+    command = [sys.executable, str(Path(__file__).with_name("submitter.py")), str(spec), str(engine.store)]
+    outer = {**os.environ, "PYTHONPATH": str(CHECKOUT), "AWS_SECRET_ACCESS_KEY": "hush"}
+    submitter = subprocess.Popen(command, env=outer, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with submitter:
+        run = Run(Path(submitter.stdout.readline().strip()))
+        seen = [run.state().word]
+        rank = psutil.Process(rank_pid(run))
+        assert "AWS_SECRET_ACCESS_KEY" not in rank.environ()
+        os.killpg(submitter.pid, signal.SIGKILL)
+        submitter.wait()
+    while seen[-1] != "done":
+        state = wait(lambda: state if (state := run.state()).word != seen[-1] else None, "another state")
+        assert state.word in ("running", "done"), state
+        seen.append(state.word)
+    assert seen[-2:] == ["running", "done"]
+    assert end_of(run).word == "done"
+    assert same_weights(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_cancelled_run_goes_on_where_it_stopped(spec, undisturbed, engine):
+    run = engine.submit(spec)
+    rank_pid(run)
+    launcher.cancel(run)
+    state = end_of(run)
+    assert (state.word, state.reason) == ("cancelled", "cancelled: resume continues from here")
+    assert (run.folder / "checkpoints" / "last.npz").exists()
+    assert not (run.folder / "DONE").exists()
+    assert run.scores() is None
+    stopped = run.latest()
+    engine("resume", run.id)
+    assert end_of(run).word == "done"
+    assert resumed_epoch(run) >= stopped["epoch"] > 0
+    assert [record["seq"] for record in run.progress()[0]][-1] > stopped["seq"]
+    assert same_weights(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_killed_rank_fails_the_run_and_resume_ends_with_the_same_weights(spec, undisturbed, engine):
+    run = engine.submit(spec)
+    kill_after_a_checkpoint(run)
+    state = end_of(run)
+    assert (state.word, state.reason) == ("failed", SILENT.format(0))
+    assert engine.json("show", run.id)["reason"] == state.reason
+    engine("resume", run.id)
+    assert end_of(run).word == "done"
+    assert resumed_epoch(run) > 1
+    assert same_weights(run, undisturbed)
+    np.testing.assert_equal(run.scores(), undisturbed.scores())
+
+
+@pytest.mark.slow
+def test_the_whole_tree_killed(spec, undisturbed, engine):
+    run = engine.submit(spec)
+    rank_pid(run)
+    for process in processes_of(run.folder):
+        process.kill()
+    state = end_of(run)
+    assert (state.word, state.reason) == ("failed", LAUNCHER_KILLED)
+    engine("resume", run.id)
+    assert end_of(run).word == "done"
+    assert same_weights(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_rank_goes_on_without_its_supervisor(spec, undisturbed, engine):
+    run = engine.submit(spec)
+    rank = rank_pid(run)
+    kill(run.launches()[-1]["pid"])
+    assert psutil.pid_exists(rank)
+    assert run.state().word == "running"
+    with pytest.raises(StoreError, match=f"run {run.id} is running: cancel it first, or wait for its end"):
+        launcher.resume(run)
+    assert end_of(run).word == "done"
+    assert same_weights(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("supervised", [True, False])
+def test_cancelled_at_once(supervised, spec, engine):
+    run = engine.submit(spec, "training.epochs=100000")
+    rank_pid(run)
+    refusal = engine.json("resume", run.id, code=2)["error"]
+    assert refusal == f"run {run.id} is running: cancel it first, or wait for its end"
+    if not supervised:
+        kill(run.launches()[-1]["pid"])
+    engine("cancel", run.id, "--now")
+    assert not processes_of(run.folder)
+    assert (run.state().word, run.state().reason) == ("cancelled", "cancelled")
+
+
+@pytest.mark.slow
+def test_one_of_two_ranks_killed(spec, engine):
+    run = engine.submit(spec, "launch.processes=2", "training.batch_size=4", "training.epochs=40")
+    assert rank_pid(run, 0) != rank_pid(run, 1)
+    kill_after_a_checkpoint(run, rank=1)
+    state = end_of(run)
+    assert state.word == "failed"
+    assert state.reason == SILENT.format(1)
+    engine("resume", run.id)
+    assert end_of(run).word == "done"
+    assert resumed_epoch(run) > 1
+    assert len({beat["weights"] for beat in run.heartbeats()}) == 1
+
+
+@pytest.mark.slow
+def test_a_run_stops_at_its_time_limit(spec, engine):
+    run = engine.submit(spec, "launch.time_limit=1", "training.epochs=100000")
+    began = time.time()
+    state = end_of(run)
+    assert time.time() - began > 60
+    assert state.word == "failed"
+    assert state.reason == "the time limit of 1 min was reached: resume continues from here"
+    assert (run.folder / "checkpoints" / "last.npz").exists()
+
+
+def test_the_ranks_see_nothing_secret_of_the_environment():
+    outer = {
+        "PATH": "/bin",
+        "LC_ALL": "C.UTF-8",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "AWS_SECRET_ACCESS_KEY": "hush",
+        "GITHUB_TOKEN": "hush",
+        "SSH_AUTH_SOCK": "/tmp/agent",
+        "MY_PATH": "hush",
+        "PYTHONPATH": "/somewhere/else",
+    }
+    inner = environment(outer, 1)
+    assert "hush" not in inner.values()
+    assert {name: inner[name] for name in ("PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES")} == {
+        name: outer[name] for name in ("PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES")
+    }
+    assert inner["PYTHONPATH"] == str(CHECKOUT)
+    assert "SSH_AUTH_SOCK" not in inner
+
+
+def test_each_rank_gets_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert [environment({}, n)["OMP_NUM_THREADS"] for n in (1, 2, 3, 16)] == ["8", "4", "2", "1"]
+    assert environment({"OMP_NUM_THREADS": "5"}, 2)["OMP_NUM_THREADS"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [("    [X] MPI\n    [X] Gloo\n", "--gloo"), ("    [X] MPI\n    [ ] Gloo\n", "--mpi")],
+)
+def test_the_controller_that_horovod_was_built_with(built, expected, tmp_path):
+    assert controller(horovodrun(tmp_path, built)) == expected
+
+
+def test_horovod_without_a_controller_or_without_horovodrun(tmp_path):
+    broken = horovodrun(tmp_path, "    [X] TensorFlow\n    [ ] MPI\n    [ ] Gloo\n")
+    with pytest.raises(LaunchError) as caught:
+        controller(broken)
+    assert str(caught.value) == (f"{broken} was built without Gloo and MPI: build Horovod with one of them")
+    with pytest.raises(LaunchError, match="doesn't work .*: install Horovod \\(make install\\), or use one process"):
+        controller(tmp_path / "nothing")
+
+
+def horovodrun(folder: Path, built: str) -> Path:
+    """A launcher that says what it was built with."""
+    path = folder / "horovodrun"
+    path.write_text(f"#!/bin/sh\ncat <<'END'\nHorovod v0.28.1:\n\nAvailable Controllers:\n{built}END\n")
+    path.chmod(0o755)
+    return path
