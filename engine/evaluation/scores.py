@@ -53,6 +53,7 @@ def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.
     -------
     {metric: (time,)}, NaN where a step doesn't have that score; mae, rmse and bias (field minus HR) in the unit.
     """
+    span = span if span > 0 else np.nan  # by a constant HR nothing can be measured
     there = np.isfinite(hr) & np.isfinite(field)
     hr, field = np.where(there, hr, np.nan).astype(np.float64), np.where(there, field, np.nan).astype(np.float64)
     error = field - hr
