@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from engine.data.grids import Grid
+from engine.data.grids import LATITUDE, LONGITUDE, Grid
 from engine.data.pairs import Pairs
 from engine.data.resample import coarsen
 from engine.data.times import Parts
@@ -34,6 +34,7 @@ def make_pairs(
     n, ny, nx = hr.shape
     time = {"time": steps(n) if times is None else times}
     field = _field(hr, {**time, "y": 0.5 + np.arange(ny), "x": 0.5 + np.arange(nx)}, "t2m", standard_name)
+    field["y"].attrs, field["x"].attrs = dict(LATITUDE), dict(LONGITUDE)
     grid = Grid.of(field)
     lr_grid = grid.coarsen(scale)
     at_lr = {**time, "y": lr_grid.y, "x": lr_grid.x}

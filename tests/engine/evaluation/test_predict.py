@@ -1,0 +1,165 @@
+"""Downscaling: fields in the target's unit, in a file that appears whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import xarray as xr
+
+from engine.data.resample import fill_missing, interpolate
+from engine.data.samples import Samples
+from engine.data.scaling import fit_scaling
+from engine.evaluation import predict
+from engine.evaluation.predict import Downscaler, batches, write_downscaled, write_results
+from engine.evaluation.scores import pixel_rmse
+from engine.models.network import Output, build
+from engine.models.shapes import Shape
+from engine.spec import DataOptions, ModelOptions
+from tests.engine.small import make_pairs, waves
+
+OPTIONS = DataOptions(target={"path": "hr.nc"}, scale=2)
+MODEL = ModelOptions(n_filters=4, n_blocks=1, localized=False)
+
+
+def samples_of(hr: np.ndarray, kind: str = "standard", **given: Any) -> Samples:
+    pairs = make_pairs(hr, **given)
+    return Samples(pairs, fit_scaling(pairs, kind), OPTIONS, pairs.parts.test)
+
+
+def downscaler_of(samples: Samples, bound: str = "linear", bias: float = 0.0) -> Downscaler:
+    """An untrained residual network: the interpolation, plus `bias` residual spreads."""
+    keras.utils.set_random_seed(0)
+    output = Output.of(MODEL.replace(output_activation=bound), samples.scaling, samples.pairs.interpolation)
+    network = build(MODEL, Shape(4, 4, samples.channels, 0, 2), output)
+    network.get_layer("output").bias.assign([bias])
+    return Downscaler(network, bound)
+
+
+def nothing(done: int, total: int) -> None:
+    pass
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax", "none"])
+def test_without_training_the_downscaled_field_is_the_interpolated_one(kind):
+    samples = samples_of(waves(16), kind)
+    downscaler = downscaler_of(samples)
+    inputs, arrays = samples.read(np.arange(4))
+    expected = interpolate(arrays.lr, 2, "bicubic")
+    np.testing.assert_allclose(downscaler.interpolated(samples, arrays.lr), expected, rtol=1e-6)
+    np.testing.assert_allclose(downscaler(samples, inputs), expected, rtol=1e-5)
+
+
+def test_what_is_learned_comes_in_the_unit():
+    samples = samples_of(waves(16))
+    inputs, arrays = samples.read(np.arange(4))
+    scaling = samples.scaling
+    expected = interpolate(arrays.lr, 2, "bicubic") + 3 * scaling.residual_spread * scaling.target.spread
+    np.testing.assert_allclose(downscaler_of(samples, bias=3.0)(samples, inputs), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["standard", "log"])
+def test_a_bound_is_exactly_zero_in_the_unit(kind):
+    rain = np.maximum(waves(16) - 280.5, 0).astype("f4")
+    samples = samples_of(rain, kind)
+    inputs, arrays = samples.read(np.arange(4))
+    field = downscaler_of(samples, "relu", bias=-1.0)(samples, inputs)
+    assert field.min() == 0.0
+    assert 0.05 < (field == 0).mean() < 1
+    assert downscaler_of(samples, "relu").interpolated(samples, arrays.lr).min() == 0.0
+    assert downscaler_of(samples).interpolated(samples, arrays.lr).min() < 0  # bicubic shoots below
+
+
+def test_cells_without_a_value_stay_without_and_missing_lr_is_filled():
+    hr = waves(16)
+    hr[:, 0, :3] = np.nan  # never a value
+    hr[13, 4:6, 4:6] = np.nan  # missing once, a whole LR cell
+    samples = samples_of(hr)
+    inputs, arrays = samples.read(np.arange(4))
+    downscaler = downscaler_of(samples)
+    for field in (downscaler(samples, inputs), downscaler.interpolated(samples, arrays.lr)):
+        assert np.isnan(field[:, 0, :3]).all()
+        assert np.isfinite(np.delete(field, 0, axis=1)).all()
+    expected = interpolate(fill_missing(arrays.lr), 2, "bicubic")
+    np.testing.assert_allclose(downscaler.interpolated(samples, arrays.lr)[:, 1:], expected[:, 1:], rtol=1e-6)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> tuple[Path, Samples]:
+    samples = samples_of(waves(16))
+    told: list[tuple[int, int]] = []
+    path = tmp_path / "test.nc"
+    write_results(path, downscaler_of(samples), samples, lambda *done: told.append(done), "a title")
+    assert told == [(4, 4)]
+    assert [p.name for p in tmp_path.iterdir()] == ["test.nc"]
+    return path, samples
+
+
+def test_results_hold_the_fields_of_the_test_part(results):
+    path, samples = results
+    with xr.open_dataset(path) as file:
+        assert file["hr"].dims == file["downscaled"].dims == file["interpolated"].dims == ("time", "y", "x")
+        assert file["lr"].dims == ("time", "y_lr", "x_lr")
+        np.testing.assert_array_equal(file["hr"], waves(16)[12:])
+        np.testing.assert_array_equal(file["lr"], samples.pairs.lr.values[12:])
+        np.testing.assert_array_equal(file["interpolated"], interpolate(file["lr"].values, 2, "bicubic"))
+        np.testing.assert_allclose(file["downscaled"], file["interpolated"], rtol=1e-5)
+        np.testing.assert_array_equal(file["time"], samples.pairs.times[12:])
+        np.testing.assert_array_equal(file["y"], samples.pairs.hr_grid.y)
+        np.testing.assert_array_equal(file["x_lr"], samples.pairs.lr_grid.x)
+
+
+def test_results_say_what_they_are(results):
+    path, _ = results
+    with xr.open_dataset(path) as file:
+        assert (file.attrs["title"], file.attrs["Conventions"]) == ("a title", "CF-1.11")
+        for name in ("hr", "downscaled", "interpolated", "lr", "rmse_downscaled", "rmse_interpolated"):
+            assert file[name].attrs["units"] == "K"
+            assert file[name].dtype == np.float32
+        assert file["y"].attrs["standard_name"] == "latitude"
+        assert file["hr"].attrs["long_name"] == "HR"
+
+
+def test_results_hold_the_rmse_of_each_cell(results):
+    path, _ = results
+    with xr.open_dataset(path) as file:
+        for name in ("downscaled", "interpolated"):
+            expected = np.sqrt(((file[name].astype(float) - file["hr"]) ** 2).mean("time"))
+            np.testing.assert_allclose(file[f"rmse_{name}"], expected, rtol=1e-5)
+            np.testing.assert_allclose(file[f"rmse_{name}"], pixel_rmse(file, name), rtol=1e-6)
+
+
+def test_batches_cover_the_part_and_change_nothing(results, tmp_path, monkeypatch):
+    path, samples = results
+    monkeypatch.setattr(predict, "HR_CELLS_AT_ONCE", 3 * 64)
+    assert [rows.tolist() for rows in batches(samples)] == [[0, 1, 2], [3]]
+    write_results(tmp_path / "again.nc", downscaler_of(samples), samples, nothing, "a title")
+    with xr.open_dataset(path) as one, xr.open_dataset(tmp_path / "again.nc") as other:
+        xr.testing.assert_allclose(one, other, rtol=1e-6)
+    monkeypatch.setattr(predict, "HR_CELLS_AT_ONCE", 1)
+    assert [rows.tolist() for rows in batches(samples)] == [[0], [1], [2], [3]]
+
+
+def test_new_data_have_no_hr(tmp_path):
+    samples = samples_of(waves(16))
+    write_downscaled(tmp_path / "new.nc", downscaler_of(samples), samples, nothing, "new")
+    with xr.open_dataset(tmp_path / "new.nc") as file:
+        assert {"lr", "interpolated", "downscaled"} <= set(file.data_vars)
+        assert not {"hr", "rmse_downscaled"} & set(file.data_vars)
+        assert np.isfinite(file["downscaled"]).all()
+
+
+def test_a_failure_on_the_way_leaves_the_old_file(tmp_path):
+    samples, path = samples_of(waves(16)), tmp_path / "test.nc"
+    path.write_bytes(b"old")
+
+    def fail(done: int, total: int) -> None:
+        raise OSError("killed")
+
+    with pytest.raises(OSError, match="killed"):
+        write_results(path, downscaler_of(samples), samples, fail, "a title")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["test.nc"]
