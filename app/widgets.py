@@ -29,7 +29,7 @@ def plain_text(text: str) -> str:
 
 def card(title: str, *objects: Any) -> pmui.Card:
     """A titled surface that doesn't fold."""
-    style = {"border": "1px solid", "borderColor": "divider", "& .MuiCardHeader-root": {"paddingBottom": "4px"}}
+    style = {"border": "1px solid", "borderColor": "divider", "& .MuiCardHeader-root": {"paddingBottom": "10px"}}
     return pmui.Card(
         *objects,
         title=title,
