@@ -67,7 +67,7 @@ class ComparePage:
 
     def refresh(self) -> None:
         """The store changed: offer new runs; read again what was rewritten, finished or deleted."""
-        self._chips.refresh(self.comparison)
+        self._chips.refresh()
         if self._stamps != self._stamps_now():
             pn.state.execute(self.load)
 
@@ -121,7 +121,7 @@ class ComparePage:
         session.param.watch(lambda _: pn.state.execute(self.load), "runs")
         session.param.watch(lambda _: pn.state.execute(self._read_step), "time")
         session.param.watch(lambda _: pn.state.execute(self._redraw), "layout")
-        session.param.watch(lambda _: self._colour(), ["locked", "low", "high"])
+        session.param.watch(lambda *_: self._colour(), ["locked", "low", "high"])
         session.param.watch(self._darken, "dark")
         self._layout.param.watch(lambda event: session.param.update(layout=event.new), "value")
         self._lock.param.watch(self._lock_turned, "value")
@@ -133,9 +133,9 @@ class ComparePage:
 
     def _show_all(self) -> None:
         """Put everything in its place: once after each load."""
-        self._chips.refresh(self.comparison)
-        self._notes[:] = [_alert(text, "info") for text in self.comparison.notes]
-        self._notes.extend([_alert(text, "warning") for text in self.comparison.refused.values()])
+        self._chips.refresh()
+        told = {"info": self.comparison.notes, "warning": tuple(self.comparison.refused.values())}
+        self._notes[:] = [_alert(" ".join(texts), severity) for severity, texts in told.items() if texts]
         if not self.comparison:
             self._page[:] = [self._chips.view, self._notes, self._empty]
             return
@@ -291,7 +291,8 @@ def _rounded(value: float, span: float) -> float:
 
 
 def _alert(text: str, severity: str) -> pmui.Alert:
-    return pmui.Alert(object=text, severity=severity, sizing_mode="stretch_width", margin=(0, 0, 8, 0))
+    dense = {"py": "2px", "& p": {"margin": 0}}
+    return pmui.Alert(object=text, severity=severity, sx=dense, sizing_mode="stretch_width", margin=(0, 0, 8, 0))
 
 
 def _empty_state(session: Session) -> pn.Column:

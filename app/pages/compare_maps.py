@@ -180,20 +180,23 @@ def best_columns(n_maps: int) -> int:
 
 def _grid_css(columns: int, n_maps: int) -> str:
     """Equal columns, the bar right of the last map, what is beside it in the columns left over or below."""
+    narrow = _columns_css(min(columns, 3), n_maps)
+    below = 1250 if columns > 5 else 900  # pixels of the window: narrower maps can't be read
+    return f"""
+:host {{ display: grid; gap: {GAP}px; height: auto; }}
+{_columns_css(columns, n_maps)}
+@media (max-width: {below}px) {{ {narrow} }}
+"""
+
+
+def _columns_css(columns: int, n_maps: int) -> str:
     filled, rest = min(n_maps, columns), max(columns - n_maps, 0)
     tail = f" repeat({rest}, minmax(0, 1fr))" if rest else ""
-    rows = -(-n_maps // columns)
+    beside = f"{filled + 2} / -1" if rest > 1 else "1 / -1"
     return f"""
-:host {{ display: grid; gap: {GAP}px; height: auto;
-  grid-template-columns: repeat({filled}, minmax(0, 1fr)) {BAR_WIDTH}px{tail}; }}
-:host > .bar {{ grid-column: {filled + 1}; grid-row: 1 / span {rows}; }}
-:host > .beside {{ grid-column: {filled + 2 if rest else 1} / -1; min-width: 0; }}
-@media (max-width: 900px) {{
-  :host {{ grid-template-columns: repeat(3, minmax(0, 1fr)) {BAR_WIDTH}px; }}
-  :host > .bar {{ grid-column: 4; grid-row: 1 / span {-(-n_maps // 3)}; }}
-  :host > .beside {{ grid-column: 1 / -1; }}
-}}
-"""
+:host {{ grid-template-columns: repeat({filled}, minmax(0, 1fr)) {BAR_WIDTH}px{tail}; }}
+:host > .bar {{ grid-column: {filled + 1}; grid-row: 1 / span {-(-n_maps // columns)}; }}
+:host > .beside {{ grid-column: {beside}; min-width: 0; }}"""
 
 
 def _minus(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:

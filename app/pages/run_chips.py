@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from app.comparison import LETTERS, Comparison
+from app.comparison import LETTERS
 from app.plots.products import colour_of
 from app.session import MOST_RUNS, Session
 from engine.errors import MesoscopeError
@@ -25,6 +25,7 @@ class RunChips:
     def __init__(self, session: Session):
         self.session = session
         self._offered: list[str] = []
+        self._shown: list[str] = []
         self._chips = pn.Row(margin=0)
         self._add = pmui.MenuButton(label="run", icon="add", items=[], variant="text", size="small", margin=0)
         self._add.on_click(self._added)
@@ -36,12 +37,12 @@ class RunChips:
             sizing_mode="stretch_width", margin=(0, 0, 8, 0), styles={"align-items": "center"},
         )  # fmt: skip
 
-    def refresh(self, comparison: Comparison) -> None:
+    def refresh(self) -> None:
         """Show the chosen runs, offer the others that are done."""
         with pn.io.hold():
-            chosen = [self._chip(letter, run_id) for letter, run_id in zip(LETTERS, self.session.runs, strict=False)]
-            if [c.name for c in self._chips] != [c.name for c in chosen]:
-                self._chips[:] = chosen
+            if self._shown != self.session.runs:
+                self._shown = list(self.session.runs)
+                self._chips[:] = [self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)]
             self._offer()
 
     def newest_done(self) -> str | None:
@@ -70,7 +71,7 @@ class RunChips:
         title = _title(Run(self.session.store.folder / run_id))
         edge = {"borderColor": colour_of(letter), "borderLeft": f"6px solid {colour_of(letter)}"}
         chip = pmui.Button(
-            name=f"{letter} {run_id}", label=f"{letter}  {title}", end_icon="close", size="small", variant="outlined",
+            label=f"{letter}  {title}", end_icon="close", size="small", variant="outlined",
             description=f"Take {run_id} out of the comparison", margin=(0, 8, 0, 0),
             sx={"color": "text.primary", **edge},
         )  # fmt: skip

@@ -144,7 +144,7 @@ def line_figure(lines: hv.Overlay, *, height: int) -> Any:
     """A quiet Bokeh figure of lines with a legend above, as wide as its place; safe to call in a thread."""
     with DRAWING:
         figure = hv.render(lines.opts(responsive=True, height=height, toolbar=None, show_grid=True))
-    figure.update(outline_line_color=None, min_border_right=12, styles={"font-size": "12px"})
+    figure.update(outline_line_color=None, min_border_right=12, output_backend="canvas")
     for axis in figure.axis:
         axis.update(axis_label_text_font_style="normal", minor_tick_line_color=None)
     for legend in figure.legend:

@@ -89,13 +89,12 @@ def field_map(
     image = hv.Image(values[::-1], bounds=bounds, kdims=[x, y], vdims=[name]).opts(
         cmap=cmap, clim=clim, colorbar=colorbar, tools=[hover(grid, field.attrs, clim)], colorbar_opts=_bar_style(field)
     )
-    coast = hv.Curve(coast_line(grid), x, y)
-    halo = coast.opts(color="white", alpha=0.55, line_width=2.2, clone=True)
-    ink = coast.opts(color="#10151a", alpha=0.85, line_width=0.9, clone=True)
+    coast = hv.Curve(coast_line(grid), x, y).opts(color="#10151a", alpha=0.85, line_width=0.9)
     frame = {"frame_width": frame_width, "frame_height": round(frame_width / box.aspect)}
     ranges = {"xlim": (box.west, box.east), "ylim": (box.south, box.north)}
-    look = {"title": title, "toolbar": "above" if colorbar else None, "hooks": [_quiet_frame(grid, dark)]}
-    return (image * halo * ink).opts(**frame, **ranges, **look, show_grid=False)
+    tools = {"toolbar": "above"} if colorbar else {"toolbar": None, "default_tools": []}
+    look = {"title": title, "show_grid": False, "hooks": [_quiet_frame(grid, dark)]}
+    return (image * coast).opts(**frame, **ranges, **tools, **look)
 
 
 def colour_map(field_or_attrs: xr.DataArray | Mapping[str, Any]) -> str:
@@ -201,10 +200,21 @@ def _bar_style(field: xr.DataArray) -> dict[str, Any]:
 def _quiet_frame(grid: Grid, dark: bool) -> Any:
     def hook(plot: Any, element: Any) -> None:
         figure = plot.state
+        figure.output_backend = "canvas"  # WebGL gains nothing for images, and is slow without a graphics card
         hatch_missing(figure)
+        light_halo(figure)
         inside_labels(figure, grid, dark)
 
     return hook
+
+
+def light_halo(figure: Any) -> None:
+    """A pale line under the coast, so that it is seen on dark colours too."""
+    coast = next(renderer for renderer in figure.renderers if isinstance(renderer.glyph, bm.Line))
+    style = {"line_color": "#ffffff", "line_alpha": 0.55, "line_width": 2.2}
+    halo = figure.line(coast.glyph.x, coast.glyph.y, source=coast.data_source, **style)
+    figure.renderers.remove(halo)
+    figure.renderers.insert(figure.renderers.index(coast), halo)
 
 
 def hatch_missing(figure: Any) -> None:

@@ -1,0 +1,169 @@
+"""The Compare page without a browser: what follows the session."""
+
+import asyncio
+import statistics
+import time
+
+import numpy as np
+import param
+import pytest
+import xarray as xr
+
+from app.pages.compare import ComparePage
+from app.session import Session
+from engine.runs import Store
+from tests.app.fake import write_run
+
+SMALL = {"ny": 16, "nx": 24, "n_times": 30}
+
+
+@pytest.fixture(autouse=True)
+def one_loop(monkeypatch):
+    """What a page reads in threads is done when its trigger returns, on one event loop that is closed."""
+    loop = asyncio.new_event_loop()
+
+    def run(work):
+        task = loop.create_task(work())
+        if not loop.is_running():
+            loop.run_until_complete(task)
+            while waiting := asyncio.all_tasks(loop):
+                loop.run_until_complete(asyncio.gather(*waiting))
+
+    monkeypatch.setattr(param.parameterized, "async_executor", run)
+    yield
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [write_run(tmp_path, title, **SMALL, skill=skill) for title, skill in (("good", 0.8), ("poor", 0.2))]
+
+
+def open_page(folder, runs, **session) -> ComparePage:
+    page = ComparePage(Session(store=Store(folder), runs=[run.id for run in runs], page="compare", **session))
+    page.view()
+    return page
+
+
+def shown(page: ComparePage, number: int) -> np.ndarray:
+    """What a map holds, rows from the south."""
+    image = next(r for r in page._board.maps[number].figure.renderers if type(r.glyph).__name__ == "Image")
+    return image.data_source.data["image"][0]
+
+
+def test_the_step_of_the_link_is_shown_and_a_new_one_redraws_every_map(tmp_path, runs):
+    page = open_page(tmp_path, runs, time=2)
+    with xr.open_dataset(runs[1].results) as stored:
+        np.testing.assert_array_equal(shown(page, 4), stored["downscaled"][2, ::-1])
+        page.session.time = 7
+        np.testing.assert_array_equal(shown(page, 4), stored["downscaled"][7, ::-1])
+        np.testing.assert_array_equal(shown(page, 0), stored["lr"][7, ::-1])
+
+
+def test_a_step_beyond_the_test_period_shows_its_end(tmp_path, runs):
+    page = open_page(tmp_path, runs, time=999)
+    with xr.open_dataset(runs[0].results) as stored:
+        np.testing.assert_array_equal(shown(page, 2), stored["hr"][-1, ::-1])
+
+
+def test_all_maps_share_one_range_and_a_locked_one_stays(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    page.session.param.update(locked=True, low=270.0, high=290.0)
+    page.session.time = 5
+    mappers = [one._mapper for one in page._board.maps]
+    assert {(mapper.low, mapper.high) for mapper in mappers} == {(270.0, 290.0)}
+    page.session.locked = False
+    assert (mappers[0].low, mappers[0].high) != (270.0, 290.0)
+    assert len({(mapper.low, mapper.high) for mapper in mappers}) == 1
+
+
+def test_typing_an_end_locks_and_a_range_upside_down_is_marked(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    page._high.value = 300.0
+    assert page.session.locked
+    assert page.session.high == 300.0
+    page._low.value = 400.0
+    assert page._low.error_state
+    assert page.session.low < 300.0
+
+
+def test_differences_are_about_zero(tmp_path, runs):
+    page = open_page(tmp_path, runs, layout="difference")
+    with xr.open_dataset(runs[0].results) as stored:
+        np.testing.assert_allclose(shown(page, 1), (stored["downscaled"] - stored["hr"])[0, ::-1], atol=1e-5)
+    mapper = page._board.maps[0]._mapper
+    assert mapper.low == -mapper.high
+    assert len(page._board.maps) == 4  # interpolated, A, B minus HR, and A minus B
+
+
+def test_swipe_shows_the_two_that_are_chosen(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    page.session.layout = "swipe"
+    page._left.value = "hr"
+    with xr.open_dataset(runs[0].results) as stored:
+        np.testing.assert_array_equal(shown(page, 0), stored["hr"][0, ::-1])
+        np.testing.assert_array_equal(shown(page, 1), stored["downscaled"][0, ::-1])
+
+
+def test_rmse_maps_share_one_range_from_zero(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    ranges = {(one._mapper.low, one._mapper.high) for one in page._rmse.maps}
+    assert len(ranges) == 1
+    assert ranges.pop()[0] == 0
+
+
+def test_maps_are_linked(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    figures = [one.figure for one in (*page._board.maps, *page._rmse.maps)]
+    assert len({id(figure.x_range) for figure in figures}) == 1
+    assert len({id(figure.y_range) for figure in figures}) == 1
+
+
+def test_a_click_chooses_the_nearest_cell(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    page._clicked(54.03, -4.1)
+    y, x = page.session.cell
+    assert (y, x) == page.comparison.nearest(54.03, -4.1)
+    assert page._view.cell.data == {"x": [x], "y": [y]}
+
+
+def test_without_runs_the_newest_done_one_is_taken(tmp_path, runs):
+    page = ComparePage(Session(store=Store(tmp_path), page="compare"))
+    page.view()
+    assert page.session.runs == [Store(tmp_path).runs()[0].id]
+
+
+def test_an_empty_store_says_what_to_do(tmp_path):
+    page = open_page(tmp_path, [])
+    assert page._empty in page._page.objects
+    assert not page.comparison
+
+
+def test_a_run_deleted_while_shown_is_told_and_the_rest_stays(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    runs[1].folder.rename(tmp_path / ".away")
+    page.refresh()
+    assert [result.letter for result in page.comparison.results] == ["A"]
+    assert "no longer in the store" in page._notes[0].object
+
+
+def test_a_typed_date_moves_the_time(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    page._time._date.value = "2019-03-02 03:00"
+    assert page.session.time == 27
+    page._time._date.value = "never"
+    assert page._time._date.error_state
+    assert page.session.time == 27
+
+
+def test_a_time_step_of_five_maps_takes_less_than_a_fifth_of_a_second(tmp_path):
+    big = [write_run(tmp_path, title, ny=100, nx=152, n_times=30) for title in ("one", "two")]
+    page = open_page(tmp_path, big)
+    seconds = []
+    for step in range(1, 12):
+        begun = time.perf_counter()
+        page.session.time = step
+        seconds.append(time.perf_counter() - begun)
+    print(f"median of a time step: {1000 * statistics.median(seconds):.0f} ms")
+    assert statistics.median(seconds) < 0.2
