@@ -139,10 +139,7 @@ def _check(given: argparse.Namespace) -> None:
 def _train(given: argparse.Namespace) -> int:
     from engine.launch import launcher
 
-    spec = _checked(given)
-    run = launcher.create(spec, _store(given))
-    launcher.start_attached(run)
-    return _follow(given, run)
+    return _follow(given, launcher.submit(_checked(given), _store(given)))
 
 
 def _submit(given: argparse.Namespace) -> None:

@@ -67,7 +67,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Region:
-    """A box: latitudes in degrees north, longitudes in degrees east (or both in the unit of a projected grid)."""
+    """A box: latitudes in degrees north, longitudes in degrees east."""
 
     EXPECTED: ClassVar[str] = "a mapping {lat: [south, north], lon: [west, east]}"
     lat: tuple[float, float]

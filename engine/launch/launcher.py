@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import secrets
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -32,18 +31,11 @@ def submit(spec: Spec, store: Store) -> Run:
 
 
 def create(spec: Spec, store: Store) -> Run:
-    """A run folder for this spec, not started yet."""
+    """A run folder for this spec, not started yet; raises TargetError, StoreError."""
     target = spec.launch.target
     if target not in TARGETS:
         raise TargetError(f"launch.target is {target!r}, which is not known: {did_you_mean(target, TARGETS)}")
-    if spec.training.start_from:
-        _check_start(store.run(spec.training.start_from))
     return store.create(spec, request_of(spec))
-
-
-def start_attached(run: Run) -> subprocess.Popen[bytes]:
-    """Start a run and return its supervisor's process, to wait for."""
-    return local.start(run)
 
 
 def resume(run: Run) -> Run:

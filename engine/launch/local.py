@@ -30,8 +30,8 @@ KEPT_VARIABLES = re.compile(
 )
 
 
-def start(run: Run, *, attached: bool = False) -> subprocess.Popen[bytes]:
-    """Start the run's supervisor; unless attached, in a session of its own that outlives this process."""
+def start(run: Run) -> None:
+    """Start the run's supervisor, in a session of its own that outlives this process."""
     command = [sys.executable, "-m", "engine", "supervise", str(run.folder)]
     run.forget_heartbeats()
     with open(run.log, "ab") as log:
@@ -48,7 +48,6 @@ def start(run: Run, *, attached: bool = False) -> subprocess.Popen[bytes]:
         except OSError as error:
             raise LaunchError(f"{command[0]} can't be started ({error.strerror}): check the installation") from error
     run.record_launch("submitted", **identity(process.pid))
-    return process
 
 
 def supervise(run: Run) -> int:
