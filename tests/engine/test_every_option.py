@@ -1,0 +1,200 @@
+"""Every declared option is read: change it, and something that matters changes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from engine import run as engine_run
+from engine.data.pairs import Pairs, pair
+from engine.data.samples import Samples, Shuffle
+from engine.data.scaling import Scaling, fit_scaling
+from engine.errors import MesoscopeError
+from engine.launch import launcher, local
+from engine.runs import Run, Store
+from engine.spec import Spec
+from engine.training import checkpoints
+from engine.training.supervised import BEST, Training
+from engine.training.workers import Workers
+from tests.engine.data.mock import steps, write_field
+from tests.engine.variants import variants
+
+ALONE = Workers(0, 1)
+Sections = dict[str, dict[str, Any]]
+
+BASE: Sections = {
+    "data": {"target": {"path": "hr.nc"}, "scale": 2, "split": {"train": 0.5, "validation": 0.25, "test": 0.25}},
+    "model": {"n_filters": 4, "n_blocks": 1, "localized": False, "dropout_rate": 0.2},
+    "training": {"epochs": 8, "batch_size": 2, "patience": 2, "warm_up": 0.1},
+}
+# What an option is compared with where BASE doesn't show it, and what it is changed to where its variant has no files.
+BEFORE: dict[str, Sections] = {"data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}}}
+AFTER: dict[str, Sections] = {
+    "data.target": {"data": {"target": {"path": "hr2.nc"}}},
+    "data.pairing": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
+    "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr2.nc"}}},
+    "data.predictors": {"data": {"predictors": [{"path": "lr.nc"}]}},
+    "data.static": {"data": {"static": [{"path": "dem.nc"}]}},
+    "data.region": {"data": {"region": {"lat": [40.0, 42.6], "lon": [1.0, 4.0]}}},
+    "data.period": {"data": {"period": ["2001-01-01", "2001-01-03"]}},
+    "model.localized": {"model": {"localized": True}},
+    "training.epochs": {"training": {"epochs": 9}},
+    "training.patience": {"training": {"patience": 3}},
+    "training.start_from": {"training": {"start_from": "trained"}},
+}
+VALIDATION_LOSSES = [5.0, 4.95, 4.9, *[5.0] * 20]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    times = steps(24, frequency="6h")
+    write_field(folder / "hr.nc", ny=8, nx=12, times=times)
+    write_field(folder / "hr2.nc", ny=8, nx=12, times=times, seed=1)
+    for seed, name in enumerate(("lr.nc", "lr2.nc")):
+        write_field(folder / name, ny=6, nx=8, south=39.0, west=-1.0, dy=1.0, dx=1.0, times=times, seed=2 + seed)
+    write_field(folder / "dem.nc", ny=8, nx=12, times=0, units="m", seed=4)
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_question_to_horovod() -> Iterator[None]:
+    """How Horovod was built takes it seconds to say."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "controller", lambda horovodrun: "--gloo")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _precision() -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def spec_of(files: Path, changes: Sections) -> Spec:
+    plain: dict[str, Any] = {"version": 1, **copy.deepcopy(BASE)}
+    for section, options in changes.items():
+        plain[section] = {**plain.get(section, {}), **options}
+    return Spec.from_plain(plain, files)
+
+
+def seen_in_data(spec: Spec, store: Store) -> list[Any]:
+    """The samples of each part, what is learned of them before training, and their order."""
+    pairs, scaling = _prepared(spec)
+    parts = (pairs.parts.train, pairs.parts.validation, pairs.parts.test)
+    loaded = [Samples(pairs, scaling, spec.data, part) for part in parts]
+    plan = Shuffle.of(spec, len(parts[0]), pairs.lr_grid.shape).epoch(0)
+    arrays = [array for samples in loaded for array in (*samples.load_all(), samples.static)]
+    return [scaling.target, scaling.residual_spread, *(array.tobytes() for array in (*arrays, plan))]
+
+
+def seen_in_model(spec: Spec, store: Store) -> list[Any]:
+    """The layers of the network with all that they were made with."""
+    network = engine_run._network(spec, *_prepared(spec))
+    return [[type(layer).__name__, layer.get_config()] for layer in network.layers]
+
+
+def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
+    """The first weights, the plan, the first loss, the learning rates, a step of the optimizer, and when it stops."""
+    engine_run._set_up(spec)
+    pairs, scaling = _prepared(spec)
+    network = engine_run._network(spec, pairs, scaling)
+    _write_trained(store, network)
+    training = engine_run._training(store.create(spec, {}), ALONE, network, pairs, scaling)
+    seen: dict[str, Any] = {"weights": checkpoints.fingerprint(network.variables)}
+    seen["formats"] = [layer.compute_dtype for layer in network.layers]
+    plans = list(training._plans())
+    seen["plans"] = [plan.tolist() for plan in plans]
+    batch = next(iter(training.train.stream(lambda: iter(plans))))
+    seen["loss"] = float(training.step.gradients(batch)[0])
+    seen["rates"] = _rates(training.step.optimizer)
+    ones = [tf.ones_like(variable) for variable in network.trainable_variables]
+    training.step.optimizer.apply(ones, network.trainable_variables)
+    seen["after a step"] = checkpoints.fingerprint(network.trainable_variables)
+    seen["epochs"] = _epochs_until_it_stops(training)
+    return seen
+
+
+def seen_in_launch(spec: Spec, store: Store) -> list[Any]:
+    """What is started where, under which name, and until when."""
+    try:
+        run = launcher.create(spec, store)
+    except MesoscopeError as error:
+        return [str(error)]
+    command = local.rank_command(run)
+    return [run.title, command[:-1], engine_run.Stop.of(run).deadline < float("inf")]
+
+
+OBSERVERS = {
+    "data": seen_in_data,
+    "model": seen_in_model,
+    "training": seen_in_training,
+    "launch": seen_in_launch,
+}
+
+
+@pytest.fixture(scope="module")
+def seen_at_first(files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    store = Store(tmp_path_factory.mktemp("first") / "runs")
+    return {section: observe(spec_of(files, {}), store) for section, observe in OBSERVERS.items()}
+
+
+@pytest.mark.parametrize("section", OBSERVERS)
+def test_what_is_observed_does_not_change_by_itself(section, files, store, seen_at_first):
+    assert OBSERVERS[section](spec_of(files, {}), store) == seen_at_first[section]
+
+
+@pytest.mark.parametrize("path", variants())
+def test_every_option_is_read(path, files, store, seen_at_first):
+    section = path.split(".")[0]
+    observe = OBSERVERS[section]
+    before = spec_of(files, BEFORE.get(path, {}))
+    after = spec_of(files, AFTER.get(path) or variants()[path])
+    assert before != after
+    assert observe(after, store) != (observe(before, store) if path in BEFORE else seen_at_first[section])
+
+
+def _prepared(spec: Spec) -> tuple[Pairs, Scaling]:
+    pairs = pair(spec.data)
+    return pairs, fit_scaling(pairs, spec.data.scaling)
+
+
+def _write_trained(store: Store, network: keras.Model) -> None:
+    """A run by the name of `trained` to start from, with weights of its own."""
+    folder = store.folder / "trained" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder.parent / "spec.yaml").touch()
+    weights = {name: np.full_like(array, 1) for name, array in checkpoints.arrays_of(network.variables).items()}
+    checkpoints.save(folder / BEST, {"weights": weights}, {})
+    assert Run(folder.parent) in store.runs()
+
+
+def _rates(optimizer: keras.Optimizer) -> list[float]:
+    rates = []
+    for step in range(0, 40, 3):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    optimizer.iterations.assign(0)
+    return rates
+
+
+def _epochs_until_it_stops(training: Training) -> int:
+    """Without the training itself: the course of the validation loss is given."""
+    losses = iter(VALIDATION_LOSSES)
+    training.step.run = lambda batches, chunk: tf.constant(1.0)
+    training.step.validate = lambda batches, chunk: tf.constant([next(losses), 1, 1, 1], tf.float64)
+    assert training.run()
+    return training.position.epoch
