@@ -31,10 +31,12 @@ def submit(spec: Spec, store: Store) -> Run:
 
 
 def create(spec: Spec, store: Store) -> Run:
-    """A run folder for this spec, not started yet; raises TargetError, StoreError."""
+    """A run folder for this spec, not started yet; raises TargetError or StoreError, as `submit` does."""
     target = spec.launch.target
     if target not in TARGETS:
         raise TargetError(f"launch.target is {target!r}, which is not known: {did_you_mean(target, TARGETS)}")
+    if spec.training.start_from:
+        _check_start(store.run(spec.training.start_from))
     return store.create(spec, request_of(spec))
 
 
