@@ -1,0 +1,50 @@
+"""What one rank sees and computes: `ranks.py SPEC FOLDER`, alone or under horovodrun, writes FOLDER/rank-N.npz.
+
+`hr` and `inputs` hold the batches of two epochs, `gradient` and `loss` those of the first step.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from engine.data.pairs import pair
+from engine.data.samples import Samples, Shuffle
+from engine.data.scaling import fit_scaling
+from engine.models.network import Output, build
+from engine.models.shapes import Shape
+from engine.spec import Spec
+from engine.training.feed import Feed
+from engine.training.supervised import Step
+from engine.training.workers import join
+
+EPOCHS = 2
+
+
+def main(spec: Spec, folder: Path) -> None:
+    workers = join()
+    keras.utils.set_random_seed(spec.training.seed)
+    pairs = pair(spec.data)
+    scaling = fit_scaling(pairs, spec.data.scaling)
+    samples = Samples(pairs, scaling, spec.data, pairs.parts.train)
+    shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale)
+    network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
+    shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape, workers.rank, workers.size)
+    step = Step(network, spec.training, shuffle.steps * EPOCHS, workers, scaling.target)
+    plans = [plan for epoch in range(EPOCHS) for plan in shuffle.epoch(epoch)]
+    batches = list(Feed.of(samples).stream(lambda: plans, shuffle.patch_lr))
+    loss, gradients = tf.function(step.gradients)(batches[0])
+    np.savez(
+        folder / f"rank-{workers.rank}.npz",
+        inputs=np.stack([batch[0] for batch in batches]),
+        hr=np.stack([batch[2] for batch in batches]),
+        loss=loss,
+        gradient=np.concatenate([np.ravel(gradient) for gradient in gradients]),
+    )
+
+
+main(Spec.read(Path(sys.argv[1])), Path(sys.argv[2]))

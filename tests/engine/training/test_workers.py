@@ -1,0 +1,108 @@
+"""Two ranks under a real horovodrun do what one process with twice the batch does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from engine.launch.local import ROOT, environment
+from engine.runs import Run
+from tests.engine.data.mock import make_field
+from tests.engine.launch.command import PATIENCE_S, CommandLine, nothing_left
+
+pytestmark = pytest.mark.slow
+
+BATCH = 4  # samples per rank
+STEPS = 40
+PATCH = 8
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 days of 12 × 16 cells; from none to 3 in 4 cells are missing, other ones each day."""
+    dataset = make_field(ny=12, nx=16, times=STEPS)
+    rng = np.random.default_rng(1)
+    gaps = rng.random((STEPS, 12, 16)) < 0.75 * rng.permutation(STEPS)[:, None, None] / STEPS
+    path = tmp_path_factory.mktemp("data") / "hr.nc"
+    dataset.assign(t2m=dataset["t2m"].where(~gaps).assign_attrs(units="K")).to_netcdf(path)
+    return path
+
+
+def write_spec(folder: Path, hr: Path, batch_size: int, **what: dict[str, object]) -> Path:
+    training = {"batch_size": batch_size, "loss": "mse", "epochs": 6, "warm_up": 0.0, "learning_rate": 1e-3}
+    spec = {
+        "version": 1,
+        "data": {"target": {"path": str(hr)}, "scale": 2, **what.get("data", {})},
+        # not residual: its output starts at zero, and with it most gradients
+        "model": {"n_filters": 4, "n_blocks": 1, "residual": False, **what.get("model", {})},
+        "training": training,
+    }
+    path = folder / f"batch-{batch_size}.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    return path
+
+
+def run_ranks(spec: Path, folder: Path, ranks: int) -> list[dict[str, np.ndarray]]:
+    """What each rank wrote."""
+    folder.mkdir()
+    script = [sys.executable, str(Path(__file__).with_name("ranks.py")), str(spec), str(folder)]
+    horovodrun = [str(Path(sys.executable).with_name("horovodrun")), "-np", str(ranks), "--gloo"]
+    command = [*horovodrun, *script] if ranks > 1 else script
+    outer = environment({}, ranks)
+    with nothing_left(folder):
+        ended = subprocess.run(command, cwd=ROOT, env=outer, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return [dict(np.load(folder / f"rank-{rank}.npz", allow_pickle=False)) for rank in range(ranks)]
+
+
+@pytest.fixture(scope="module", params=["whole fields", "patches"])
+def ranks(request, data, tmp_path_factory) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]]]:
+    """One process with batch 2B, and two with batch B."""
+    folder = tmp_path_factory.mktemp("ranks")
+    what = {"data": {"patch_size": PATCH}, "model": {"localized": False}} if request.param == "patches" else {}
+    (one,) = run_ranks(write_spec(folder, data, 2 * BATCH, **what), folder / "one", 1)
+    return one, run_ranks(write_spec(folder, data, BATCH, **what), folder / "two", 2)
+
+
+def test_two_ranks_see_together_what_one_process_sees(ranks):
+    one, two = ranks
+    # 28 training days (0.7 of 40) give 3 whole batches of 8 an epoch, and there are two epochs.
+    assert len(one["hr"]) == 6
+    for name in ("inputs", "hr"):
+        assert two[0][name].shape[1] == BATCH
+        np.testing.assert_array_equal(np.concatenate([rank[name] for rank in two], axis=1), one[name])
+    assert not np.array_equal(one["hr"][:3], one["hr"][3:], equal_nan=True)  # another order in another epoch
+
+
+def test_the_gradient_of_two_ranks_is_that_of_one_process_with_twice_the_batch(ranks):
+    one, two = ranks
+    there = [np.isfinite(rank["hr"][0]).sum() for rank in two]
+    assert abs(there[0] - there[1]) > 0.1 * sum(there) / 2  # else a mean of means would do
+    np.testing.assert_array_equal(two[0]["gradient"], two[1]["gradient"])
+    scale = np.abs(one["gradient"]).max()
+    np.testing.assert_allclose(two[0]["gradient"], one["gradient"], rtol=1e-4, atol=1e-6 * scale)
+    assert (np.abs(one["gradient"]) > 1e-3 * scale).mean() > 0.3
+    np.testing.assert_allclose(np.mean([rank["loss"] for rank in two]), one["loss"], rtol=1e-5)
+
+
+def test_a_training_with_two_ranks_ends_with_the_same_weights_on_both(data, tmp_path):
+    with nothing_left(tmp_path):
+        engine = CommandLine(tmp_path / "runs")
+        two = Run(Path(engine.json("train", str(write_spec(tmp_path, data, BATCH)), "--processes", "2")["folder"]))
+        one = Run(Path(engine.json("train", str(write_spec(tmp_path, data, 2 * BATCH)))["folder"]))
+    beats = two.heartbeats()
+    assert [(beat["rank"], beat["size"], beat["end"]) for beat in beats] == [(0, 2, "done"), (1, 2, "done")]
+    assert beats[0]["weights"] == beats[1]["weights"]
+    assert beats[0]["pid"] != beats[1]["pid"]
+    last, expected = two.latest(), one.latest()
+    assert (last["epoch"], last["steps"]) == (expected["epoch"], expected["steps"]) == (6, 3)
+    # The same steps but for rounding: validation over the same days, each rank its share of them.
+    assert last["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-3)
+    assert last["val_rmse"] == pytest.approx(expected["val_rmse"], rel=1e-3)
+    first = one.progress()[0][0]
+    assert abs(first["val_loss"] - expected["val_loss"]) > 0.01 * expected["val_loss"]  # it did learn
