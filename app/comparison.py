@@ -189,7 +189,8 @@ class Comparison:
             return None
         begun = [step for step, label in enumerate(labels) if label.startswith(text)]
         later = [step for step, label in enumerate(labels) if label >= text]
-        return (begun or later or [None])[0]
+        found = begun or later
+        return found[0] if found else None
 
     def differing(self) -> dict[str, list[str]]:
         """Option → its value in each run, for the options that differ (titles and places to run left out)."""

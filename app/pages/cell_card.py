@@ -40,7 +40,7 @@ class CellCard:
         session.param.watch(lambda _: pn.state.execute(self.draw), "dark")
         self._tabs.param.watch(lambda _: pn.state.execute(self.draw), "value")
 
-    async def take(self, comparison: Comparison, view: SharedView | None) -> None:
+    async def take(self, comparison: Comparison, view: SharedView) -> None:
         """Other runs."""
         self._comparison, self._view = comparison, view
         await self.read()

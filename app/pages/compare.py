@@ -44,10 +44,10 @@ class ComparePage:
         self.session = session
         self.comparison = Comparison()
         self._fields: dict[str, xr.DataArray] = {}
-        self._board: MapBoard | None = None
-        self._rmse: MapBoard | None = None
-        self._view: SharedView | None = None
-        self._reading = self._telling = False
+        self._board: MapBoard
+        self._rmse: MapBoard
+        self._view: SharedView
+        self._drawn = self._reading = self._telling = False
         self._scores_now: dict[str, Any] = {}
         self._stamps: dict[str, float] = {}
         self._chips = RunChips(session)
@@ -85,7 +85,7 @@ class ComparePage:
 
     async def _take(self, comparison: Comparison) -> None:
         self.comparison.close()
-        self.comparison, self._board = comparison, None
+        self.comparison, self._drawn = comparison, False
         if comparison:
             self._view = SharedView(comparison.first.grid, self._clicked)
             self._fields = await asyncio.to_thread(comparison.fields, self._step())
@@ -93,8 +93,10 @@ class ComparePage:
             self._rmse = await asyncio.to_thread(self._draw_rmse, comparison)
             self._board = await asyncio.to_thread(self._draw_board)
             self._scores_now = await asyncio.to_thread(comparison.scores)
+            self._drawn = True
         pn.state.execute(self._show_all, schedule=True)
-        await self._cell.take(comparison, self._view)
+        if comparison:
+            await self._cell.take(comparison, self._view)
 
     def _build(self) -> None:
         small = {"size": "small", "margin": 0, "align": "center"}
@@ -104,6 +106,7 @@ class ComparePage:
         self._lock = pmui.ToggleIcon(icon="lock_open", active_icon="lock", value=self.session.locked, **small)
         self._whole = pmui.Button(label="whole map", icon="zoom_out_map", variant="text", **small)
         self._hint = pn.pane.HTML(HINT, margin=0, align="center", styles={"font-size": "12px", "opacity": "0.7"})
+        self._png = pn.Row(margin=0)
         self._left = pmui.Select(label="Left", width=220, **small)
         self._right = pmui.Select(label="Right", width=220, **small)
         self._sides = pn.Row(self._left, self._right, margin=0, visible=False)
@@ -112,7 +115,7 @@ class ComparePage:
         self._empty = _empty_state(self.session)
         self._page = pn.Column(self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12))
         self._tools = pn.Row(
-            self._layout, self._sides, pn.Spacer(sizing_mode="stretch_width"), self._hint, self._whole,
+            self._layout, self._sides, pn.Spacer(sizing_mode="stretch_width"), self._hint, self._png, self._whole,
             self._low, self._high, self._lock, sizing_mode="stretch_width", margin=(4, 0, 6, 0), styles={"gap": "8px"},
         )  # fmt: skip
 
@@ -128,8 +131,8 @@ class ComparePage:
         for box in (self._low, self._high):
             box.param.watch(self._range_typed, "value")
         for side in (self._left, self._right):
-            side.param.watch(lambda _: self._board and self._show_step(), "value")
-        self._whole.on_click(lambda _: self._view and self._view.show_all())
+            side.param.watch(lambda _: self._show_step(), "value")
+        self._whole.on_click(lambda _: self._view.show_all())
 
     def _show_all(self) -> None:
         """Put everything in its place: once after each load."""
@@ -151,6 +154,9 @@ class ComparePage:
     def _place_board(self) -> None:
         self._sides.visible = self.session.layout == "swipe"
         self._layout.value = self.session.layout
+        png = pmui.Button(label="PNG", icon="image", variant="text", size="small", margin=0, align="center")
+        self._board.to_png(png)
+        self._png[:] = [png]
         self._maps[:] = [self._tools, self._board.grid()]
         self._colour()
 
@@ -179,7 +185,7 @@ class ComparePage:
             self._reading = False
 
     def _show_step(self) -> None:
-        if self._board is not None and self._board.layout == self.session.layout:
+        if self._drawn and self._board.layout == self.session.layout:
             with pn.io.hold():
                 self._board.show(self._frames())
                 self._colour()
@@ -187,7 +193,7 @@ class ComparePage:
 
     async def _redraw(self) -> None:
         """Another layout of the same fields."""
-        if self.comparison:
+        if self._drawn:
             self._board = await asyncio.to_thread(self._draw_board)
             pn.state.execute(self._place_board, schedule=True)
 
@@ -238,7 +244,7 @@ class ComparePage:
 
     def _colour(self) -> None:
         """Give maps, bar and number fields the range that holds now."""
-        if self._board is None or self._board.layout != self.session.layout:
+        if not self._drawn or self._board.layout != self.session.layout:
             return
         low, high = self._clim(self._frames())
         self._board.colour((low, high))
@@ -267,9 +273,8 @@ class ComparePage:
             self.session.param.update(locked=True, low=low, high=high)
 
     def _darken(self, event: Any) -> None:
-        for board in (self._board, self._rmse):
-            if board is not None:
-                board.darken(event.new)
+        for board in (self._board, self._rmse) if self._drawn else ():
+            board.darken(event.new)
 
     def _stamps_now(self) -> dict[str, float]:
         """When the results of each chosen run were written; 0 where there are none."""

@@ -38,6 +38,28 @@ TITLE_CSS = """
 """
 
 
+PNG_JS = """
+const pictures = maps.map(map => Bokeh.index.find_one(map).export('png', true).canvas)
+const strip = Bokeh.index.find_one(bar).export('png', true).canvas
+const px = window.devicePixelRatio, [w, h] = [pictures[0].width, pictures[0].height]
+const [gap, head] = [12 * px, 28 * px]
+const rows = Math.ceil(maps.length / columns), wide = Math.min(columns, maps.length)
+const sheet = document.createElement('canvas')
+sheet.width = wide * (w + gap) + gap + strip.width
+sheet.height = Math.max(rows * (h + head), strip.height + head) + gap
+const pen = sheet.getContext('2d'), look = getComputedStyle(document.body)
+pen.fillStyle = look.backgroundColor; pen.fillRect(0, 0, sheet.width, sheet.height)
+pen.fillStyle = look.color; pen.font = `600 ${13 * px}px ` + look.fontFamily
+pictures.forEach((picture, i) => {
+  const x = gap + (i % columns) * (w + gap), y = Math.floor(i / columns) * (h + head)
+  pen.fillText(names[i], x, y + 19 * px, w); pen.drawImage(picture, x, y + head)
+})
+pen.drawImage(strip, gap + wide * (w + gap), head)
+const link = document.createElement('a')
+link.download = 'maps.png'; link.href = sheet.toDataURL('image/png'); link.click()
+"""
+
+
 @dataclass(frozen=True)
 class Frame:
     """One map: what it shows, what stands above it."""
@@ -109,7 +131,7 @@ class MapBoard:
         columns: int = 0,
         layout: str = "grid",
     ):
-        self.layout = layout
+        self.layout, self.frames = layout, list(frames)
         self.columns = columns or best_columns(len(frames))
         self.maps = [LiveMap(f.field, view, clim=clim, cmap=cmap, name=f"map_{f.key}", dark=dark) for f in frames]
         self.bar = ColourBar(clim, cmap, attrs, width=BAR_WIDTH)
@@ -121,6 +143,7 @@ class MapBoard:
 
     def show(self, frames: Sequence[Frame]) -> None:
         """Other values in the same maps."""
+        self.frames = list(frames)
         for one, title, frame in zip(self.maps, self.titles, frames, strict=True):
             one.show(frame.field)
             title.object = frame.title
@@ -129,14 +152,21 @@ class MapBoard:
         """One other range for all maps and the bar."""
         if clim != self.clim:
             self.clim = clim
-            for one in (*self.maps, self.bar):
+            for one in self.maps:
                 one.colour(clim)
+            self.bar.colour(clim)
 
     def darken(self, dark: bool) -> None:
         for one in self.maps:
             one.darken(dark)
 
-    def grid(self, *beside: Any) -> pn.Column:
+    def to_png(self, button: pmui.Button) -> None:
+        """Make a button save what the maps show now, zoom included, as one picture; all of it in the browser."""
+        names = [frame.name if len(frame.key) > 1 else f"{frame.key} {frame.name}" for frame in self.frames]
+        figures = {"maps": [one.figure for one in self.maps], "bar": self.bar.figure}
+        button.js_on_click(code=PNG_JS, args={**figures, "names": names, "columns": self.columns})
+
+    def grid(self, *beside: Any) -> Any:
         """Maps in columns, the bar at their right end, then what stands beside them in the columns left over."""
         bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, height=200, margin=(26, 0, 0, 0), css_classes=["bar"])
         css = [_grid_css(self.columns, len(self.maps))]
@@ -160,7 +190,7 @@ class SwipeBoard(MapBoard):
             one.figure.update(sizing_mode="fixed", width=self.width, height=SWIPE_HEIGHT, aspect_ratio=None)
         self.maps[1].figure.styles = {"clip-path": "inset(0 0 0 50%)"}
 
-    def grid(self, *beside: Any) -> pn.Row:
+    def grid(self, *beside: Any) -> Any:
         edge = pn.pane.HTML("", width=2, height=SWIPE_HEIGHT, styles={"left": "50%"}, css_classes=["edge"], margin=0)
         figures = [pn.pane.Bokeh(one.figure, margin=0) for one in self.maps]
         stack = pn.Column(*figures, edge, stylesheets=[STACK_CSS], width=self.width, height=SWIPE_HEIGHT, margin=0)

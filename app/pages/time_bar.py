@@ -23,7 +23,8 @@ class TimeBar:
     """Sets `session.time`; everything else follows that."""
 
     def __init__(self, session: Session):
-        self.session, self._comparison, self._player = session, Comparison(), None
+        self.session, self._comparison = session, Comparison()
+        self._player: Any = None
         self._back = pmui.IconButton(icon="chevron_left", description="One step back", **ICON)
         self._play = pmui.ToggleIcon(
             icon="play_arrow", active_icon="pause", description="Play", size="small", margin=0, align="center"

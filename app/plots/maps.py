@@ -92,7 +92,7 @@ def field_map(
     coast = hv.Curve(coast_line(grid), x, y).opts(color="#10151a", alpha=0.85, line_width=0.9)
     frame = {"frame_width": frame_width, "frame_height": round(frame_width / box.aspect)}
     ranges = {"xlim": (box.west, box.east), "ylim": (box.south, box.north)}
-    tools = {"toolbar": "above"} if colorbar else {"toolbar": None, "default_tools": []}
+    tools: dict[str, Any] = {"toolbar": "above"} if colorbar else {"toolbar": None, "default_tools": []}
     look = {"title": title, "show_grid": False, "hooks": [_quiet_frame(grid, dark)]}
     return (image * coast).opts(**frame, **ranges, **tools, **look)
 

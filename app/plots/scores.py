@@ -29,7 +29,7 @@ def numbers_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.Da
     """The same as numbers: two columns a metric, mean and std; for CSV."""
     rows = {}
     for product in scores:
-        row = {}
+        row: dict[str, float] = {}
         for metric in METRICS:
             mean, std = _cell(scores[product], metric)
             row |= {f"{heading(metric, units)} mean": mean, f"{heading(metric, units)} std": std}
