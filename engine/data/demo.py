@@ -57,9 +57,7 @@ class Simulation:
     wind: np.ndarray
 
 
-def write_demo(
-    folder: Path, *, seed: int = 0, days: int = 180, size: tuple[int, int] = (96, 128)
-) -> list[Path]:
+def write_demo(folder: Path, *, seed: int = 0, days: int = 180, size: tuple[int, int] = (96, 128)) -> list[Path]:
     """Write the demonstration data set, its two specs and a README.txt.
 
     Parameters

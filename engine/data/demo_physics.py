@@ -169,9 +169,7 @@ def traffic_factor(time: np.datetime64) -> float:
     return weekend * (0.35 + 1.05 * daytime + 0.35 * evening)
 
 
-def simulate(
-    land: Land, atmosphere: Atmosphere, start: np.datetime64, count: int
-) -> Iterator[tuple[Field, Weather]]:
+def simulate(land: Land, atmosphere: Atmosphere, start: np.datetime64, count: int) -> Iterator[tuple[Field, Weather]]:
     """Yield NO2 (µg m-3, (y, x), never negative) and weather of each of `count` hours from `start`."""
     excess, depth = np.zeros_like(land.topography), None
     for hour, weather in enumerate(atmosphere.hours(start, count)):
