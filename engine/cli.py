@@ -7,6 +7,9 @@ Heavy imports stand in the commands that need them, so that the others answer at
 from __future__ import annotations
 
 import argparse
+import csv
+import io
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -373,12 +376,15 @@ def _table_text(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _table_csv(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(",".join(f'"{cell}"' if "," in cell else cell for cell in row) for row in [head, *rows])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue().removesuffix("\n")
 
 
 def _table_latex(head: list[str], rows: list[list[str]]) -> str:
     lines = [
-        " & ".join(cell.replace("±", r"$\pm$").replace("_", r"\_") for cell in row) + r" \\" for row in [head, *rows]
+        " & ".join(re.sub(r"([%&#$_{}])", r"\\\1", cell).replace("±", r"$\pm$") for cell in row) + r" \\"
+        for row in [head, *rows]
     ]
     return "\n".join(
         [
