@@ -1,0 +1,100 @@
+"""What `check` foretells: grids, samples, weights and memory, as the run will have them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.check import BASE_BYTES, shape_of, summarize
+from engine.data.pairs import pair
+from engine.data.samples import Samples
+from engine.data.scaling import fit_scaling
+from engine.errors import GridError
+from engine.models.shapes import Shape, activation_bytes
+from engine.spec import Spec
+from tests.engine.data.mock import steps, write_field
+
+MODEL = {"n_filters": 8, "n_blocks": 1}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_field(tmp_path / "hr.nc", ny=9, nx=12, times=steps(20, start="2001-01-01T06"))
+    write_field(tmp_path / "p.nc", ny=9, nx=12, times=steps(20, start="2001-01-01T06"), seed=1)
+    write_field(tmp_path / "dem.nc", ny=8, nx=12, times=0, units="m")
+    return tmp_path
+
+
+def spec(folder: Path, **sections: dict[str, Any]) -> Spec:
+    data = {"target": {"path": "hr.nc"}, "scale": 4, "split": {"train": 0.5, "validation": 0.2, "test": 0.3}}
+    plain = {"version": 1, **sections, "data": data | sections.get("data", {}), "model": sections.get("model", MODEL)}
+    return Spec.from_plain(plain, folder)
+
+
+def test_a_summary_by_hand(folder):
+    summary = summarize(spec(folder))
+    assert {name: grid["shape"] for name, grid in summary.grids.items()} == {"hr": [8, 12], "lr": [2, 3]}
+    assert summary.samples == {"train": 10, "validation": 4, "test": 6}
+    assert summary.periods["train"] == ["2001-01-01T06:00", "2001-01-10T06:00"]
+    assert summary.periods["validation"] == ["2001-01-11T06:00", "2001-01-14T06:00"]
+    assert summary.periods["test"] == ["2001-01-15T06:00", "2001-01-20T06:00"]
+    # entry 1 → 8, one block 8 → 8 → 8, two stages 8 → 16 and 4 → 16, tail 4 → 4, output 4 → 1, 96 cells × (4 + 1)
+    assert summary.blocks == {
+        "entry": 10 * 8,
+        "backbone": 2 * 73 * 8,
+        "upsampling": 73 * 16 + 37 * 16,
+        "tail": 37 * 4,
+        "output": 37,
+        "localized": 96 * 5,
+    }
+    assert summary.parameters == 80 + 1168 + 1760 + 148 + 37 + 480
+    assert summary.notes == ["HR cropped from 9 × 12 to 8 × 12 cells, multiples of scale 4"]
+
+
+def test_memory_by_hand(folder):
+    summary = summarize(spec(folder, training={"batch_size": 3}))
+    fields = 4 * (10 + 4) * (96 + 6)  # float32, training and validation, HR and one channel at LR
+    weights = 4 * 4 * summary.parameters  # themselves, gradients, two moments
+    activations = 2 * activation_bytes(spec(folder).model, Shape(2, 3, 1, 0, 4), 3)
+    assert summary.memory_bytes == BASE_BYTES + fields + weights + activations
+    whole = summarize(spec(folder, model={"localized": False}))
+    patches = summarize(spec(folder, model={"localized": False}, data={"patch_size": 8}))
+    assert patches.memory_bytes < whole.memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("data", "channels", "static"),
+    [
+        ({}, 1, 0),
+        ({"time_window": 3}, 3, 0),
+        ({"time_features": "hour"}, 3, 0),
+        ({"time_features": "both", "predictors": [{"path": "p.nc"}], "time_window": 3}, 10, 0),
+        ({"static": [{"path": "dem.nc"}], "predictors": [{"path": "p.nc"}]}, 2, 1),
+    ],
+)
+def test_the_network_is_foreseen_as_it_will_be(folder, data, channels, static):
+    chosen = spec(folder, data=data)
+    pairs = pair(chosen.data)
+    assert shape_of(chosen, pairs) == Shape(2, 3, channels, static, 4)
+    samples = Samples(pairs, fit_scaling(pairs, "standard"), chosen.data, pairs.parts.train)
+    inputs, _ = samples.load_all()
+    assert (inputs.shape[-1], samples.static.shape[-1]) == (channels, static)
+
+
+def test_the_summary_as_text_and_as_json(folder):
+    summary = summarize(spec(folder))
+    lines = summary.text().splitlines()
+    assert lines[0].startswith("HR grid    8 × 12 cells, lat 40 to 43.5, lon 0 to 5.5")
+    assert lines[2] == "train      10 samples, 2001-01-01T06:00 to 2001-01-10T06:00"
+    assert lines[5].startswith("parameters 3,673: entry 80, backbone 1,168, ")
+    assert lines[6] == "memory     about 0.7 GiB for each process"
+    assert lines[-1].startswith("note: HR cropped")
+    assert json.loads(json.dumps(summary.plain()))["parameters"] == 3673
+
+
+def test_a_patch_larger_than_hr_is_refused(folder):
+    with pytest.raises(GridError, match="data.patch_size is 12, but HR has 8 × 12 cells: expected at most 8, or 0"):
+        summarize(spec(folder, data={"patch_size": 12}, model={"localized": False}))
