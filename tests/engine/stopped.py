@@ -1,0 +1,47 @@
+"""Runs that stop after some steps and are taken up again: `stopped.py SPEC STORE N…` makes one for each N."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import run as story
+from engine.runs import Run, Store
+from engine.spec import Spec
+from engine.training import supervised
+
+
+@dataclass
+class StopAfter:
+    """Asked once before each step; says stop the time after the last one wanted."""
+
+    steps: int
+    reason: str = "cancelled"
+
+    def __call__(self) -> bool:
+        self.steps -= 1
+        return self.steps < 0
+
+
+def main(spec: Spec, store: Store, steps: list[int]) -> None:
+    supervised.CHUNK_S, supervised.FIRST_CHUNK = 0.0, 1  # look up after every step
+    ask_nobody = story.Stop.of
+    for number in steps:
+        run = store.create(spec, {})
+        story.Stop.of = lambda run, number=number: StopAfter(number)
+        story.work(run)
+        assert stopped_after(run) == number
+        story.Stop.of = ask_nobody
+        story.work(run)
+
+
+def stopped_after(run: Run) -> int:
+    (beat,) = run.heartbeats()
+    assert beat["end"] == "stopped"
+    _, state = supervised.checkpoints.load(run.folder / "checkpoints" / "last.npz")
+    steps = run.latest()["steps"] if run.latest() else 0
+    return state["epoch"] * steps + state["step"]
+
+
+main(Spec.read(Path(sys.argv[1])), Store(Path(sys.argv[2])), [int(word) for word in sys.argv[3:]])
