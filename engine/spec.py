@@ -224,10 +224,17 @@ class ModelOptions(Options):
 
     SECTION = "model"
 
-    backbone = Choice(["resnet"], default="resnet", doc="Body of the network.")
-    upsampling = Choice(["spc"], default="spc", doc="How LR features reach the HR grid. spc: sub-pixel convolution.")
+    backbone = Choice(
+        ["resnet", "convnet", "densenet", "convnext", "unet"], default="resnet", doc="Body of the network."
+    )
+    upsampling = Choice(
+        ["spc", "rc", "dc", "pin"],
+        default="spc",
+        doc="How LR reaches the HR grid: sub-pixel (spc), resize (rc) or transposed convolution (dc) after the "
+        "backbone, or interpolation before it (pin).",
+    )
     n_filters = Whole(32, bounds=(1, 1024), unit="channels", doc="Filters of each convolution.")
-    n_blocks = Whole(4, bounds=(1, 100), unit="blocks", doc="Residual blocks.")
+    n_blocks = Whole(4, bounds=(1, 100), unit="blocks", doc="Blocks of the backbone; levels of a U-Net.")
     activation = Choice(
         ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"], default="relu", doc="Activation between convolutions."
     )
@@ -243,6 +250,13 @@ class ModelOptions(Options):
     attention = Flag(False, doc="Channel attention in each block (squeeze and excitation).")
     localized = Flag(True, doc="Localized convolutional block (LCB): weights of its own for each cell.")
     residual = Flag(True, doc="Learn the difference from the interpolated field.")
+
+    def check(self) -> None:
+        if self.backbone == "unet" and self.upsampling != "pin":
+            raise SpecError(
+                f"model.backbone is unet, but model.upsampling is {self.upsampling}: a U-Net works at HR, after "
+                "interpolation; set model.upsampling=pin, or model.backbone=resnet"
+            )
 
 
 class TrainingOptions(Options):

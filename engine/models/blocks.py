@@ -5,20 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import layers
 
 from engine.data.resample import upsampling_matrix
-from engine.models.shapes import ATTENTION_RATIO
+from engine.models.shapes import ATTENTION_RATIO, DEPTHWISE_SIDE, WIDENING
 from engine.spec import ModelOptions
 
+FIRST_CHANNEL_SCALE = 0.1
 Sides = tuple[Any, ...]  # (batch, y, x, channels), None where open
 
 
 def convolution(filters: int, name: str, activation: str | None = None, **settings: Any) -> layers.Layer:
     """A 3 × 3 convolution that keeps the sides."""
     return layers.Conv2D(filters, 3, padding="same", activation=activation, name=name, **settings)
+
+
+def plain_block(x: tf.Tensor, options: ModelOptions, filters: int, name: str) -> tf.Tensor:
+    """Convolution, normalisation, activation, dropout."""
+    x = convolution(filters, name)(x)
+    x = normalization(x, options, f"{name}_norm")
+    x = layers.Activation(options.activation, name=f"{name}_activation")(x)
+    return dropout(x, options, f"{name}_dropout")
 
 
 def residual_block(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
@@ -29,8 +37,18 @@ def residual_block(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
     y = dropout(y, options, f"{name}_dropout")
     y = convolution(options.n_filters, f"{name}_second")(y)
     y = normalization(y, options, f"{name}_second_norm")
-    y = channel_attention(y, f"{name}_attention") if options.attention else y
-    return layers.Add(name=f"{name}_add")([x, y])
+    return layers.Add(name=f"{name}_add")([x, attended(y, options, name)])
+
+
+def convnext_block(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
+    """Depthwise convolution, normalisation, four times as many channels and back, scaled and added to the input."""
+    y = layers.DepthwiseConv2D(DEPTHWISE_SIDE, padding="same", name=f"{name}_depthwise")(x)
+    y = normalization(y, options, f"{name}_norm")
+    y = layers.Dense(WIDENING * options.n_filters, options.activation, name=f"{name}_widen")(y)
+    y = dropout(y, options, f"{name}_dropout")
+    y = layers.Dense(options.n_filters, name=f"{name}_narrow")(y)
+    y = ChannelScale(name=f"{name}_scale")(y)
+    return layers.Add(name=f"{name}_add")([x, attended(y, options, name)])
 
 
 def normalization(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
@@ -46,6 +64,10 @@ def dropout(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
         return x
     kinds = {"vanilla": layers.Dropout, "gaussian": layers.GaussianDropout, "spatial": layers.SpatialDropout2D}
     return kinds[options.dropout_variant](options.dropout_rate, name=name)(x)
+
+
+def attended(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
+    return channel_attention(x, f"{name}_attention") if options.attention else x
 
 
 def channel_attention(x: tf.Tensor, name: str) -> tf.Tensor:
@@ -78,6 +100,36 @@ class Localized(layers.Layer):
         return (*shape[:-1], 1)
 
 
+class ChannelScale(layers.Layer):
+    """One factor for each channel, small at first (Touvron et al. 2021, CaiT, eq. 8)."""
+
+    def build(self, shape: Sides) -> None:
+        start = keras.initializers.Constant(FIRST_CHANNEL_SCALE)
+        self.factor = self.add_weight(shape=(shape[-1],), initializer=start, name="factor")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x * tf.cast(self.factor, x.dtype)
+
+    def compute_output_shape(self, shape: Sides) -> Sides:
+        return shape
+
+
+class ResizeLike(layers.Layer):
+    """Cells doubled, and cut to the sides of another field.
+
+    [(batch, y, x, c), (batch, y', x', d)] → (batch, y', x', c)
+    """
+
+    def call(self, fields: list[tf.Tensor]) -> tf.Tensor:
+        small, like = fields
+        doubled = tf.repeat(tf.repeat(small, 2, axis=1), 2, axis=2)
+        return doubled[:, : tf.shape(like)[1], : tf.shape(like)[2]]
+
+    def compute_output_shape(self, shapes: list[Sides]) -> Sides:
+        small, like = shapes
+        return (*like[:3], small[-1])
+
+
 class SubPixel(layers.Layer):
     """factor² channels become factor × factor cells (Shi et al. 2016, eq. 4)."""
 
@@ -93,21 +145,20 @@ class SubPixel(layers.Layer):
 
 
 class Interpolation(layers.Layer):
-    """The interpolated field, by the same matrices as the yardstick's: (batch, y_lr, x_lr, 1) → (batch, y, x, 1)."""
+    """Each channel interpolated by the yardstick's own matrices: (batch, y_lr, x_lr, c) → (batch, y, x, c)."""
 
     def __init__(self, scale: int, kernel: str, **settings: Any):
         super().__init__(**settings)
         self.scale, self.kernel = scale, kernel
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        field = tf.squeeze(x, -1)
         rows, columns = (
-            upsampling_matrix(side, self.scale, self.kernel).astype(np.float32) for side in field.shape[1:]
+            tf.constant(upsampling_matrix(side, self.scale, self.kernel), x.dtype) for side in x.shape[1:3]
         )
-        return tf.linalg.matmul(rows, tf.linalg.matmul(field, columns, transpose_b=True))[..., None]
+        return tf.einsum("Xx,bYxc->bYXc", columns, tf.einsum("Yy,byxc->bYxc", rows, x))
 
     def compute_output_shape(self, shape: Sides) -> Sides:
-        return _enlarged(shape, self.scale, 1)
+        return _enlarged(shape, self.scale, shape[-1])
 
 
 class Spread(layers.Layer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -11,7 +10,9 @@ from keras import layers
 
 from engine.data.scaling import Scaling
 from engine.models import blocks
-from engine.models.shapes import Shape, hr_filters, stages
+from engine.models.backbones import BACKBONES
+from engine.models.shapes import Shape, hr_filters
+from engine.models.upsampling import UPSAMPLINGS
 from engine.spec import ModelOptions
 
 
@@ -49,8 +50,7 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     sides, sides_hr = ((shape.y_lr, shape.x_lr), shape.hr) if options.localized else ((None, None), (None, None))
     inputs = layers.Input((*sides, shape.channels), name="inputs")
     static = layers.Input((*sides_hr, shape.static), name="static")
-    x = BACKBONES[options.backbone](_entry(inputs, static, shape), options)
-    x = UPSAMPLINGS[options.upsampling](x, options, shape.scale)
+    x = _features(inputs, static, options, shape, output)
     x = _tail(x, inputs, static, options, shape)
     field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options))
     if options.residual:
@@ -60,41 +60,27 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     return keras.Model([inputs, static], field, name=f"{options.backbone}_{options.upsampling}")
 
 
-def resnet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
-    """Residual blocks at LR (He et al. 2016; without normalisation as Lim et al. 2017)."""
-    x = blocks.convolution(options.n_filters, "entry")(x)
-    for number in range(options.n_blocks):
-        x = blocks.residual_block(x, options, f"block{number + 1}")
-    return x
+def _features(inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output) -> tf.Tensor:
+    """HR features: upsampled after the backbone, or, with pin, from inputs interpolated before it."""
+    backbone = BACKBONES[options.backbone]
+    if options.upsampling == "pin":
+        at_hr = blocks.Interpolation(shape.scale, output.interpolation, name="inputs_at_hr")(inputs)
+        return backbone(_joined(at_hr, static, shape), options)
+    at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static) if shape.static else static
+    return UPSAMPLINGS[options.upsampling](backbone(_joined(inputs, at_lr, shape), options), options, shape.scale)
 
 
-def sub_pixel(x: tf.Tensor, options: ModelOptions, scale: int) -> tf.Tensor:
-    """One stage for each prime factor of the scale, each with weights of its own (Shi et al. 2016)."""
-    for number, factor in enumerate(stages(scale)):
-        filters = hr_filters(options) * factor**2
-        x = blocks.convolution(filters, f"stage{number + 1}", options.activation)(x)
-        x = blocks.SubPixel(factor, name=f"stage{number + 1}_shuffle")(x)
-    return x
-
-
-BACKBONES: dict[str, Callable[[tf.Tensor, ModelOptions], tf.Tensor]] = {"resnet": resnet}
-UPSAMPLINGS: dict[str, Callable[[tf.Tensor, ModelOptions, int], tf.Tensor]] = {"spc": sub_pixel}
-
-
-def _entry(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
-    """Inputs, and static variables averaged to LR."""
+def _joined(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
+    """Inputs and static variables on the same grid."""
     if not shape.static:
         return inputs
-    at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static)
-    return layers.Concatenate(name="inputs_and_static")(
-        [inputs, blocks.Spread(name="static_lr_spread")([at_lr, inputs])]
-    )
+    return layers.Concatenate(name="inputs_and_static")([inputs, blocks.Spread(name="static_spread")([static, inputs])])
 
 
 def _tail(x: tf.Tensor, inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape) -> tf.Tensor:
     """HR features, informed by static variables."""
     if shape.static:
-        x = layers.Concatenate(name="hr_and_static")([x, blocks.Spread(name="static_spread")([static, inputs])])
+        x = layers.Concatenate(name="hr_and_static")([x, blocks.Spread(name="static_at_hr")([static, inputs])])
     return blocks.convolution(hr_filters(options), "tail", options.activation)(x)
 
 

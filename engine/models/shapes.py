@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from engine.spec import ModelOptions
 
 KERNEL = 9  # cells of a 3 × 3 convolution
+DENSE_LAYERS = 3  # convolutions of a dense block
+UNET_LEVELS = 4  # at most so often a U-Net halves the sides
+UNET_WIDEST = 4  # times n_filters
+DEPTHWISE_SIDE = 7  # cells; Liu et al. (2022), section 2.5
+WIDENING = 4  # ibid., section 2.4
 ATTENTION_RATIO = 4  # channels per hidden unit of channel attention (Hu et al. 2018 use 16, on wider networks)
 
 
@@ -44,36 +51,117 @@ def hr_filters(options: ModelOptions) -> int:
 def count_parameters(options: ModelOptions, shape: Shape) -> dict[str, int]:
     """Trainable weights of each part of the network, by hand."""
     n, m = options.n_filters, hr_filters(options)
-    widths: list[int] = [n] + [m] * len(stages(shape.scale))
-    upsampling = sum(_conv(width, m * f * f) for width, f in zip(widths, stages(shape.scale), strict=False))
+    before_tail = n if options.upsampling == "pin" else m
     y, x = shape.hr
     return {
-        "entry": _conv(shape.channels + shape.static, n),
-        "backbone": options.n_blocks * _residual_block(options, n),
-        "upsampling": upsampling,
-        "tail": _conv(m + shape.static, m),
+        **BACKBONE_WEIGHTS[options.backbone](options, shape.channels + shape.static),
+        "upsampling": _upsampling(options, shape.scale),
+        "tail": _conv(before_tail + shape.static, m),
         "output": _conv(m, 1),
         "localized": y * x * (m + 1) if options.localized else 0,
     }
 
 
+def growth(options: ModelOptions) -> int:
+    """Channels that each layer of a dense block adds."""
+    return max(4, options.n_filters // 2)
+
+
+def unet_widths(options: ModelOptions) -> list[int]:
+    """Channels at each level of a U-Net, from the sides of its input down to the bottom."""
+    levels = min(int(options.n_blocks), UNET_LEVELS)
+    return [options.n_filters * min(2**level, UNET_WIDEST) for level in range(levels + 1)]
+
+
 def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> int:
-    """Activations kept for the gradient of one step: two at LR a block, two at each stage, four at HR."""
+    """Activations kept for the gradient of one step: those of each block, of each stage, and four at HR."""
     n, m = options.n_filters, hr_filters(options)
-    cells, total = shape.y_lr * shape.x_lr, 0
-    total += cells * n * (2 + 3 * options.n_blocks)
-    for factor in stages(shape.scale):
+    cells, at_hr = shape.y_lr * shape.x_lr, shape.y_lr * shape.x_lr * shape.scale**2
+    per_block = {"densenet": 3 * DENSE_LAYERS, "convnext": 3 + 2 * WIDENING, "unet": 6}.get(options.backbone, 3)
+    total = (at_hr if options.upsampling == "pin" else cells) * n * (2 + per_block * options.n_blocks)
+    for factor in [] if options.upsampling == "pin" else stages(shape.scale):
         cells *= factor * factor
         total += 2 * cells * m
-    return 4 * batch_size * (total + cells * (3 * m + shape.static + 4))
+    return 4 * batch_size * (total + at_hr * (3 * m + shape.static + 4))
 
 
 def _conv(channels: int, filters: int) -> int:
     return (KERNEL * channels + 1) * filters
 
 
-def _residual_block(options: ModelOptions, n: int) -> int:
-    normalization = 0 if options.normalization == "none" else 2 * 2 * n
-    hidden = max(1, n // ATTENTION_RATIO)
-    attention = (n + 1) * hidden + (hidden + 1) * n if options.attention else 0
-    return 2 * _conv(n, n) + normalization + attention
+def _upsampling(options: ModelOptions, scale: int) -> int:
+    m, total, width = hr_filters(options), 0, int(options.n_filters)
+    for factor in stages(scale):
+        total += {
+            "pin": 0,
+            "spc": _conv(width, m * factor**2),
+            "rc": _conv(width, m),
+            "dc": (2 * factor) ** 2 * width * m + m,
+        }[options.upsampling]
+        width = m
+    return total
+
+
+def _convnet(options: ModelOptions, channels: int) -> dict[str, int]:
+    n = options.n_filters
+    block = _plain(options, n, n) + _attention(options, n)
+    return {"entry": _conv(channels, n), "backbone": options.n_blocks * block}
+
+
+def _resnet(options: ModelOptions, channels: int) -> dict[str, int]:
+    n = options.n_filters
+    block = 2 * _plain(options, n, n) + _attention(options, n)
+    return {"entry": _conv(channels, n), "backbone": options.n_blocks * block}
+
+
+def _densenet(options: ModelOptions, channels: int) -> dict[str, int]:
+    n, g = options.n_filters, growth(options)
+    dense = sum(_plain(options, n + layer * g, g) for layer in range(DENSE_LAYERS))
+    transition = (n + DENSE_LAYERS * g + 1) * n
+    block = dense + transition + _attention(options, n)
+    return {"entry": _conv(channels, n), "backbone": options.n_blocks * block}
+
+
+def _convnext(options: ModelOptions, channels: int) -> dict[str, int]:
+    n = options.n_filters
+    depthwise = (DEPTHWISE_SIDE**2 + 1) * n + _normalization(options, n)
+    bottleneck = (n + 1) * WIDENING * n + (WIDENING * n + 1) * n + n
+    return {
+        "entry": _conv(channels, n),
+        "backbone": options.n_blocks * (depthwise + bottleneck + _attention(options, n)),
+    }
+
+
+def _unet(options: ModelOptions, channels: int) -> dict[str, int]:
+    widths = unet_widths(options)
+    down = [channels, *widths]
+    total = sum(_twice(options, a, b) for a, b in pairwise(down))
+    total += sum(_twice(options, small + skip, skip) for skip, small in pairwise(widths))
+    entry = _plain(options, channels, widths[0])
+    return {"entry": entry, "backbone": total - entry}
+
+
+BACKBONE_WEIGHTS: dict[str, Callable[[ModelOptions, int], dict[str, int]]] = {
+    "resnet": _resnet,
+    "convnet": _convnet,
+    "densenet": _densenet,
+    "convnext": _convnext,
+    "unet": _unet,
+}
+
+
+def _twice(options: ModelOptions, channels: int, filters: int) -> int:
+    return _plain(options, channels, filters) + _plain(options, filters, filters) + _attention(options, filters)
+
+
+def _plain(options: ModelOptions, channels: int, filters: int) -> int:
+    return _conv(channels, filters) + _normalization(options, filters)
+
+
+def _normalization(options: ModelOptions, channels: int) -> int:
+    return 0 if options.normalization == "none" else 2 * channels
+
+
+def _attention(options: ModelOptions, channels: int) -> int:
+    hidden = max(1, channels // ATTENTION_RATIO)
+    return (channels + 1) * hidden + (hidden + 1) * channels if options.attention else 0

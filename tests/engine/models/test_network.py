@@ -13,15 +13,21 @@ import tensorflow as tf
 
 from engine.data.resample import interpolate
 from engine.data.scaling import Scale, Scaling
+from engine.errors import SpecError
 from engine.models.network import Output, bound_of, build, scaled_zero
 from engine.models.shapes import Shape, count_parameters
 from engine.spec import ModelOptions
 
 PLAIN = Output("bicubic", residual_spread=1.0, zero=0.0, bound="linear")
 WORDS = {name: ModelOptions.declared()[name].objects for name in ("backbone", "upsampling")}
+COMBINATIONS = [
+    {"backbone": backbone, "upsampling": upsampling}
+    for backbone, upsampling in product(*WORDS.values())
+    if backbone != "unet" or upsampling == "pin"
+]
 VARIANTS: list[dict[str, Any]] = [
     {},
-    {"attention": True, "normalization": "batch", "n_blocks": 2},
+    {"attention": True, "normalization": "batch", "n_blocks": 2, "n_filters": 16},  # 4 units weigh the channels
     {"normalization": "layer", "residual": False, "dropout_rate": 0.2},
     {"localized": True, "n_filters": 3},
 ]
@@ -52,7 +58,7 @@ def shake(model: keras.Model) -> keras.Model:
 
 
 @pytest.mark.parametrize("given", VARIANTS, ids=str)
-@pytest.mark.parametrize("words", [dict(zip(WORDS, w, strict=True)) for w in product(*WORDS.values())], ids=str)
+@pytest.mark.parametrize("words", COMBINATIONS, ids=str)
 def test_the_built_network_has_as_many_weights_as_counted(words, given):
     shape = Shape(4, 6, 3, 2, 2)
     model = build(options(**words, **given), shape, PLAIN)
@@ -119,11 +125,28 @@ def test_a_localized_network_is_bound_to_its_grid():
         model(inputs_for(Shape(4, 4, 1, 0, 2)))
 
 
+def test_there_are_seventeen_spatial_networks():
+    assert len(COMBINATIONS) == 17
+
+
+@pytest.mark.parametrize("upsampling", ["spc", "rc", "dc"])
+def test_a_unet_works_at_hr_alone(upsampling):
+    with pytest.raises(SpecError, match="set model.upsampling=pin, or model.backbone=resnet"):
+        options(backbone="unet", upsampling=upsampling)
+
+
+@pytest.mark.parametrize(("y", "x"), [(5, 7), (2, 2), (1, 3)])
+def test_a_unet_takes_odd_sides(y, x):
+    shape = Shape(y, x, 1, 0, 3)
+    model = network({"backbone": "unet", "upsampling": "pin", "n_blocks": 4}, shape)
+    assert model(inputs_for(shape)).shape == (2, 3 * y, 3 * x, 1)
+
+
 @pytest.mark.parametrize("given", VARIANTS, ids=str)
-@pytest.mark.parametrize("backbone", WORDS["backbone"])
-def test_gradients_are_finite_and_reach_every_weight(backbone, given):
+@pytest.mark.parametrize("words", COMBINATIONS, ids=str)
+def test_gradients_are_finite_and_reach_every_weight(words, given):
     shape = Shape(4, 4, 2, 1, 2)
-    model = shake(network({"backbone": backbone, **given}, shape))
+    model = shake(network({**words, **given}, shape))
     inputs, static = inputs_for(shape, 8)
     hr = np.random.default_rng(2).normal(size=(8, 8, 8, 1)).astype("f4")
     with tf.GradientTape() as tape:

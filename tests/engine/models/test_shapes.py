@@ -80,6 +80,41 @@ def test_parts(part, given, weights):
     assert count(**given)[part] == weights
 
 
+@pytest.mark.parametrize(
+    ("upsampling", "scale", "weights"),
+    [
+        ("pin", 6, 0),
+        ("rc", 6, 73 * 4 + 37 * 4),  # 8 → 4, 4 → 4
+        ("dc", 6, (4 * 4 * 8 + 1) * 4 + (6 * 6 * 4 + 1) * 4),  # kernels of twice the stride: 4 × 4, 6 × 6
+    ],
+)
+def test_other_upsamplings(upsampling, scale, weights):
+    assert count(scale, upsampling=upsampling)["upsampling"] == weights
+
+
+def test_after_pin_the_tail_sees_the_backbone_itself():
+    assert count(upsampling="pin", static=2)["tail"] == (9 * (8 + 2) + 1) * 4
+
+
+@pytest.mark.parametrize(
+    ("backbone", "given", "weights"),
+    [
+        ("convnet", {"n_blocks": 3}, 3 * 584),
+        ("convnet", {"normalization": "batch"}, 584 + 16),
+        # Layers see 8, 12 and 16 channels and add 4 each; the transition takes 20 back to 8.
+        ("densenet", {}, 73 * 4 + 109 * 4 + 145 * 4 + 21 * 8),
+        ("densenet", {"normalization": "layer"}, 73 * 4 + 109 * 4 + 145 * 4 + 3 * 8 + 21 * 8),
+        # Depthwise 7 × 7, 8 → 32 → 8, and a factor for each channel.
+        ("convnext", {}, 50 * 8 + 9 * 32 + 33 * 8 + 8),
+        ("convnext", {"normalization": "layer", "attention": True}, 50 * 8 + 16 + 9 * 32 + 33 * 8 + 8 + 18 + 24),
+        # One level: 8 → 8 (its first convolution is the entry), bottom 8 → 16 → 16, up 16 + 8 → 8 → 8.
+        ("unet", {"upsampling": "pin"}, 584 + 73 * 16 + 145 * 16 + 217 * 8 + 584),
+    ],
+)
+def test_other_backbones(backbone, given, weights):
+    assert count(backbone=backbone, **given)["backbone"] == weights
+
+
 @pytest.mark.parametrize("given", [{"dropout_rate": 0.5}, {"activation": "tanh"}, {"residual": False}])
 def test_what_has_no_weights(given):
     assert count(**given) == count()
