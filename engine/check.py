@@ -95,8 +95,8 @@ def _iso(time: Any) -> str:
 
 
 def _memory(spec: Spec, pairs: Pairs, shape: Shape, parameters: int) -> int:
-    """Bytes of one process: itself, the training and validation part if they fit, weights, activations of a step."""
-    (y, x), samples = shape.hr, len(pairs.parts.train) + len(pairs.parts.validation)
+    """Bytes of one process: itself, the training part twice while it is handed over, weights, activations of a step."""
+    (y, x), samples = shape.hr, 2 * len(pairs.parts.train) + len(pairs.parts.validation)
     parts = 4 * samples * (y * x + shape.y_lr * shape.x_lr * shape.channels)
     patch = spec.data.patch_size // spec.data.scale
     step = Shape(patch, patch, shape.channels, shape.static, shape.scale) if patch else shape

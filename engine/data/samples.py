@@ -16,6 +16,8 @@ from engine.data.scaling import Scaling
 from engine.data.times import runs, time_features, window
 from engine.spec import DataOptions, Spec
 
+SAMPLES_AT_ONCE = 128
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -81,8 +83,13 @@ class Samples:
         return self._inputs(arrays.lr, arrays.predictors, place, rows), own
 
     def load_all(self) -> tuple[np.ndarray, np.ndarray]:
-        """The whole part."""
-        return self.load(np.arange(len(self)))
+        """The whole part, read some samples at a time, so that nothing larger than itself is in memory."""
+        inputs = np.empty((len(self), *self.pairs.lr_grid.shape, self.channels), np.float32)
+        hr = np.empty((len(self), *self.pairs.hr_grid.shape, 1), np.float32)
+        for start in range(0, len(self), SAMPLES_AT_ONCE):
+            rows = np.arange(start, min(start + SAMPLES_AT_ONCE, len(self)))
+            inputs[rows], hr[rows] = self.load(rows)
+        return inputs, hr
 
     def _inputs(self, lr: np.ndarray, predictors: np.ndarray, place: np.ndarray, rows: np.ndarray) -> np.ndarray:
         fields = [self.scaling.target.forward(lr)]

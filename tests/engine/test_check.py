@@ -56,7 +56,7 @@ def test_a_summary_by_hand(folder):
 
 def test_memory_by_hand(folder):
     summary = summarize(spec(folder, training={"batch_size": 3}))
-    fields = 4 * (10 + 4) * (96 + 6)  # float32, training and validation, HR and one channel at LR
+    fields = 4 * (2 * 10 + 4) * (96 + 6)  # float32, training twice and validation, HR and one channel at LR
     weights = 4 * 4 * summary.parameters  # themselves, gradients, two moments
     activations = 2 * activation_bytes(spec(folder).model, Shape(2, 3, 1, 0, 4), 3)
     assert summary.memory_bytes == BASE_BYTES + fields + weights + activations
