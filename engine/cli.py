@@ -7,6 +7,7 @@ Heavy imports stand in the commands that need them, so that the others answer at
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import re
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.errors import MesoscopeError, RequestError
+from engine.errors import MesoscopeError, RequestError, StoreError
 from engine.files import to_json
 from engine.options import Options
 from engine.quiet import quiet_import
@@ -287,7 +288,8 @@ def _follow(given: argparse.Namespace, run: Run) -> int:
                 time.sleep(FOLLOW_S)
             except KeyboardInterrupt:
                 interrupted += 1
-                launcher.cancel(run, now=interrupted > 1)
+                with contextlib.suppress(StoreError):  # it may have ended just now
+                    launcher.cancel(run, now=interrupted > 1)
         bar.update(run, state.reason)
     return _tell_end(given, run)
 

@@ -32,6 +32,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"localized": True, "n_filters": 3},
 ]
 
+VARIED = [pytest.param(given, id=str(given), marks=[pytest.mark.slow] if given else []) for given in VARIANTS]
+
 
 def options(**given: Any) -> ModelOptions:
     return ModelOptions(**{"n_filters": 6, "n_blocks": 1, "localized": False, **given})
@@ -57,7 +59,7 @@ def shake(model: keras.Model) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("given", VARIANTS, ids=str)
+@pytest.mark.parametrize("given", VARIED)
 @pytest.mark.parametrize("words", COMBINATIONS, ids=str)
 def test_the_built_network_has_as_many_weights_as_counted(words, given):
     shape = Shape(4, 6, 3, 2, 2)
@@ -142,7 +144,7 @@ def test_a_unet_takes_odd_sides(y, x):
     assert model(inputs_for(shape)).shape == (2, 3 * y, 3 * x, 1)
 
 
-@pytest.mark.parametrize("given", VARIANTS, ids=str)
+@pytest.mark.parametrize("given", VARIED)
 @pytest.mark.parametrize("words", COMBINATIONS, ids=str)
 def test_gradients_are_finite_and_reach_every_weight(words, given):
     shape = Shape(4, 4, 2, 1, 2)
