@@ -82,6 +82,7 @@ class Shell:
             self._menu.active = PAGES.index(name)
             if name not in self._pages:
                 self._pages[name] = PAGE_CLASSES[name](self.session)
+                self._seen[name] = self._watcher.version  # a new page has just looked
                 self._views[name] = self._pages[name].view()
                 self.page.main = [*self.page.main, self._views[name]]
             for other, view in self._views.items():

@@ -5,6 +5,8 @@ A field keeps what the user typed, also when it is refused; `raw` gives it as pl
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -13,12 +15,14 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-from engine.errors import SpecError
+from engine.data.fields import describe
+from engine.errors import MesoscopeError, SpecError
 from engine.options import Choice, Flag, Real, Text, Value, Values, Whole, to_plain
 from engine.spec import Period, Region, Source, Split, flow_yaml, load_yaml
 
 Changed = Callable[["Field"], None]
 SMALL = {"size": "small", "sizing_mode": "stretch_width", "margin": (6, 0)}
+MOST_OFFERED = 8  # variables of a file
 SAME_HEIGHT = {"& .MuiSelect-select": {"paddingTop": "9px", "paddingBottom": "9px"}}
 
 
@@ -222,20 +226,70 @@ class SplitField(PartsField):
         return {part: ", ".join(v) if isinstance(v, list) else f"{v:g}" for part, v in plain.items()}
 
 
-class SourceField(PartsField):
-    """A file and a variable in it."""
+class SourceLine:
+    """The parts of one source beside one another; below, the variables of its file while none is chosen."""
 
     PARTS: ClassVar[dict[str, str]] = {
         "path": "file, glob or Zarr store",
         "variable": "the only one",
         "units": "as in the file",
     }
+    WIDTHS: ClassVar[dict[str, int]] = {"variable": 120, "units": 105}
+
+    def __init__(self, texts: dict[str, str], changed: Callable[..., None], *beside: Any):
+        self.lines = {
+            part: pmui.TextInput(label=part, placeholder=hint, value=texts.get(part, ""), **SMALL)
+            for part, hint in self.PARTS.items()
+        }
+        for part, width in self.WIDTHS.items():
+            self.lines[part].param.update(sizing_mode=None, width=width)
+        for line in self.lines.values():
+            line.param.watch(changed, "value")
+        for part in ("path", "variable"):
+            self.lines[part].param.watch(self._offer, "value")
+        self._offered = pmui.FlexBox(gap="4px", align_items="center", margin=(0, 0, 4, 0), visible=False)
+        row = pmui.Row(*self.lines.values(), *beside, sx={"gap": "8px"}, margin=0)
+        self.view = pmui.Column(row, self._offered, margin=0)
+
+    def texts(self) -> dict[str, str]:
+        return {part: line.value.strip() for part, line in self.lines.items()}
+
+    def _offer(self, *_: Any) -> None:
+        """Look for variables to choose from, where none is chosen and the path is one file or store."""
+        texts = self.texts()
+        if texts["path"] and not texts["variable"] and os.path.exists(texts["path"]):
+            pn.state.execute(self._look)
+        else:
+            self._offered.visible = False
+
+    async def _look(self) -> None:
+        path = self.texts()["path"]
+        try:
+            found = await asyncio.to_thread(describe, path)
+        except MesoscopeError:
+            return  # the check of the whole spec says what is wrong with it
+        if path == self.texts()["path"] and not self.texts()["variable"] and len(found.variables) > 1:
+            names = [variable.name for variable in found.variables[:MOST_OFFERED]]
+            label = pmui.Typography("Variables:", variant="caption", color="text.secondary", margin=0)
+            self._offered.objects = [label, *map(self._choice, names)]
+            self._offered.visible = True
+
+    def _choice(self, name: str) -> pmui.Button:
+        button = pmui.Button(
+            label=name, variant="text", size="small", margin=0, sx={"minWidth": 0, "padding": "2px 8px"}
+        )
+        button.on_click(lambda _: self.lines["variable"].param.update(value=name))
+        return button
+
+
+class SourceField(PartsField):
+    """A file and a variable in it."""
 
     def _build(self) -> pn.viewable.Viewable:
-        view = super()._build()
-        self._lines["variable"].param.update(sizing_mode=None, width=120)
-        self._lines["units"].param.update(sizing_mode=None, width=105)
-        return view
+        self._source = SourceLine({}, self._report)
+        self._lines = self._source.lines
+        self._fault = pmui.Typography("", color="error", variant="caption", visible=False, margin=0)
+        return pmui.Column(_head(self), self._source.view, self._fault, margin=0)
 
     def _join(self, texts: dict[str, str]) -> Any:
         return join_source(texts)
@@ -248,15 +302,16 @@ class SourcesField(Field):
     """A list of sources, each with a button that takes it off."""
 
     def _build(self) -> pn.viewable.Viewable:
-        self._rows: list[dict[str, pmui.TextInput]] = []
+        self._rows: list[SourceLine] = []
         self._fault = pmui.Typography("", color="error", variant="caption", visible=False, margin=0)
         self._list = pmui.Column(margin=0)
         add = pmui.Button(label="Add", icon="add", variant="text", size="small", margin=0)
         add.on_click(lambda _: self._add({}))
-        return pmui.Column(pmui.Row(_head(self), add, margin=0), self._list, self._fault, margin=0)
+        head = pmui.FlexBox(_head(self), add, align_items="center", margin=(6, 0, 0, 0))
+        return pmui.Column(head, self._list, self._fault, margin=0)
 
     def raw(self) -> Any:
-        texts = [{part: line.value.strip() for part, line in row.items()} for row in self._rows]
+        texts = [row.texts() for row in self._rows]
         return [join_source(row) for row in texts if any(row.values())]
 
     def fault(self, message: str) -> None:
@@ -269,23 +324,15 @@ class SourcesField(Field):
             self._add(part_source(source))
 
     def _add(self, texts: dict[str, str]) -> None:
-        row = {
-            part: pmui.TextInput(label=part, placeholder=hint, value=texts.get(part, ""), **SMALL)
-            for part, hint in SourceField.PARTS.items()
-        }
-        row["variable"].param.update(sizing_mode=None, width=120)
-        row["units"].param.update(sizing_mode=None, width=105)
-        for line in row.values():
-            line.param.watch(self._report, "value")
         away = pmui.IconButton(icon="close", description="Take off", size="small", margin=(6, 0))
-        shown = pmui.Row(*row.values(), away, sx={"gap": "8px"}, margin=0)
-        away.on_click(lambda _: self._remove(row, shown))
+        row = SourceLine(texts, self._report, away)
+        away.on_click(lambda _: self._remove(row))
         self._rows.append(row)
-        self._list.append(shown)
+        self._list.append(row.view)
 
-    def _remove(self, row: dict[str, pmui.TextInput], shown: pn.viewable.Viewable) -> None:
-        self._rows[:] = [other for other in self._rows if other is not row]
-        self._list.remove(shown)
+    def _remove(self, row: SourceLine) -> None:
+        self._rows.remove(row)
+        self._list.remove(row.view)
         self._report()
 
 
@@ -336,9 +383,8 @@ def part_source(plain: dict[str, Any]) -> dict[str, str]:
 
 def _head(field: Field) -> pmui.Typography:
     doc = plain_text(field.declared.doc)
-    return pmui.Typography(
-        f"**{field.label}** · {doc}", variant="caption", color="text.secondary", margin=(10, 8, 0, 0)
-    )
+    margin = (0, 8, 0, 0) if isinstance(field, SourcesField) else (10, 8, 0, 0)
+    return pmui.Typography(f"**{field.label}** · {doc}", variant="caption", color="text.secondary", margin=margin)
 
 
 def _fraction_or_dates(text: str, part: str) -> Any:

@@ -26,6 +26,7 @@ from engine.spec import Source, Spec
 
 MAP_WIDTH, MAP_HEIGHT = 480, 480
 PATTERN = "*"
+FIRST_SPEC = "demo_mos"  # with all that a spec can name: LR, predictors, static variables
 EMPTY = (
     "<div class='empty'><div>Choose a file at the left, or make the demonstration set:<br>"
     "a synthetic field of surface NO₂ with predictors and static variables.</div></div>"
@@ -79,11 +80,14 @@ class DataPage:
         self._make.on_click(self._make_demonstration)
         self._made = pmui.Column(margin=0)
         about = pmui.Typography(
-            "Synthetic surface NO₂, hourly weather and land, made by a small advection model in some seconds.",
+            "Half a year of synthetic surface NO₂ with weather and land, made by a small advection model in some "
+            "seconds.",
             variant="body2",
             margin=(0, 0, 8, 0),
         )
         self._demonstration = card("Demonstration set", about, self._make, self._made)
+        if specs := sorted(demo_folder().glob("*.yaml")):
+            self._offer(specs)
 
     def _build_shown(self) -> None:
         self._fault = pmui.Alert(
@@ -122,6 +126,7 @@ class DataPage:
             elevation=0,
             sx={"padding": "16px", "border": "1px solid", "borderColor": "divider"},
             sizing_mode="stretch_width",
+            min_height=620,
         )
 
     def _change_root(self, event: Any) -> None:
@@ -133,12 +138,15 @@ class DataPage:
             self.session.choose_source(path)
 
     def _browse(self, event: Any) -> None:
-        """A click chooses a file or Zarr store, or enters a folder."""
+        """A click chooses a file or Zarr store, enters a folder, or takes a spec to the Design page."""
         added = [path for path in event.new if path not in event.old]
         if not added:
             return
         chosen = str(added[-1])
-        if Path(chosen).is_dir() and not chosen.rstrip("/").endswith(".zarr"):
+        if chosen.endswith((".yaml", ".yml")):
+            self._browser.value = []
+            self._design(Path(chosen))
+        elif Path(chosen).is_dir() and not chosen.rstrip("/").endswith(".zarr"):
             self._browser.param.update(directory=chosen, value=[])
         else:
             self._browser.value = [chosen]
@@ -248,24 +256,24 @@ class DataPage:
         except MesoscopeError as error:
             self._made.objects = [pmui.Alert(object=plain_text(str(error)), severity="error", margin=(8, 0, 0, 0))]
         else:
-            self._offer(paths)
+            self._root.param.update(options=folders(), value=str(demo_folder()))
+            self._offer([path for path in paths if path.suffix == ".yaml"])
+            self.session.choose_source(str(next(path for path in paths if path.suffix == ".nc")))
         finally:
             self._make.loading = False
 
-    def _offer(self, paths: list[Path]) -> None:
-        fields = [path for path in paths if path.suffix == ".nc"]
-        self._root.param.update(options=folders(), value=str(demo_folder()))
-        self._made.objects = [
-            pmui.Typography("Written. Design an experiment with it:", variant="body2", margin=(8, 0, 4, 0)),
-            pmui.Row(
-                *[self._experiment(path) for path in paths if path.suffix == ".yaml"], margin=0, sx={"gap": "8px"}
-            ),
-        ]
-        self.session.choose_source(str(fields[0]))
+    def _offer(self, specs: list[Path]) -> None:
+        """One click leads from the demonstration set to an experiment with it."""
+        self._make.label = "Make it again"
+        buttons = [self._experiment(path) for path in sorted(specs, key=lambda path: path.stem != FIRST_SPEC)]
+        buttons[0].variant = "contained"
+        self._made.objects = [pmui.FlexBox(*buttons, gap="8px", margin=(10, 0, 0, 0))]
 
     def _experiment(self, path: Path) -> pmui.Button:
-        label = {"demo_perfect_prog": "perfect-prog", "demo_mos": "MOS"}.get(path.stem, path.stem)
-        button = pmui.Button(label=label, icon="arrow_forward", size="small", margin=0, disable_elevation=True)
+        label = {FIRST_SPEC: "Design with it", "demo_perfect_prog": "as perfect-prog"}.get(path.stem, path.stem)
+        button = pmui.Button(
+            label=label, icon="arrow_forward", size="small", variant="outlined", margin=0, disable_elevation=True
+        )
         button.on_click(lambda _: self._design(path))
         return button
 

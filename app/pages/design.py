@@ -16,8 +16,8 @@ import panel_material_ui as pmui
 
 from app import words
 from app.checker import check
-from app.session import Session, demo_folder
-from app.theme import ASSETS, PAGE_CSS
+from app.session import Draft, Session, demo_folder
+from app.theme import PAGE_CSS
 from app.watcher import watcher_of
 from app.widgets import Field, card, field_of, plain_text
 from engine.errors import MesoscopeError, RequestError, SpecError
@@ -34,9 +34,10 @@ BASIC = {
 }
 WIDE = {"lr", "predictors", "static", "region", "period", "split"}  # and data.target
 FIELD_WIDTH = 222
+SIDE_WIDTH = 380
 STICKY = {"position": "sticky", "top": "0", "align-self": "flex-start"}
-NARROW = {"size": "small", "sizing_mode": "stretch_width", "margin": 0}
 OUTLINED = {"variant": "outlined", "size": "small", "margin": 0}
+DENSE = {"& p": {"margin": 0}}
 WAITING = "Choose a target and a scale: grids, samples, parameters and memory are worked out here."
 
 
@@ -54,14 +55,14 @@ class DesignPage:
         self._form = pmui.Column(*[self._section(name) for name in SECTIONS], margin=0, sizing_mode="stretch_width")
         self._show_draft()
         session.param.watch(lambda _: self._show_draft(), "draft")
+        session.param.watch(lambda _: self._offer_starts(), "page")
 
     def view(self) -> pn.viewable.Viewable:
         side = pmui.Column(
             self._files,
             self._summary,
-            self._submission,
             self._yaml_card,
-            width=400,
+            width=SIDE_WIDTH,
             margin=(12, 16, 12, 0),
             styles=STICKY,
         )
@@ -116,18 +117,24 @@ class DesignPage:
         )
 
     def _build_summary(self) -> None:
-        self._status = pmui.Alert(object=WAITING, severity="info", margin=0, sizing_mode="stretch_width")
+        self._status = pmui.Alert(object=WAITING, severity="info", margin=0, sizing_mode="stretch_width", sx=DENSE)
         self._facts = pn.pane.HTML(
             "", stylesheets=[PAGE_CSS], min_height=220, sizing_mode="stretch_width", margin=(8, 4)
         )
         self._busy = pmui.LinearProgress(variant="indeterminate", visible=False, sizing_mode="stretch_width", margin=0)
-        self._summary = card("What it comes to", self._status, self._busy, self._facts)
+        self._build_submission()
+        self._summary = card(
+            "What it comes to", self._status, self._busy, self._submit_button, self._submitted, self._facts
+        )
         self._yaml = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=(4, 4))
         self._yaml_card = card("Spec (what differs from the defaults)", self._yaml)
 
     def _build_files(self) -> None:
-        self._ready_made = pmui.Select(label="Start from", options=_ready_made(), value="", **NARROW)
-        self._ready_made.param.watch(self._take_ready_made, "value")
+        self._start = pmui.MenuButton(
+            label="Start from", icon="note_add", items=[], sizing_mode="stretch_width", **OUTLINED
+        )
+        self._start.on_click(self._start_from)
+        self._offer_starts()
         self._upload = pmui.FileInput(
             label="Open YAML", accept=".yaml,.yml", variant="outlined", size="small", margin=0
         )
@@ -137,18 +144,20 @@ class DesignPage:
         )
         self._refusal = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0))
         buttons = pmui.Row(self._upload, self._download, sx={"gap": "8px"}, margin=(8, 0, 0, 0))
-        self._files = card("Spec file", self._ready_made, buttons, self._refusal)
+        self._files = card("Spec file", self._start, buttons, self._refusal)
+
+    def _build_submission(self) -> None:
+        """The button keeps its place under the status, whatever is said below it."""
         self._submit_button = pmui.Button(
             label="Train",
             icon="play_arrow",
             disabled=True,
             sizing_mode="stretch_width",
-            margin=0,
+            margin=(10, 0, 0, 0),
             disable_elevation=True,
         )
         self._submit_button.on_click(self._submit)
         self._submitted = pmui.Alert(object="", severity="success", visible=False, margin=(8, 0, 0, 0))
-        self._submission = card("Submit", self._submit_button, self._submitted)
 
     def _show_draft(self) -> None:
         """Put the session's draft into the form."""
@@ -238,9 +247,14 @@ class DesignPage:
         finally:
             self._submit_button.loading = False
 
-    def _take_ready_made(self, event: Any) -> None:
-        if event.new:
-            self._take(lambda: Spec.read(Path(event.new)))
+    def _offer_starts(self) -> None:
+        """The demonstration set's experiments are there once it is made."""
+        self._starts = starts()
+        self._start.items = [{"label": label, "icon": "description"} for label in self._starts]
+
+    def _start_from(self, item: dict[str, Any]) -> None:
+        path = self._starts[item["label"]]
+        self._take(lambda: Spec.read(path)) if path else self.session.param.update(draft=Draft())
 
     def _take_upload(self, event: Any) -> None:
         if event.new:
@@ -306,7 +320,13 @@ def _text(content: bytes | str) -> str:
         raise SpecError("the file is not text: expected a spec, a YAML file in UTF-8") from None
 
 
-def _ready_made() -> dict[str, str]:
-    """Label → path of the specs that come with Mesoscope and of the demonstration set."""
-    found = sorted((ASSETS / "specs").glob("*.yaml")) + sorted(demo_folder().glob("*.yaml"))
-    return {"an empty form": "", **{path.stem.replace("_", " ").replace("-", " "): str(path) for path in found}}
+def starts() -> dict[str, Path | None]:
+    """Title → spec to start from: those of the demonstration set; None is an empty form."""
+    return {"An empty form": None, **{title_of(path): path for path in sorted(demo_folder().glob("*.yaml"))}}
+
+
+def title_of(path: Path) -> str:
+    """What a spec's first line says of it, if that is a comment, else the file's name."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        first = file.readline()
+    return first.lstrip("# ").strip().rstrip(".") if first.startswith("#") else path.stem.replace("_", " ")

@@ -28,18 +28,29 @@ COLUMNS = {
     "state": "State",
     "title": "Title",
     "target": "Target",
-    "share": "Progress",
-    "val_loss": "Validation loss",
+    "epoch": "Epoch",
     "rmse": "RMSE",
-    "interpolated": "interpolated",
+    "interpolated": "Interpolated",
+    "gain": "Gain",
+    "val_loss": "Val. loss",
     "age": "Created",
 }
-HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 62, 38, 300
+HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 44, 36, 300
 MOST_POINTS = 1500  # of a drawn curve
 LOG_BYTES, LOG_LINES = 32_768, 300
-PROGRESS = {"type": "progress", "max": 100, "color": "#2a93b566", "legend": True, "legendColor": "currentColor"}
-RIGHT = {"val_loss": "right", "rmse": "right", "interpolated": "right", "age": "right"}
-WIDTHS = {"state": 110, "share": 110, "val_loss": 120, "rmse": 80, "interpolated": 120, "age": 110}
+HTML = {"type": "html"}
+NUMBERS = ("rmse", "interpolated", "gain", "val_loss")
+RIGHT = dict.fromkeys((*NUMBERS, "age"), "right")
+WIDTHS = {
+    "state": 100, "epoch": 120, "rmse": 80, "interpolated": 110, "gain": 80, "val_loss": 90, "age": 105,
+}  # fmt: skip
+SORTING = {
+    "columnDefaults": {"headerSortTristate": True},
+    "columns": [
+        *({"field": column, "sorter": "number"} for column in NUMBERS if column != "gain"),
+        *({"field": column, "headerSort": False} for column in ("epoch", "gain", "age")),
+    ],
+}
 
 
 class RunsPage:
@@ -58,18 +69,25 @@ class RunsPage:
         session.param.watch(lambda _: self._new_curves(), "dark")
 
     def view(self) -> pn.viewable.Viewable:
+        self.refresh()
         return pmui.Column(self._empty, self._list, self._detail, margin=(12, 16), sizing_mode="stretch_width")
 
     def refresh(self) -> None:
         """Show what the watcher saw, and pull the chosen run's newest records."""
         seen = self._watcher.glances()
         self._empty.visible, self._list.visible = not seen, bool(seen)
-        self._show_rows(table_of(seen))
-        chosen = self._watcher.find(self.session.run)
+        chosen = self._chosen(seen)
+        self._show_rows(table_of(seen, chosen.id if chosen else ""))
         self._detail.visible = chosen is not None
         if chosen is not None:
             self._show_state(chosen)
             pn.state.execute(self._pull)
+
+    def _chosen(self, seen: Sequence[Glance]) -> Glance | None:
+        """The run that the link names; the newest one when it names none."""
+        if not self.session.run:
+            return seen[0] if seen else None
+        return self._watcher.find(self.session.run)
 
     def _build_table(self) -> None:
         self._empty = pmui.Paper(
@@ -80,8 +98,8 @@ class RunsPage:
         )  # fmt: skip
         self._table = pn.widgets.Tabulator(
             self._rows, titles=COLUMNS, hidden_columns=["id"], show_index=False, disabled=True, selectable="checkbox",
-            formatters={"share": PROGRESS, "state": {"type": "html"}}, text_align=RIGHT, widths=WIDTHS, height=270,
-            sizing_mode="stretch_width", stylesheets=[TABLE_CSS], layout="fit_columns", margin=0,
+            formatters={"state": HTML, "title": HTML, "epoch": HTML}, text_align=RIGHT, widths=WIDTHS, height=270,
+            sizing_mode="stretch_width", stylesheets=[TABLE_CSS], layout="fit_columns", configuration=SORTING, margin=0,
         )  # fmt: skip
         self._table.on_click(self._choose)
         self._table.param.watch(self._select, "selection")
@@ -106,13 +124,18 @@ class RunsPage:
     def _build_detail(self) -> None:
         self._title = pmui.Typography("", variant="h2", margin=0)
         self._reason = pn.pane.HTML("", stylesheets=[PAGE_CSS], margin=(2, 0))
-        self._bar = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", margin=(8, 0))
+        self._why = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0), sx=DENSE)
+        self._bar = pmui.LinearProgress(
+            value=0, variant="determinate", sizing_mode="stretch_width", margin=(10, 0, 4, 0)
+        )
         self._cancel = pmui.Button(label="Cancel", icon="stop", **_SMALL)
         self._resume = pmui.Button(label="Resume", icon="play_arrow", **_SMALL)
         self._again = pmui.Button(label="Design from it", icon="edit", **_SMALL)
         self._cancel.on_click(partial(self._act, launcher.cancel))
         self._resume.on_click(partial(self._act, launcher.resume))
         self._again.on_click(self._design)
+        self._maps = pmui.Button(label="Compare maps", icon="compare", size="small", margin=0, disable_elevation=True)
+        self._maps.on_click(self._show_maps)
         self._fault = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0))
         self._log_scale = pmui.Switch(label="Log scale", value=False, size="small", margin=0)
         self._log_scale.param.watch(lambda _: self._new_curves(), "value")
@@ -121,7 +144,7 @@ class RunsPage:
         self._settings = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
         self._log = pn.pane.HTML("", stylesheets=[PAGE_CSS], height=230, sizing_mode="stretch_width", margin=0)
         self._new_curves()
-        buttons = pmui.Row(self._cancel, self._resume, self._again, sx={"gap": "8px"}, margin=0)
+        buttons = pmui.Row(self._cancel, self._resume, self._again, self._maps, sx={"gap": "8px"}, margin=0)
         head = pmui.FlexBox(self._title, buttons, justify_content="space-between", align_items="center")
         left = pmui.Column(
             card("Learning", self._log_scale, self._curves),
@@ -130,13 +153,14 @@ class RunsPage:
             margin=0,
         )
         right = pmui.Column(
-            card("Now", self._facts), card("Settings that differ from the defaults", self._settings),
+            card("Training", self._facts), card("Settings that differ from the defaults", self._settings),
             width=390, margin=(0, 0, 0, 12),
         )  # fmt: skip
         top = pmui.Paper(
             head,
             self._reason,
             self._bar,
+            self._why,
             self._fault,
             elevation=0,
             margin=(0, 0, 12, 0),
@@ -189,8 +213,10 @@ class RunsPage:
             self._learning.show([])
         word = seen.state.word
         self._title.object = plain_text(seen.title)
-        self._reason.object = f"{state_html(word)} {html.escape(seen.state.reason or '')}"
-        self._bar.value = round(100 * seen.share, 1)
+        self._reason.object = f"{state_html(word)} <span class='said'>{html.escape(said_of(seen))}</span>"
+        self._bar.param.update(value=round(100 * seen.share, 1), visible=word != "done")
+        self._why.param.update(object=plain_text(why_failed(seen)), visible=word == "failed")
+        self._maps.visible = word == "done"
         self._cancel.visible = word in ("queued", "running", "unknown") and not seen.fault
         self._resume.visible = word in ("failed", "cancelled")
         self._again.visible = not seen.fault
@@ -248,6 +274,11 @@ class RunsPage:
             self._moving = self._resume.disabled = False
             self._watcher.nudge()
 
+    def _show_maps(self, _: Any) -> None:
+        """The run beside those already chosen; a fifth pushes out the oldest."""
+        others = [run for run in self.session.runs if run != self._shown]
+        self.session.param.update(runs=[*others, self._shown][-MOST_RUNS:], page="compare")
+
     def _design(self, _: Any) -> None:
         """The run's spec as the draft, to change and train again."""
         chosen = self._watcher.find(self._shown)
@@ -256,23 +287,63 @@ class RunsPage:
             self.session.page = "design"
 
 
-def table_of(seen: Sequence[Glance]) -> pd.DataFrame:
-    """One row a run, as shown: id and the columns of COLUMNS."""
+def table_of(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
+    """One row a run, as shown: id and the columns of COLUMNS; `shown` is the id of the run shown below."""
     rows = [
         {
             "id": one.id,
             "state": state_html(one.state.word),
-            "title": one.title,
+            "title": f"<b class='shown'>{html.escape(one.title)}</b>" if one.id == shown else html.escape(one.title),
             "target": one.target or "–",
-            "share": round(100 * one.share),
-            "val_loss": words.number(one.val_loss),
+            "epoch": epoch_html(one),
             "rmse": words.number(one.rmse("downscaled")),
             "interpolated": words.number(one.rmse("interpolated")),
+            "gain": gain_of(one),
+            "val_loss": words.number(one.val_loss),
             "age": words.age(one.created) if one.created else "–",
         }
         for one in seen
     ]
     return pd.DataFrame(rows, columns=["id", *COLUMNS])
+
+
+def epoch_html(seen: Glance) -> str:
+    """A bar for the share of the training that is done, and '12/40' on it."""
+    latest = seen.latest
+    text = f"{latest['epoch']}/{latest['epochs']}" if latest.get("epochs") and "epoch" in latest else ""
+    return f"<div class='share'><i style='width: {100 * seen.share:.0f}%'></i><span>{text}</span></div>"
+
+
+def gain_of(seen: Glance) -> str:
+    """How much of the interpolation's RMSE the network takes away: '−36 %'."""
+    mine, base = seen.rmse("downscaled"), seen.rmse("interpolated")
+    if not mine or not base:
+        return "–"
+    return f"{100 * (mine / base - 1):+.0f} %".replace("-", "−")
+
+
+def said_of(seen: Glance) -> str:
+    """Beside the state: how far the training is, or why the run is in that state."""
+    latest, reason = seen.latest, seen.state.reason
+    if seen.state.word == "running" and latest.get("epochs"):
+        eta = latest.get("eta_s")
+        left = f" · {words.duration(eta)} left" if eta else ""
+        speed = f" · {words.number(latest['samples_per_s'])} samples/s" if latest.get("samples_per_s") else ""
+        return f"epoch {latest.get('epoch', 1)} of {latest['epochs']}{speed}{left}"
+    if seen.state.word == "done":
+        gain = gain_of(seen)
+        return f"RMSE {gain} against the interpolated field" if gain != "–" else ""
+    return "" if seen.state.word == "failed" else reason or ""
+
+
+def why_failed(seen: Glance) -> str:
+    """The reason, and what to do next."""
+    reason = seen.state.reason or "it ended without a word"
+    if "resume" in reason.lower():
+        return reason
+    if seen.run.best.exists():
+        return f"{reason}. Resume continues from the last checkpoint; the log below tells more."
+    return f"{reason}. Change it with 'Design from it' and train again; the log below tells more."
 
 
 def facts_of(seen: Glance) -> dict[str, str]:
@@ -330,4 +401,5 @@ def log_tail(path: Path) -> str:
     return "\n".join(content.decode("utf-8", errors="replace").splitlines()[-LOG_LINES:])
 
 
+DENSE = {"& p": {"margin": 0}}
 _SMALL: dict[str, Any] = {"variant": "outlined", "size": "small", "margin": 0}

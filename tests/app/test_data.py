@@ -9,6 +9,7 @@ import pytest
 
 from app.pages import data
 from app.pages.data import DataPage, folders
+from app.session import demo_folder
 from engine.spec import Source
 
 
@@ -117,12 +118,31 @@ def test_the_demonstration_set_leads_to_an_experiment(session, temperature_file,
     async def make(page):
         await page._make_demonstration(None)
         await settled(page)
-        page._made.objects[1][0].clicks += 1
+        page._made.objects[0][0].clicks += 1
 
     page = shown(session, "", make)
     assert page._preview.source.path == str(temperature_file)
     assert session.draft.get("data", "target") == Source(str(tmp_path / "t2m.nc"))
     assert session.page == "design"
+
+
+def test_a_demonstration_set_made_before_is_offered_at_once(session):
+    demo_folder().mkdir(parents=True)
+    for name in ("demo_perfect_prog.yaml", "demo_mos.yaml"):
+        (demo_folder() / name).write_text("version: 1\ndata: {target: {path: hr.nc}, scale: 2}\n")
+    page = DataPage(session)
+    assert page._make.label == "Make it again"
+    assert [button.label for button in page._made.objects[0]] == ["Design with it", "as perfect-prog"]
+
+
+def test_a_click_on_a_spec_opens_it_as_the_design(session, tmp_path, monkeypatch):
+    monkeypatch.setenv("MESOSCOPE_DATA", str(tmp_path))
+    spec = tmp_path / "mine.yaml"
+    spec.write_text("version: 1\ndata: {target: {path: hr.nc}, scale: 3}\n")
+    page = DataPage(session)
+    page._browser.value = [str(spec)]
+    assert (session.page, session.draft.get("data", "scale")) == ("design", 3)
+    assert page._browser.value == []
 
 
 def test_a_click_enters_a_folder_and_chooses_a_zarr_store(session, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from app.pages import design
 from app.pages.design import DesignPage, facts_of
+from app.session import demo_folder
 from engine.errors import RequestError, TargetError
 from engine.spec import Spec
 
@@ -225,6 +226,23 @@ def test_what_is_downloaded_can_be_uploaded(session, asked):
 
     in_page(session, round_trip)
     assert session.draft.seal() == SPEC
+
+
+def test_one_can_start_from_the_demonstration_set_and_from_an_empty_form(session, asked):
+    demo_folder().mkdir(parents=True)
+    (demo_folder() / "demo.yaml").write_text(
+        "# A demonstration.\nversion: 1\ndata: {target: {path: hr.nc}, scale: 2}\n"
+    )
+    (demo_folder() / "other_one.yaml").write_text("version: 1\n")
+
+    async def start(page):
+        assert [item["label"] for item in page._start.items] == ["An empty form", "A demonstration", "other one"]
+        page._start_from({"label": "A demonstration"})
+        page.filled = page.fields["data.scale"].view.value
+        page._start_from({"label": "An empty form"})
+
+    page = in_page(session, start)
+    assert (page.filled, page.fields["data.scale"].view.value) == ("2", "")
 
 
 def test_facts_leave_out_what_the_engine_does_not_say():

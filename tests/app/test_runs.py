@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from app.pages import runs
-from app.pages.runs import RunsPage, log_tail, settings_of, table_of
+from app.pages.runs import RunsPage, gain_of, log_tail, settings_of, table_of
 from app.watcher import glance, watcher_of
+from app.widgets import plain_text
 from engine.errors import StoreError
 from tests.app.fake import write_run
 
@@ -52,7 +54,9 @@ def test_the_table_says_what_the_folders_say(session):
     write_run(session.store.folder, "busy", done=False)
     rows = table_of([glance(run) for run in session.store.runs()]).set_index("title")
     assert rows.loc["wide", "id"] == done.id
-    assert rows.loc["wide", "share"] == 100
+    assert "width: 100%" in rows.loc["wide", "epoch"]
+    assert "40/40" in rows.loc["wide", "epoch"]
+    assert "17/40" in rows.loc["busy", "epoch"]
     assert rows.loc["wide", "rmse"] == f"{done.scores()['downscaled']['rmse']['mean']:.3f}"
     assert rows.loc["busy", "rmse"] == "–"
     assert "running" in rows.loc["busy", "state"]
@@ -67,6 +71,66 @@ def test_the_chosen_run_is_shown_closely(session):
     assert "scored the test period" in page._log.object
     assert len(page._learning.figure.renderers[0].data_source.data["loss"]) == len(run.progress()[0])
     assert "training.epochs" in page._settings.object
+
+
+def test_the_newest_run_is_shown_when_the_link_names_none(session):
+    write_run(session.store.folder, "older", done=False).folder.rename(
+        session.store.folder / "20000101-000000-older-0000"
+    )
+    newest = write_run(session.store.folder, "newest", done=False)
+    page = at_page(session)
+    assert (page._title.object, session.run) == ("newest", "")
+    assert list(page._rows["title"]) == ["<b class='shown'>newest</b>", "older"]
+    assert f"epoch {newest.latest()['epoch']} of 40" in page._reason.object
+
+
+def test_a_title_is_no_markup(session):
+    write_run(session.store.folder, "<b>bold</b>", done=False)
+    assert "&lt;b&gt;bold&lt;/b&gt;" in at_page(session)._rows["title"][0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "learned", "advice"),
+    [
+        ("values fall to -0.1", False, "values fall to -0.1. Change it with 'Design from it' and train again"),
+        ("the disk is full", True, "the disk is full. Resume continues from the last checkpoint"),
+        ("killed: resume continues from there", True, "killed: resume continues from there"),
+    ],
+)
+def test_a_failed_run_says_why_and_what_to_do(session, reason, learned, advice):
+    run = write_run(session.store.folder, "failed", done=False)
+    for beat in (run.folder / "status").iterdir():
+        beat.unlink()
+    run.record_launch("started", host="elsewhere", pid=1)
+    run.record_launch("ended", host="elsewhere", pid=1, rc=1, reason=reason)
+    if learned:
+        run.best.write_bytes(b"weights")
+    page = at_page(session)
+    assert page._why.visible
+    assert page._why.object.startswith(plain_text(advice))
+    assert page._resume.visible
+
+
+def test_a_finished_run_leads_to_its_maps(session):
+    first, run = write_run(session.store.folder, "other"), write_run(session.store.folder, "one")
+    session.param.update(run=run.id, runs=[first.id])
+
+    async def maps(page):
+        page._maps.clicks += 1
+
+    page = at_page(session, maps)
+    assert (session.page, session.runs) == ("compare", [first.id, run.id])
+    assert not page._why.visible
+
+
+def test_the_gain_is_the_fall_of_the_rmse(session):
+    run = write_run(session.store.folder, "one")
+    scores = {
+        product: {"rmse": {"mean": mean, "std": 0}} for product, mean in {"downscaled": 3, "interpolated": 4}.items()
+    }
+    seen = replace(glance(run), scores=scores)
+    assert gain_of(seen) == "−25 %"  # 3 / 4 - 1
+    assert gain_of(replace(seen, scores={})) == "–"
 
 
 def test_new_records_are_appended(session):

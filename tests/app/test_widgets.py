@@ -1,5 +1,7 @@
 """Fields made from declarations: each option can be shown, read back and refused."""
 
+import asyncio
+
 import panel_material_ui as pmui
 import pytest
 
@@ -83,6 +85,35 @@ def test_sources_are_added_and_taken_off():
     away.clicks += 1
     assert field.raw() == []
     assert len(heard) == 2
+
+
+def test_the_variables_of_a_file_are_offered_until_one_is_chosen(temperature_file):
+    async def story():
+        field, heard = made("data", "target")
+        field._lines["path"].value = str(temperature_file)
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0.01)
+        row = field.view.select(pmui.FlexBox)[0]
+        assert row.visible
+        buttons = row.select(pmui.Button)
+        assert [button.label for button in buttons] == ["t2m", "topography"]
+        buttons[0].clicks += 1
+        assert not row.visible
+        assert field.raw() == {"path": str(temperature_file), "variable": "t2m"}
+        assert len(heard) == 2
+
+    asyncio.run(story())
+
+
+def test_nothing_is_offered_for_what_is_no_field(tmp_path):
+    async def story():
+        field, _ = made("data", "target")
+        for path in (str(tmp_path / "missing.nc"), str(tmp_path), "*.nc", ""):
+            field._lines["path"].value = path
+            await asyncio.sleep(0.05)
+            assert not field.view.select(pmui.FlexBox)[0].visible
+
+    asyncio.run(story())
 
 
 def test_a_split_with_a_part_left_empty_says_which():

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Server:
     """A running dashboard and its folders."""
 
     url: str
+    port: int
     store: Path
     data: Path
     process: subprocess.Popen[bytes]
@@ -47,16 +49,21 @@ class Tab:
         return self.page
 
     def sources(self) -> list[Any]:
-        """Sum of the values of each image drawn: tells whether a map changed, better than pixels."""
+        """Sum of the values of each image on show: tells whether a map changed, better than pixels."""
         return self.page.evaluate(IMAGES_JS)
 
 
 IMAGES_JS = """() => {
   const sums = [];
-  for (const model of Bokeh.documents[0]._all_models.values()) {
-    if (model.type === "ColumnDataSource" && model.data.image !== undefined) {
+  for (const figure of Bokeh.documents[0]._all_models.values()) {
+    if (figure.type !== "Figure") { continue; }
+    const view = Bokeh.index.find_one(figure);
+    if (view === null || view.el.offsetParent === null) { continue; }
+    for (const renderer of figure.renderers) {
+      const data = renderer.data_source && renderer.data_source.data;
+      if (!data || data.image === undefined) { continue; }
       let sum = 0;
-      for (const value of model.data.image[0]) { if (isFinite(value)) { sum += value; } }
+      for (const value of data.image[0]) { if (isFinite(value)) { sum += value; } }
       sums.push(sum);
     }
   }
@@ -67,23 +74,28 @@ IMAGES_JS = """() => {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`panel serve app` on the loopback, with a store and a data folder of its own; ended by its process id."""
-    folder = tmp_path_factory.mktemp("dashboard")
-    store, data = folder / "runs", folder / "data"
-    data.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    server = start_server(tmp_path_factory.mktemp("dashboard"))
+    yield server
+    server.process.terminate()
+    server.process.wait(timeout=20)
+
+
+def start_server(folder: Path, port: int = 0) -> Server:
+    """Serve the dashboard with `folder` for its store and its data, on a free port unless one is given."""
+    store, data, log = folder / "runs", folder / "data", folder / "server.log"
+    data.mkdir(exist_ok=True)
+    port = port or _free_port()
     command = [sys.executable, "-m", "panel", "serve", "app", "--address", "127.0.0.1", "--port", str(port)]
     place = {**os.environ, "MESOSCOPE_STORE": str(store), "MESOSCOPE_DATA": str(data)}
-    with open(folder / "server.log", "wb") as log:
-        process = subprocess.Popen(command, cwd=CHECKOUT, env=place, stdout=log, stderr=subprocess.STDOUT)
+    with open(log, "wb") as file:
+        process = subprocess.Popen(command, cwd=CHECKOUT, env=place, stdout=file, stderr=subprocess.STDOUT)
+    server = Server(f"http://127.0.0.1:{port}/app", port, store, data, process)
     try:
-        url = f"http://127.0.0.1:{port}/app"
-        _wait_for(url, process, folder / "server.log")
-        yield Server(url, store, data, process)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+        _wait_for(server.url, process, log)
+    except BaseException:
+        process.kill()
+        raise
+    return server
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +109,14 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def tab(server: Server, chromium: Browser) -> Iterator[Tab]:
     """A fresh tab; the test fails if anything went wrong in it."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    with open_tab(server, chromium) as tab:
+        yield tab
+
+
+@contextmanager
+def open_tab(server: Server, browser: Browser) -> Iterator[Tab]:
+    """A tab that, when it is closed, fails the test if anything went wrong in it."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
     tab = Tab(page, server)
     _remember_faults(page, server, tab.faults.append)
     yield tab
@@ -112,6 +131,12 @@ def _remember_faults(page: Page, server: Server, remember: Callable[[str], None]
     page.on("pageerror", lambda error: remember(f"error: {error}"))
     page.on("request", lambda r: None if r.url.startswith(own) else remember(f"request to {r.url}"))
     page.on("requestfailed", lambda r: remember(f"failed: {r.url}") if "ERR_ABORTED" not in str(r.failure) else None)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

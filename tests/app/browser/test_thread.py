@@ -1,0 +1,150 @@
+"""The whole thread in a browser with the real engine: from a file to the comparison, and a dashboard that is killed."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from engine.data.demo import write_demo
+from engine.runs import Run, Store
+from tests.app.browser.conftest import Server, Tab, open_tab, start_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+TRAINED_MS = 180_000  # TensorFlow's start on a busy machine included
+CHECKED_MS = 60_000
+LONG_SPEC = """
+version: 1
+data: {{target: {{path: {path}, variable: no2}}, scale: 4}}
+model: {{n_filters: 4, n_blocks: 1}}
+training: {{epochs: 20000, early_stopping: false}}
+launch: {{title: outlives the dashboard}}
+"""
+LOSSES_JS = """() => {
+  for (const model of Bokeh.documents[0]._all_models.values()) {
+    if (model.type === "ColumnDataSource" && model.data.loss !== undefined) { return model.data.loss.length; }
+  }
+  return 0;
+}"""
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[list[Server]]:
+    """A dashboard that a test may kill and replace; the last one is ended."""
+    servers = [start_server(tmp_path)]
+    write_demo(servers[0].data, days=20, size=(32, 32))
+    yield servers
+    servers[-1].process.terminate()
+    servers[-1].process.wait(timeout=20)
+
+
+def test_from_a_file_to_the_comparison(own_server, chromium):
+    with open_tab(own_server[0], chromium) as tab:
+        choose_the_file(tab)
+        design(tab.page)
+        tab.page.get_by_role("button", name="Train").click()
+        run = watch_it_train(tab)
+        compare(tab, run)
+        link = tab.page.url
+        shown = tab.sources()
+    with open_tab(own_server[0], chromium) as other:
+        other.open(link.removeprefix(own_server[0].url))
+        wait_for_maps(other)
+        assert sorted(other.sources()) == pytest.approx(sorted(shown), rel=1e-6)
+        assert other.page.url == link
+
+
+def choose_the_file(tab: Tab) -> None:
+    page = tab.open()
+    page.get_by_text("no2_regional.nc", exact=True).click()
+    expect(page.get_by_text("32 × 32 cells").first).to_be_visible(timeout=30_000)
+    wait_for_maps(tab)
+    page.get_by_role("button", name="Use as target").click()
+
+
+def design(page: Page) -> None:
+    page.get_by_role("tab", name="Design").click()
+    expect(page.get_by_label("path").first).to_have_value(re.compile(r"no2_regional\.nc$"))
+    for name, value in {"Scale": "4", "Epochs": "60", "Filters": "4", "Blocks": "1", "Title": "thread"}.items():
+        box = page.get_by_role("textbox", name=name).first
+        box.fill(value)
+        box.press("Enter")
+    expect(page.get_by_text("Ready to train.")).to_be_visible(timeout=CHECKED_MS)
+    # 20 days every 3 hours are 160 samples: 112, 24 and 24 of them by the default split.
+    expect(page.get_by_role("row", name=re.compile("^Train samples 112"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("^LR grid 8 × 8"))).to_be_visible()
+
+
+def watch_it_train(tab: Tab) -> Run:
+    page = tab.page
+    expect(page.get_by_role("gridcell", name="thread")).to_be_visible(timeout=30_000)
+    page.wait_for_function(f"({LOSSES_JS})() > 0", timeout=TRAINED_MS)
+    expect(page.locator(".state.running").first).to_be_visible()
+    expect(page.locator(".state.done").first).to_be_visible(timeout=TRAINED_MS)
+    expect(page.get_by_role("row", name="Epoch 60 of 60")).to_be_visible()
+    (run,) = Store(tab.server.store).runs()
+    assert page.evaluate(LOSSES_JS) >= 60
+    return run
+
+
+def compare(tab: Tab, run: Run) -> None:
+    page = tab.page
+    page.locator(".tabulator-row input[type=checkbox]").first.click()
+    page.get_by_role("button", name="Compare 1").click()
+    wait_for_maps(tab, at_least=6)  # LR, interpolated, HR, downscaled, two of RMSE
+    expect(page).to_have_url(re.compile(rf"page=compare.*runs={run.id}"))
+    before = tab.sources()
+    page.get_by_role("button", name="One step on").click()
+    expect(page).to_have_url(re.compile(r"time=1\b"))
+    wait_until(lambda: sum(new != old for new, old in zip(tab.sources(), before, strict=True)) >= 4)
+    scores = json.loads((run.folder / "results" / "scores.json").read_text())
+    table = page.get_by_label("Scores")
+    for product in ("interpolated", "downscaled"):
+        rmse = scores[product]["rmse"]
+        expect(table).to_contain_text(f"{rmse['mean']:.2f} ± {rmse['std']:.2f}")
+
+
+def test_a_run_outlives_a_dashboard_that_is_killed(own_server, chromium, tmp_path):
+    spec = tmp_path / "long.yaml"
+    spec.write_text(LONG_SPEC.format(path=own_server[0].data / "no2_regional.nc"))
+    with open_tab(own_server[0], chromium) as tab:
+        page = tab.open("?page=design")
+        page.locator("input[type=file]").first.set_input_files(spec)
+        expect(page.get_by_text("Ready to train.")).to_be_visible(timeout=CHECKED_MS)
+        page.get_by_role("button", name="Train").click()
+        page.wait_for_function(f"({LOSSES_JS})() > 0", timeout=TRAINED_MS)
+    (run,) = Store(own_server[0].store).runs()
+    seen = run.latest()["seq"]
+    own_server[0].process.send_signal(signal.SIGKILL)
+    own_server[0].process.wait()
+    wait_until(lambda: run.latest()["seq"] > seen + 20)
+    own_server.append(start_server(tmp_path, own_server[0].port))
+    with open_tab(own_server[1], chromium) as tab:
+        page = tab.open(f"?page=runs&run={run.id}")
+        expect(page.locator(".state.running").first).to_be_visible(timeout=15_000)
+        page.wait_for_function(f"({LOSSES_JS})() > {seen}", timeout=15_000)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator(".state.cancelled").first).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    assert run.state().word == "cancelled"
+
+
+def wait_for_maps(tab: Tab, at_least: int = 1) -> None:
+    """Until so many images are drawn and none changes any more."""
+    wait_until(lambda: len(tab.sources()) >= at_least)
+    seen: list[float] = []
+    while seen != (seen := tab.sources()):
+        tab.page.wait_for_timeout(700)
+
+
+def wait_until(true: Callable[[], bool], limit_s: float = 60.0) -> None:
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end, f"it didn't happen within {limit_s:g} s"
+        time.sleep(0.2)
