@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from engine.errors import MesoscopeError, RequestError, StoreError
 from engine.files import to_json
@@ -37,8 +37,10 @@ METRIC_TITLES = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    given = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    given = argparse.Namespace(json="--json" in words)
     try:
+        given = parser().parse_args(words)
         return given.command(given) or 0
     except MesoscopeError as error:
         return _refuse(given, str(error), 2 if isinstance(error, RequestError) else 1)
@@ -48,18 +50,25 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(given, describe_error(error), 1)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses as the rest of the engine does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; expected {' '.join(self.format_usage().removeprefix('usage: ').split())}")
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments."""
-    top = argparse.ArgumentParser(prog="python -m engine", description="Train networks that downscale gridded data.")
+    top = _Parser(prog="python -m engine", description="Train networks that downscale gridded data.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    json_flag = argparse.ArgumentParser(add_help=False)
+    json_flag = _Parser(add_help=False)
     json_flag.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
-    stored = argparse.ArgumentParser(add_help=False, parents=[json_flag])
+    stored = _Parser(add_help=False, parents=[json_flag])
     stored.add_argument("--store", type=Path, help="folder of runs (default: $MESOSCOPE_STORE, else in your home)")
-    options = argparse.ArgumentParser(add_help=False)
+    options = _Parser(add_help=False)
     options.add_argument("--set", action="append", default=[], metavar="section.option=value", help="change an option")
 
-    def command(name: str, action: Callable[[Any], int | None], help: str, *parents: argparse.ArgumentParser) -> Any:
+    def command(name: str, action: Callable[[Any], int | None], help: str, *parents: _Parser) -> Any:
         sub = commands.add_parser(
             name,
             help=help,

@@ -220,3 +220,28 @@ def test_a_run_stopped_after_any_step_ends_with_the_same_weights(run, tmp_path):
 )
 def test_of_a_long_message_the_line_that_says_something_is_told(error, expected):
     assert describe_error(error) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("north_first", [False, True])
+def test_downscaling_the_test_part_again_gives_the_same_fields(run, engine, tmp_path, north_first):
+    """The LR field of the results, in a file of its own in either direction, comes out as it did in the run."""
+    with xr.open_dataset(run.results, engine="netcdf4") as results:
+        name, expected = xr.open_dataset(run.spec.data.target.path).data_vars, results["downscaled"].load()
+        variable = next(str(word) for word in name)
+        lr = results["lr"].rename(y_lr="lat", x_lr="lon").load().rename(variable)
+    lr.sortby("lat", ascending=not north_first).to_netcdf(tmp_path / "lr.nc")
+    told = engine.json("downscale", run.id, str(tmp_path / "lr.nc"), str(tmp_path / "out.nc"))
+    assert told["output"] == str(tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc", engine="netcdf4") as found:
+        np.testing.assert_allclose(found["downscaled"], expected, rtol=1e-5, atol=1e-4)
+        assert found["downscaled"].attrs["units"] == expected.attrs["units"]
+        assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_downscaling_data_that_do_not_fit_is_refused(run, engine, tmp_path):
+    write_field(tmp_path / "far.nc", ny=4, nx=6, times=3, south=-60.0)
+    error = engine.json("downscale", run.id, str(tmp_path / "far.nc"), str(tmp_path / "out.nc"), code=2)["error"]
+    assert "far.nc" in error or "LR" in error
+    assert not (tmp_path / "out.nc").exists()
