@@ -19,12 +19,13 @@ from typing import Any, NoReturn
 
 from engine.errors import MesoscopeError, RequestError, StoreError
 from engine.files import to_json
-from engine.options import Options
+from engine.options import Options, did_you_mean
 from engine.quiet import quiet_import
 from engine.runs import Run, Store, default_store, describe_error
 from engine.spec import SECTIONS, Spec, flow_yaml
 
 FOLLOW_S = 0.2
+COMMANDS = ("demo", "check", "train", "submit", "runs", "show", "logs", "cancel", "resume", "scores", "downscale")
 METRIC_TITLES = {
     "mae": "MAE",
     "rmse": "RMSE",
@@ -54,6 +55,8 @@ class _Parser(argparse.ArgumentParser):
     """Refuses as the rest of the engine does."""
 
     def error(self, message: str) -> NoReturn:
+        if wrong := re.search(r"argument COMMAND: invalid choice: '(.*?)'", message):
+            raise RequestError(f"{wrong[1]} is not a command: {did_you_mean(wrong[1], COMMANDS)}")
         raise RequestError(f"{message}; expected {' '.join(self.format_usage().removeprefix('usage: ').split())}")
 
 

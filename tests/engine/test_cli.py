@@ -85,12 +85,21 @@ def test_help_shows_every_option_as_it_is_declared(capsys):
     assert "supervise" not in text  # what launchers start is no one else's business
 
 
-@pytest.mark.parametrize("arguments", [[], ["trian"], ["train"], ["show"], ["check", "a", "--jsn"]], ids=str)
-def test_arguments_that_are_none_leave_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert left.value.code == 2
-    assert "usage: python -m engine" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND; expected python -m engine [-h] COMMAND ..."),
+        (["trian"], "trian is not a command: did you mean 'train'?"),
+        (["show"], "the following arguments are required: run; expected python -m engine show [-h] [--json] "),
+        (["check", "a", "--jsn"], "unrecognized arguments: --jsn; expected python -m engine [-h] COMMAND ..."),
+    ],
+    ids=str,
+)
+def test_arguments_that_are_none_are_refused(arguments, message, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert main([*arguments, "--json"]) == 2
+    assert message in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_check_as_text_and_as_json(spec_file, capsys):
