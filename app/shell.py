@@ -63,11 +63,12 @@ class Shell:
         self.session.param.watch(lambda _: self._show(), "page")
         self.page.dark_theme = self.session.dark
         self.page.param.watch(lambda event: self.session.param.update(dark=event.new), "dark_theme")
-        self._show()
+        self._menu.active = PAGES.index(self.session.page)
         pn.state.onload(lambda: self._begin(refused))
 
     def _begin(self, refused: list[str]) -> None:
-        """Once the browser shows the page: what changes earlier is lost on components still to be drawn."""
+        """Once the browser shows the frame: what changes earlier is lost on components still to be drawn."""
+        self._show()
         for text in refused:
             pn.state.notifications.warning(text)
         pn.state.add_periodic_callback(self._look, period=LOOK_MS)

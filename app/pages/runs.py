@@ -44,13 +44,8 @@ RIGHT = dict.fromkeys((*NUMBERS, "age"), "right")
 WIDTHS = {
     "state": 100, "epoch": 120, "rmse": 80, "interpolated": 110, "gain": 80, "val_loss": 90, "age": 105,
 }  # fmt: skip
-SORTING = {
-    "columnDefaults": {"headerSortTristate": True},
-    "columns": [
-        *({"field": column, "sorter": "number"} for column in NUMBERS if column != "gain"),
-        *({"field": column, "headerSort": False} for column in ("epoch", "gain", "age")),
-    ],
-}
+SORTABLE = {column: column not in ("epoch", "gain", "age") for column in COLUMNS}
+THIRD_CLICK_UNSORTS = {"columnDefaults": {"headerSortTristate": True}}
 
 
 class RunsPage:
@@ -99,7 +94,8 @@ class RunsPage:
         self._table = pn.widgets.Tabulator(
             self._rows, titles=COLUMNS, hidden_columns=["id"], show_index=False, disabled=True, selectable="checkbox",
             formatters={"state": HTML, "title": HTML, "epoch": HTML}, text_align=RIGHT, widths=WIDTHS, height=270,
-            sizing_mode="stretch_width", stylesheets=[TABLE_CSS], layout="fit_columns", configuration=SORTING, margin=0,
+            sizing_mode="stretch_width", stylesheets=[TABLE_CSS], layout="fit_columns", margin=0,
+            header_align=RIGHT, sortable=SORTABLE, configuration=THIRD_CLICK_UNSORTS,
         )  # fmt: skip
         self._table.on_click(self._choose)
         self._table.param.watch(self._select, "selection")
@@ -124,7 +120,7 @@ class RunsPage:
     def _build_detail(self) -> None:
         self._title = pmui.Typography("", variant="h2", margin=0)
         self._reason = pn.pane.HTML("", stylesheets=[PAGE_CSS], margin=(2, 0))
-        self._why = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0), sx=DENSE)
+        self._why = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0), sx=DENSE, **WIDE)
         self._bar = pmui.LinearProgress(
             value=0, variant="determinate", sizing_mode="stretch_width", margin=(10, 0, 4, 0)
         )
@@ -338,7 +334,7 @@ def said_of(seen: Glance) -> str:
 
 def why_failed(seen: Glance) -> str:
     """The reason, and what to do next."""
-    reason = seen.state.reason or "it ended without a word"
+    reason = (seen.state.reason or "it ended without a word").rstrip(" .:")
     if "resume" in reason.lower():
         return reason
     if seen.run.best.exists():
@@ -402,4 +398,5 @@ def log_tail(path: Path) -> str:
 
 
 DENSE = {"& p": {"margin": 0}}
+WIDE: dict[str, Any] = {"sizing_mode": "stretch_width"}
 _SMALL: dict[str, Any] = {"variant": "outlined", "size": "small", "margin": 0}
