@@ -269,7 +269,7 @@ class TrainingOptions(Options):
     epochs = Whole(100, bounds=(1, 100_000), unit="epochs", doc="Most passes over the training part.")
     batch_size = Whole(16, bounds=(1, 4096), unit="samples per process", doc="Samples in one step of one process.")
     learning_rate = Real(
-        1e-3,
+        2e-3,
         bounds=(0, 1),
         inclusive_bounds=(False, True),
         doc="Highest learning rate, for the whole batch of all ranks.",

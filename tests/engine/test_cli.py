@@ -77,7 +77,7 @@ def test_help_shows_every_option_as_it_is_declared(capsys):
         for name, option in kind.declared().items():
             assert f"  {section}.{name} = " in text
             assert option.doc in text
-    assert "  training.learning_rate = 0.001\n" in text
+    assert "  training.learning_rate = 0.002\n" in text
     assert "  data.split = {train: 0.7, validation: 0.15, test: 0.15}\n" in option_help()
     with pytest.raises(SystemExit):
         main(["--help"])

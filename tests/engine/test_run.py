@@ -179,7 +179,7 @@ def test_a_run_that_fails_ends_with_1_and_says_why(engine, tmp_path):
         told = engine.json("train", str(spec), "--set", "data.scaling=none", code=1)
     assert (told["state"], told["scores"]) == ("failed", None)
     assert told["reason"] == (
-        "the loss is nan in epoch 1: lower training.learning_rate (now 0.001), or look for values in the data that "
+        "the loss is nan in epoch 1: lower training.learning_rate (now 0.002), or look for values in the data that "
         "can't be"
     )
     failed = Run(Path(told["folder"]))
