@@ -71,9 +71,7 @@ def check_tools() -> None:
             "install one (Debian/Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++) or set CXX."
         )
     if not shutil.which("make"):
-        raise SystemExit(
-            "Horovod needs make, but it was not found: install it (Debian/Ubuntu: apt-get install make)."
-        )
+        raise SystemExit("Horovod needs make, but it was not found: install it (Debian/Ubuntu: apt-get install make).")
 
 
 def _environment() -> dict[str, str]:
@@ -82,9 +80,7 @@ def _environment() -> dict[str, str]:
     if "HOROVOD_WITH_MPI" not in environment:
         environment.setdefault("HOROVOD_WITHOUT_MPI", "1")
     environment.setdefault("MAKEFLAGS", f"-j{min(os.cpu_count() or 1, 8)}")
-    environment["PATH"] = os.pathsep.join(
-        [sysconfig.get_path("scripts"), environment.get("PATH", os.defpath)]
-    )
+    environment["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), environment.get("PATH", os.defpath)])
     return environment
 
 
@@ -98,9 +94,7 @@ def _cache_folder(environment: dict[str, str]) -> Path:
             "install TensorFlow first, then Horovod with pip's --no-build-isolation."
         ) from None
     options = [
-        f"{k}={v}"
-        for k, v in sorted(environment.items())
-        if k.startswith("HOROVOD_") or k in ("CXX", "CXXFLAGS")
+        f"{k}={v}" for k, v in sorted(environment.items()) if k.startswith("HOROVOD_") or k in ("CXX", "CXXFLAGS")
     ]
     here = Path(__file__).parent
     parts = [
@@ -157,7 +151,5 @@ def _remove_line(file: Path, word: str) -> None:
     lines = file.read_text().splitlines(keepends=True)
     kept = [line for line in lines if word not in line]
     if len(kept) != len(lines) - 1:
-        raise SystemExit(
-            f"{file.name} has {len(lines) - len(kept)} lines with {word}, but exactly one was expected."
-        )
+        raise SystemExit(f"{file.name} has {len(lines) - len(kept)} lines with {word}, but exactly one was expected.")
     file.write_text("".join(kept))

@@ -230,9 +230,7 @@ def test_refuses_what_it_cannot_make(tmp_path, options, error, words):
 def test_refuses_a_folder_that_is_a_file(tmp_path):
     path = tmp_path / "taken"
     path.write_text("mine")
-    with pytest.raises(
-        DataError, match=r"taken can't be written \(File exists\): expected a folder that you may"
-    ):
+    with pytest.raises(DataError, match=r"taken can't be written \(File exists\): expected a folder that you may"):
         write_demo(path, days=1, size=(32, 32))
     assert path.read_text() == "mine"
 
@@ -251,9 +249,7 @@ def test_full_disk_is_said_and_leaves_no_half_file(tmp_path, monkeypatch):
 
 
 def test_import_is_cheap():
-    code = (
-        f"import sys, {demo.__name__}; print([m for m in ('numpy', 'scipy', 'xarray') if m in sys.modules])"
-    )
+    code = f"import sys, {demo.__name__}; print([m for m in ('numpy', 'scipy', 'xarray') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
