@@ -63,7 +63,12 @@ class DataPage:
         roots = folders()
         self._root = pmui.Select(label="Folder", options=roots, size="small", margin=0, sizing_mode="stretch_width")
         self._browser = pmui.FileSelector(
-            str(self._root.value), root_directory=str(self._root.value), file_pattern=PATTERN, size=9, margin=(8, 0)
+            str(self._root.value),
+            root_directory=str(self._root.value),
+            file_pattern=PATTERN,
+            size=9,
+            margin=(8, 0),
+            sx={"& .file-selector-selection": {"display": "none"}},
         )
         self._path = pmui.TextInput(
             label="Path",

@@ -34,7 +34,7 @@ BASIC = {
 }
 WIDE = {"lr", "predictors", "static", "region", "period", "split"}  # and data.target
 FIELD_WIDTH = 222
-SIDE_WIDTH = 380
+SIDE_WIDTH = 404
 STICKY = {"position": "sticky", "top": "0", "align-self": "flex-start"}
 OUTLINED = {"variant": "outlined", "size": "small", "margin": 0}
 DENSE = {"& p": {"margin": 0}}
@@ -190,7 +190,7 @@ class DesignPage:
             field.fault(_without_name(marks.get(key, "")))
         lr = self.fields["data.lr"]
         lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
-        self._yaml.object = f"<pre class='text'>{html.escape(dump_yaml(self._plain()))}</pre>"
+        self._yaml.object = f"<pre class='text clip'>{html.escape(dump_yaml(self._plain()))}</pre>"
         self._submit_button.disabled = self._spec is None
         if self._spec is None:
             self._say("info", WAITING) if blank else self._say("error", fault)

@@ -42,7 +42,7 @@ HTML = {"type": "html"}
 NUMBERS = ("rmse", "interpolated", "gain", "val_loss")
 RIGHT = dict.fromkeys((*NUMBERS, "age"), "right")
 WIDTHS = {
-    "state": 100, "epoch": 120, "rmse": 80, "interpolated": 110, "gain": 80, "val_loss": 90, "age": 105,
+    "state": 100, "epoch": 96, "rmse": 76, "interpolated": 106, "gain": 76, "val_loss": 86, "age": 104,
 }  # fmt: skip
 SORTABLE = {column: column not in ("epoch", "gain", "age") for column in COLUMNS}
 THIRD_CLICK_UNSORTS = {"columnDefaults": {"headerSortTristate": True}}
@@ -70,13 +70,14 @@ class RunsPage:
     def refresh(self) -> None:
         """Show what the watcher saw, and pull the chosen run's newest records."""
         seen = self._watcher.glances()
-        self._empty.visible, self._list.visible = not seen, bool(seen)
         chosen = self._chosen(seen)
-        self._show_rows(table_of(seen, chosen.id if chosen else ""))
-        self._detail.visible = chosen is not None
-        if chosen is not None:
-            self._show_state(chosen)
-            pn.state.execute(self._pull)
+        with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
+            self._empty.visible, self._list.visible = not seen, bool(seen)
+            self._show_rows(table_of(seen, chosen.id if chosen else ""))
+            self._detail.visible = chosen is not None
+            if chosen is not None:
+                self._show_state(chosen)
+                pn.state.execute(self._pull)
 
     def _chosen(self, seen: Sequence[Glance]) -> Glance | None:
         """The run that the link names; the newest one when it names none."""

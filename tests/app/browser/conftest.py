@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 START_S = 90
+expect.set_options(timeout=20_000)  # a page is built after the frame is there, on a machine that may be busy
 IDLE_JS = "() => window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle"
 
 
@@ -128,7 +129,7 @@ def _remember_faults(page: Page, server: Server, remember: Callable[[str], None]
     own = (server.url.removesuffix("/app"), server.url.replace("http", "ws").removesuffix("/app"), "data:", "blob:")
     page.on("response", lambda r: remember(f"{r.status} {r.url}") if r.status >= 400 else None)
     page.on("console", lambda m: remember(f"console: {m.text}") if m.type == "error" else None)
-    page.on("pageerror", lambda error: remember(f"error: {error}"))
+    page.on("pageerror", lambda error: remember(f"error: {error}\n{error.stack}"))
     page.on("request", lambda r: None if r.url.startswith(own) else remember(f"request to {r.url}"))
     page.on("requestfailed", lambda r: remember(f"failed: {r.url}") if "ERR_ABORTED" not in str(r.failure) else None)
 

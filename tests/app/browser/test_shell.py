@@ -100,7 +100,7 @@ def test_a_run_in_training_is_followed_live(tab):
     with open(run.folder / "progress.jsonl", "a") as file:
         file.write(json.dumps(record) + "\n")
     expect(page.get_by_text("0.01235")).to_be_visible(timeout=15_000)
-    expect(page.get_by_text("777 samples/s")).to_be_visible()
+    expect(page.get_by_text("epoch 30 of 40 · 777 samples/s")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_be_enabled()
 
 
@@ -130,7 +130,9 @@ def test_the_server_stays_quick_while_a_tab_is_open(tab):
     """A tab that looks at runs costs the server little: less than half of one core over three seconds."""
     import psutil
 
-    tab.open("?page=runs").wait_for_timeout(4000)
+    page = tab.open("?page=runs")
+    expect(page.get_by_role("gridcell").first).to_be_visible()
+    page.wait_for_timeout(3000)
     process = psutil.Process(tab.server.process.pid)
     begun, seconds = time.monotonic(), sum(process.cpu_times()[:2])
     tab.page.wait_for_timeout(3000)
