@@ -25,7 +25,7 @@ from engine.runs import Heartbeat, Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
 from engine.training.feed import Feed
-from engine.training.supervised import BEST, Step, Training
+from engine.training.supervised import Step, Training
 from engine.training.workers import Workers, join
 
 SCALING = "scaling.nc"
@@ -62,14 +62,14 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     DataError
         If the new data don't fit the run.
     """
-    kept = run.folder / "checkpoints" / SCALING
     _check_trained(run)
+    kept = run.folder / "checkpoints" / SCALING
     scaling, pairs = Scaling.load(kept), pair_new(run.spec.data, load_frame(kept), data)
     network = _network(run.spec, pairs, scaling)
     _take_weights(network, run)
     samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
     downscaler = Downscaler(network, bound_of(run.spec.model, scaling))
-    write_downscaled(path, downscaler, samples, _nothing_told, f"{run.title}, downscaled by run {run.id}")
+    write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return pairs.notes
 
 
@@ -124,15 +124,13 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
 
 
 def _take_weights(network: keras.Model, run: Run) -> None:
-    path = run.folder / "checkpoints" / BEST
-    if not path.exists():
-        raise RunError(f"run {run.id} has no trained weights yet: let it train, or give another run")
-    groups, _ = checkpoints.load(path)
-    checkpoints.restore(network.variables, groups["weights"], path)
+    _check_trained(run)
+    groups, _ = checkpoints.load(run.best)
+    checkpoints.restore(network.variables, groups["weights"], run.best)
 
 
 def _check_trained(run: Run) -> None:
-    if not (run.folder / "checkpoints" / BEST).exists():
+    if not run.best.exists():
         raise RunError(f"run {run.id} has no trained weights yet: let it train, or give another run")
 
 
@@ -171,10 +169,6 @@ class Stop:
         elif time.monotonic() > self.deadline:
             self.reason = f"the time limit of {self.run.spec.launch.time_limit} min was reached"
         return bool(self.reason)
-
-
-def _nothing_told(done: int, total: int) -> None:
-    """For work that is short enough to say nothing."""
 
 
 def _say(line: str) -> None:

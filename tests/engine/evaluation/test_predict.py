@@ -145,7 +145,7 @@ def test_batches_cover_the_part_and_change_nothing(results, tmp_path, monkeypatc
 
 def test_new_data_have_no_hr(tmp_path):
     samples = samples_of(waves(16))
-    write_downscaled(tmp_path / "new.nc", downscaler_of(samples), samples, nothing, "new")
+    write_downscaled(tmp_path / "new.nc", downscaler_of(samples), samples, "new")
     with xr.open_dataset(tmp_path / "new.nc") as file:
         assert {"lr", "interpolated", "downscaled"} <= set(file.data_vars)
         assert not {"hr", "rmse_downscaled"} & set(file.data_vars)
