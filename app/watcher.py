@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Glance:
     latest: dict[str, Any] = field(default_factory=dict)  # newest progress record
     scores: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
+    seen_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
 
     @property
     def id(self) -> str:
@@ -49,7 +50,7 @@ class Glance:
 
     @property
     def val_loss(self) -> float | None:
-        return self.latest.get("best_val_loss") or self.latest.get("val_loss")
+        return self.latest.get("best_val_loss") or self.latest.get("val_loss") or self.seen_val_loss
 
     def rmse(self, product: str) -> float | None:
         """Mean test RMSE of 'downscaled' or 'interpolated', in the target's unit."""
@@ -134,7 +135,7 @@ class RunWatcher:
         """Look at a run, reading no more than can have changed: a spec never does, a done run neither."""
         if seen is None or seen.fault:
             return self._look_at(run)
-        return seen if seen.state.word == "done" else self._look_at(seen.run)
+        return seen if seen.state.word == "done" else replace(self._look_at(seen.run), seen_val_loss=seen.val_loss)
 
     def _watch(self) -> None:
         while not self._stopping.is_set():

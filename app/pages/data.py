@@ -313,11 +313,12 @@ def draw(preview: Preview, step: int, dark: bool) -> Drawn:
 
 
 def folders() -> dict[str, str]:
-    """Label → folder to start browsing in: those of $MESOSCOPE_DATA, working folder, home, demonstration."""
+    """Label → folder to browse in, the likeliest first: $MESOSCOPE_DATA, demonstration set, home, working folder."""
     named = [Path(folder) for folder in os.environ.get("MESOSCOPE_DATA", "").split(os.pathsep) if folder]
     found = {str(folder): str(folder) for folder in named if folder.is_dir()}
-    found |= {"Working folder": str(Path.cwd()), "Home": str(Path.home())}
-    return found | ({"Demonstration set": str(demo_folder())} if demo_folder().is_dir() else {})
+    if demo_folder().is_dir():
+        found["Demonstration set"] = str(demo_folder())
+    return found | {"Home": str(Path.home()), "Working folder": str(Path.cwd())}
 
 
 def _variable_label(found: Any) -> str:

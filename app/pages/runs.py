@@ -35,7 +35,7 @@ COLUMNS = {
     "val_loss": "Val. loss",
     "age": "Created",
 }
-HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 44, 36, 300
+HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 52, 38, 300
 MOST_POINTS = 1500  # of a drawn curve
 LOG_BYTES, LOG_LINES = 32_768, 300
 HTML = {"type": "html"}

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from app.watcher import RunWatcher, glance, stop_all, watcher_of
-from engine.runs import Store, write_whole
+from engine.runs import Store, append_line, write_whole
 from tests.app.fake import write_run
 
 
@@ -36,6 +36,15 @@ def test_the_share_of_a_run_in_training(store):
     seen = glance(run)
     object.__setattr__(seen, "latest", latest)
     assert seen.share == pytest.approx((2 + 5 / 20) / 10)  # two whole epochs and a quarter of ten
+
+
+def test_a_validation_loss_stays_through_the_next_epoch(store):
+    run = write_run(store.folder, "busy", done=False)
+    watcher = RunWatcher(store)
+    for record in ({"epoch": 3, "loss": 0.5, "val_loss": 0.25}, {"epoch": 4, "loss": 0.4}):
+        append_line(run.folder / "progress.jsonl", record)
+        watcher.look()
+    assert (watcher.find(run.id).latest["epoch"], watcher.find(run.id).val_loss) == (4, 0.25)
 
 
 @pytest.mark.parametrize(
