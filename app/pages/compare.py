@@ -157,6 +157,8 @@ class ComparePage:
         png = pmui.Button(label="PNG", icon="image", variant="text", size="small", margin=0, align="center")
         self._board.to_png(png)
         self._png[:] = [png]
+        if self._board.layout == self.session.layout:  # the time may have changed while the board was drawn
+            self._board.show(self._frames())
         self._maps[:] = [self._tools, self._board.grid()]
         self._colour()
 

@@ -50,10 +50,11 @@ class Grid:
 
     @classmethod
     def of(cls, field: xr.DataArray) -> Self:
-        """The grid of a field with 1-D coordinates y and x."""
+        """The grid of a field with 1-D coordinates y and x; bounds, which stand in variables of their own, are left."""
         y, x = field["y"], field["x"]
         crs = dict(field[GRID_MAPPING].attrs) if GRID_MAPPING in field.coords else {}
-        return cls(y.values.astype(float), x.values.astype(float), crs, dict(y.attrs), dict(x.attrs))
+        y_attrs, x_attrs = ({k: v for k, v in side.attrs.items() if k != "bounds"} for side in (y, x))
+        return cls(y.values.astype(float), x.values.astype(float), crs, y_attrs, x_attrs)
 
     @property
     def shape(self) -> tuple[int, int]:

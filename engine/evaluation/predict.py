@@ -104,7 +104,9 @@ def _template(path: Path, samples: Samples, title: str, names: tuple[str, ...]) 
     pairs = samples.pairs
     grid = pairs.hr_grid.select(*_own(pairs))
     lr_axes = {f"{side}_lr": xr.Variable(f"{side}_lr", v.values, v.attrs) for side, v in _axes(pairs.lr_grid).items()}
-    times = pairs.times.isel(time=samples.steps)
+    times = pairs.times.isel(time=samples.steps).variable.copy()
+    for facts in (times.attrs, times.encoding):
+        facts.pop("bounds", None)  # they stand in a variable of their own, which isn't written
     dataset = xr.Dataset(coords={"time": times, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
     dataset.to_netcdf(path, format="NETCDF4")
     attrs = {word: str(pairs.hr.attrs[word]) for word in KEPT if word in pairs.hr.attrs}
