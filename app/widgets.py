@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -52,7 +53,7 @@ def label_of(option: str) -> str:
     return named.get(option, words[:1].upper() + words[1:])
 
 
-class Field:
+class Field(ABC):
     """A form field of one option."""
 
     def __init__(self, section: str, option: str, declared: param.Parameter, changed: Changed):
@@ -69,9 +70,9 @@ class Field:
         unit, label = getattr(self.declared, "unit", ""), label_of(self.option)
         return f"{label} ({unit})" if unit and unit != label.lower() else label
 
+    @abstractmethod
     def raw(self) -> Any:
         """What the user gave, as plain YAML types; not checked."""
-        raise NotImplementedError
 
     def show(self, value: Any) -> None:
         """Show a value of the draft without reporting a change."""
@@ -82,14 +83,14 @@ class Field:
             self._showing = False
         self.fault("")
 
-    def fault(self, message: str) -> None:
+    def fault(self, message: str) -> None:  # noqa: B027 - a switch can't be wrong
         """Mark the field with what is wrong with it; '' takes the mark away."""
 
-    def _build(self) -> pn.viewable.Viewable:
-        raise NotImplementedError
+    @abstractmethod
+    def _build(self) -> pn.viewable.Viewable: ...
 
-    def _put(self, plain: Any) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _put(self, plain: Any) -> None: ...
 
     def _report(self, *_: Any) -> None:
         if not self._showing:
@@ -181,11 +182,11 @@ class PartsField(Field):
         for part, line in self._lines.items():
             line.value = texts.get(part, "")
 
-    def _join(self, texts: dict[str, str]) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _join(self, texts: dict[str, str]) -> Any: ...
 
-    def _part(self, plain: Any) -> dict[str, str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _part(self, plain: Any) -> dict[str, str]: ...
 
 
 class RegionField(PartsField):

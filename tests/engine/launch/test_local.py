@@ -210,7 +210,7 @@ def test_the_ranks_see_nothing_secret_of_the_environment():
         "CUDA_VISIBLE_DEVICES": "1",
         "AWS_SECRET_ACCESS_KEY": "hush",
         "GITHUB_TOKEN": "hush",
-        "SSH_AUTH_SOCK": "/tmp/agent",
+        "SSH_AUTH_SOCK": "agent.socket",
         "MY_PATH": "hush",
         "PYTHONPATH": "/somewhere/else",
     }
