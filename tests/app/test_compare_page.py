@@ -1,8 +1,6 @@
 """The Compare page without a browser: what follows the session."""
 
 import asyncio
-import statistics
-import time
 
 import numpy as np
 import param
@@ -155,17 +153,3 @@ def test_a_typed_date_moves_the_time(tmp_path, runs):
     page._time._date.value = "never"
     assert page._time._date.error_state
     assert page.session.time == 27
-
-
-def test_a_time_step_of_five_maps_takes_less_than_a_fifth_of_a_second(tmp_path):
-    big = [write_run(tmp_path, title, ny=100, nx=152, n_times=30) for title in ("one", "two")]
-    begun = time.perf_counter()
-    page = open_page(tmp_path, big)
-    print(f"\nfrom the link to the drawn page, on the server: {time.perf_counter() - begun:.2f} s")
-    seconds = []
-    for step in range(1, 12):
-        begun = time.perf_counter()
-        page.session.time = step
-        seconds.append(time.perf_counter() - begun)
-    print(f"median of a time step: {1000 * statistics.median(seconds):.0f} ms")
-    assert statistics.median(seconds) < 0.2
