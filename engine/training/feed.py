@@ -34,19 +34,15 @@ class Feed:
 
     def stream(self, plans: Callable[[], Iterable[np.ndarray]], patch_lr: int = 0) -> tf.data.Dataset:
         """Batches for a sequence of plans, each (sample, 3) as in Shuffle, read ahead in their order."""
-        fetch = self._gather if self.in_memory else self._read
         rows = tf.data.Dataset.from_generator(plans, output_signature=tf.TensorSpec((None, 3), tf.int32))
-        stream = rows.map(fetch, num_parallel_calls=2, deterministic=True)
-        if patch_lr:
-            stream = stream.map(
-                lambda inputs, hr, plan: self._crop(inputs, hr, plan, patch_lr),
-                num_parallel_calls=2,
-                deterministic=True,
+
+        def fetch(plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            fields, whole = (
+                (self._memory, plan[:, 0]) if self.in_memory else (self._read(plan), tf.range(tf.shape(plan)[0]))
             )
-        else:
-            static, weights = self._fixed[None, ..., :-1], self._fixed[None, ..., -1:]
-            stream = stream.map(lambda inputs, hr, _: (inputs, static, hr, weights))
-        return stream.prefetch(READ_AHEAD)
+            return self._crop(*fields, whole, plan, patch_lr) if patch_lr else self._whole(*fields, whole)
+
+        return rows.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(READ_AHEAD)
 
     @cached_property
     def _memory(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -59,25 +55,27 @@ class Feed:
         with tf.init_scope(), tf.device("/CPU:0"):
             return tf.concat([self.samples.static, self.samples.areas[..., None]], axis=-1)
 
-    def _gather(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        inputs, hr = self._memory
-        return tf.gather(inputs, plan[:, 0]), tf.gather(hr, plan[:, 0]), plan
-
-    def _read(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _read(self, plan: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         inputs, hr = tf.numpy_function(self.samples.load, [plan[:, 0]], (tf.float32, tf.float32), stateful=False)
         pairs = self.samples.pairs
         inputs.set_shape((None, *pairs.lr_grid.shape, self.samples.channels))
         hr.set_shape((None, *pairs.hr_grid.shape, 1))
-        return inputs, hr, plan
+        return inputs, hr
 
-    def _crop(self, inputs: tf.Tensor, hr: tf.Tensor, plan: tf.Tensor, patch_lr: int) -> tuple[tf.Tensor, ...]:
+    def _whole(self, inputs: tf.Tensor, hr: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Whole fields of some rows."""
+        static, weights = self._fixed[None, ..., :-1], self._fixed[None, ..., -1:]
+        return tf.gather(inputs, rows), static, tf.gather(hr, rows), weights
+
+    def _crop(
+        self, inputs: tf.Tensor, hr: tf.Tensor, rows: tf.Tensor, plan: tf.Tensor, patch_lr: int
+    ) -> tuple[tf.Tensor, ...]:
+        """Patches of some rows, cut where the plan says."""
         scale = self.samples.pairs.scale
-        side, batch = patch_lr * scale, tf.shape(plan)[0]
-        itself, first = tf.range(batch), tf.zeros(batch, tf.int32)
-        y, x = plan[:, 1], plan[:, 2]
-        fixed = _cut(self._fixed[None], first, y * scale, x * scale, side)
-        hr = _cut(hr, itself, y * scale, x * scale, side)
-        return _cut(inputs, itself, y, x, patch_lr), fixed[..., :-1], hr, fixed[..., -1:]
+        side, y, x = patch_lr * scale, plan[:, 1], plan[:, 2]
+        fixed = _cut(self._fixed[None], tf.zeros_like(rows), y * scale, x * scale, side)
+        hr = _cut(hr, rows, y * scale, x * scale, side)
+        return _cut(inputs, rows, y, x, patch_lr), fixed[..., :-1], hr, fixed[..., -1:]
 
 
 def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: int) -> tf.Tensor:
