@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from engine.data.grids import GRID_MAPPING, Grid, same_crs
+from engine.data.netcdf import open_netcdf
 from engine.errors import DataError, MesoscopeError, StoreError
 from engine.evaluation.scores import pixel_rmse, score
 from engine.runs import Run, Store
@@ -224,7 +225,7 @@ class Comparison:
 
 def _open(run: Run) -> xr.Dataset:
     try:
-        data = xr.open_dataset(run.results, decode_coords="all", cache=False)
+        data = open_netcdf(run.results, decode_coords="all", cache=False)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"the results of {run.title} can't be read ({error}): the file {run.results} is damaged; delete the run, "

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-import xarray as xr
 
+from engine.data.netcdf import open_netcdf
 from engine.data.pairs import Pairs, pair, pair_new
 from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import Scaling, fit_scaling, load_frame
@@ -146,7 +146,7 @@ def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs
     told(0, len(samples))
     write_results(run.results, downscaler, samples, told, title)
     heartbeat.phase("scoring")
-    with xr.open_dataset(run.results) as results:
+    with open_netcdf(run.results) as results:
         write_whole(run.folder / "results" / "scores.json", to_json(score(results)))
 
 

@@ -239,10 +239,12 @@ def _bounds(centres: np.ndarray) -> np.ndarray:
 
 def _write_netcdf(dataset: xr.Dataset, path: Path) -> Path:
     """Write whole or not at all, compressed, in chunks of some days."""
+    from engine.data.netcdf import write_netcdf
+
     encoding = {str(name): _encoding(variable) for name, variable in dataset.variables.items()}
     if path.name == "no2_regional.nc":  # 11 bits keep 0.03 %, and a third less to store
         encoding["no2"] |= {"quantize_mode": "BitRound", "significant_digits": 11}
-    return _whole(path, lambda part: dataset.to_netcdf(part, engine="netcdf4", encoding=encoding))
+    return _whole(path, lambda part: write_netcdf(dataset, part, encoding=encoding))
 
 
 def _encoding(variable: xr.Variable) -> dict[str, Any]:

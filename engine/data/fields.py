@@ -11,12 +11,12 @@ from typing import Any
 
 import cf_xarray  # noqa: F401 (gives xarray its .cf accessor)
 import dask.array
-import netCDF4
 import numpy as np
 import xarray as xr
 
 from engine.data.grib import grib_datasets, open_grib
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid, mapping_from_wkt
+from engine.data.netcdf import netcdf_file, open_netcdf
 from engine.data.times import span
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
@@ -188,12 +188,12 @@ def _open_netcdf(path: str, variable: str) -> xr.Dataset:
         is_classic = file.read(3) == b"CDF"
     if is_classic:
         _check_whole(path)
-    return xr.open_dataset(path, engine="netcdf4", decode_timedelta=False)
+    return open_netcdf(path, decode_timedelta=False)
 
 
 def _check_whole(path: str) -> None:
     """Raise OSError if a classic NetCDF file is cut off: the NetCDF library would read zeros past its end."""
-    with netCDF4.Dataset(path) as file:
+    with netcdf_file(path) as file:
         expected = sum(int(np.prod(v.shape)) * v.dtype.itemsize for v in file.variables.values())
     if (found := os.path.getsize(path)) < expected:
         raise OSError(f"{found} bytes, but its variables take {expected}")

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.grids import GRID_MAPPING
+from engine.data.netcdf import open_netcdf, write_netcdf
 from engine.data.pairs import Arrays, Frame, Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.errors import DataError
@@ -88,14 +89,14 @@ class Scaling:
         }
         sibling = path.with_name(f".{path.name}")  # it appears whole: a resumed run takes what is there
         try:
-            file.to_netcdf(sibling)
+            write_netcdf(file, sibling)
             sibling.replace(path)
         finally:
             sibling.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        with xr.open_dataset(path) as file:
+        with open_netcdf(path) as file:
             numbers = json.loads(file.attrs["scaling"])
             cells = file["cells"].values.astype(bool)
         numbers["target"] = Scale(**numbers["target"])
@@ -106,7 +107,7 @@ class Scaling:
 
 def load_frame(path: Path) -> Frame:
     """The frame that `Scaling.save` kept."""
-    with xr.open_dataset(path) as file:
+    with open_netcdf(path) as file:
         file = file.load()
     hr = file["cells"].rename(file.attrs["target"])
     if GRID_MAPPING in file.variables:

@@ -15,6 +15,7 @@ import tensorflow as tf
 import xarray as xr
 
 from engine.data.grids import Grid
+from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
 from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
@@ -73,15 +74,19 @@ def write_downscaled(path: Path, downscaler: Downscaler, samples: Samples, title
 def _write(path: Path, downscaler: Downscaler, samples: Samples, told: Told, title: str, with_hr: bool) -> None:
     _template(path, samples, title, ("hr", *FIELDS) if with_hr else FIELDS)
     own = _own(samples.pairs)
-    with netCDF4.Dataset(path, "a") as file:
-        for rows in batches(samples):
-            inputs, arrays = samples.read(rows)
-            file["lr"][rows] = arrays.lr
-            file["interpolated"][rows] = downscaler.interpolated(samples, arrays.lr)[:, *own]
-            file["downscaled"][rows] = downscaler(samples, inputs)[:, *own]
-            if with_hr:
-                file["hr"][rows] = arrays.hr[:, *own]
-            told(int(rows[-1]) + 1, len(samples))
+    for rows in batches(samples):
+        inputs, arrays = samples.read(rows)
+        fields = {
+            "lr": arrays.lr,
+            "interpolated": downscaler.interpolated(samples, arrays.lr)[:, *own],
+            "downscaled": downscaler(samples, inputs)[:, *own],
+        }
+        if with_hr:
+            fields["hr"] = arrays.hr[:, *own]
+        with netcdf_file(path, "a") as file:
+            for name, values in fields.items():
+                file[name][rows] = values
+        told(int(rows[-1]) + 1, len(samples))
 
 
 def _untold(done: int, total: int) -> None:
@@ -108,9 +113,9 @@ def _template(path: Path, samples: Samples, title: str, names: tuple[str, ...]) 
     for facts in (times.attrs, times.encoding):
         facts.pop("bounds", None)  # they stand in a variable of their own, which isn't written
     dataset = xr.Dataset(coords={"time": times, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
-    dataset.to_netcdf(path, format="NETCDF4")
+    write_netcdf(dataset, path, format="NETCDF4")
     attrs = {word: str(pairs.hr.attrs[word]) for word in KEPT if word in pairs.hr.attrs}
-    with netCDF4.Dataset(path, "a") as file:
+    with netcdf_file(path, "a") as file:
         for name in (*names, "lr"):
             dims = ("time", "y_lr", "x_lr") if name == "lr" else ("time", "y", "x")
             _declare(file, name, dims, attrs, mapped=bool(grid.crs))
@@ -133,11 +138,11 @@ def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dic
 
 
 def _add_pixel_rmse(path: Path) -> None:
-    with xr.open_dataset(path) as results:
+    with open_netcdf(path) as results:
         maps = {name: pixel_rmse(results, name) for name in FIELDS}
         units = {"units": results["hr"].attrs["units"]} if "units" in results["hr"].attrs else {}
         mapped = "grid_mapping" in results["hr"].attrs or "grid_mapping" in results["hr"].encoding
-    with netCDF4.Dataset(path, "a") as file:
+    with netcdf_file(path, "a") as file:
         for name, values in maps.items():
             _declare(file, f"rmse_{name}", ("y", "x"), units, mapped)
             file[f"rmse_{name}"][:] = values

@@ -1,0 +1,39 @@
+"""NetCDF files, touched by one thread at a time.
+
+Neither the NetCDF library nor HDF5 is safe in threads, netCDF4-python lets go of the GIL while it is in them, and
+xarray locks reading but neither the opening nor the closing of a file. So all files are opened with one lock of
+ours, which is held while they are opened, and which xarray takes to read them and to close them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import netCDF4
+import xarray as xr
+
+_LOCK = threading.RLock()
+
+
+def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
+    """`xarray.open_dataset` of a NetCDF file, lazily, with its options; raises what that raises."""
+    with _LOCK:
+        return xr.open_dataset(path, engine="netcdf4", lock=_LOCK, **options)
+
+
+@contextmanager
+def netcdf_file(path: str | Path, mode: Literal["r", "a"] = "r") -> Iterator[netCDF4.Dataset]:
+    """The file itself. Compute nothing inside: what dask's threads read from another file would wait for ever."""
+    with _LOCK, netCDF4.Dataset(path, mode) as file:
+        yield file
+
+
+def write_netcdf(dataset: xr.Dataset, path: str | Path, **options: Any) -> None:
+    """`Dataset.to_netcdf` with its options; raises OSError or RuntimeError if the file can't be written."""
+    dataset = dataset.compute()  # outside the lock: dask's threads may need it to read
+    with _LOCK:
+        dataset.to_netcdf(path, engine="netcdf4", **options)

@@ -1,0 +1,67 @@
+"""NetCDF: threads that open, read, drop and write files at the same time don't get into each other's way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
+
+# Without the lock of engine.data.netcdf this crashes (a segmentation fault) within the first second.
+CROWD = """
+import gc, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from engine.data.fields import describe, open_field
+from engine.data.netcdf import write_netcdf
+from engine.spec import Source
+
+folder = Path(sys.argv[1])
+paths = sorted(folder.glob("*.nc"))
+
+def visit(turn):
+    path = paths[turn % len(paths)]
+    summary = describe(str(path))
+    field = open_field(Source(str(path), summary.variables[0].name))
+    total = float(field.isel(time=turn % 3).sum())
+    if turn % 5 == 0:
+        gc.collect()
+    if turn % 11 == 0:
+        write_netcdf(field.to_dataset(name="t"), folder / f"copy_{turn}.out")
+    return total
+
+with ThreadPoolExecutor(8) as pool:
+    totals = list(pool.map(visit, range(64)))
+expected = [4 * (10 * (turn % 4) + turn % 3) for turn in range(64)]
+assert totals == expected, (totals, expected)
+"""
+
+
+def test_a_crowd_of_threads_reads_what_is_there(tmp_path):
+    lat = ("lat", [50.0, 51.0], {"units": "degrees_north"})
+    lon = ("lon", [0.0, 1.0], {"units": "degrees_east"})
+    times = ("time", np.array(["2001-01-01", "2001-01-02", "2001-01-03"], "datetime64[ns]"))
+    for number in range(4):
+        values = 10.0 * number + np.arange(3.0)[:, None, None] * np.ones((2, 2))
+        data = {"t": (("time", "lat", "lon"), values, {"units": "K"})}
+        write_netcdf(xr.Dataset(data, {"time": times, "lat": lat, "lon": lon}), tmp_path / f"{number}.nc")
+    done = subprocess.run([sys.executable, "-c", CROWD, tmp_path], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_lazy_dataset_is_written_from_a_file_that_is_open(tmp_path):
+    """dask's threads read one file for another: this would wait for ever, if computed with the lock held."""
+    write_netcdf(xr.Dataset({"a": ("x", np.arange(1000.0))}), tmp_path / "in.nc")
+    lazy = open_netcdf(tmp_path / "in.nc").chunk(x=100)
+    write_netcdf(lazy * 2, tmp_path / "out.nc")
+    with netcdf_file(tmp_path / "out.nc") as file:
+        assert float(file["a"][:].sum()) == 999_000.0
+
+
+def test_what_the_readers_raise_comes_through(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        open_netcdf(tmp_path / "nowhere.nc")
