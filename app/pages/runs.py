@@ -56,7 +56,8 @@ class RunsPage:
         self._watcher = watcher_of(session.store)
         self._rows = pd.DataFrame(columns=["id", *COLUMNS])
         self._records: list[dict[str, Any]] = []
-        self._shown, self._offset, self._pulling, self._moving = "", 0, False, False
+        self._shown, self._offset, self._moving = "", 0, False
+        self._pulling = self._pull_due = False
         self._build_table()
         self._build_detail()
         session.param.watch(lambda _: self.refresh(), "run")
@@ -224,19 +225,29 @@ class RunsPage:
         self._facts.object = words.table(facts_of(seen))
 
     async def _pull(self) -> None:
-        """Read what was appended to the chosen run's files, outside the event loop."""
-        chosen = self._watcher.find(self._shown)
-        if chosen is None or self._pulling:
+        """Read the chosen run's files, and once more if that was asked for meanwhile: they may have grown."""
+        self._pull_due = True
+        if self._pulling:
             return
         self._pulling = True
+        try:
+            while self._pull_due:
+                self._pull_due = False
+                await self._pull_once()
+        finally:
+            self._pulling = False
+
+    async def _pull_once(self) -> None:
+        """Read what was appended to the chosen run's files, outside the event loop."""
+        chosen = self._watcher.find(self._shown)
+        if chosen is None:
+            return
         try:
             new, offset = await asyncio.to_thread(chosen.run.progress, self._offset)
             tail = await asyncio.to_thread(log_tail, chosen.run.log)
         except OSError as error:
             self._fault.param.update(object=plain_text(f"The run folder can't be read: {error}"), visible=True)
             return
-        finally:
-            self._pulling = False
         if chosen.id != self._shown:
             return
         self._offset = offset

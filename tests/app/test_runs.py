@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -146,6 +147,34 @@ def test_new_records_are_appended(session):
     page = at_page(session, train_on)
     assert len(page._records) == page.before + 1
     assert page._records[-1]["loss"] == 0.125
+
+
+def test_what_is_written_while_the_log_is_being_read_is_read_too(session, monkeypatch):
+    """The last look before a run is done may find the reading of the one before it under way."""
+    run = write_run(session.store.folder, "wide")
+    last, begun = "the last line\n", []
+
+    def slow_tail(path):
+        text = log_tail(path)
+        if len(begun) == 1:
+            path.write_text(text + "\n" + last)
+            page_loop[0].call_soon_threadsafe(pages[0].refresh)
+            time.sleep(0.1)
+        begun.append(path)
+        return text
+
+    pages, page_loop = [], []
+
+    async def again(page):
+        pages.append(page)
+        page_loop.append(asyncio.get_running_loop())
+        page.refresh()
+
+    monkeypatch.setattr(runs, "log_tail", slow_tail)
+    page = at_page(session, again)
+    assert run.log.read_text().endswith(last)
+    assert last.strip() in page._log.object
+    assert len(begun) == 3
 
 
 def test_another_run_begins_with_its_own_curves(session):
