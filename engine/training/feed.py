@@ -33,8 +33,8 @@ class Feed:
         return cls(samples, samples.bytes_in_memory < budget)
 
     def stream(self, plans: Callable[[], Iterable[np.ndarray]], patch_lr: int = 0) -> tf.data.Dataset:
-        """Batches for a sequence of plans, each (sample, 3) as in Shuffle, read ahead in their order."""
-        rows = tf.data.Dataset.from_generator(plans, output_signature=tf.TensorSpec((None, 3), tf.int32))
+        """Batches for a sequence of plans, each (step, sample, 3) as in Shuffle, read ahead in their order."""
+        steps = tf.data.Dataset.from_generator(plans, output_signature=tf.TensorSpec((None, None, 3), tf.int32))
 
         def fetch(plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
             fields, whole = (
@@ -42,7 +42,7 @@ class Feed:
             )
             return self._crop(*fields, whole, plan, patch_lr) if patch_lr else self._whole(*fields, whole)
 
-        return rows.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(READ_AHEAD)
+        return steps.unbatch().map(fetch, num_parallel_calls=2, deterministic=True).prefetch(READ_AHEAD)
 
     @cached_property
     def _memory(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -80,8 +80,8 @@ class Feed:
 
 def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: int) -> tf.Tensor:
     """(batch, side, side, channels): from each row the square that begins at y, x."""
-    span = tf.range(side)
-    places = [rows[:, None, None], y[:, None, None] + span[None, :, None], x[:, None, None] + span[None, None, :]]
-    everywhere = (tf.shape(rows)[0], side, side)
-    cut = tf.gather_nd(fields, tf.stack([tf.broadcast_to(place, everywhere) for place in places], axis=-1))
-    return tf.ensure_shape(cut, (None, side, side, fields.shape[-1]))
+    height, width, channels = fields.shape[1:]
+    rows, y, x = (tf.cast(place, tf.int64) for place in (rows, y, x))
+    first = (rows * height + y) * width + x
+    square = tf.range(side, dtype=tf.int64)[:, None] * width + tf.range(side, dtype=tf.int64)
+    return tf.gather(tf.reshape(fields, (-1, channels)), first[:, None, None] + square)

@@ -146,9 +146,9 @@ class Training:
         return True
 
     def _plans(self) -> Iterator[np.ndarray]:
-        """Which samples each step takes, from where the training stands to its end."""
+        """Which samples each step takes, epoch by epoch from where the training stands to its end."""
         for epoch in range(self.position.epoch, self.options.epochs):
-            yield from self.shuffle.epoch(epoch)[self.position.step if epoch == self.position.epoch else 0 :]
+            yield self.shuffle.epoch(epoch)[self.position.step if epoch == self.position.epoch else 0 :]
 
     def _epoch(self, batches: Iterator[tuple[tf.Tensor, ...]]) -> bool:
         """What is left of the epoch; returns False if asked to stop within."""
@@ -209,7 +209,7 @@ class Training:
     def _validation_stream(self) -> tf.data.Dataset:
         plan = np.pad(self._validation_rows[:, None], ((0, 0), (0, 2)))
         starts = range(0, len(plan), self.options.batch_size)
-        return self.validation.stream(lambda: (plan[k : k + self.options.batch_size] for k in starts))
+        return self.validation.stream(lambda: (plan[None, k : k + self.options.batch_size] for k in starts))
 
     def _patience_is_over(self) -> bool:
         return self.options.early_stopping and self.position.waited >= self.options.patience

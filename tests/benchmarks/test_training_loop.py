@@ -45,7 +45,7 @@ def test_loop_against_bare_step(case: str, tmp_path: Path) -> None:
 
     def plans():
         for epoch in range(10_000):
-            yield from shuffle.epoch(epoch)
+            yield shuffle.epoch(epoch)
 
     loop = iter(feed.stream(plans, shuffle.patch_lr))
     bare = iter(tf.data.Dataset.from_tensors(next(loop)).repeat())

@@ -27,7 +27,7 @@ def samples() -> Samples:
 
 
 def batches(samples: Samples, in_memory: bool, patch_lr: int = 0) -> list[list[np.ndarray]]:
-    stream = Feed(samples, in_memory).stream(lambda: iter(PLANS), patch_lr)
+    stream = Feed(samples, in_memory).stream(lambda: (plan[None] for plan in PLANS), patch_lr)
     return [[array.numpy() for array in batch] for batch in stream]
 
 
@@ -62,14 +62,14 @@ def test_a_patch_as_large_as_the_field_is_the_field():
     pairs = make_pairs(waves(8, 6, 6))
     square = Samples(pairs, fit_scaling(pairs, "standard"), OPTIONS, np.arange(4))
     plan = Shuffle(4, (3, 3), 3, 4, 0).epoch(0)[0]
-    inputs, _, hr, weights = next(iter(Feed(square, True).stream(lambda: iter([plan]), 3)))
+    inputs, _, hr, weights = next(iter(Feed(square, True).stream(lambda: iter([plan[None]]), 3)))
     np.testing.assert_array_equal(inputs, square.load(plan[:, 0])[0])
     np.testing.assert_array_equal(hr, square.load(plan[:, 0])[1])
     assert weights.shape == (4, 6, 6, 1)
 
 
 def test_a_long_stream_keeps_its_order(samples):
-    plans = [np.array([[k % 8, 0, 0]], np.int32) for k in range(50)]
+    plans = [np.array([[[k % 8, 0, 0]] for k in range(first, first + 10)], np.int32) for first in range(0, 50, 10)]
     first = samples.load_all()[0][:, 0, 0, 0]
     for in_memory in (True, False):
         got = [batch[0].numpy()[0, 0, 0, 0] for batch in Feed(samples, in_memory).stream(lambda: iter(plans))]
@@ -82,7 +82,7 @@ def test_no_more_is_read_ahead_than_a_few_batches(samples):
     def plans() -> Iterator[np.ndarray]:
         for k in range(100):
             taken.append(k)
-            yield np.array([[k % 8, 0, 0]], np.int32)
+            yield np.array([[[k % 8, 0, 0]]], np.int32)
 
     next(iter(Feed(samples, False).stream(plans)))
     assert len(taken) <= feed_module.READ_AHEAD + 2 * 2 + 3  # the buffer, two maps of two, one in each hand
