@@ -25,7 +25,8 @@ from engine.runs import Heartbeat, Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
 from engine.training.feed import Feed
-from engine.training.supervised import Step, Training
+from engine.training.loop import Training
+from engine.training.supervised import Step
 from engine.training.workers import Workers, join
 
 SCALING = "scaling.nc"

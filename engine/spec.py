@@ -266,7 +266,10 @@ class TrainingOptions(Options):
 
     learning = Choice(["supervised"], default="supervised", doc="Supervised: the loss compares with HR.")
     loss = Choice(["mae", "mse", "huber"], default="mae", doc="What training makes small, over all cells with a value.")
-    epochs = Whole(100, bounds=(1, 100_000), unit="epochs", doc="Most passes over the training part.")
+    epochs = Whole(100, bounds=(1, 100_000), unit="epochs", doc="Most epochs; each ends with a validation.")
+    steps_per_epoch = Whole(
+        0, bounds=(0, 1_000_000), unit="steps", doc="Steps of an epoch. 0: one pass over the training part."
+    )
     batch_size = Whole(16, bounds=(1, 4096), unit="samples per process", doc="Samples in one step of one process.")
     learning_rate = Real(
         2e-3,
@@ -274,12 +277,25 @@ class TrainingOptions(Options):
         inclusive_bounds=(False, True),
         doc="Highest learning rate, for the whole batch of all ranks.",
     )
-    schedule = Choice(["constant", "cosine"], default="cosine", doc="Course of the learning rate. cosine: down to 1 %.")
+    schedule = Choice(
+        ["constant", "piecewise", "cosine"],
+        default="cosine",
+        doc="Course of the learning rate. piecewise: one fall, see decay_at. cosine: down to 1 %.",
+    )
+    decay_at = Real(0.5, bounds=(0.0, 1.0), doc="Share of all steps after which a piecewise learning rate falls.")
+    decay_factor = Real(
+        0.1, bounds=(0, 1), inclusive_bounds=(False, True), doc="Factor by which a piecewise learning rate falls."
+    )
     warm_up = Real(0.02, bounds=(0.0, 0.5), doc="Share of all steps over which the learning rate rises from zero.")
     weight_decay = Real(0.0, bounds=(0.0, 1.0), doc="Decoupled weight decay (AdamW).")
     early_stopping = Flag(True, doc="Stop when the validation loss no longer falls.")
     patience = Whole(25, bounds=(1, 10_000), unit="epochs", doc="Epochs without improvement before stopping.")
     min_delta = Real(0.0, bounds=(0.0, None), doc="Smallest fall of the validation loss that counts as improvement.")
+    ema = Real(
+        0.0,
+        bounds=(0.0, 0.9999),
+        doc="Decay of the moving average of the weights, with which the network validates and predicts. 0: none.",
+    )
     seed = Whole(0, bounds=(0, 2**31 - 1), doc="Seed of weights, shuffling, patches and dropout.")
     precision = Choice(["float32", "mixed_bfloat16"], default="float32", doc="Number format of the convolutions.")
     start_from = Text("", doc="Run whose best weights training starts from (fine-tuning); empty: new weights.")

@@ -118,7 +118,8 @@ class Samples:
 class Shuffle:
     """Who takes which samples: the same global order for any number of ranks.
 
-    rows : samples in the part; lr_shape : (y_lr, x_lr); patch_lr : side of a patch in LR cells, 0 for whole fields.
+    rows : samples in the part; lr_shape : (y_lr, x_lr); patch_lr : side of a patch in LR cells, 0 for whole fields;
+    steps_per_epoch : 0 for one pass over the part; else passes follow each other across the ends of epochs.
     """
 
     rows: int
@@ -128,23 +129,30 @@ class Shuffle:
     seed: int
     rank: int = 0
     size: int = 1
+    steps_per_epoch: int = 0
 
     @classmethod
     def of(cls, spec: Spec, rows: int, lr_shape: tuple[int, int], rank: int = 0, size: int = 1) -> Shuffle:
         patch_lr, training = spec.data.patch_size // spec.data.scale, spec.training
-        return cls(rows, lr_shape, patch_lr, training.batch_size, training.seed, rank, size)
+        return cls(rows, lr_shape, patch_lr, training.batch_size, training.seed, rank, size, training.steps_per_epoch)
 
     @property
     def steps(self) -> int:
         """Steps of one epoch, the same on every rank; samples that fill no batch wait for another epoch's order."""
-        return max(1, self.rows // (self.batch_size * self.size))
+        return self.steps_per_epoch or max(1, self.rows // (self.batch_size * self.size))
 
     def epoch(self, number: int) -> np.ndarray:
         """(step, sample, 3): row of the part, first LR row and first LR column of the patch."""
         rng = np.random.default_rng([self.seed, number])
         total = self.steps * self.batch_size * self.size
-        rows = np.resize(rng.permutation(self.rows), total)
+        rows = self._rows(number, total) if self.steps_per_epoch else np.resize(rng.permutation(self.rows), total)
         spare = [side - self.patch_lr if self.patch_lr else 0 for side in self.lr_shape]
         corners = [rng.integers(0, free + 1, total) for free in spare]
         plan = np.stack([rows, *corners], axis=-1).reshape(self.steps, self.size, self.batch_size, 3)
         return plan[:, self.rank].astype(np.int32)
+
+    def _rows(self, number: int, total: int) -> np.ndarray:
+        """The epoch's piece of an endless row of passes, each in an order of its own."""
+        first, last = divmod(number * total, self.rows), ((number + 1) * total - 1) // self.rows
+        passes = [np.random.default_rng([self.seed, k, 1]).permutation(self.rows) for k in range(first[0], last + 1)]
+        return np.concatenate(passes)[first[1] : first[1] + total]

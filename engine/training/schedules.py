@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ LOWEST = 0.01  # share of the learning rate at the end of a cosine
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then constant or half a cosine (Loshchilov and Hutter 2017, eq. 5)."""
+    """Linear warm-up, then constant, one fall (piecewise), or half a cosine (Loshchilov and Hutter 2017, eq. 5)."""
 
     def __init__(self, options: TrainingOptions, steps: int):
         self.options, self.steps = options, steps
@@ -23,10 +24,28 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
         rate = self.options.learning_rate * tf.minimum(1.0, (step + 1) / self.warm_up)
-        if self.options.schedule == "constant":
-            return rate
-        course = 0.5 * (1 + tf.cos(math.pi * tf.minimum(1.0, step / self.steps)))
-        return rate * (LOWEST + (1 - LOWEST) * course)
+        return rate * COURSES[self.options.schedule](step / self.steps, self.options)
 
     def get_config(self) -> dict[str, Any]:
         return {"options": self.options, "steps": self.steps}
+
+
+def _constant(gone: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
+    return tf.ones_like(gone)
+
+
+def _piecewise(gone: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
+    """The rate falls once, as in DL4DS (Gomez Gonzalez 2023, Environ. Data Sci. 2, e3)."""
+    return tf.where(gone < options.decay_at, 1.0, options.decay_factor)
+
+
+def _cosine(gone: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
+    return LOWEST + (1 - LOWEST) * 0.5 * (1 + tf.cos(math.pi * tf.minimum(1.0, gone)))
+
+
+# Share of the learning rate by the share of all steps that has gone by.
+COURSES: dict[str, Callable[[tf.Tensor, TrainingOptions], tf.Tensor]] = {
+    "constant": _constant,
+    "piecewise": _piecewise,
+    "cosine": _cosine,
+}

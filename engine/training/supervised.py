@@ -1,60 +1,25 @@
-"""Supervised training: one step for any number of ranks, and the loop around it."""
+"""The supervised training step, the same for any number of ranks."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from engine.data.samples import Shuffle
 from engine.data.scaling import Scale
-from engine.errors import DivergedError
 from engine.spec import TrainingOptions
-from engine.training import checkpoints
-from engine.training.feed import Feed
+from engine.training.averaging import WeightAverage
 from engine.training.losses import weighted_sum
 from engine.training.schedules import Schedule
 from engine.training.workers import Workers
 
-CHUNK_S = 1.0  # so long one call of the step's graph runs before Python looks up
-CHECKPOINT_S = 5.0  # between checkpoints: at most this much work, and an epoch, is lost to a kill
-FIRST_CHUNK = 8
-LAST, BEST = "last.npz", "best.npz"
-
-Report = Callable[[dict[str, Any]], None]
-
-
-class Stop(Protocol):
-    """Tells whether to stop, and afterwards why."""
-
-    reason: str
-
-    def __call__(self) -> bool: ...
-
-
-@dataclass
-class Position:
-    """Where a training stands: with weights, optimizer and the plan of the epoch, all that a resume needs."""
-
-    epoch: int = 0
-    step: int = 0
-    best: float = math.inf
-    best_epoch: int = 0
-    waited: int = 0
-    elapsed_s: float = 0.0
-    seq: int = 0
-
 
 class Step:
     """The training step and the validation of one network, as graphs without Python."""
+
+    losses: tuple[str, ...] = ("loss",)  # what `run` tells, by their names in progress records
 
     def __init__(self, network: keras.Model, options: TrainingOptions, steps: int, workers: Workers, target: Scale):
         self.network, self.options, self.workers, self.target = network, options, workers, target
@@ -62,6 +27,16 @@ class Step:
             Schedule(options, steps), weight_decay=options.weight_decay, beta_2=0.99, epsilon=1e-7
         )
         self.optimizer.build(network.trainable_variables)
+        self.average = WeightAverage(network, options.ema)
+
+    @property
+    def groups(self) -> dict[str, list[Any]]:
+        """All that changes from step to step, as the last checkpoint keeps it."""
+        return {
+            "weights": self.network.variables,
+            "optimizer": self.optimizer.variables,
+            "averaged": self.average.variables,
+        }
 
     def gradients(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Loss and its gradients over the batches of all ranks, as if they were one batch."""
@@ -75,13 +50,18 @@ class Step:
 
     @tf.function
     def run(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:
-        """So many steps; returns the mean loss of this rank."""
-        total = 0.0
+        """So many steps; returns the mean of each of the losses on this rank."""
+        totals = tf.zeros(len(self.losses))
         for _ in tf.range(steps):
-            loss, gradients = self.gradients(next(batches))
-            self.optimizer.apply(gradients, self.network.trainable_variables)
-            total += loss
-        return total / tf.cast(steps, tf.float32)
+            totals += tf.stack(self.take(next(batches)))
+        return totals / tf.cast(steps, tf.float32)
+
+    def take(self, batch: tuple[tf.Tensor, ...]) -> list[tf.Tensor]:
+        """One step; returns the losses before it."""
+        loss, gradients = self.gradients(batch)
+        self.optimizer.apply(gradients, self.network.trainable_variables)
+        self.average.update(self.optimizer.iterations.value)
+        return [loss]
 
     @tf.function
     def validate(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:
@@ -96,206 +76,6 @@ class Step:
             cells = tf.reduce_sum(tf.cast(there, tf.float32))
             sums += tf.cast(tf.stack([loss, weight, tf.reduce_sum(error**2), cells]), tf.float64)
         return sums
-
-
-@dataclass
-class Training:
-    """One training: its step, its data, its folder of checkpoints, and where it stands."""
-
-    step: Step
-    train: Feed
-    validation: Feed
-    shuffle: Shuffle
-    options: TrainingOptions
-    workers: Workers
-    folder: Path
-    report: Report
-    stop: Stop
-    position: Position = field(default_factory=Position)
-    best_weights: dict[str, np.ndarray] = field(default_factory=dict)
-    _pace: Pace = field(default_factory=lambda: Pace())
-    _saved_at: float = field(default_factory=time.monotonic)
-    _counted_at: float = 0.0
-
-    def run(self) -> bool:
-        """Train to the end, or until asked to stop; returns whether it came to its end.
-
-        At the end the network has its best weights. Checkpoints hold the best and the last.
-        """
-        self._counted_at = time.monotonic()
-        self._align_ranks()
-        batches = iter(self.train.stream(self._plans, self.shuffle.patch_lr))
-        while self.position.epoch < self.options.epochs and not self._patience_is_over():
-            if not self._epoch(batches):
-                self._save()
-                return False
-        self._save()
-        checkpoints.restore(self.step.network.variables, self.best_weights, self.folder / BEST)
-        return True
-
-    def resume(self) -> bool:
-        """Take up the last checkpoint, if there is one."""
-        path = self.folder / LAST
-        if not path.exists():
-            return False
-        groups, state = checkpoints.load(path)
-        checkpoints.restore(self.step.network.variables, groups["weights"], path)
-        checkpoints.restore(self.step.optimizer.variables, groups["optimizer"], path)
-        self.position = Position(**{**state, "best": math.inf if state["best"] is None else state["best"]})
-        self.best_weights = groups.get("best", {})
-        return True
-
-    def _plans(self) -> Iterator[np.ndarray]:
-        """Which samples each step takes, epoch by epoch from where the training stands to its end."""
-        for epoch in range(self.position.epoch, self.options.epochs):
-            yield self.shuffle.epoch(epoch)[self.position.step if epoch == self.position.epoch else 0 :]
-
-    def _epoch(self, batches: Iterator[tuple[tf.Tensor, ...]]) -> bool:
-        """What is left of the epoch; returns False if asked to stop within."""
-        position, steps = self.position, self.shuffle.steps
-        while position.step < steps:
-            wanted = min(self._pace.chunk(), steps - position.step)
-            chunk, stop = self.workers.agree([wanted, int(self.stop())])
-            if stop:
-                return False
-            self._steps(batches, chunk)
-        position.epoch, position.step = position.epoch + 1, 0
-        self._close_epoch()
-        return True
-
-    def _steps(self, batches: Iterator[tuple[tf.Tensor, ...]], chunk: int) -> None:
-        began = time.monotonic()
-        loss = float(self.step.run(batches, tf.constant(chunk)))
-        self._pace.took(time.monotonic() - began, chunk, loss)
-        self.position.step += chunk
-        self._check_number("the loss", loss, self.position.epoch + 1)
-        if self.position.step < self.shuffle.steps:
-            self._tell()
-
-    def _close_epoch(self) -> None:
-        """Validate, keep the best weights, tell, and save now and then."""
-        position = self.position
-        self._average_statistics()
-        val_loss, val_rmse = self._validate()
-        self._check_number("the validation loss", val_loss, position.epoch)
-        if val_loss < position.best - self.options.min_delta:
-            position.best, position.best_epoch, position.waited = val_loss, position.epoch, 0
-            self.best_weights = checkpoints.arrays_of(self.step.network.variables)
-        else:
-            position.waited += 1
-        self._tell(val_loss=val_loss, val_rmse=val_rmse)
-        if time.monotonic() - self._saved_at > CHECKPOINT_S:
-            self._save()
-
-    def _check_number(self, name: str, loss: float, epoch: int) -> None:
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"{name} is {loss} in epoch {epoch}: lower training.learning_rate "
-                f"(now {self.options.learning_rate:g}), or look for values in the data that can't be"
-            )
-
-    def _validate(self) -> tuple[float, float]:
-        """Loss, and RMSE in the target's unit, over the validation part; each rank takes its share."""
-        steps = math.ceil(len(self._validation_rows) / self.options.batch_size)
-        sums = self.step.validate(iter(self._validation_stream), tf.constant(steps)).numpy()
-        loss, weight, squares, cells = self.workers.mean(sums)
-        return float(loss / max(weight, 1e-6)), float(np.sqrt(squares / max(cells, 1e-6)))
-
-    @cached_property
-    def _validation_rows(self) -> np.ndarray:
-        return np.arange(self.workers.rank, len(self.validation.samples), self.workers.size, dtype=np.int32)
-
-    @cached_property
-    def _validation_stream(self) -> tf.data.Dataset:
-        plan = np.pad(self._validation_rows[:, None], ((0, 0), (0, 2)))
-        starts = range(0, len(plan), self.options.batch_size)
-        return self.validation.stream(lambda: (plan[None, k : k + self.options.batch_size] for k in starts))
-
-    def _patience_is_over(self) -> bool:
-        return self.options.early_stopping and self.position.waited >= self.options.patience
-
-    def _tell(self, **validation: float) -> None:
-        """One progress record, from rank 0."""
-        position, options = self.position, self.options
-        position.seq += 1
-        self._count_time()
-        done = position.epoch * self.shuffle.steps + position.step
-        left = options.epochs * self.shuffle.steps - done
-        s_per_step = self._pace.s_per_step or 0.0
-        samples = options.batch_size * self.workers.size
-        record = {
-            "seq": position.seq,
-            "time": time.time(),
-            "epoch": position.epoch if validation else position.epoch + 1,
-            "epochs": options.epochs,
-            "step": position.step or self.shuffle.steps,
-            "steps": self.shuffle.steps,
-            "loss": self._pace.loss,
-            **validation,
-            "samples_per_s": samples / s_per_step if s_per_step else None,
-            "learning_rate": float(self.step.optimizer.learning_rate),
-            "elapsed_s": position.elapsed_s,
-            "eta_s": left * s_per_step if s_per_step else None,
-        }
-        if self.workers.chief:
-            self.report(record)
-
-    def _count_time(self) -> None:
-        now = time.monotonic()
-        self.position.elapsed_s += now - self._counted_at
-        self._counted_at = now
-
-    def _save(self) -> None:
-        """The last checkpoint with everything a resume needs, and the best weights on their own."""
-        self._count_time()
-        self._saved_at = time.monotonic()
-        if not self.workers.chief:
-            return
-        state = {**asdict(self.position), "best": self.position.best if math.isfinite(self.position.best) else None}
-        weights = checkpoints.arrays_of(self.step.network.variables)
-        optimizer = checkpoints.arrays_of(self.step.optimizer.variables)
-        groups = {"weights": weights, "optimizer": optimizer, "best": self.best_weights}
-        checkpoints.save(self.folder / LAST, groups, state)
-        if self.best_weights:
-            checkpoints.save(self.folder / BEST, {"weights": self.best_weights}, state)
-
-    def _align_ranks(self) -> None:
-        """Every rank begins with rank 0's weights, optimizer and position."""
-        network, optimizer = self.step.network, self.step.optimizer
-        self.workers.share(
-            [v.value for v in [*network.trainable_variables, *_statistics(network), *optimizer.variables]]
-        )
-
-    def _average_statistics(self) -> None:
-        """Running statistics of batch normalisation see each rank's samples: take their mean."""
-        for variable in _statistics(self.step.network):
-            variable.assign(self.workers.mean(variable.numpy().astype(np.float64)).astype(np.float32))
-
-
-@dataclass
-class Pace:
-    """How long the steps take; the first chunk, which builds the graph, doesn't count as throughput."""
-
-    s_per_step: float | None = None
-    loss: float = math.nan
-    _chunks: int = 0
-    _rough_s: float = 0.0
-
-    def chunk(self) -> int:
-        """Steps that take about CHUNK_S."""
-        pace = self.s_per_step or self._rough_s
-        return max(1, round(CHUNK_S / pace)) if pace else FIRST_CHUNK
-
-    def took(self, seconds: float, steps: int, loss: float) -> None:
-        self.loss, self._rough_s = loss, seconds / steps
-        if self._chunks:
-            self.s_per_step = self._rough_s
-        self._chunks += 1
-
-
-def _statistics(network: keras.Model) -> list[Any]:
-    """Weights that no gradient moves, but for the seeds of dropout."""
-    return [v for v in network.non_trainable_variables if v.dtype == "float32"]
 
 
 def _in_unit(scaled: tf.Tensor, scale: Scale) -> tf.Tensor:

@@ -21,7 +21,8 @@ from engine.models.network import Output, bound_of, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training.feed import Feed
-from engine.training.supervised import Step, Training
+from engine.training.loop import Training
+from engine.training.supervised import Step
 from engine.training.workers import Workers
 from tests.benchmarks.record import record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from engine import run as story
 from engine.runs import Run, Store
 from engine.spec import Spec
-from engine.training import supervised
+from engine.training import loop
 
 
 @dataclass
@@ -25,7 +25,7 @@ class StopAfter:
 
 
 def main(spec: Spec, store: Store, steps: list[int]) -> None:
-    supervised.CHUNK_S, supervised.FIRST_CHUNK = 0.0, 1  # look up after every step
+    loop.CHUNK_S, loop.FIRST_CHUNK = 0.0, 1  # look up after every step
     ask_nobody = story.Stop.of
     for number in steps:
         run = store.create(spec, {})
@@ -39,7 +39,7 @@ def main(spec: Spec, store: Store, steps: list[int]) -> None:
 def stopped_after(run: Run) -> int:
     (beat,) = run.heartbeats()
     assert beat["end"] == "stopped"
-    _, state = supervised.checkpoints.load(run.folder / "checkpoints" / "last.npz")
+    _, state = loop.checkpoints.load(run.folder / "checkpoints" / "last.npz")
     steps = run.latest()["steps"] if run.latest() else 0
     return state["epoch"] * steps + state["step"]
 

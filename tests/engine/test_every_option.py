@@ -21,7 +21,7 @@ from engine.launch import launcher, local
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
-from engine.training.supervised import BEST, Training
+from engine.training.loop import BEST, Training
 from engine.training.workers import Workers
 from tests.engine.data.mock import steps, write_field
 from tests.engine.variants import variants
@@ -35,7 +35,10 @@ BASE: Sections = {
     "training": {"epochs": 8, "batch_size": 2, "patience": 2, "warm_up": 0.1},
 }
 # What an option is compared with where BASE doesn't show it, and what it is changed to where its variant has no files.
-BEFORE: dict[str, Sections] = {"data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}}}
+BEFORE: dict[str, Sections] = {
+    "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
+    **{f"training.{name}": {"training": {"schedule": "piecewise"}} for name in ("decay_at", "decay_factor")},
+}
 AFTER: dict[str, Sections] = {
     "data.target": {"data": {"target": {"path": "hr2.nc"}}},
     "data.pairing": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
@@ -45,6 +48,8 @@ AFTER: dict[str, Sections] = {
     "data.region": {"data": {"region": {"lat": [40.0, 42.6], "lon": [1.0, 4.0]}}},
     "data.period": {"data": {"period": ["2001-01-01", "2001-01-03"]}},
     "model.localized": {"model": {"localized": True}},
+    "training.decay_at": {"training": {"schedule": "piecewise", "decay_at": 0.6}},
+    "training.decay_factor": {"training": {"schedule": "piecewise", "decay_factor": 0.2}},
     "training.epochs": {"training": {"epochs": 9}},
     "training.patience": {"training": {"patience": 3}},
     "training.start_from": {"training": {"start_from": "trained"}},
@@ -124,6 +129,8 @@ def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
     ones = [tf.ones_like(variable) for variable in network.trainable_variables]
     training.step.optimizer.apply(ones, network.trainable_variables)
     seen["after a step"] = checkpoints.fingerprint(network.trainable_variables)
+    training.step.average.update(tf.constant(1))
+    seen["averaged"] = checkpoints.fingerprint(training.step.average.variables)
     seen["epochs"] = _epochs_until_it_stops(training)
     return seen
 
@@ -194,7 +201,7 @@ def _rates(optimizer: keras.Optimizer) -> list[float]:
 def _epochs_until_it_stops(training: Training) -> int:
     """Without the training itself: the course of the validation loss is given."""
     losses = iter(VALIDATION_LOSSES)
-    training.step.run = lambda batches, chunk: tf.constant(1.0)
+    training.step.run = lambda batches, chunk: tf.constant([1.0])
     training.step.validate = lambda batches, chunk: tf.constant([next(losses), 1, 1, 1], tf.float64)
     assert training.run()
     return training.position.epoch

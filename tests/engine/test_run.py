@@ -33,7 +33,7 @@ def write_spec(folder: Path, **training: Any) -> Path:
         "version": 1,
         "data": {"target": {"path": "hr.nc"}, "scale": 2},
         "model": {"n_filters": 4, "n_blocks": 1, "normalization": "batch", "dropout_rate": 0.2},
-        "training": {"epochs": EPOCHS, "batch_size": 7, **training},
+        "training": {"epochs": EPOCHS, "batch_size": 7, "ema": 0.9, **training},
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     return folder / "spec.yaml"

@@ -182,6 +182,36 @@ def test_a_part_smaller_than_a_batch_is_repeated():
     assert np.bincount(plan[..., 0].ravel()).min() >= 2
 
 
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_epochs_of_so_many_steps_go_on_where_the_last_one_ended(steps):
+    """Passes of 10 rows in batches of 4: row by row, every ten take each once."""
+    shuffle = Shuffle(rows=10, lr_shape=(4, 4), patch_lr=0, batch_size=4, seed=0, steps_per_epoch=steps)
+    plans = [shuffle.epoch(epoch) for epoch in range(30 // steps)]
+    assert {plan.shape for plan in plans} == {(steps, 4, 3)}
+    rows = np.concatenate(plans)[..., 0].ravel()  # 30 steps of 4: twelve passes
+    passes = rows.reshape(12, 10)
+    assert (np.sort(passes) == np.arange(10)).all()
+    assert len({tuple(one) for one in passes}) == 12  # each in an order of its own
+    whole = Shuffle(10, (4, 4), 0, 4, 0, steps_per_epoch=30).epoch(0)  # however epochs cut them
+    np.testing.assert_array_equal(whole[..., 0].ravel(), rows)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_the_ranks_together_take_what_one_would_in_so_many_steps(size):
+    one = Shuffle(rows=13, lr_shape=(4, 5), patch_lr=2, batch_size=8, seed=3, steps_per_epoch=5)
+    ranks = [Shuffle(13, (4, 5), 2, 8 // size, 3, rank, size, 5) for rank in range(size)]
+    for epoch in range(3):
+        together = np.concatenate([rank.epoch(epoch) for rank in ranks], axis=1)
+        np.testing.assert_array_equal(together, one.epoch(epoch))
+    assert {rank.steps for rank in ranks} == {5}
+
+
+def test_a_field_visited_several_times_in_an_epoch_is_cut_at_several_places():
+    plan = Shuffle(rows=2, lr_shape=(9, 9), patch_lr=2, batch_size=4, seed=0, steps_per_epoch=10).epoch(0)
+    assert (np.bincount(plan[..., 0].ravel()) == 20).all()
+    assert len({tuple(place) for place in plan.reshape(-1, 3).tolist()}) > 25
+
+
 def test_patches_lie_in_the_grid_and_reach_every_edge():
     shuffle = Shuffle(rows=64, lr_shape=(5, 9), patch_lr=3, batch_size=8, seed=0)
     plan = np.concatenate([shuffle.epoch(epoch) for epoch in range(5)]).reshape(-1, 3)
@@ -196,7 +226,8 @@ def test_a_shuffle_is_what_the_spec_says():
         "version": 1,
         "data": {"target": {"path": "hr.nc"}, "scale": 4, "patch_size": 32},
         "model": {"localized": False},
-        "training": {"batch_size": 5, "seed": 7},
+        "training": {"batch_size": 5, "seed": 7, "steps_per_epoch": 9},
     }
     shuffle = Shuffle.of(Spec.from_plain(plain), 100, (20, 30), rank=1, size=2)
-    assert shuffle == Shuffle(rows=100, lr_shape=(20, 30), patch_lr=8, batch_size=5, seed=7, rank=1, size=2)
+    expected = Shuffle(rows=100, lr_shape=(20, 30), patch_lr=8, batch_size=5, seed=7, rank=1, size=2, steps_per_epoch=9)
+    assert shuffle == expected

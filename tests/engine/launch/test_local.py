@@ -18,7 +18,7 @@ from engine.errors import LaunchError, StoreError
 from engine.launch import launcher
 from engine.launch.local import controller, environment
 from engine.runs import Run
-from engine.training.supervised import CHECKPOINT_S
+from engine.training.loop import CHECKPOINT_S
 from tests.engine.launch.command import (
     CHECKOUT,
     CommandLine,

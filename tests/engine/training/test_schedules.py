@@ -35,6 +35,25 @@ def test_warm_up_and_cosine_together():
     assert rates(100, [4], warm_up=0.1) == pytest.approx([0.8 * 0.5 * 0.9960965], rel=1e-6)
 
 
+def test_piecewise_falls_once():
+    at = [0, 59, 60, 99, 120]
+    falling = {"schedule": "piecewise", "decay_at": 0.6, "decay_factor": 0.25}
+    assert rates(100, at, **falling) == pytest.approx([0.8, 0.8, 0.2, 0.2, 0.2])
+    assert rates(100, [49, 50], schedule="piecewise") == pytest.approx([0.8, 0.08])  # by default to a tenth, half way
+
+
+def test_warm_up_and_piecewise_together():
+    # 20 steps of warm-up: a fifth of the rate after 4, a half after 10; a fall within it multiplies.
+    falling = {"schedule": "piecewise", "warm_up": 0.2}
+    assert rates(100, [3, 19, 49, 50], **falling) == pytest.approx([0.16, 0.8, 0.8, 0.08])
+    assert rates(100, [9, 19], **{**falling, "decay_at": 0.1}) == pytest.approx([0.4, 0.08])
+
+
+def test_piecewise_may_fall_at_once_or_never():
+    assert rates(10, [0], schedule="piecewise", decay_at=0.0) == pytest.approx([0.08])
+    assert rates(10, [9], schedule="piecewise", decay_at=1.0) == pytest.approx([0.8])
+
+
 def test_the_first_step_is_never_without_effect():
     assert rates(3, [0], schedule="constant", warm_up=0.02) == pytest.approx([0.8])
     assert rates(100, [0], warm_up=0.5)[0] > 0

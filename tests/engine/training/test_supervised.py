@@ -23,9 +23,11 @@ from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.run import _set_up
 from engine.spec import Spec
-from engine.training import checkpoints, supervised
+from engine.training import checkpoints, loop, supervised
+from engine.training.averaging import WeightAverage
 from engine.training.feed import Feed
-from engine.training.supervised import BEST, LAST, Pace, Step, Training
+from engine.training.loop import BEST, LAST, Pace, Training
+from engine.training.supervised import Step
 from engine.training.workers import Workers
 from tests.engine.small import make_pairs, waves
 
@@ -33,9 +35,9 @@ ALONE = Workers(0, 1)
 PLAIN = {
     "version": 1,
     "data": {"target": {"path": "hr.nc"}, "scale": 2},
-    # all that keeps a state of its own: running statistics, random numbers, moments
+    # all that keeps a state of its own: running statistics, random numbers, moments, averages
     "model": {"n_filters": 4, "n_blocks": 1, "normalization": "batch", "dropout_rate": 0.2, "localized": True},
-    "training": {"epochs": 4, "batch_size": 4, "learning_rate": 0.05, "weight_decay": 0.01, "seed": 3},
+    "training": {"epochs": 4, "batch_size": 4, "learning_rate": 0.05, "weight_decay": 0.01, "seed": 3, "ema": 0.9},
 }
 SPEC = Spec.from_plain(PLAIN)
 
@@ -65,7 +67,7 @@ class Lab:
     start: list[np.ndarray]
 
     def variables(self) -> list[Any]:
-        return [*self.step.network.variables, *self.step.optimizer.variables]
+        return [variable for group in self.step.groups.values() for variable in group]
 
     def reset(self) -> None:
         for variable, value in zip(self.variables(), self.start, strict=True):
@@ -187,8 +189,8 @@ def test_at_the_end_the_network_has_its_best_weights(lab, undisturbed):
 
 @pytest.mark.parametrize(("epoch", "step"), [(2, 0), (1, 3), (0, 1), (0, 0), (3, 3)])
 def test_stopped_and_resumed_it_comes_to_the_same_weights(lab, undisturbed, tmp_path, monkeypatch, epoch, step):
-    monkeypatch.setattr(supervised, "FIRST_CHUNK", 1)
-    monkeypatch.setattr(supervised, "CHUNK_S", 0.0)  # look up after each step
+    monkeypatch.setattr(loop, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(loop, "CHUNK_S", 0.0)  # look up after each step
     lab.reset()
     stopped = make_training(lab, tmp_path, stop=StopAt(epoch, step))
     assert stopped.run() is False
@@ -206,7 +208,7 @@ def test_stopped_and_resumed_it_comes_to_the_same_weights(lab, undisturbed, tmp_
 
 
 def test_a_killed_training_resumes_from_its_last_checkpoint(lab, undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr(supervised, "CHECKPOINT_S", 0.0)  # a checkpoint each epoch
+    monkeypatch.setattr(loop, "CHECKPOINT_S", 0.0)  # a checkpoint each epoch
 
     class KilledError(Exception):
         pass
@@ -314,10 +316,11 @@ class Rehearsed(Step):
 
     def __init__(self, lab: Lab, val_losses: list[float]):
         self.network, self.optimizer = lab.step.network, lab.step.optimizer
+        self.average = WeightAverage(self.network, 0.0)
         self.val_losses, self.seen = val_losses, 0
 
     def run(self, batches: Any, steps: tf.Tensor) -> tf.Tensor:
-        return tf.constant(1.0)
+        return tf.constant([1.0])
 
     def validate(self, batches: Any, steps: tf.Tensor) -> tf.Tensor:
         self.network.get_layer("output").bias.assign([float(self.seen)])  # to know later which epoch's weights it has
@@ -332,6 +335,21 @@ def rehearse(lab: Lab, folder: Path, val_losses: list[float], **options: Any) ->
     training.options = SPEC.training.replace(epochs=len(val_losses), **options)
     assert training.run() is True
     return training, step.seen
+
+
+def test_validation_and_the_best_checkpoint_have_the_averaged_weights(lab, tmp_path):
+    lab.reset()
+    training = make_training(lab, tmp_path, stop=StopAt(1, 0))
+    assert training.run() is False
+    groups, _ = checkpoints.load(tmp_path / LAST)
+    averaged, best, live = (
+        {array.tobytes() for array in groups[name].values() if array.dtype == np.float32}
+        for name in ("averaged", "best", "weights")
+    )
+    assert best == averaged
+    assert not live & averaged
+    checkpoints.restore(lab.step.network.variables, groups["best"], tmp_path)
+    assert training._validate()[0] == pytest.approx(training.position.best, rel=1e-6)
 
 
 def test_early_stopping_waits_for_its_patience(lab, tmp_path):
@@ -377,10 +395,10 @@ def test_a_validation_that_is_no_number_is_told_as_divergence(lab, tmp_path):
 
 def test_pace_aims_at_a_second_and_leaves_out_the_first_chunk():
     pace = Pace()
-    assert pace.chunk() == supervised.FIRST_CHUNK
-    pace.took(4.0, 8, 0.5)  # with building the graph: 0.5 s a step
-    assert (pace.s_per_step, pace.loss, pace.chunk()) == (None, 0.5, 2)
-    pace.took(0.1, 10, 0.4)
-    assert (pace.s_per_step, pace.loss, pace.chunk()) == (0.01, 0.4, 100)
-    pace.took(30.0, 10, 0.4)
+    assert pace.chunk() == loop.FIRST_CHUNK
+    pace.took(4.0, 8)  # with building the graph: 0.5 s a step
+    assert (pace.s_per_step, pace.chunk()) == (None, 2)
+    pace.took(0.1, 10)
+    assert (pace.s_per_step, pace.chunk()) == (0.01, 100)
+    pace.took(30.0, 10)
     assert pace.chunk() == 1

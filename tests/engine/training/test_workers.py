@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_spec(folder: Path, hr: Path, batch_size: int, **what: dict[str, object]) -> Path:
-    training = {"batch_size": batch_size, "loss": "mse", "epochs": 6, "warm_up": 0.0, "learning_rate": 1e-3}
+    training = {"batch_size": batch_size, "loss": "mse", "epochs": 6, "warm_up": 0.0, "learning_rate": 1e-3, "ema": 0.5}
     spec = {
         "version": 1,
         "data": {"target": {"path": str(hr)}, "scale": 2, **what.get("data", {})},

@@ -1,0 +1,245 @@
+"""The loop around the training step: epochs, validation, early stopping, checkpoints, progress; for any learning."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from engine.data.samples import Shuffle
+from engine.errors import DivergedError
+from engine.spec import TrainingOptions
+from engine.training import checkpoints
+from engine.training.averaging import statistics
+from engine.training.feed import Feed
+from engine.training.supervised import Step
+from engine.training.workers import Workers
+
+CHUNK_S = 1.0  # so long one call of the step's graph runs before Python looks up
+CHECKPOINT_S = 5.0  # between checkpoints: at most this much work, and an epoch, is lost to a kill
+FIRST_CHUNK = 8
+LAST, BEST = "last.npz", "best.npz"
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Stop(Protocol):
+    """Tells whether to stop, and afterwards why."""
+
+    reason: str
+
+    def __call__(self) -> bool: ...
+
+
+@dataclass
+class Position:
+    """Where a training stands: with weights, optimizer and the plan of the epoch, all that a resume needs."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+    waited: int = 0
+    elapsed_s: float = 0.0
+    seq: int = 0
+
+
+@dataclass
+class Training:
+    """One training: its step, its data, its folder of checkpoints, and where it stands."""
+
+    step: Step
+    train: Feed
+    validation: Feed
+    shuffle: Shuffle
+    options: TrainingOptions
+    workers: Workers
+    folder: Path
+    report: Report
+    stop: Stop
+    position: Position = field(default_factory=Position)
+    best_weights: dict[str, np.ndarray] = field(default_factory=dict)
+    _losses: dict[str, float] = field(default_factory=lambda: {"loss": math.nan})
+    _pace: Pace = field(default_factory=lambda: Pace())
+    _saved_at: float = field(default_factory=time.monotonic)
+    _counted_at: float = 0.0
+
+    def run(self) -> bool:
+        """Train to the end, or until asked to stop; returns whether it came to its end.
+
+        At the end the network has its best weights. Checkpoints hold the best and the last.
+        """
+        self._counted_at = time.monotonic()
+        self._align_ranks()
+        batches = iter(self.train.stream(self._plans, self.shuffle.patch_lr))
+        while self.position.epoch < self.options.epochs and not self._patience_is_over():
+            if not self._epoch(batches):
+                self._save()
+                return False
+        self._save()
+        checkpoints.restore(self.step.network.variables, self.best_weights, self.folder / BEST)
+        return True
+
+    def resume(self) -> bool:
+        """Take up the last checkpoint, if there is one."""
+        path = self.folder / LAST
+        if not path.exists():
+            return False
+        groups, state = checkpoints.load(path)
+        for name, variables in self.step.groups.items():
+            checkpoints.restore(variables, groups.get(name, {}), path)
+        self.position = Position(**{**state, "best": math.inf if state["best"] is None else state["best"]})
+        self.best_weights = groups.get("best", {})
+        return True
+
+    def _plans(self) -> Iterator[np.ndarray]:
+        """Which samples each step takes, epoch by epoch from where the training stands to its end."""
+        for epoch in range(self.position.epoch, self.options.epochs):
+            yield self.shuffle.epoch(epoch)[self.position.step if epoch == self.position.epoch else 0 :]
+
+    def _epoch(self, batches: Iterator[tuple[tf.Tensor, ...]]) -> bool:
+        """What is left of the epoch; returns False if asked to stop within."""
+        position, steps = self.position, self.shuffle.steps
+        while position.step < steps:
+            wanted = min(self._pace.chunk(), steps - position.step)
+            chunk, stop = self.workers.agree([wanted, int(self.stop())])
+            if stop:
+                return False
+            self._steps(batches, chunk)
+        position.epoch, position.step = position.epoch + 1, 0
+        self._close_epoch()
+        return True
+
+    def _steps(self, batches: Iterator[tuple[tf.Tensor, ...]], chunk: int) -> None:
+        began = time.monotonic()
+        losses = self.step.run(batches, tf.constant(chunk)).numpy().tolist()
+        self._losses = dict(zip(self.step.losses, losses, strict=True))
+        self._pace.took(time.monotonic() - began, chunk)
+        self.position.step += chunk
+        for name, loss in self._losses.items():
+            self._check_number(f"the {' '.join(reversed(name.split('_')))}", loss, self.position.epoch + 1)
+        if self.position.step < self.shuffle.steps:
+            self._tell()
+
+    def _close_epoch(self) -> None:
+        """Validate, keep the best weights, tell, and save now and then."""
+        position = self.position
+        self._average_statistics()
+        with self.step.average.in_place():
+            val_loss, val_rmse = self._validate()
+            self._check_number("the validation loss", val_loss, position.epoch)
+            if val_loss < position.best - self.options.min_delta:
+                position.best, position.best_epoch, position.waited = val_loss, position.epoch, 0
+                self.best_weights = checkpoints.arrays_of(self.step.network.variables)
+            else:
+                position.waited += 1
+        self._tell(val_loss=val_loss, val_rmse=val_rmse)
+        if time.monotonic() - self._saved_at > CHECKPOINT_S:
+            self._save()
+
+    def _check_number(self, name: str, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"{name} is {loss} in epoch {epoch}: lower training.learning_rate "
+                f"(now {self.options.learning_rate:g}), or look for values in the data that can't be"
+            )
+
+    def _validate(self) -> tuple[float, float]:
+        """Loss, and RMSE in the target's unit, over the validation part; each rank takes its share."""
+        steps = math.ceil(len(self._validation_rows) / self.options.batch_size)
+        sums = self.step.validate(iter(self._validation_stream), tf.constant(steps)).numpy()
+        loss, weight, squares, cells = self.workers.mean(sums)
+        return float(loss / max(weight, 1e-6)), float(np.sqrt(squares / max(cells, 1e-6)))
+
+    @cached_property
+    def _validation_rows(self) -> np.ndarray:
+        return np.arange(self.workers.rank, len(self.validation.samples), self.workers.size, dtype=np.int32)
+
+    @cached_property
+    def _validation_stream(self) -> tf.data.Dataset:
+        plan = np.pad(self._validation_rows[:, None], ((0, 0), (0, 2)))
+        starts = range(0, len(plan), self.options.batch_size)
+        return self.validation.stream(lambda: (plan[None, k : k + self.options.batch_size] for k in starts))
+
+    def _patience_is_over(self) -> bool:
+        return self.options.early_stopping and self.position.waited >= self.options.patience
+
+    def _tell(self, **validation: float) -> None:
+        """One progress record, from rank 0."""
+        position, options = self.position, self.options
+        position.seq += 1
+        self._count_time()
+        done = position.epoch * self.shuffle.steps + position.step
+        left = options.epochs * self.shuffle.steps - done
+        s_per_step = self._pace.s_per_step or 0.0
+        samples = options.batch_size * self.workers.size
+        record = {
+            "seq": position.seq,
+            "time": time.time(),
+            "epoch": position.epoch if validation else position.epoch + 1,
+            "epochs": options.epochs,
+            "step": position.step or self.shuffle.steps,
+            "steps": self.shuffle.steps,
+            **self._losses,
+            **validation,
+            "samples_per_s": samples / s_per_step if s_per_step else None,
+            "learning_rate": float(self.step.optimizer.learning_rate),
+            "elapsed_s": position.elapsed_s,
+            "eta_s": left * s_per_step if s_per_step else None,
+        }
+        if self.workers.chief:
+            self.report(record)
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.position.elapsed_s += now - self._counted_at
+        self._counted_at = now
+
+    def _save(self) -> None:
+        """The last checkpoint with everything a resume needs, and the best weights on their own."""
+        self._count_time()
+        self._saved_at = time.monotonic()
+        if not self.workers.chief:
+            return
+        state = {**asdict(self.position), "best": self.position.best if math.isfinite(self.position.best) else None}
+        groups = {name: checkpoints.arrays_of(variables) for name, variables in self.step.groups.items()}
+        checkpoints.save(self.folder / LAST, {**groups, "best": self.best_weights}, state)
+        if self.best_weights:
+            checkpoints.save(self.folder / BEST, {"weights": self.best_weights}, state)
+
+    def _align_ranks(self) -> None:
+        """Every rank begins with rank 0's weights and optimizer; seeds of dropout are the same already."""
+        variables = [variable for group in self.step.groups.values() for variable in group]
+        self.workers.share([variable.value for variable in variables if variable.dtype != "uint32"])
+
+    def _average_statistics(self) -> None:
+        """Running statistics of batch normalisation see each rank's samples: take their mean."""
+        for variable in [*statistics(self.step.network), *self.step.average.averaged_statistics]:
+            variable.assign(self.workers.mean(variable.numpy().astype(np.float64)).astype(np.float32))
+
+
+@dataclass
+class Pace:
+    """How long the steps take; the first chunk, which builds the graph, doesn't count as throughput."""
+
+    s_per_step: float | None = None
+    _chunks: int = 0
+    _rough_s: float = 0.0
+
+    def chunk(self) -> int:
+        """Steps that take about CHUNK_S."""
+        pace = self.s_per_step or self._rough_s
+        return max(1, round(CHUNK_S / pace)) if pace else FIRST_CHUNK
+
+    def took(self, seconds: float, steps: int) -> None:
+        self._rough_s = seconds / steps
+        if self._chunks:
+            self.s_per_step = self._rough_s
+        self._chunks += 1
