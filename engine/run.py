@@ -104,7 +104,7 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
     )
     shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)
     training = Training(
-        step=Step(network, spec.training, shuffle.steps * spec.training.epochs, workers, scaling.target),
+        step=Step(network, spec.training, shuffle.steps * spec.training.epochs, workers, scaling),
         train=train,
         validation=validation,
         shuffle=shuffle,

@@ -265,7 +265,31 @@ class TrainingOptions(Options):
     SECTION = "training"
 
     learning = Choice(["supervised"], default="supervised", doc="Supervised: the loss compares with HR.")
-    loss = Choice(["mae", "mse", "huber"], default="mae", doc="What training makes small, over all cells with a value.")
+    loss = Choice(
+        [
+            "mae",
+            "mse",
+            "huber",
+            "dssim",
+            "ms_dssim",
+            "dssim_mae",
+            "dssim_mse",
+            "dssim_mae_mse",
+            "ms_dssim_mae",
+            "ms_dssim_mae_mse",
+            "spectral",
+            "quantile",
+        ],
+        default="mae",
+        doc="What training makes small, over all cells with a value. dssim: structural dissimilarity, at several "
+        "scales with ms_; mixtures have DL4DS's weights. spectral: MAE and the distance of log power spectra, against "
+        "fields that are too smooth. quantile: the field is a quantile of HR, see training.quantile.",
+    )
+    quantile = Real(
+        0.9,
+        bounds=(0.01, 0.99),
+        doc="Quantile of HR that loss quantile makes the downscaled field; other losses don't use it.",
+    )
     epochs = Whole(100, bounds=(1, 100_000), unit="epochs", doc="Most epochs; each ends with a validation.")
     steps_per_epoch = Whole(
         0, bounds=(0, 1_000_000), unit="steps", doc="Steps of an epoch. 0: one pass over the training part."

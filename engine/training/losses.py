@@ -3,30 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
+import numpy as np
 import tensorflow as tf
 
+from engine.data.scaling import Scaling
+from engine.spec import TrainingOptions
+from engine.training import similarity, spectra
+
 HUBER_DELTA = 1.0
+SPECTRAL_WEIGHT = 0.1  # of a factor e in power at each scale, against one spread of error in each cell
+# Weights as in DL4DS 1.8.0 (Gomez Gonzalez 2023, Environ. Data Sci. 2, e3).
+MIXTURES = {
+    "dssim_mae": {"dssim": 0.8, "mae": 0.2},
+    "dssim_mse": {"dssim": 0.8, "mse": 0.2},
+    "dssim_mae_mse": {"dssim": 0.6, "mae": 0.2, "mse": 0.2},
+    "ms_dssim_mae": {"ms_dssim": 0.8, "mae": 0.2},
+    "ms_dssim_mae_mse": {"ms_dssim": 0.6, "mae": 0.2, "mse": 0.2},
+    "spectral": {"mae": 1.0, "log_spectrum": SPECTRAL_WEIGHT},
+}
 
 
-def absolute(error: tf.Tensor) -> tf.Tensor:
-    return tf.abs(error)
+@dataclass(frozen=True)
+class Loss:
+    """`training.loss` with what it knows of the field from the training part.
+
+    low, span : lowest value of HR, and its range, in scaled form. Losses that compare whole fields take
+        (x - low) / span, from 0 to 1 over the training part, so that they don't depend on the scaling, on the
+        batch, or on the network.
+    """
+
+    name: str
+    quantile: float = 0.9
+    low: float = 0.0
+    span: float = 1.0
+
+    @classmethod
+    def of(cls, options: TrainingOptions, scaling: Scaling) -> Self:
+        low, high = scaling.target.forward(np.array([scaling.lowest, scaling.highest])).tolist()
+        return cls(options.loss, options.quantile, low, high - low)
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The terms of which the loss is made, and their weights."""
+        return MIXTURES.get(self.name, {self.name: 1.0})
 
 
-def squared(error: tf.Tensor) -> tf.Tensor:
-    return tf.square(error)
+@dataclass(frozen=True)
+class Compared:
+    """HR and the downscaled field, equal where HR is missing, so that nothing is learned there.
+
+    there : whether HR has a value; weights : of the cells, 0 where it has none.
+    """
+
+    hr: tf.Tensor
+    field: tf.Tensor
+    there: tf.Tensor
+    weights: tf.Tensor
+
+    @property
+    def error(self) -> tf.Tensor:
+        return self.hr - self.field
+
+    def within(self, loss: Loss) -> tuple[tf.Tensor, tf.Tensor]:
+        """HR and the field, from 0 to 1 over the range of the training part."""
+        return (self.hr - loss.low) / loss.span, (self.field - loss.low) / loss.span
 
 
-def huber(error: tf.Tensor) -> tf.Tensor:
-    """Squared near zero, absolute beyond HUBER_DELTA (Huber 1964, eq. 1)."""
-    size = tf.abs(error)
-    return tf.where(size < HUBER_DELTA, 0.5 * size**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))
-
-
-LOSSES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"mae": absolute, "mse": squared, "huber": huber}
-
-
-def weighted_sum(loss: str, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def weighted_sum(loss: Loss, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Σ weight · loss and Σ weight over the cells where HR has a value.
 
     Two sums rather than their quotient, so that batches and ranks with different numbers of missing
@@ -34,5 +80,51 @@ def weighted_sum(loss: str, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.Te
     """
     there = tf.math.is_finite(hr)
     weights = tf.where(there, tf.broadcast_to(weights, tf.shape(hr)), 0.0)
-    error = tf.where(there, hr, downscaled) - downscaled  # no gradient where HR is missing
-    return tf.reduce_sum(weights * LOSSES[loss](error)), tf.reduce_sum(weights)
+    compared = Compared(tf.where(there, hr, downscaled), downscaled, there, weights)
+    each = sum(share * TERMS[term](loss, compared) for term, share in loss.parts.items())
+    return tf.reduce_sum(weights * each), tf.reduce_sum(weights)
+
+
+def absolute(loss: Loss, compared: Compared) -> tf.Tensor:
+    return tf.abs(compared.error)
+
+
+def squared(loss: Loss, compared: Compared) -> tf.Tensor:
+    return tf.square(compared.error)
+
+
+def huber(loss: Loss, compared: Compared) -> tf.Tensor:
+    """Squared near zero, absolute beyond HUBER_DELTA (Huber 1964, eq. 1)."""
+    size = tf.abs(compared.error)
+    return tf.where(size < HUBER_DELTA, 0.5 * size**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))
+
+
+def pinball(loss: Loss, compared: Compared) -> tf.Tensor:
+    """Least where the field is HR's quantile (Koenker & Bassett 1978, Econometrica 46, 33, eq. 2.1)."""
+    return tf.maximum(loss.quantile * compared.error, (loss.quantile - 1) * compared.error)
+
+
+def dssim(loss: Loss, compared: Compared) -> tf.Tensor:
+    """(1 - SSIM) / 2 at each cell: 0 for equal fields, 1 for opposite ones."""
+    return (1 - similarity.ssim(*compared.within(loss), compared.there)) / 2
+
+
+def ms_dssim(loss: Loss, compared: Compared) -> tf.Tensor:
+    """(1 - MS-SSIM) / 2 of each sample, the same at all its cells."""
+    return (1 - similarity.multi_scale_ssim(*compared.within(loss), compared.weights)) / 2
+
+
+def log_spectrum(loss: Loss, compared: Compared) -> tf.Tensor:
+    """Mean distance between the logarithms of both power spectra of each sample, the same at all its cells."""
+    return spectra.log_distance(*compared.within(loss), compared.there)
+
+
+TERMS: dict[str, Callable[[Loss, Compared], tf.Tensor]] = {
+    "mae": absolute,
+    "mse": squared,
+    "huber": huber,
+    "quantile": pinball,
+    "dssim": dssim,
+    "ms_dssim": ms_dssim,
+    "log_spectrum": log_spectrum,
+}

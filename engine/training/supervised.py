@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from engine.data.scaling import Scale
+from engine.data.scaling import Scale, Scaling
 from engine.spec import TrainingOptions
 from engine.training.averaging import WeightAverage
-from engine.training.losses import weighted_sum
+from engine.training.losses import Loss, weighted_sum
 from engine.training.schedules import Schedule
 from engine.training.workers import Workers
 
@@ -21,8 +21,9 @@ class Step:
 
     losses: tuple[str, ...] = ("loss",)  # what `run` tells, by their names in progress records
 
-    def __init__(self, network: keras.Model, options: TrainingOptions, steps: int, workers: Workers, target: Scale):
-        self.network, self.options, self.workers, self.target = network, options, workers, target
+    def __init__(self, network: keras.Model, options: TrainingOptions, steps: int, workers: Workers, scaling: Scaling):
+        self.network, self.options, self.workers = network, options, workers
+        self.target, self.loss = scaling.target, Loss.of(options, scaling)
         self.optimizer = keras.optimizers.AdamW(
             Schedule(options, steps), weight_decay=options.weight_decay, beta_2=0.99, epsilon=1e-7
         )
@@ -43,7 +44,7 @@ class Step:
         inputs, static, hr, weights = batch
         with tf.GradientTape() as tape:
             downscaled = self.network([inputs, static], training=True)
-            loss, weight = weighted_sum(self.options.loss, hr, downscaled, weights)
+            loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
             loss /= tf.maximum(self.workers.average([weight])[0], 1e-6)
         gradients = tape.gradient(loss, self.network.trainable_variables)
         return loss, self.workers.average(gradients)
@@ -70,7 +71,7 @@ class Step:
         for _ in tf.range(steps):
             inputs, static, hr, weights = next(batches)
             downscaled = self.network([inputs, static], training=False)
-            loss, weight = weighted_sum(self.options.loss, hr, downscaled, weights)
+            loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
             there = tf.math.is_finite(hr)
             error = tf.where(there, _in_unit(hr, self.target) - _in_unit(downscaled, self.target), 0.0)
             cells = tf.reduce_sum(tf.cast(there, tf.float32))

@@ -66,7 +66,7 @@ def test_time_to_dl4ds_error(shared_data: Path, tmp_path: Path) -> None:
         def __call__(self) -> bool:
             return False
 
-    step = Step(network, spec.training, shuffle.steps * spec.training.epochs, Workers(0, 1), scaling.target)
+    step = Step(network, spec.training, shuffle.steps * spec.training.epochs, Workers(0, 1), scaling)
     feeds = (Feed(part, in_memory=True) for part in (train, validation))
     tf.keras.utils.set_random_seed(0)
     Training(step, *feeds, shuffle, spec.training, Workers(0, 1), tmp_path, report, Never()).run()

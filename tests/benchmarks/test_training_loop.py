@@ -41,7 +41,7 @@ def test_loop_against_bare_step(case: str, tmp_path: Path) -> None:
     shape = Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale)
     network = build(spec.model, shape, Output.of(spec.model, samples.scaling, pairs.interpolation))
     feed, shuffle = Feed(samples, in_memory=True), Shuffle.of(spec, len(samples), pairs.lr_grid.shape)
-    step = Step(network, spec.training, 10_000, Workers(0, 1), samples.scaling.target)
+    step = Step(network, spec.training, 10_000, Workers(0, 1), samples.scaling)
 
     def plans():
         for epoch in range(10_000):

@@ -38,6 +38,7 @@ BASE: Sections = {
 BEFORE: dict[str, Sections] = {
     "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
     **{f"training.{name}": {"training": {"schedule": "piecewise"}} for name in ("decay_at", "decay_factor")},
+    "training.quantile": {"training": {"loss": "quantile"}},
 }
 AFTER: dict[str, Sections] = {
     "data.target": {"data": {"target": {"path": "hr2.nc"}}},
@@ -53,6 +54,7 @@ AFTER: dict[str, Sections] = {
     "training.epochs": {"training": {"epochs": 9}},
     "training.patience": {"training": {"patience": 3}},
     "training.start_from": {"training": {"start_from": "trained"}},
+    "training.quantile": {"training": {"loss": "quantile", "quantile": 0.5}},
 }
 VALIDATION_LOSSES = [5.0, 4.95, 4.9, *[5.0] * 20]
 

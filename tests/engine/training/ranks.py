@@ -34,7 +34,7 @@ def main(spec: Spec, folder: Path) -> None:
     shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale)
     network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
     shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape, workers.rank, workers.size)
-    step = Step(network, spec.training, shuffle.steps * EPOCHS, workers, scaling.target)
+    step = Step(network, spec.training, shuffle.steps * EPOCHS, workers, scaling)
     plans = [shuffle.epoch(epoch) for epoch in range(EPOCHS)]
     batches = list(Feed.of(samples).stream(lambda: plans, shuffle.patch_lr))
     loss, gradients = tf.function(step.gradients)(batches[0])

@@ -91,7 +91,7 @@ def samples_of(hr: np.ndarray) -> tuple[Samples, Samples, Scaling]:
 def make_step(train: Samples, scaling: Scaling, spec: Spec = SPEC) -> Step:
     shape = Shape(*train.pairs.lr_grid.shape, train.channels, 1, 2)
     network = build(spec.model, shape, Output.of(spec.model, scaling, "bicubic"))
-    return Step(network, spec.training, 4 * spec.training.epochs, ALONE, scaling.target)
+    return Step(network, spec.training, 4 * spec.training.epochs, ALONE, scaling)
 
 
 def make_lab() -> Lab:
