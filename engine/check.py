@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.data.pairs import Pairs, check_values, pair
 from engine.errors import GridError
-from engine.models.shapes import Shape, activation_bytes, count_parameters
+from engine.models.shapes import Shape, activation_bytes, count_discriminator, count_parameters, discriminator_bytes
 from engine.spec import Spec
 
 PARTS = ("train", "validation", "test")
@@ -17,13 +17,17 @@ OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments
 
 @dataclass(frozen=True)
 class Summary:
-    """grids: shape and words; samples and periods of each part; weights of each block; bytes of one process."""
+    """grids: shape and words; samples and periods of each part; weights of each block; bytes of one process.
+
+    discriminator : weights beside the network's, while training is adversarial; else 0.
+    """
 
     grids: dict[str, dict[str, Any]]
     samples: dict[str, int]
     periods: dict[str, list[str]]
     blocks: dict[str, int]
     parameters: int
+    discriminator: int
     memory_bytes: int
     notes: list[str]
 
@@ -34,6 +38,8 @@ class Summary:
         lines = [f"{name.upper()} grid    {grid['text']}" for name, grid in self.grids.items()]
         lines += [f"{part:<10} {n} samples, {' to '.join(self.periods[part])}" for part, n in self.samples.items()]
         lines.append(f"parameters {self.parameters:,}: {', '.join(f'{k} {v:,}' for k, v in self.blocks.items())}")
+        if self.discriminator:
+            lines.append(f"besides    {self.discriminator:,} parameters of a discriminator, in training alone")
         lines.append(f"memory     about {self.memory_bytes / 2**30:.1f} GiB for each process")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -51,6 +57,7 @@ def summarize(spec: Spec) -> Summary:
     notes = [*pairs.notes, *check_values(pairs, spec.data.scaling)]
     shape = shape_of(spec, pairs)
     blocks = count_parameters(spec.model, shape)
+    discriminator = count_discriminator(shape) if spec.training.learning == "adversarial" else 0
     parts = {part: getattr(pairs.parts, part) for part in PARTS}
     return Summary(
         grids={"hr": _grid(pairs.hr_grid), "lr": _grid(pairs.lr_grid)},
@@ -58,7 +65,8 @@ def summarize(spec: Spec) -> Summary:
         periods={part: _period(pairs, steps) for part, steps in parts.items()},
         blocks=blocks,
         parameters=sum(blocks.values()),
-        memory_bytes=_memory(spec, pairs, shape, sum(blocks.values())),
+        discriminator=discriminator,
+        memory_bytes=_memory(spec, pairs, shape, sum(blocks.values()) + discriminator),
         notes=notes,
     )
 
@@ -101,4 +109,6 @@ def _memory(spec: Spec, pairs: Pairs, shape: Shape, parameters: int) -> int:
     patch = spec.data.patch_size // spec.data.scale
     step = Shape(patch, patch, shape.channels, shape.static, shape.scale) if patch else shape
     activations = activation_bytes(spec.model, step, spec.training.batch_size)
+    if spec.training.learning == "adversarial":
+        activations += discriminator_bytes(step, spec.training.batch_size)
     return BASE_BYTES + parts + 4 * OPTIMIZER_COPIES * parameters + 2 * activations

@@ -19,11 +19,13 @@ from engine.errors import RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import score
 from engine.files import append_line, to_json, write_whole
+from engine.models.discriminator import build_discriminator
 from engine.models.network import Output, bound_of, build
 from engine.models.shapes import Shape
 from engine.runs import Heartbeat, Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
+from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed
 from engine.training.loop import Training
 from engine.training.supervised import Step
@@ -90,9 +92,24 @@ def _scaling(run: Run, pairs: Pairs) -> Scaling:
 
 
 def _network(spec: Spec, pairs: Pairs, scaling: Scaling) -> keras.Model:
+    return build(spec.model, _shape(spec, pairs, scaling), Output.of(spec.model, scaling, pairs.interpolation))
+
+
+def _shape(spec: Spec, pairs: Pairs, scaling: Scaling) -> Shape:
     channels = Samples(pairs, scaling, spec.data, pairs.parts.train).channels
-    shape = Shape(*pairs.lr_grid.shape, channels, len(pairs.static), pairs.scale)
-    return build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
+    return Shape(*pairs.lr_grid.shape, channels, len(pairs.static), pairs.scale)
+
+
+def _step(
+    spec: Spec, workers: Workers, network: keras.Model, pairs: Pairs, scaling: Scaling, steps_per_epoch: int
+) -> Step:
+    """What `training.learning` says."""
+    steps = steps_per_epoch * spec.training.epochs
+    if spec.training.learning == "supervised":
+        return Step(network, spec.training, steps, workers, scaling)
+    output = Output.of(spec.model, scaling, pairs.interpolation)
+    discriminator = build_discriminator(_shape(spec, pairs, scaling), output)
+    return AdversarialStep(network, discriminator, spec.training, steps, workers, scaling)
 
 
 def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, scaling: Scaling) -> Training:
@@ -104,7 +121,7 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
     )
     shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)
     training = Training(
-        step=Step(network, spec.training, shuffle.steps * spec.training.epochs, workers, scaling),
+        step=_step(spec, workers, network, pairs, scaling, shuffle.steps),
         train=train,
         validation=validation,
         shuffle=shuffle,

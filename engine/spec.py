@@ -264,7 +264,15 @@ class TrainingOptions(Options):
 
     SECTION = "training"
 
-    learning = Choice(["supervised"], default="supervised", doc="Supervised: the loss compares with HR.")
+    learning = Choice(
+        ["supervised", "adversarial"],
+        default="supervised",
+        doc="supervised: the loss compares with HR. adversarial: besides, a discriminator learns to tell downscaled "
+        "fields from HR, and the network to deceive it.",
+    )
+    adversarial_weight = Real(
+        0.01, bounds=(0.0, 1000.0), doc="Weight of the adversarial loss beside the loss that compares with HR."
+    )
     loss = Choice(
         [
             "mae",
@@ -300,6 +308,15 @@ class TrainingOptions(Options):
         bounds=(0, 1),
         inclusive_bounds=(False, True),
         doc="Highest learning rate, for the whole batch of all ranks.",
+    )
+    discriminator_learning_rate = Real(
+        1e-4,
+        bounds=(0, 1),
+        inclusive_bounds=(False, True),
+        doc="Highest learning rate of the discriminator, on the same course as the network's.",
+    )
+    label_smoothing = Real(
+        0.1, bounds=(0.0, 0.5), doc="How far the discriminator's label of real fields stays below one."
     )
     schedule = Choice(
         ["constant", "piecewise", "cosine"],

@@ -94,13 +94,13 @@ def _output(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
 
 
 def _on_interpolated(field: tf.Tensor, inputs: tf.Tensor, shape: Shape, output: Output) -> tf.Tensor:
-    middle = _LRChannel(dtype="float32", name="lr")(inputs)
+    middle = LRChannel(dtype="float32", name="lr")(inputs)
     base = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")(middle)
     field = layers.Rescaling(output.residual_spread, dtype="float32", name="residual")(field)
     return layers.Add(dtype="float32", name="downscaled")([base, field])
 
 
-class _LRChannel(layers.Layer):
+class LRChannel(layers.Layer):
     """The LR field of the sample's own time step."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

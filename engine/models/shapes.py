@@ -14,6 +14,7 @@ UNET_LEVELS = 4  # at most so often a U-Net halves the sides
 UNET_WIDEST = 4  # times n_filters
 DEPTHWISE_SIDE = 7  # cells; Liu et al. (2022), section 2.5
 WIDENING = 4  # ibid., section 2.4
+DISCRIMINATOR_HR_FILTERS, DISCRIMINATOR_FILTERS, DISCRIMINATOR_BLOCKS = 16, 32, 2
 ATTENTION_RATIO = 4  # channels per hidden unit of channel attention (Hu et al. 2018 use 16, on wider networks)
 
 
@@ -62,6 +63,13 @@ def count_parameters(options: ModelOptions, shape: Shape) -> dict[str, int]:
     }
 
 
+def count_discriminator(shape: Shape) -> int:
+    """Weights of the discriminator that adversarial training needs beside the network, by hand."""
+    m, n = DISCRIMINATOR_HR_FILTERS, DISCRIMINATOR_FILTERS
+    onto_lr = (shape.scale**2 * m + 1) * n
+    return _conv(1, m) + onto_lr + _conv(n + shape.channels, n) + 2 * DISCRIMINATOR_BLOCKS * _conv(n, n) + _conv(n, 1)
+
+
 def growth(options: ModelOptions) -> int:
     """Channels that each layer of a dense block adds."""
     return max(4, options.n_filters // 2)
@@ -83,6 +91,13 @@ def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> in
         cells *= factor * factor
         total += 2 * cells * m
     return 4 * batch_size * (total + at_hr * (3 * m + shape.static + 4))
+
+
+def discriminator_bytes(shape: Shape, batch_size: int) -> int:
+    """Activations of the discriminator kept for the gradient of one step: of real and of downscaled fields."""
+    m, n, cells = DISCRIMINATOR_HR_FILTERS, DISCRIMINATOR_FILTERS, shape.y_lr * shape.x_lr
+    at_lr = n * (4 + 5 * DISCRIMINATOR_BLOCKS) + 2 * shape.channels
+    return 4 * 2 * batch_size * cells * (shape.scale**2 * (2 * m + 5) + at_lr)
 
 
 def _conv(channels: int, filters: int) -> int:

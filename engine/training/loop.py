@@ -215,9 +215,8 @@ class Training:
             checkpoints.save(self.folder / BEST, {"weights": self.best_weights}, state)
 
     def _align_ranks(self) -> None:
-        """Every rank begins with rank 0's weights and optimizer; seeds of dropout are the same already."""
-        variables = [variable for group in self.step.groups.values() for variable in group]
-        self.workers.share([variable.value for variable in variables if variable.dtype != "uint32"])
+        """Every rank begins with rank 0's weights, optimizer and random state."""
+        self.workers.share([variable.value for group in self.step.groups.values() for variable in group])
 
     def _average_statistics(self) -> None:
         """Running statistics of batch normalisation see each rank's samples: take their mean."""

@@ -54,15 +54,15 @@ class Step:
         """So many steps; returns the mean of each of the losses on this rank."""
         totals = tf.zeros(len(self.losses))
         for _ in tf.range(steps):
-            totals += tf.stack(self.take(next(batches)))
+            losses, gradients = self.gradients(next(batches))
+            self.apply(gradients)
+            self.average.update(self.optimizer.iterations.value)
+            totals += losses
         return totals / tf.cast(steps, tf.float32)
 
-    def take(self, batch: tuple[tf.Tensor, ...]) -> list[tf.Tensor]:
-        """One step; returns the losses before it."""
-        loss, gradients = self.gradients(batch)
+    def apply(self, gradients: list[tf.Tensor]) -> None:
+        """Move the weights."""
         self.optimizer.apply(gradients, self.network.trainable_variables)
-        self.average.update(self.optimizer.iterations.value)
-        return [loss]
 
     @tf.function
     def validate(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:

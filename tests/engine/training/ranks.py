@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from engine import run as engine_run
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import fit_scaling
@@ -19,7 +20,6 @@ from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training.feed import Feed
-from engine.training.supervised import Step
 from engine.training.workers import join
 
 EPOCHS = 2
@@ -34,7 +34,7 @@ def main(spec: Spec, folder: Path) -> None:
     shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale)
     network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
     shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape, workers.rank, workers.size)
-    step = Step(network, spec.training, shuffle.steps * EPOCHS, workers, scaling)
+    step = engine_run._step(spec, workers, network, pairs, scaling, shuffle.steps)
     plans = [shuffle.epoch(epoch) for epoch in range(EPOCHS)]
     batches = list(Feed.of(samples).stream(lambda: plans, shuffle.patch_lr))
     loss, gradients = tf.function(step.gradients)(batches[0])
