@@ -65,6 +65,22 @@ def test_memory_by_hand(folder):
     assert patches.memory_bytes < whole.memory_bytes
 
 
+def test_the_discriminator_of_adversarial_training_is_counted_apart(folder):
+    plain, adversarial = (
+        summarize(spec(folder, training={"learning": word})) for word in ("supervised", "adversarial")
+    )
+    assert plain.discriminator == 0
+    # 1 → 16, 4 × 4 of 16 → 32 in one stride, with one input channel 33 → 32, two blocks of two, to a logit
+    assert adversarial.discriminator == 160 + (16 * 16 + 1) * 32 + (9 * 33 + 1) * 32 + 4 * 289 * 32 + 289
+    assert adversarial.parameters == plain.parameters
+    # Weights, gradients and moments; activations of 16 real and 16 downscaled fields on 6 LR cells: of 16 HR cells each
+    # two of 16 filters and five fields, 4 + 2 × 5 of 32 filters at LR, and the input twice.
+    activations = 4 * 2 * 16 * 6 * (16 * (2 * 16 + 5) + 32 * 14 + 2)
+    assert adversarial.memory_bytes - plain.memory_bytes == 16 * adversarial.discriminator + 2 * activations
+    assert "besides    55,201 parameters of a discriminator" in adversarial.text()
+    assert "discriminator" not in plain.text()
+
+
 @pytest.mark.parametrize(
     ("data", "channels", "static"),
     [

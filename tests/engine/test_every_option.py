@@ -34,10 +34,13 @@ BASE: Sections = {
     "model": {"n_filters": 4, "n_blocks": 1, "localized": False, "dropout_rate": 0.2},
     "training": {"epochs": 8, "batch_size": 2, "patience": 2, "warm_up": 0.1},
 }
+ADVERSARIAL = {"learning": "adversarial"}
+ADVERSARIAL_ALONE = ("adversarial_weight", "discriminator_learning_rate", "label_smoothing")
 # What an option is compared with where BASE doesn't show it, and what it is changed to where its variant has no files.
 BEFORE: dict[str, Sections] = {
     "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
     **{f"training.{name}": {"training": {"schedule": "piecewise"}} for name in ("decay_at", "decay_factor")},
+    **{f"training.{name}": {"training": ADVERSARIAL} for name in ADVERSARIAL_ALONE},
     "training.quantile": {"training": {"loss": "quantile"}},
 }
 AFTER: dict[str, Sections] = {
@@ -51,6 +54,9 @@ AFTER: dict[str, Sections] = {
     "model.localized": {"model": {"localized": True}},
     "training.decay_at": {"training": {"schedule": "piecewise", "decay_at": 0.6}},
     "training.decay_factor": {"training": {"schedule": "piecewise", "decay_factor": 0.2}},
+    "training.adversarial_weight": {"training": {**ADVERSARIAL, "adversarial_weight": 0.5}},
+    "training.discriminator_learning_rate": {"training": {**ADVERSARIAL, "discriminator_learning_rate": 0.5}},
+    "training.label_smoothing": {"training": {**ADVERSARIAL, "label_smoothing": 0.3}},
     "training.epochs": {"training": {"epochs": 9}},
     "training.patience": {"training": {"patience": 3}},
     "training.start_from": {"training": {"start_from": "trained"}},
@@ -126,8 +132,11 @@ def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
     plans = list(training._plans())
     seen["plans"] = [plan.tolist() for plan in plans]
     batch = next(iter(training.train.stream(lambda: iter(plans))))
-    seen["loss"] = float(training.step.gradients(batch)[0])
-    seen["rates"] = _rates(training.step.optimizer)
+    losses, gradients = training.step.gradients(batch)
+    seen["loss"] = losses.numpy().tolist()
+    seen["gradients"] = [float(tf.reduce_sum(tf.abs(gradient))) for gradient in gradients]
+    optimizers = (training.step.optimizer, getattr(training.step, "discriminator_optimizer", None))
+    seen["rates"] = [_rates(optimizer) for optimizer in optimizers if optimizer]
     ones = [tf.ones_like(variable) for variable in network.trainable_variables]
     training.step.optimizer.apply(ones, network.trainable_variables)
     seen["after a step"] = checkpoints.fingerprint(network.trainable_variables)
@@ -203,7 +212,7 @@ def _rates(optimizer: keras.Optimizer) -> list[float]:
 def _epochs_until_it_stops(training: Training) -> int:
     """Without the training itself: the course of the validation loss is given."""
     losses = iter(VALIDATION_LOSSES)
-    training.step.run = lambda batches, chunk: tf.constant([1.0])
+    training.step.run = lambda batches, chunk: tf.ones(len(training.step.losses))
     training.step.validate = lambda batches, chunk: tf.constant([next(losses), 1, 1, 1], tf.float64)
     assert training.run()
     return training.position.epoch
