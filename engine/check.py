@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from engine.data.pairs import Pairs, check_values, pair
@@ -37,7 +37,7 @@ class Summary:
     def text(self) -> str:
         lines = [f"{name.upper()} grid    {grid['text']}" for name, grid in self.grids.items()]
         lines += [f"{part:<10} {n} samples, {' to '.join(self.periods[part])}" for part, n in self.samples.items()]
-        lines.append(f"parameters {self.parameters:,}: {', '.join(f'{k} {v:,}' for k, v in self.blocks.items())}")
+        lines.append(f"parameters {self.parameters:,}: {', '.join(f'{k} {v:,}' for k, v in self.blocks.items() if v)}")
         if self.discriminator:
             lines.append(f"besides    {self.discriminator:,} parameters of a discriminator, in training alone")
         lines.append(f"memory     about {self.memory_bytes / 2**30:.1f} GiB for each process")
@@ -73,9 +73,9 @@ def summarize(spec: Spec) -> Summary:
 
 def shape_of(spec: Spec, pairs: Pairs) -> Shape:
     """What the network is built for, as far as it is known before the data are read: LR without gaps."""
-    fields = spec.data.time_window * (1 + len(pairs.predictors))
+    window, fields = spec.data.time_window, 1 + len(pairs.predictors)
     features = {"none": 0, "hour": 2, "season": 2, "both": 4}[spec.data.time_features]
-    return Shape(*pairs.lr_grid.shape, fields + features, len(pairs.static), pairs.scale)
+    return Shape(*pairs.lr_grid.shape, window * fields + features, len(pairs.static), pairs.scale, window, fields)
 
 
 def _check_patch(spec: Spec, pairs: Pairs) -> None:
@@ -107,7 +107,7 @@ def _memory(spec: Spec, pairs: Pairs, shape: Shape, parameters: int) -> int:
     (y, x), samples = shape.hr, 2 * len(pairs.parts.train) + len(pairs.parts.validation)
     parts = 4 * samples * (y * x + shape.y_lr * shape.x_lr * shape.channels)
     patch = spec.data.patch_size // spec.data.scale
-    step = Shape(patch, patch, shape.channels, shape.static, shape.scale) if patch else shape
+    step = replace(shape, y_lr=patch, x_lr=patch) if patch else shape
     activations = activation_bytes(spec.model, step, spec.training.batch_size)
     if spec.training.learning == "adversarial":
         activations += discriminator_bytes(step, spec.training.batch_size)

@@ -20,7 +20,7 @@ from engine.evaluation.predict import Downscaler, write_downscaled, write_result
 from engine.evaluation.scores import score
 from engine.files import append_line, to_json, write_whole
 from engine.models.discriminator import build_discriminator
-from engine.models.network import Output, bound_of, build
+from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.runs import Heartbeat, Run, Store
 from engine.spec import Spec
@@ -71,7 +71,7 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     network = _network(run.spec, pairs, scaling)
     _take_weights(network, run)
     samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
-    downscaler = Downscaler(network, bound_of(run.spec.model, scaling))
+    downscaler = Downscaler.of(network, run.spec.model, scaling)
     write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return pairs.notes
 
@@ -96,8 +96,9 @@ def _network(spec: Spec, pairs: Pairs, scaling: Scaling) -> keras.Model:
 
 
 def _shape(spec: Spec, pairs: Pairs, scaling: Scaling) -> Shape:
-    channels = Samples(pairs, scaling, spec.data, pairs.parts.train).channels
-    return Shape(*pairs.lr_grid.shape, channels, len(pairs.static), pairs.scale)
+    samples = Samples(pairs, scaling, spec.data, pairs.parts.train)
+    window = spec.data.time_window, samples.fields
+    return Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window)
 
 
 def _step(
@@ -155,7 +156,7 @@ def _check_trained(run: Run) -> None:
 def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, scaling: Scaling) -> None:
     """Downscale the test part and score it."""
     samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
-    downscaler = Downscaler(network, bound_of(run.spec.model, scaling))
+    downscaler = Downscaler.of(network, run.spec.model, scaling)
     title = f"{run.title}: test part of run {run.id}"
 
     def told(done: int, total: int) -> None:

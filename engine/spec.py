@@ -22,6 +22,7 @@ from engine.errors import SpecError
 from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Whole, did_you_mean, parts_of, to_plain
 
 VERSION = 1
+RECURRENT = ("resnet", "convnet", "densenet")  # backbones of which there is a recurrent form
 KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
 
 
@@ -233,6 +234,12 @@ class ModelOptions(Options):
         doc="How LR reaches the HR grid: sub-pixel (spc), resize (rc) or transposed convolution (dc) after the "
         "backbone, or interpolation before it (pin).",
     )
+    temporal = Choice(
+        ["recurrent", "stacked"],
+        default="recurrent",
+        doc="How the steps of data.time_window are seen: one after another, by a convolutional LSTM (recurrent), or "
+        "side by side as channels (stacked). Without effect where the window is one step.",
+    )
     n_filters = Whole(32, bounds=(1, 1024), unit="channels", doc="Filters of each convolution.")
     n_blocks = Whole(4, bounds=(1, 100), unit="blocks", doc="Blocks of the backbone; levels of a U-Net.")
     activation = Choice(
@@ -245,8 +252,15 @@ class ModelOptions(Options):
         "auto: relu for quantities that are never negative, by CF standard name or training values; else linear.",
     )
     normalization = Choice(["none", "batch", "layer"], default="none", doc="Normalisation inside the blocks.")
+    separable = Flag(False, doc="Depthwise-separable convolutions in the blocks of the backbone.")
     dropout_rate = Real(0.0, bounds=(0.0, 0.9), doc="Share of activations dropped in training.")
-    dropout_variant = Choice(["vanilla", "gaussian", "spatial"], default="vanilla", doc="Kind of dropout.")
+    dropout_variant = Choice(
+        ["vanilla", "gaussian", "spatial", "mc_vanilla", "mc_gaussian", "mc_spatial"],
+        default="vanilla",
+        doc="Kind of dropout. mc: Monte Carlo, active in prediction too, which is then the mean of several members, "
+        "with their spread beside it; validation during training is without dropout.",
+    )
+    members = Whole(8, bounds=(1, 256), unit="members", doc="Predictions drawn with Monte Carlo dropout.")
     attention = Flag(False, doc="Channel attention in each block (squeeze and excitation).")
     localized = Flag(True, doc="Localized convolutional block (LCB): weights of its own for each cell.")
     residual = Flag(True, doc="Learn the difference from the interpolated field.")
@@ -257,6 +271,21 @@ class ModelOptions(Options):
                 f"model.backbone is unet, but model.upsampling is {self.upsampling}: a U-Net works at HR, after "
                 "interpolation; set model.upsampling=pin, or model.backbone=resnet"
             )
+        if self.separable and self.backbone == "convnext":
+            raise SpecError(
+                "model.separable is true, but model.backbone is convnext: its convolutions are depthwise already; "
+                "set model.separable=false, or model.backbone=resnet"
+            )
+        if self.sampled and not self.dropout_rate:
+            raise SpecError(
+                f"model.dropout_variant is {self.dropout_variant}, but model.dropout_rate is 0: without dropout all "
+                "members are the same; set model.dropout_rate=0.1, or model.dropout_variant=vanilla"
+            )
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a prediction is drawn, by Monte Carlo dropout."""
+        return self.dropout_variant.startswith("mc_")
 
 
 class TrainingOptions(Options):
@@ -379,6 +408,16 @@ class Spec:
                 f"model.localized is true, but data.patch_size is {self.data.patch_size}: a localized block has "
                 "weights for each cell of the whole grid; set model.localized=false, or data.patch_size=0"
             )
+        if self.recurrent and self.model.backbone not in RECURRENT:
+            raise SpecError(
+                f"model.temporal is recurrent, but model.backbone is {self.model.backbone}: a recurrent network has "
+                f"the blocks of {', '.join(RECURRENT)}; set model.temporal=stacked, or model.backbone=resnet"
+            )
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the network goes through the steps of a time window one after another."""
+        return self.data.time_window > 1 and self.model.temporal == "recurrent"
 
     @classmethod
     def from_plain(cls, plain: Any, folder: Path | None = None) -> Self:

@@ -36,10 +36,14 @@ class Samples:
         return len(self.steps)
 
     @property
+    def fields(self) -> int:
+        """Fields of one time step: LR and predictors."""
+        return 1 + len(self.pairs.predictors)
+
+    @property
     def channels(self) -> int:
         """Channels of the inputs at LR."""
-        fields = self.options.time_window * (1 + len(self.pairs.predictors))
-        return fields + self._features.shape[1] + int(self.scaling.lr_gaps)
+        return self.options.time_window * self.fields + self._features.shape[1] + int(self.scaling.lr_gaps)
 
     @property
     def bytes_in_memory(self) -> int:

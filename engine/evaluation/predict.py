@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
 from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
-from engine.data.scaling import KEPT
+from engine.data.scaling import KEPT, Scaling
 from engine.evaluation.scores import FIELDS, pixel_rmse
-from engine.models.network import scaled_zero
+from engine.models.blocks import drawn
+from engine.models.network import bound_of, scaled_zero
+from engine.spec import ModelOptions
 
 HR_CELLS_AT_ONCE = 2_000_000  # of a batch in prediction
 CF = {"Conventions": "CF-1.11"}
@@ -31,13 +33,42 @@ Told = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Downscaler:
-    """A trained network with all that it needs to turn samples into fields in the target's unit."""
+    """A trained network with all that it needs to turn samples into fields in the target's unit.
+
+    `members` are drawn with Monte Carlo dropout, the network's random state being part of its weights; with 0 there is
+    one prediction, without dropout.
+    """
 
     network: keras.Model
     bound: str  # as model.output_activation, without auto
+    members: int = 0
+
+    @classmethod
+    def of(cls, network: keras.Model, options: ModelOptions, scaling: Scaling) -> Downscaler:
+        return cls(network, bound_of(options, scaling), options.members if options.sampled else 0)
 
     def __call__(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
         """Inputs of some samples to fields (sample, y, x) in the target's unit; NaN where HR never has a value."""
+        return self.fields(samples, inputs)["downscaled"]
+
+    def fields(self, samples: Samples, inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """`downscaled`, and where members are drawn their `spread`, with one member at a time in memory.
+
+        Source: Gal and Ghahramani (2016), eq. 6, for the mean; Welford (1962), eq. I, for the running sums.
+        """
+        if not self.members:
+            return {"downscaled": self._member(samples, inputs)}
+        mean = np.zeros((len(inputs), *samples.pairs.hr_grid.shape))
+        squares = np.zeros_like(mean)
+        for number in range(1, self.members + 1):
+            member = self._member(samples, inputs)
+            off = member - mean
+            mean += off / number
+            squares += off * (member - mean)
+        spread = np.sqrt(squares / max(self.members - 1, 1))
+        return {"downscaled": mean.astype(np.float32), "spread": spread.astype(np.float32)}
+
+    def _member(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
         scaled = self._predict(tf.constant(inputs), tf.constant(samples.static[None]))[..., 0].numpy()
         field = samples.scaling.target.inverse(scaled)
         if self.bound == "relu":  # what rests on the bound is zero itself, not zero up to rounding
@@ -55,11 +86,15 @@ class Downscaler:
 
     @tf.function(reduce_retracing=True)
     def _predict(self, inputs: tf.Tensor, static: tf.Tensor) -> tf.Tensor:
-        return self.network([inputs, static], training=False)
+        with drawn(self.network) if self.members else nullcontext():
+            return self.network([inputs, static], training=False)
 
 
 def write_results(path: Path, downscaler: Downscaler, samples: Samples, told: Told, title: str) -> None:
-    """hr, interpolated, downscaled and lr of a part, and RMSE at each cell, as CF NetCDF that appears whole."""
+    """hr, interpolated, downscaled and lr of a part, and RMSE at each cell, as CF NetCDF that appears whole.
+
+    Where members are drawn, `downscaled` is their mean and `spread` stands beside it.
+    """
     with _whole(path) as sibling:
         _write(sibling, downscaler, samples, told, title, with_hr=True)
         _add_pixel_rmse(sibling)
@@ -73,13 +108,15 @@ def write_downscaled(path: Path, downscaler: Downscaler, samples: Samples, title
 
 def _write(path: Path, downscaler: Downscaler, samples: Samples, told: Told, title: str, with_hr: bool) -> None:
     _template(path, samples, title, ("hr", *FIELDS) if with_hr else FIELDS)
+    if downscaler.members:
+        _declare_spread(path, samples, downscaler.members)
     own = _own(samples.pairs)
     for rows in batches(samples):
         inputs, arrays = samples.read(rows)
         fields = {
             "lr": arrays.lr,
             "interpolated": downscaler.interpolated(samples, arrays.lr)[:, *own],
-            "downscaled": downscaler(samples, inputs)[:, *own],
+            **{name: values[:, *own] for name, values in downscaler.fields(samples, inputs).items()},
         }
         if with_hr:
             fields["hr"] = arrays.hr[:, *own]
@@ -114,11 +151,24 @@ def _template(path: Path, samples: Samples, title: str, names: tuple[str, ...]) 
         facts.pop("bounds", None)  # they stand in a variable of their own, which isn't written
     dataset = xr.Dataset(coords={"time": times, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
     write_netcdf(dataset, path, format="NETCDF4")
-    attrs = {word: str(pairs.hr.attrs[word]) for word in KEPT if word in pairs.hr.attrs}
     with netcdf_file(path, "a") as file:
         for name in (*names, "lr"):
             dims = ("time", "y_lr", "x_lr") if name == "lr" else ("time", "y", "x")
-            _declare(file, name, dims, attrs, mapped=bool(grid.crs))
+            _declare(file, name, dims, _attrs(pairs), mapped=bool(grid.crs))
+
+
+def _declare_spread(path: Path, samples: Samples, members: int) -> None:
+    attrs = _attrs(samples.pairs)
+    methods = f"{attrs.get('cell_methods', '')} realization: standard_deviation".strip()
+    attrs |= {"cell_methods": methods, "comment": f"over {members} members drawn with Monte Carlo dropout"}
+    if attrs.get("standard_name", "").endswith("temperature"):
+        attrs["units_metadata"] = "temperature: difference"  # CF-1.11, section 3.1.2
+    with netcdf_file(path, "a") as file:
+        _declare(file, "spread", ("time", "y", "x"), attrs, mapped=bool(samples.pairs.hr_grid.crs))
+
+
+def _attrs(pairs: Pairs) -> dict[str, str]:
+    return {word: str(pairs.hr.attrs[word]) for word in KEPT if word in pairs.hr.attrs}
 
 
 def _axes(grid: Grid) -> dict[str, xr.Variable]:
@@ -130,7 +180,7 @@ def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dic
     variable = file.createVariable(
         name, "f4", dims, compression="zlib", complevel=1, chunksizes=chunks, fill_value=np.float32(np.nan)
     )
-    label = {"hr": "HR", "lr": "LR"}.get(name, name.replace("_", " "))
+    label = {"hr": "HR", "lr": "LR", "spread": "spread of"}.get(name, name.replace("_", " "))
     described = attrs.get("long_name") or attrs.get("standard_name") or ""
     variable.setncatts({**attrs, "long_name": f"{label} {described}".strip()})
     if mapped:

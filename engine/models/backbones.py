@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import tensorflow as tf
 from keras import layers
 
 from engine.models import blocks
-from engine.models.shapes import DENSE_LAYERS, growth, unet_widths
+from engine.models.shapes import DENSE_LAYERS, Shape, growth, hidden_filters, is_recurrent, unet_widths
 from engine.spec import ModelOptions
 
-Backbone = Callable[[tf.Tensor, ModelOptions], tf.Tensor]
+Part = Callable[[tf.Tensor, ModelOptions], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The convolution that all channels enter by, and the blocks that follow."""
+
+    entry: Part
+    blocks: Part
+
+
+def features(x: tf.Tensor, options: ModelOptions, shape: Shape) -> tf.Tensor:
+    """Features of the sample's own time step; of a recurrent network, with what the window's other steps add."""
+    backbone = BACKBONES[options.backbone]
+    if not is_recurrent(options, shape):
+        return backbone.blocks(backbone.entry(x, options), options)
+    steps = blocks.TimeSteps(shape.window, shape.fields, name="steps")(x)  # (window · batch, y, x, channels)
+    return backbone.blocks(recurrence(backbone.entry(steps, options), options, shape.window), options)
+
+
+def recurrence(steps: tf.Tensor, options: ModelOptions, window: int) -> tf.Tensor:
+    """Convolutional LSTMs from both ends of the window to its middle, the sample's own step, added to its features.
+
+    Since both end at the middle, the prediction is for that step. (window · batch, y, x, n_filters) → (batch, …)
+    """
+    hidden = hidden_filters(options)
+    before = blocks.ConvLSTM(hidden, window, name="recurrence_forward")(steps)
+    after = blocks.ConvLSTM(hidden, window, backward=True, name="recurrence_backward")(steps)
+    joined = layers.Concatenate(name="recurrence_both")([before, after])
+    joined = layers.Conv2D(options.n_filters, 1, name="recurrence_join")(joined)
+    own = blocks.OwnStep(window, name="own_step")(steps)
+    return layers.Add(name="recurrence_add")([own, joined])  # (batch, y, x, n_filters)
 
 
 def convnet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
     """Plain convolutions, one a block."""
-    x = blocks.convolution(options.n_filters, "entry", options.activation)(x)
     for number in range(options.n_blocks):
         x = blocks.plain_block(x, options, options.n_filters, f"block{number + 1}")
         x = blocks.attended(x, options, f"block{number + 1}")
@@ -25,7 +56,6 @@ def convnet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
 
 def resnet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
     """Residual blocks (He et al. 2016; without normalisation as Lim et al. 2017)."""
-    x = blocks.convolution(options.n_filters, "entry")(x)
     for number in range(options.n_blocks):
         x = blocks.residual_block(x, options, f"block{number + 1}")
     return x
@@ -33,7 +63,6 @@ def resnet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
 
 def densenet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
     """Dense blocks, each layer seeing all before it, and a transition after each (Huang et al. 2017, eq. 2)."""
-    x = blocks.convolution(options.n_filters, "entry", options.activation)(x)
     for number in range(options.n_blocks):
         name = f"block{number + 1}"
         for layer in range(DENSE_LAYERS):
@@ -49,7 +78,8 @@ def unet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
     *widths, bottom = unet_widths(options)
     skips = []
     for level, width in enumerate(widths):
-        x = _twice(x, options, width, "entry" if level == 0 else f"down{level + 1}")
+        name = "entry" if level == 0 else f"down{level + 1}"
+        x = _second(x, options, width, name) if level == 0 else _twice(x, options, width, name)
         skips.append(x)
         x = layers.AveragePooling2D(2, padding="same", name=f"down{level + 1}_pool")(x)
     x = _twice(x, options, bottom, "bottom")
@@ -62,22 +92,35 @@ def unet(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
 
 def convnext(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
     """Depthwise 7 × 7 convolutions with an inverted bottleneck (Liu et al. 2022, fig. 4)."""
-    x = blocks.convolution(options.n_filters, "entry")(x)
     for number in range(options.n_blocks):
         x = blocks.convnext_block(x, options, f"block{number + 1}")
     return x
 
 
+def _linear(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
+    return blocks.convolution(options.n_filters, "entry")(x)
+
+
+def _activated(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
+    return blocks.convolution(options.n_filters, "entry", options.activation)(x)
+
+
+def _first_of_two(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
+    return blocks.activated(_linear(x, options), options, "entry")
+
+
 BACKBONES: dict[str, Backbone] = {
-    "resnet": resnet,
-    "convnet": convnet,
-    "densenet": densenet,
-    "convnext": convnext,
-    "unet": unet,
+    "resnet": Backbone(_linear, resnet),
+    "convnet": Backbone(_activated, convnet),
+    "densenet": Backbone(_activated, densenet),
+    "convnext": Backbone(_linear, convnext),
+    "unet": Backbone(_first_of_two, unet),
 }
 
 
 def _twice(x: tf.Tensor, options: ModelOptions, filters: int, name: str) -> tf.Tensor:
-    x = blocks.plain_block(x, options, filters, f"{name}_first")
-    x = blocks.plain_block(x, options, filters, f"{name}_second")
-    return blocks.attended(x, options, name)
+    return _second(blocks.plain_block(x, options, filters, f"{name}_first"), options, filters, name)
+
+
+def _second(x: tf.Tensor, options: ModelOptions, filters: int, name: str) -> tf.Tensor:
+    return blocks.attended(blocks.plain_block(x, options, filters, f"{name}_second"), options, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -13,6 +15,7 @@ from engine.models.shapes import ATTENTION_RATIO, DEPTHWISE_SIDE, WIDENING
 from engine.spec import ModelOptions
 
 FIRST_CHANNEL_SCALE = 0.1
+FORGET_BIAS = 1.0
 Sides = tuple[Any, ...]  # (batch, y, x, channels), None where open
 
 
@@ -21,9 +24,20 @@ def convolution(filters: int, name: str, activation: str | None = None, **settin
     return layers.Conv2D(filters, 3, padding="same", activation=activation, name=name, **settings)
 
 
+def block_convolution(options: ModelOptions, filters: int, name: str) -> layers.Layer:
+    """The 3 × 3 convolution of a block: full, or depthwise and then pointwise (Chollet 2017, Xception, section 2)."""
+    if options.separable:
+        return layers.SeparableConv2D(filters, 3, padding="same", name=name)
+    return convolution(filters, name)
+
+
 def plain_block(x: tf.Tensor, options: ModelOptions, filters: int, name: str) -> tf.Tensor:
     """Convolution, normalisation, activation, dropout."""
-    x = convolution(filters, name)(x)
+    return activated(block_convolution(options, filters, name)(x), options, name)
+
+
+def activated(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
+    """Normalisation, activation, dropout."""
     x = normalization(x, options, f"{name}_norm")
     x = layers.Activation(options.activation, name=f"{name}_activation")(x)
     return dropout(x, options, f"{name}_dropout")
@@ -31,11 +45,11 @@ def plain_block(x: tf.Tensor, options: ModelOptions, filters: int, name: str) ->
 
 def residual_block(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
     """Two convolutions around one activation, added to the input (Lim et al. 2017, EDSR, fig. 2c)."""
-    y = convolution(options.n_filters, f"{name}_first")(x)
+    y = block_convolution(options, options.n_filters, f"{name}_first")(x)
     y = normalization(y, options, f"{name}_first_norm")
     y = layers.Activation(options.activation, name=f"{name}_activation")(y)
     y = dropout(y, options, f"{name}_dropout")
-    y = convolution(options.n_filters, f"{name}_second")(y)
+    y = block_convolution(options, options.n_filters, f"{name}_second")(y)
     y = normalization(y, options, f"{name}_second_norm")
     return layers.Add(name=f"{name}_add")([x, attended(y, options, name)])
 
@@ -60,10 +74,7 @@ def normalization(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
 
 
 def dropout(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
-    if not options.dropout_rate:
-        return x
-    kinds = {"vanilla": layers.Dropout, "gaussian": layers.GaussianDropout, "spatial": layers.SpatialDropout2D}
-    return kinds[options.dropout_variant](options.dropout_rate, name=name)(x)
+    return DROPOUTS[options.dropout_variant](options.dropout_rate, name=name)(x) if options.dropout_rate else x
 
 
 def attended(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
@@ -77,6 +88,132 @@ def channel_attention(x: tf.Tensor, name: str) -> tf.Tensor:
     weights = layers.Dense(max(1, channels // ATTENTION_RATIO), "relu", name=f"{name}_squeeze")(weights)
     weights = layers.Dense(channels, "sigmoid", name=f"{name}_excite")(weights)
     return layers.Multiply(name=f"{name}_weigh")([x, weights])
+
+
+class MonteCarlo:
+    """Dropout that is active in prediction too while its network is drawn from: see `drawn`."""
+
+    drawn = False
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return super().call(x, training=training or self.drawn)  # type: ignore[misc]
+
+
+class MonteCarloDropout(MonteCarlo, layers.Dropout): ...
+
+
+class MonteCarloGaussianDropout(MonteCarlo, layers.GaussianDropout): ...
+
+
+class MonteCarloSpatialDropout(MonteCarlo, layers.SpatialDropout2D): ...
+
+
+DROPOUTS: dict[str, type[layers.Layer]] = {
+    "vanilla": layers.Dropout,
+    "gaussian": layers.GaussianDropout,
+    "spatial": layers.SpatialDropout2D,
+    "mc_vanilla": MonteCarloDropout,
+    "mc_gaussian": MonteCarloGaussianDropout,
+    "mc_spatial": MonteCarloSpatialDropout,
+}
+
+
+@contextmanager
+def drawn(network: keras.Model) -> Iterator[None]:
+    """Within, each call of the network draws one member (Gal and Ghahramani 2016, eq. 6); all else is as in prediction.
+
+    In a graph it counts while the graph is made.
+    """
+    dropouts = [layer for layer in network.layers if isinstance(layer, MonteCarlo)]
+    for layer in dropouts:
+        layer.drawn = True
+    try:
+        yield
+    finally:
+        for layer in dropouts:
+            layer.drawn = False
+
+
+class TimeSteps(layers.Layer):
+    """Steps of a time window, one after another along the batch.
+
+    (batch, y, x, window · fields + rest), the fields of the sample's own step first and then those of the others, →
+    (window · batch, y, x, fields + rest) in order of time; the rest, known of the sample as a whole, goes with each.
+    """
+
+    def __init__(self, window: int, fields: int, **settings: Any):
+        super().__init__(**settings)
+        self.window, self.fields = window, fields
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        middle = self.window // 2
+        places = [*range(1, middle + 1), 0, *range(middle + 1, self.window)]
+        starts = [place * self.fields for place in places]
+        rest = x[..., self.window * self.fields :]
+        steps = [tf.concat([x[..., start : start + self.fields], rest], axis=-1) for start in starts]
+        return tf.concat(steps, axis=0)
+
+    def compute_output_shape(self, shape: Sides) -> Sides:
+        batch, y, x, channels = shape
+        return batch and batch * self.window, y, x, channels - (self.window - 1) * self.fields
+
+
+class OwnStep(layers.Layer):
+    """The middle step of a time window: (window · batch, y, x, c) → (batch, y, x, c)."""
+
+    def __init__(self, window: int, **settings: Any):
+        super().__init__(**settings)
+        self.window = window
+
+    def call(self, steps: tf.Tensor) -> tf.Tensor:
+        return tf.split(steps, self.window)[self.window // 2]
+
+    def compute_output_shape(self, shape: Sides) -> Sides:
+        batch, *sides = shape
+        return batch and batch // self.window, *sides
+
+
+class ConvLSTM(layers.Layer):
+    """What is remembered at the middle of a time window of the steps from its first, or, backward, from its last.
+
+    (window · batch, y, x, c) in order of time → (batch, y, x, filters), the hidden state. Shi et al. (2015), eq. 3,
+    without the peepholes, which would have weights for each cell and so bind the network to its grid; the forget gate
+    begins open (Jozefowicz et al. 2015, section 2.2). One convolution for all gates: in, forget, new, out.
+    """
+
+    def __init__(self, filters: int, window: int, backward: bool = False, **settings: Any):
+        super().__init__(**settings)
+        self.filters, self.window, self.backward = filters, window, backward
+
+    def build(self, shape: Sides) -> None:
+        gates = 4 * self.filters
+        self.kernel = self.add_weight(shape=(3, 3, shape[-1], gates), initializer="glorot_uniform", name="kernel")
+        self.recurrent = self.add_weight(
+            shape=(3, 3, self.filters, gates), initializer="orthogonal", name="recurrent_kernel"
+        )
+        self.bias = self.add_weight(shape=(gates,), initializer="zeros", name="bias")
+
+    def call(self, steps: tf.Tensor) -> tf.Tensor:
+        kernel, recurrent, bias = (tf.cast(v, steps.dtype) for v in (self.kernel, self.recurrent, self.bias))
+        batch, seen = tf.shape(steps)[0] // self.window, self.window // 2 + 1
+        half = steps[-seen * batch :] if self.backward else steps[: seen * batch]
+        of_input = tf.split(tf.nn.conv2d(half, kernel, 1, "SAME") + bias, seen)  # each (batch, y, x, gates)
+        first, *later = reversed(of_input) if self.backward else of_input
+        hidden, cell = self._step(first, None)
+        for gates in later:
+            hidden, cell = self._step(gates + tf.nn.conv2d(hidden, recurrent, 1, "SAME"), cell)
+        return hidden
+
+    def _step(self, gates: tf.Tensor, cell: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Hidden state and cell after a step; None is the empty cell before the first."""
+        enter, forget, new, out = tf.split(gates, 4, axis=-1)
+        entered = tf.sigmoid(enter) * tf.tanh(new)
+        cell = entered if cell is None else tf.sigmoid(forget + FORGET_BIAS) * cell + entered
+        return tf.sigmoid(out) * tf.tanh(cell), cell
+
+    def compute_output_shape(self, shape: Sides) -> Sides:
+        batch, y, x, _ = shape
+        return batch and batch // self.window, y, x, self.filters
 
 
 class Localized(layers.Layer):

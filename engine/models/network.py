@@ -10,7 +10,7 @@ from keras import layers
 
 from engine.data.scaling import Scaling
 from engine.models import blocks
-from engine.models.backbones import BACKBONES
+from engine.models.backbones import features
 from engine.models.shapes import Shape, hr_filters
 from engine.models.upsampling import UPSAMPLINGS
 from engine.spec import ModelOptions
@@ -62,12 +62,12 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
 
 def _features(inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output) -> tf.Tensor:
     """HR features: upsampled after the backbone, or, with pin, from inputs interpolated before it."""
-    backbone = BACKBONES[options.backbone]
     if options.upsampling == "pin":
         at_hr = blocks.Interpolation(shape.scale, output.interpolation, name="inputs_at_hr")(inputs)
-        return backbone(_joined(at_hr, static, shape), options)
+        return features(_joined(at_hr, static, shape), options, shape)
     at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static) if shape.static else static
-    return UPSAMPLINGS[options.upsampling](backbone(_joined(inputs, at_lr, shape), options), options, shape.scale)
+    x = features(_joined(inputs, at_lr, shape), options, shape)
+    return UPSAMPLINGS[options.upsampling](x, options, shape.scale)
 
 
 def _joined(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:

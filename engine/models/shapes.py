@@ -15,18 +15,30 @@ UNET_WIDEST = 4  # times n_filters
 DEPTHWISE_SIDE = 7  # cells; Liu et al. (2022), section 2.5
 WIDENING = 4  # ibid., section 2.4
 DISCRIMINATOR_HR_FILTERS, DISCRIMINATOR_FILTERS, DISCRIMINATOR_BLOCKS = 16, 32, 2
+STATES = 12  # tensors that a step of the recurrence keeps for its gradient, each as wide as the hidden state
 ATTENTION_RATIO = 4  # channels per hidden unit of channel attention (Hu et al. 2018 use 16, on wider networks)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sides of the LR field, channels of the inputs, static variables, and the scale."""
+    """Sides of the LR field, channels of the inputs, static variables, and the scale.
+
+    The first window · fields channels are the fields of each step of a time window, the sample's own step first; what
+    follows is known of the sample as a whole.
+    """
 
     y_lr: int
     x_lr: int
     channels: int
     static: int
     scale: int
+    window: int = 1
+    fields: int = 1
+
+    @property
+    def channels_of_step(self) -> int:
+        """Channels that a recurrent network sees at each step."""
+        return self.channels - (self.window - 1) * self.fields
 
     @property
     def hr(self) -> tuple[int, int]:
@@ -49,13 +61,27 @@ def hr_filters(options: ModelOptions) -> int:
     return max(4, options.n_filters // 2)
 
 
+def is_recurrent(options: ModelOptions, shape: Shape) -> bool:
+    return shape.window > 1 and options.temporal == "recurrent"
+
+
+def hidden_filters(options: ModelOptions) -> int:
+    """Channels of the hidden state of each direction of the recurrence: together as many as the backbone has."""
+    return max(4, options.n_filters // 2)
+
+
 def count_parameters(options: ModelOptions, shape: Shape) -> dict[str, int]:
     """Trainable weights of each part of the network, by hand."""
     n, m = options.n_filters, hr_filters(options)
     before_tail = n if options.upsampling == "pin" else m
     y, x = shape.hr
+    recurrent = is_recurrent(options, shape)
+    channels = shape.channels_of_step if recurrent else shape.channels
+    entry, backbone = BACKBONE_WEIGHTS[options.backbone](options, channels + shape.static)
     return {
-        **BACKBONE_WEIGHTS[options.backbone](options, shape.channels + shape.static),
+        "entry": entry,
+        "recurrence": _recurrence(options) if recurrent else 0,
+        "backbone": backbone,
         "upsampling": _upsampling(options, shape.scale),
         "tail": _conv(before_tail + shape.static, m),
         "output": _conv(m, 1),
@@ -86,7 +112,11 @@ def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> in
     n, m = options.n_filters, hr_filters(options)
     cells, at_hr = shape.y_lr * shape.x_lr, shape.y_lr * shape.x_lr * shape.scale**2
     per_block = {"densenet": 3 * DENSE_LAYERS, "convnext": 3 + 2 * WIDENING, "unet": 6}.get(options.backbone, 3)
-    total = (at_hr if options.upsampling == "pin" else cells) * n * (2 + per_block * options.n_blocks)
+    total = n * (2 + per_block * options.n_blocks)
+    if is_recurrent(options, shape):
+        total += shape.window * (shape.channels_of_step + 2 * n)
+        total += (shape.window + 1) * STATES * hidden_filters(options)
+    total *= at_hr if options.upsampling == "pin" else cells
     for factor in [] if options.upsampling == "pin" else stages(shape.scale):
         cells *= factor * factor
         total += 2 * cells * m
@@ -117,46 +147,50 @@ def _upsampling(options: ModelOptions, scale: int) -> int:
     return total
 
 
-def _convnet(options: ModelOptions, channels: int) -> dict[str, int]:
+def _recurrence(options: ModelOptions) -> int:
+    """Four gates of both directions, from features and hidden state, and the convolution that joins them."""
+    n, h = options.n_filters, hidden_filters(options)
+    return 2 * _conv(n + h, 4 * h) + (2 * h + 1) * n
+
+
+def _convnet(options: ModelOptions, channels: int) -> tuple[int, int]:
     n = options.n_filters
     block = _plain(options, n, n) + _attention(options, n)
-    return {"entry": _conv(channels, n), "backbone": options.n_blocks * block}
+    return _conv(channels, n), options.n_blocks * block
 
 
-def _resnet(options: ModelOptions, channels: int) -> dict[str, int]:
+def _resnet(options: ModelOptions, channels: int) -> tuple[int, int]:
     n = options.n_filters
     block = 2 * _plain(options, n, n) + _attention(options, n)
-    return {"entry": _conv(channels, n), "backbone": options.n_blocks * block}
+    return _conv(channels, n), options.n_blocks * block
 
 
-def _densenet(options: ModelOptions, channels: int) -> dict[str, int]:
+def _densenet(options: ModelOptions, channels: int) -> tuple[int, int]:
     n, g = options.n_filters, growth(options)
     dense = sum(_plain(options, n + layer * g, g) for layer in range(DENSE_LAYERS))
     transition = (n + DENSE_LAYERS * g + 1) * n
     block = dense + transition + _attention(options, n)
-    return {"entry": _conv(channels, n), "backbone": options.n_blocks * block}
+    return _conv(channels, n), options.n_blocks * block
 
 
-def _convnext(options: ModelOptions, channels: int) -> dict[str, int]:
+def _convnext(options: ModelOptions, channels: int) -> tuple[int, int]:
     n = options.n_filters
     depthwise = (DEPTHWISE_SIDE**2 + 1) * n + _normalization(options, n)
     bottleneck = (n + 1) * WIDENING * n + (WIDENING * n + 1) * n + n
-    return {
-        "entry": _conv(channels, n),
-        "backbone": options.n_blocks * (depthwise + bottleneck + _attention(options, n)),
-    }
+    return _conv(channels, n), options.n_blocks * (depthwise + bottleneck + _attention(options, n))
 
 
-def _unet(options: ModelOptions, channels: int) -> dict[str, int]:
-    widths = unet_widths(options)
-    down = [channels, *widths]
-    total = sum(_twice(options, a, b) for a, b in pairwise(down))
+def _unet(options: ModelOptions, channels: int) -> tuple[int, int]:
+    first, *_ = widths = unet_widths(options)
+    entry = _conv(channels, first) + _normalization(options, first)
+    total = _plain(options, first, first) + _attention(options, first)
+    total += sum(_twice(options, a, b) for a, b in pairwise(widths))
     total += sum(_twice(options, small + skip, skip) for skip, small in pairwise(widths))
-    entry = _plain(options, channels, widths[0])
-    return {"entry": entry, "backbone": total - entry}
+    return entry, total
 
 
-BACKBONE_WEIGHTS: dict[str, Callable[[ModelOptions, int], dict[str, int]]] = {
+# (options, channels of the input) → weights of the entry, weights of the blocks
+BACKBONE_WEIGHTS: dict[str, Callable[[ModelOptions, int], tuple[int, int]]] = {
     "resnet": _resnet,
     "convnet": _convnet,
     "densenet": _densenet,
@@ -170,7 +204,8 @@ def _twice(options: ModelOptions, channels: int, filters: int) -> int:
 
 
 def _plain(options: ModelOptions, channels: int, filters: int) -> int:
-    return _conv(channels, filters) + _normalization(options, filters)
+    convolution = KERNEL * channels + (channels + 1) * filters if options.separable else _conv(channels, filters)
+    return convolution + _normalization(options, filters)
 
 
 def _normalization(options: ModelOptions, channels: int) -> int:

@@ -44,6 +44,7 @@ def test_a_summary_by_hand(folder):
     # entry 1 → 8, one block 8 → 8 → 8, two stages 8 → 16 and 4 → 16, tail 4 → 4, output 4 → 1, 96 cells × (4 + 1)
     assert summary.blocks == {
         "entry": 10 * 8,
+        "recurrence": 0,
         "backbone": 2 * 73 * 8,
         "upsampling": 73 * 16 + 37 * 16,
         "tail": 37 * 4,
@@ -82,22 +83,22 @@ def test_the_discriminator_of_adversarial_training_is_counted_apart(folder):
 
 
 @pytest.mark.parametrize(
-    ("data", "channels", "static"),
+    ("data", "channels", "static", "window", "fields"),
     [
-        ({}, 1, 0),
-        ({"time_window": 3}, 3, 0),
-        ({"time_features": "hour"}, 3, 0),
-        ({"time_features": "both", "predictors": [{"path": "p.nc"}], "time_window": 3}, 10, 0),
-        ({"static": [{"path": "dem.nc"}], "predictors": [{"path": "p.nc"}]}, 2, 1),
+        ({}, 1, 0, 1, 1),
+        ({"time_window": 3}, 3, 0, 3, 1),
+        ({"time_features": "hour"}, 3, 0, 1, 1),
+        ({"time_features": "both", "predictors": [{"path": "p.nc"}], "time_window": 3}, 10, 0, 3, 2),
+        ({"static": [{"path": "dem.nc"}], "predictors": [{"path": "p.nc"}]}, 2, 1, 1, 2),
     ],
 )
-def test_the_network_is_foreseen_as_it_will_be(folder, data, channels, static):
+def test_the_network_is_foreseen_as_it_will_be(folder, data, channels, static, window, fields):
     chosen = spec(folder, data=data)
     pairs = pair(chosen.data)
-    assert shape_of(chosen, pairs) == Shape(2, 3, channels, static, 4)
+    assert shape_of(chosen, pairs) == Shape(2, 3, channels, static, 4, window, fields)
     samples = Samples(pairs, fit_scaling(pairs, "standard"), chosen.data, pairs.parts.train)
     inputs, _ = samples.load_all()
-    assert (inputs.shape[-1], samples.static.shape[-1]) == (channels, static)
+    assert (inputs.shape[-1], samples.static.shape[-1], samples.fields) == (channels, static, fields)
 
 
 def test_the_summary_as_text_and_as_json(folder):

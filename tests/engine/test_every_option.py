@@ -17,6 +17,7 @@ from engine.data.pairs import Pairs, pair
 from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import Scaling, fit_scaling
 from engine.errors import MesoscopeError
+from engine.evaluation.predict import Downscaler
 from engine.launch import launcher, local
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -37,11 +38,14 @@ BASE: Sections = {
 ADVERSARIAL = {"learning": "adversarial"}
 ADVERSARIAL_ALONE = ("adversarial_weight", "discriminator_learning_rate", "label_smoothing")
 # What an option is compared with where BASE doesn't show it, and what it is changed to where its variant has no files.
+DRAWN = {**BASE["model"], "dropout_variant": "mc_vanilla"}
 BEFORE: dict[str, Sections] = {
     "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
     **{f"training.{name}": {"training": {"schedule": "piecewise"}} for name in ("decay_at", "decay_factor")},
     **{f"training.{name}": {"training": ADVERSARIAL} for name in ADVERSARIAL_ALONE},
     "training.quantile": {"training": {"loss": "quantile"}},
+    "model.temporal": {"data": {"time_window": 3}},
+    "model.members": {"model": DRAWN},
 }
 AFTER: dict[str, Sections] = {
     "data.target": {"data": {"target": {"path": "hr2.nc"}}},
@@ -57,6 +61,8 @@ AFTER: dict[str, Sections] = {
     "training.adversarial_weight": {"training": {**ADVERSARIAL, "adversarial_weight": 0.5}},
     "training.discriminator_learning_rate": {"training": {**ADVERSARIAL, "discriminator_learning_rate": 0.5}},
     "training.label_smoothing": {"training": {**ADVERSARIAL, "label_smoothing": 0.3}},
+    "model.temporal": {"data": {"time_window": 3}, "model": {"temporal": "stacked"}},
+    "model.members": {"model": {**DRAWN, "members": 9}},
     "training.epochs": {"training": {"epochs": 9}},
     "training.patience": {"training": {"patience": 3}},
     "training.start_from": {"training": {"start_from": "trained"}},
@@ -115,9 +121,11 @@ def seen_in_data(spec: Spec, store: Store) -> list[Any]:
 
 
 def seen_in_model(spec: Spec, store: Store) -> list[Any]:
-    """The layers of the network with all that they were made with."""
-    network = engine_run._network(spec, *_prepared(spec))
-    return [[type(layer).__name__, layer.get_config()] for layer in network.layers]
+    """The layers of the network with all that they were made with, and how often it is drawn from."""
+    pairs, scaling = _prepared(spec)
+    network = engine_run._network(spec, pairs, scaling)
+    members = Downscaler.of(network, spec.model, scaling).members
+    return [members, *([type(layer).__name__, layer.get_config()] for layer in network.layers)]
 
 
 def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:

@@ -166,6 +166,37 @@ def test_a_localized_block_has_no_patches():
     assert message.endswith("set model.localized=false, or data.patch_size=0")
 
 
+@pytest.mark.parametrize("backbone", ["unet", "convnext"])
+def test_a_recurrent_network_has_its_own_backbones(backbone):
+    model = {"backbone": backbone, "upsampling": "pin"}
+    plain = {**BASE, "data": {**BASE["data"], "time_window": 3}, "model": model}
+    message = refusal(plain)
+    assert message.startswith(f"model.temporal is recurrent, but model.backbone is {backbone}: ")
+    assert message.endswith("set model.temporal=stacked, or model.backbone=resnet")
+    assert not Spec.from_plain({**plain, "model": {**model, "temporal": "stacked"}}).recurrent
+    assert not Spec.from_plain({**plain, "data": BASE["data"]}).recurrent  # a window of one step needs no recurrence
+    assert Spec.from_plain({**plain, "model": {"backbone": "densenet"}}).recurrent
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"backbone": "convnext", "separable": True},
+            "model.separable is true, but model.backbone is convnext: its convolutions are depthwise already; set "
+            "model.separable=false, or model.backbone=resnet",
+        ),
+        (
+            {"dropout_variant": "mc_spatial"},
+            "model.dropout_variant is mc_spatial, but model.dropout_rate is 0: without dropout all members are the "
+            "same; set model.dropout_rate=0.1, or model.dropout_variant=vanilla",
+        ),
+    ],
+)
+def test_networks_that_make_no_sense_are_refused(given, words):
+    assert refusal({**BASE, "model": given}) == words
+
+
 def test_the_checks_between_sections_hold_for_a_replacement_too():
     spec = Spec.from_plain(BASE)
     assert spec.replace(training={"epochs": 3}).training.epochs == 3

@@ -15,7 +15,7 @@ from engine.data.samples import Samples
 from engine.data.scaling import fit_scaling
 from engine.evaluation import predict
 from engine.evaluation.predict import Downscaler, batches, write_downscaled, write_results
-from engine.evaluation.scores import pixel_rmse
+from engine.evaluation.scores import pixel_rmse, score
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import DataOptions, ModelOptions
@@ -130,6 +130,67 @@ def test_results_hold_the_rmse_of_each_cell(results):
             expected = np.sqrt(((file[name].astype(float) - file["hr"]) ** 2).mean("time"))
             np.testing.assert_allclose(file[f"rmse_{name}"], expected, rtol=1e-5)
             np.testing.assert_allclose(file[f"rmse_{name}"], pixel_rmse(file, name), rtol=1e-6)
+
+
+def drawn_downscaler(samples: Samples, members: int, bound: str = "linear") -> Downscaler:
+    """Monte Carlo dropout in a network whose output isn't zero any more."""
+    keras.utils.set_random_seed(0)
+    options = MODEL.replace(dropout_rate=0.3, dropout_variant="mc_vanilla", members=members, output_activation=bound)
+    output = Output.of(options, samples.scaling, samples.pairs.interpolation)
+    network = build(options, Shape(4, 4, samples.channels, 0, 2), output)
+    kernel, bias = network.get_layer("output").get_weights()
+    network.get_layer("output").set_weights([np.random.default_rng(0).normal(size=kernel.shape), bias])
+    return Downscaler.of(network, options, samples.scaling)
+
+
+def test_monte_carlo_dropout_gives_the_mean_of_its_members_and_their_spread():
+    samples = samples_of(waves(16))
+    inputs, _ = samples.read(np.arange(4))
+    downscaler = drawn_downscaler(samples, 5)
+    members = [downscaler._member(samples, inputs) for _ in range(5)]
+    fields = drawn_downscaler(samples, 5).fields(samples, inputs)  # the same seed draws the same members
+    np.testing.assert_allclose(fields["downscaled"], np.mean(members, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(fields["spread"], np.std(members, axis=0, ddof=1), rtol=1e-3, atol=1e-4)
+    assert fields["spread"].mean() > 0.01
+    assert {field.dtype for field in fields.values()} == {np.dtype(np.float32)}
+    alone = drawn_downscaler(samples, 1).fields(samples, inputs)
+    assert not alone["spread"].any()
+    np.testing.assert_allclose(alone["downscaled"], members[0], rtol=1e-6)
+
+
+def test_without_monte_carlo_dropout_a_prediction_is_always_the_same():
+    samples = samples_of(waves(16))
+    inputs, _ = samples.read(np.arange(4))
+    drawn = drawn_downscaler(samples, 5)
+    plain = Downscaler(drawn.network, "linear")
+    np.testing.assert_array_equal(plain(samples, inputs), plain(samples, inputs))
+    assert list(plain.fields(samples, inputs)) == ["downscaled"]
+    assert (drawn(samples, inputs) != plain(samples, inputs)).any()
+    assert Downscaler.of(drawn.network, MODEL, samples.scaling).members == 0
+
+
+@pytest.mark.parametrize("standard_name", ["air_temperature", "precipitation_flux"])
+def test_the_spread_stands_beside_the_downscaled_field(tmp_path, standard_name):
+    hr = waves(16)
+    hr[:, 0, :3] = np.nan
+    samples = samples_of(hr, standard_name=standard_name)
+    write_results(tmp_path / "test.nc", drawn_downscaler(samples, 3), samples, nothing, "a title")
+    write_downscaled(tmp_path / "new.nc", drawn_downscaler(samples, 3), samples, "new")
+    with xr.open_dataset(tmp_path / "test.nc") as file, xr.open_dataset(tmp_path / "new.nc") as new:
+        spread = file["spread"]
+        assert (spread.dims, spread.dtype, spread.attrs["units"]) == (("time", "y", "x"), np.float32, "K")
+        assert spread.attrs["cell_methods"] == "realization: standard_deviation"
+        assert spread.attrs["comment"] == "over 3 members drawn with Monte Carlo dropout"
+        difference = {"air_temperature": "temperature: difference"}.get(standard_name)
+        assert spread.attrs.get("units_metadata") == difference
+        assert spread.attrs["long_name"] == f"spread of {standard_name}"
+        assert np.isnan(spread[:, 0, :3]).all()
+        assert (spread[:, 1:] > 0).all()
+        xr.testing.assert_equal(spread, new["spread"])
+        assert set(score(file)) == {"downscaled", "interpolated"}
+    write_results(tmp_path / "plain.nc", downscaler_of(samples), samples, nothing, "a title")
+    with xr.open_dataset(tmp_path / "plain.nc") as file:
+        assert "spread" not in file
 
 
 def test_batches_cover_the_part_and_change_nothing(results, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.signal import correlate2d
 from scipy.special import expit
 
 from engine.data.resample import interpolate
@@ -122,7 +123,14 @@ def test_a_convolution_keeps_the_sides_with_zeros_beyond():
 
 @pytest.mark.parametrize(
     ("variant", "kind"),
-    [("vanilla", "Dropout"), ("gaussian", "GaussianDropout"), ("spatial", "SpatialDropout2D")],
+    [
+        ("vanilla", "Dropout"),
+        ("gaussian", "GaussianDropout"),
+        ("spatial", "SpatialDropout2D"),
+        ("mc_vanilla", "MonteCarloDropout"),
+        ("mc_gaussian", "MonteCarloGaussianDropout"),
+        ("mc_spatial", "MonteCarloSpatialDropout"),
+    ],
 )
 def test_dropout_variants(variant, kind):
     inputs = keras.Input((4, 4, 3))
@@ -133,11 +141,79 @@ def test_dropout_variants(variant, kind):
     dropped = model(x, training=True).numpy()
     assert (dropped != x).any()
     per_map = dropped.reshape(8, 16, 3)
-    if variant == "spatial":  # whole channels at once
+    if variant.endswith("spatial"):  # whole channels at once
         assert (per_map == per_map[:, :1]).all()
     else:
         assert (per_map != per_map[:, :1]).any()
     assert blocks.dropout(inputs, ModelOptions(dropout_rate=0.0), "e") is inputs
+
+
+@pytest.mark.parametrize("variant", ["vanilla", "mc_vanilla", "mc_gaussian", "mc_spatial"])
+def test_only_monte_carlo_dropout_is_drawn_in_prediction(variant):
+    inputs = keras.Input((4, 4, 3))
+    options = ModelOptions(dropout_rate=0.5, dropout_variant=variant, normalization="batch")
+    network = keras.Model(inputs, blocks.activated(inputs, options, "b"))
+    x = np.abs(values(8, 4, 4, 3))
+    plain = network(x, training=False).numpy()
+    with blocks.drawn(network):
+        draws = [network(x, training=False).numpy() for _ in range(200)]
+    np.testing.assert_array_equal(network(x, training=False), plain)
+    if variant == "vanilla":
+        np.testing.assert_array_equal(draws[0], plain)
+        return
+    assert (draws[0] != draws[1]).any()
+    # Each activation's factor has mean 1 and standard deviation √(p / (1 - p)) = 1, so that the mean of 200 draws is
+    # off by √(1 / 200) = 0.07 of its value; running statistics, not those of the batch, normalise.
+    np.testing.assert_allclose(np.mean(draws, axis=0), plain, rtol=5 * 0.0707)
+    np.testing.assert_allclose(np.std(draws, axis=0) / plain, 1, atol=0.35)
+
+
+def test_time_steps_come_in_order_of_time():
+    # Two fields (tens) at steps 0 to 4 (units); the own step, 2, stands first; then 7 and 8, known of the sample.
+    channels = [2, 12, 0, 10, 1, 11, 3, 13, 4, 14, 7, 8]
+    x = np.broadcast_to(np.float32(channels), (3, 2, 1, 12)) + np.float32([0, 100, 200])[:, None, None, None]
+    layer = blocks.TimeSteps(window=5, fields=2)
+    steps = layer(x).numpy().reshape(5, 3, 2, 1, 4)
+    for step in range(5):
+        for sample in range(3):
+            expected = np.float32([step, 10 + step, 7, 8]) + 100 * sample
+            assert (steps[step, sample] == expected).all()
+    assert layer.compute_output_shape((3, 2, 1, 12)) == (15, 2, 1, 4)
+    assert layer.compute_output_shape((None, None, None, 12)) == (None, None, None, 4)
+    own = blocks.OwnStep(5)
+    np.testing.assert_array_equal(own(layer(x)), steps[2])
+    assert own.compute_output_shape((15, 2, 1, 4)) == (3, 2, 1, 4)
+
+
+def conv_by_hand(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """SciPy's correlation, summed over the channels: (y, x, a), (3, 3, a, b) → (y, x, b)."""
+    maps = [
+        [correlate2d(x[..., a], kernel[..., a, b], "same") for a in range(x.shape[-1])]
+        for b in range(len(kernel[0, 0, 0]))
+    ]
+    return np.stack([np.sum(each, axis=0) for each in maps], axis=-1)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("window", [3, 5])
+def test_a_convolutional_lstm_by_hand(window, backward):
+    steps = values(window, 2, 4, 3, 2)  # (time, batch, y, x, channels)
+    layer = blocks.ConvLSTM(3, window, backward)
+    flat = steps.reshape(-1, 4, 3, 2)
+    layer(flat)
+    kernel, recurrent, bias = values(3, 3, 2, 12, seed=1), values(3, 3, 3, 12, seed=2), values(12, seed=3)
+    layer.set_weights([kernel, recurrent, bias])
+    middle = window // 2
+    order = range(window - 1, middle - 1, -1) if backward else range(middle + 1)
+    for sample in range(2):
+        hidden = cell = np.zeros((4, 3, 3))
+        for step in order:
+            gates = conv_by_hand(steps[step, sample], kernel) + conv_by_hand(hidden, recurrent) + bias
+            enter, forget, new, out = np.split(gates, 4, axis=-1)
+            cell = expit(forget + 1) * cell + expit(enter) * np.tanh(new)
+            hidden = expit(out) * np.tanh(cell)
+        np.testing.assert_allclose(layer(flat)[sample], hidden, rtol=1e-4, atol=1e-5)
+    assert layer.compute_output_shape(flat.shape) == (2, 4, 3, 3)
 
 
 def test_normalization():

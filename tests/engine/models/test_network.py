@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -17,22 +17,23 @@ from engine.errors import SpecError
 from engine.models.network import Output, bound_of, build, scaled_zero
 from engine.models.shapes import Shape, count_parameters
 from engine.spec import ModelOptions
+from tests.engine.combinations import COMBINATIONS, SPATIAL, SPATIO_TEMPORAL, UPSAMPLINGS
 
 PLAIN = Output("bicubic", residual_spread=1.0, zero=0.0, bound="linear")
-WORDS = {name: ModelOptions.declared()[name].objects for name in ("backbone", "upsampling")}
-COMBINATIONS = [
-    {"backbone": backbone, "upsampling": upsampling}
-    for backbone, upsampling in product(*WORDS.values())
-    if backbone != "unet" or upsampling == "pin"
-]
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"attention": True, "normalization": "batch", "n_blocks": 2, "n_filters": 16},  # 4 units weigh the channels
-    {"normalization": "layer", "residual": False, "dropout_rate": 0.2},
+    {"normalization": "layer", "residual": False, "dropout_rate": 0.2, "dropout_variant": "mc_spatial"},
     {"localized": True, "n_filters": 3},
+    {"separable": True, "normalization": "batch"},
 ]
 
-VARIED = [pytest.param(given, id=str(given), marks=[pytest.mark.slow] if given else []) for given in VARIANTS]
+VARIED = [
+    pytest.param(combination, given, id=f"{combination} {given}", marks=[pytest.mark.slow] if given else [])
+    for given in VARIANTS
+    for combination in COMBINATIONS
+    if not (given.get("separable") and combination.backbone == "convnext")
+]
 
 
 def options(**given: Any) -> ModelOptions:
@@ -59,17 +60,16 @@ def shake(model: keras.Model) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("given", VARIED)
-@pytest.mark.parametrize("words", COMBINATIONS, ids=str)
-def test_the_built_network_has_as_many_weights_as_counted(words, given):
-    shape = Shape(4, 6, 3, 2, 2)
-    model = build(options(**words, **given), shape, PLAIN)
-    counted = count_parameters(options(**words, **given), shape)
+@pytest.mark.parametrize(("combination", "given"), VARIED)
+def test_the_built_network_has_as_many_weights_as_counted(combination, given):
+    shape = combination.shape(4, 6, fields=2, static=2, scale=2, known=1)
+    model = build(options(**combination.model, **given), shape, PLAIN)
+    counted = count_parameters(options(**combination.model, **given), shape)
     assert sum(v.numpy().size for v in model.trainable_variables) == sum(counted.values())
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 5, 6, 8])
-@pytest.mark.parametrize("upsampling", WORDS["upsampling"])
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 def test_scales(scale, upsampling):
     shape = Shape(2, 3, 1, 1, scale)
     given = {"upsampling": upsampling, "n_filters": 8, "localized": True}
@@ -127,8 +127,53 @@ def test_a_localized_network_is_bound_to_its_grid():
         model(inputs_for(Shape(4, 4, 1, 0, 2)))
 
 
-def test_there_are_seventeen_spatial_networks():
-    assert len(COMBINATIONS) == 17
+def test_there_are_seventeen_spatial_and_twelve_spatio_temporal_networks():
+    assert (len(SPATIAL), len(SPATIO_TEMPORAL)) == (17, 12)
+
+
+@pytest.mark.parametrize("combination", SPATIO_TEMPORAL, ids=str)
+def test_a_recurrent_network_sees_each_step_and_knows_which_is_its_own(combination):
+    """With the recurrence silent the prediction is that of the own step alone, with the same weights; without, steps
+    the same number of steps before and after tell different things."""
+    shape = replace(combination, window=5).shape(3, 4, fields=1, static=1, scale=2)
+    model = shake(network({**combination.model, "residual": False}, shape))
+    inputs, static = inputs_for(shape, 1)
+    seen = model([inputs, static]).numpy()
+    for step in range(5):
+        assert not np.allclose(seen, model([inputs + np.float32(np.arange(5) == step), static]), rtol=1e-4)
+    mirrored = inputs[..., [0, 4, 3, 2, 1]]  # own step, then the first, second, fourth and fifth
+    assert not np.allclose(seen, model([mirrored, static]), rtol=1e-4)
+    model.get_layer("recurrence_join").set_weights([np.zeros((1, 1, 8, 6)), np.zeros(6)])
+    alone = network({**combination.model, "residual": False}, replace(shape, channels=1, window=1))
+    rest = [v for v in model.trainable_variables if "recurrence" not in v.path]
+    for mine, other in zip(alone.trainable_variables, rest, strict=True):
+        mine.assign(other)
+    np.testing.assert_allclose(model([inputs, static]), alone([inputs[..., :1], static]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_recurrent_network_does_not_shift_its_prediction():
+    """Where HR is made of the own step alone, the network learns that the other steps tell nothing."""
+    rng = np.random.default_rng(0)
+    steps = rng.normal(size=(64, 4, 4, 3)).astype("f4")  # own, before, after: nothing in one tells of another
+    hr = np.repeat(np.repeat(np.tanh(2 * steps[..., :1]), 2, axis=1), 2, axis=2)
+    shape = Shape(4, 4, 3, 0, 2, window=3)
+    model = network({"n_filters": 8, "residual": False}, shape)
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+    x, static = tf.constant(steps), tf.zeros((64, 8, 8, 0))
+    model.fit([x, static], hr, epochs=30, batch_size=16, verbose=0)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        field = model([x, static])
+    told = np.abs(tape.gradient(field, x)).mean(axis=(0, 1, 2))
+    assert told[0] > 3 * told[1:].max()
+    assert np.mean((field - hr) ** 2) < 0.5 * np.var(hr)
+
+
+def test_the_first_channel_of_a_window_is_the_base_of_a_residual_network():
+    shape = Shape(3, 4, 6, 0, 2, window=3, fields=2)
+    inputs, static = inputs_for(shape)
+    field = network({}, shape)([inputs, static])
+    np.testing.assert_allclose(field[..., 0], interpolate(inputs[..., 0], 2, "bicubic"), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("upsampling", ["spc", "rc", "dc"])
@@ -144,11 +189,10 @@ def test_a_unet_takes_odd_sides(y, x):
     assert model(inputs_for(shape)).shape == (2, 3 * y, 3 * x, 1)
 
 
-@pytest.mark.parametrize("given", VARIED)
-@pytest.mark.parametrize("words", COMBINATIONS, ids=str)
-def test_gradients_are_finite_and_reach_every_weight(words, given):
-    shape = Shape(4, 4, 2, 1, 2)
-    model = shake(network({**words, **given}, shape))
+@pytest.mark.parametrize(("combination", "given"), VARIED)
+def test_gradients_are_finite_and_reach_every_weight(combination, given):
+    shape = combination.shape(4, 4, fields=1, static=1, scale=2, known=1)
+    model = shake(network({**combination.model, **given}, shape))
     inputs, static = inputs_for(shape, 8)
     hr = np.random.default_rng(2).normal(size=(8, 8, 8, 1)).astype("f4")
     with tf.GradientTape() as tape:

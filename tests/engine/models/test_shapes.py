@@ -12,8 +12,8 @@ def options(**given: object) -> ModelOptions:
     return ModelOptions(**{"backbone": "resnet", "upsampling": "spc", "n_filters": 8, "n_blocks": 1, **given})
 
 
-def count(scale: int = 2, channels: int = 1, static: int = 0, **given: object) -> dict[str, int]:
-    return count_parameters(options(**{"localized": False, **given}), Shape(3, 4, channels, static, scale))
+def count(scale: int = 2, channels: int = 1, static: int = 0, window: int = 1, **given: object) -> dict[str, int]:
+    return count_parameters(options(**{"localized": False, **given}), Shape(3, 4, channels, static, scale, window))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,7 @@ def test_a_plain_network():
     # A 3 × 3 convolution from a to b channels has (9 a + 1) b weights.
     assert count() == {
         "entry": (9 * 1 + 1) * 8,  # 80
+        "recurrence": 0,
         "backbone": 2 * (9 * 8 + 1) * 8,  # 1168
         "upsampling": (9 * 8 + 1) * 4 * 4,  # 8 → 4 channels for each of 2 × 2 cells: 1168
         "tail": (9 * 4 + 1) * 4,  # 148
@@ -109,10 +110,39 @@ def test_after_pin_the_tail_sees_the_backbone_itself():
         ("convnext", {"normalization": "layer", "attention": True}, 50 * 8 + 16 + 9 * 32 + 33 * 8 + 8 + 18 + 24),
         # One level: 8 → 8 (its first convolution is the entry), bottom 8 → 16 → 16, up 16 + 8 → 8 → 8.
         ("unet", {"upsampling": "pin"}, 584 + 73 * 16 + 145 * 16 + 217 * 8 + 584),
+        ("unet", {"upsampling": "pin", "normalization": "batch"}, 584 + 73 * 16 + 145 * 16 + 217 * 8 + 584 + 2 * 56),
+        # Separable, from a to b channels: 9 a without bias, then (a + 1) b.
+        ("resnet", {"separable": True}, 2 * (72 + 72)),
+        ("convnet", {"separable": True, "n_blocks": 2}, 2 * (72 + 72)),
+        ("densenet", {"separable": True}, (72 + 36) + (108 + 52) + (144 + 68) + 21 * 8),
+        # The first convolution, which is the entry, stays full.
+        (
+            "unet",
+            {"upsampling": "pin", "separable": True},
+            (72 + 72) + (72 + 144) + (144 + 272) + (216 + 200) + (72 + 72),
+        ),
     ],
 )
 def test_other_backbones(backbone, given, weights):
     assert count(backbone=backbone, **given)["backbone"] == weights
+
+
+@pytest.mark.parametrize(
+    ("backbone", "blocks"), [("resnet", 2 * 584), ("convnet", 584), ("densenet", 73 * 4 + 109 * 4 + 145 * 4 + 21 * 8)]
+)
+@pytest.mark.parametrize("upsampling", ["spc", "pin"])
+def test_a_recurrent_network(backbone, blocks, upsampling):
+    # Each step has 1 field, 2 channels known of the whole, 3 static variables. In each direction 4 gates of 4 hidden
+    # channels see 8 features and 4 hidden channels; both are joined to 8 channels.
+    counted = count(channels=3 + 2, static=3, window=3, backbone=backbone, upsampling=upsampling)
+    assert counted["entry"] == (9 * 6 + 1) * 8
+    assert counted["recurrence"] == 2 * (9 * (8 + 4) + 1) * 16 + (2 * 4 + 1) * 8
+    assert counted["backbone"] == blocks
+    assert counted == count(channels=5 + 2, static=3, window=5, backbone=backbone, upsampling=upsampling)
+
+
+def test_a_stacked_window_is_channels():
+    assert count(channels=3, window=3, temporal="stacked") == count(channels=3)
 
 
 @pytest.mark.parametrize("given", [{"dropout_rate": 0.5}, {"activation": "tanh"}, {"residual": False}])
@@ -126,3 +156,7 @@ def test_activations_by_hand():
     shape = Shape(3, 4, 1, 0, 2)
     assert activation_bytes(options(), shape, 5) == 4 * 5 * (12 * 8 * (2 + 3) + 48 * 2 * 4 + 48 * (3 * 4 + 4))
     assert activation_bytes(options(n_blocks=2), shape, 5) > activation_bytes(options(), shape, 5)
+    # Three steps of one field and of two tensors of 8; 2 steps in each direction keep 12 tensors of 4.
+    steps = 4 * 5 * 12 * (3 * (1 + 2 * 8) + 4 * 12 * 4)
+    window = Shape(3, 4, 3, 0, 2, window=3)
+    assert activation_bytes(options(), window, 5) == activation_bytes(options(), shape, 5) + steps

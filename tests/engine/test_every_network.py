@@ -1,0 +1,144 @@
+"""Every network and every value of every option: built, trained two steps, saved, loaded, and predicted with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from engine import run as engine_run
+from engine.data.pairs import Pairs
+from engine.data.samples import Samples
+from engine.data.scaling import fit_scaling
+from engine.evaluation.predict import Downscaler
+from engine.options import Choice, Flag
+from engine.runs import Store
+from engine.spec import SECTIONS, Spec, TrainingOptions
+from engine.training.workers import Workers
+from tests.engine.combinations import COMBINATIONS, Combination
+from tests.engine.small import make_pairs, waves
+
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions:UserWarning")
+
+ALONE = Workers(0, 1)
+BASE: dict[str, dict[str, Any]] = {
+    "data": {"target": {"path": "hr.nc"}, "scale": 2},
+    "model": {"n_filters": 4, "n_blocks": 1, "localized": False},
+    "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01, "warm_up": 0.0},
+}
+IN_GRAPHS = [each for each in COMBINATIONS if each.upsampling == "spc" or each.backbone == "unet"]
+LEARNING = TrainingOptions.declared()["learning"].objects
+OPTIONS = ("data", "model", "training")
+# What has to change with a value; None: files of another kind, which tests of the data read.
+WITH: dict[tuple[str, Any], dict[str, dict[str, Any]] | None] = {
+    ("data.pairing", "mos"): None,
+    ("model.backbone", "unet"): {"model": {"upsampling": "pin"}},
+    ("model.temporal", "stacked"): {"data": {"time_window": 3}},
+    ("model.dropout_variant", "gaussian"): {"model": {"dropout_rate": 0.2}},
+    ("model.dropout_variant", "spatial"): {"model": {"dropout_rate": 0.2}},
+    ("model.dropout_variant", "mc_vanilla"): {"model": {"dropout_rate": 0.2, "members": 2}},
+    ("model.dropout_variant", "mc_gaussian"): {"model": {"dropout_rate": 0.2, "members": 2}},
+    ("model.dropout_variant", "mc_spatial"): {"model": {"dropout_rate": 0.2, "members": 2}},
+}
+
+
+def values() -> Iterator[tuple[str, Any]]:
+    """Each value of each choice and switch that isn't its default."""
+    for section in OPTIONS:
+        for name, option in SECTIONS[section].declared().items():
+            objects = (
+                option.objects if isinstance(option, Choice) else [False, True] if isinstance(option, Flag) else []
+            )
+            yield from ((f"{section}.{name}", value) for value in objects if value != option.default)
+
+
+VALUES = sorted((path, value) for path, value in values() if WITH.get((path, value), {}) is not None)
+
+
+@pytest.fixture(autouse=True)
+def _precision() -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """For a few steps of a tiny network a graph takes longer to make than it saves."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def spec_of(*changes: dict[str, dict[str, Any]]) -> Spec:
+    plain: dict[str, Any] = {"version": 1, **{section: dict(options) for section, options in BASE.items()}}
+    for change in changes:
+        for section, options in change.items():
+            plain[section] |= options
+    return Spec.from_plain(plain)
+
+
+def pairs_of(spec: Spec) -> Pairs:
+    """16 steps of 8 × 10 cells, of which 8 train in 2 batches of 4, with a predictor and a static variable."""
+    hr = waves(16, 8, 10)
+    hr[:, 2:4, 4:6] = np.nan
+    predictor = waves(16, 4, 5, seed=1)
+    return make_pairs(hr, predictors=[predictor], static=[waves(1, 8, 10)[0]], interpolation=spec.data.interpolation)
+
+
+def trained_and_loaded(spec: Spec, store: Store) -> None:
+    """The story of a run on pairs in memory: the loaded network predicts what the trained one does."""
+    engine_run._set_up(spec)
+    pairs = pairs_of(spec)
+    scaling = fit_scaling(pairs, spec.data.scaling)
+    network, loaded = (engine_run._network(spec, pairs, scaling) for _ in range(2))
+    run = store.create(spec, {})
+    training = engine_run._training(run, ALONE, network, pairs, scaling)
+    before = [variable.numpy() for variable in network.trainable_variables]
+    assert training.run()
+    assert training.step.optimizer.iterations == 2
+    after = network.trainable_variables
+    assert any(np.any(old != new.numpy()) for old, new in zip(before, after, strict=True))
+    engine_run._take_weights(loaded, run)
+    samples = Samples(pairs, scaling, spec.data, pairs.parts.test)
+    inputs, arrays = samples.read(np.arange(len(samples)))
+    fields, again = (Downscaler.of(each, spec.model, scaling).fields(samples, inputs) for each in (network, loaded))
+    for name, field in fields.items():
+        np.testing.assert_array_equal(field, again[name], err_msg=name)
+        assert field.shape == arrays.hr.shape
+        np.testing.assert_array_equal(np.isnan(field), np.isnan(arrays.hr))
+    assert math.isfinite(training.position.best)
+    assert np.nanmax(np.abs(fields["downscaled"] - arrays.hr)) < 30  # K; the waves are 2.5 K high
+
+
+def spec_of_network(combination: Combination, learning: str) -> Spec:
+    window = {"data": {"time_window": combination.window}}
+    spec = spec_of(window, {"model": combination.model, "training": {"learning": learning}})
+    assert spec.recurrent == (combination.window > 1)
+    return spec
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("learning", LEARNING)
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
+def test_every_network_is_trained_saved_loaded_and_predicted_with(combination, learning, tmp_path):
+    trained_and_loaded(spec_of_network(combination, learning), Store(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learning", LEARNING)
+@pytest.mark.parametrize("combination", IN_GRAPHS, ids=str)
+def test_every_backbone_is_trained_in_a_graph(combination, learning, tmp_path):
+    trained_and_loaded(spec_of_network(combination, learning), Store(tmp_path))
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(("path", "value"), VALUES)
+def test_every_value_is_trained_saved_loaded_and_predicted_with(path, value, tmp_path):
+    section, name = path.split(".")
+    trained_and_loaded(spec_of({section: {name: value}}, WITH.get((path, value)) or {}), Store(tmp_path))
