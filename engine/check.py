@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from engine.data.pairs import Pairs, check_values, pair
-from engine.errors import GridError
+from engine.data.scaling import load_frame
+from engine.errors import GridError, SpecError
 from engine.models.shapes import Shape, activation_bytes, count_discriminator, count_parameters, discriminator_bytes
+from engine.models.starting import misfits
+from engine.runs import Run, Store
 from engine.spec import Spec
 
 PARTS = ("train", "validation", "test")
@@ -44,18 +47,26 @@ class Summary:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def summarize(spec: Spec) -> Summary:
+def summarize(spec: Spec, store: Store | None = None) -> Summary:
     """Open the data, hold them against the spec, and count.
+
+    Parameters
+    ----------
+    store : where the run is that `training.start_from` names.
 
     Raises
     ------
     DataError
         Or one of its kinds, for whatever in the files doesn't fit.
+    SpecError, StoreError
+        If training can't start from the run that is named.
     """
     pairs = pair(spec.data)
     _check_patch(spec, pairs)
     notes = [*pairs.notes, *check_values(pairs, spec.data.scaling)]
     shape = shape_of(spec, pairs)
+    if store and (start := store.start_run(spec)):
+        notes.extend(_start(spec, shape, start))
     blocks = count_parameters(spec.model, shape)
     discriminator = count_discriminator(shape) if spec.training.learning == "adversarial" else 0
     parts = {part: getattr(pairs.parts, part) for part in PARTS}
@@ -71,11 +82,31 @@ def summarize(spec: Spec) -> Summary:
     )
 
 
+def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:
+    """Notes on what training starts from; raises SpecError if the weights of that run don't fit."""
+    there = run.spec
+    y, x = (side // there.data.scale for side in load_frame(run.scaling).hr.shape)
+    if found := misfits(spec.model, shape, there.model, _shape(there, (y, x))):
+        raise SpecError(
+            f"training.start_from is {run.id}, whose weights don't fit: {'; '.join(found)}; use the same, or leave "
+            "training.start_from empty"
+        )
+    notes = [f"training starts from the best weights of {run.id}, with a scaling of its own"]
+    if there.model.localized and not spec.model.localized:
+        notes.append(f"the localized block of {run.id} is left behind")
+    return notes
+
+
 def shape_of(spec: Spec, pairs: Pairs) -> Shape:
     """What the network is built for, as far as it is known before the data are read: LR without gaps."""
-    window, fields = spec.data.time_window, 1 + len(pairs.predictors)
-    features = {"none": 0, "hour": 2, "season": 2, "both": 4}[spec.data.time_features]
-    return Shape(*pairs.lr_grid.shape, window * fields + features, len(pairs.static), pairs.scale, window, fields)
+    return _shape(spec, pairs.lr_grid.shape)
+
+
+def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:
+    data, fields = spec.data, 1 + len(spec.data.predictors)
+    features = {"none": 0, "hour": 2, "season": 2, "both": 4}[data.time_features]
+    channels = data.time_window * fields + features
+    return Shape(*lr_shape, channels, len(data.static), data.scale, data.time_window, fields)
 
 
 def _check_patch(spec: Spec, pairs: Pairs) -> None:

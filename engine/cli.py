@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "write the synthetic demonstration data set", json_flag)
     demo.add_argument("folder", type=Path)
     demo.add_argument("--seed", type=int, default=0)
-    check = command("check", _check, "validate a spec; show grids, samples, parameters, memory", options, json_flag)
+    check = command("check", _check, "validate a spec; show grids, samples, parameters, memory", options, stored)
     check.add_argument("spec", help="a YAML file, or - for standard input")
     train = command("train", _train, "train in the foreground, with a progress bar", options, stored)
     train.add_argument("spec", type=Path)
@@ -147,8 +147,7 @@ def _demo(given: argparse.Namespace) -> None:
 def _check(given: argparse.Namespace) -> None:
     from engine.check import summarize
 
-    spec = _spec(given)
-    summary = summarize(spec)
+    summary = summarize(_spec(given), _store(given))
     _answer(given, summary.plain(), summary.text())
 
 
@@ -266,7 +265,7 @@ def _checked(given: argparse.Namespace) -> Spec:
     from engine.check import summarize
 
     spec = _spec(given)
-    for note in summarize(spec).notes:
+    for note in summarize(spec, _store(given)).notes:
         sys.stderr.write(f"note: {note}\n")
     return spec
 

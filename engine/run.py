@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -30,8 +30,6 @@ from engine.training.feed import Feed
 from engine.training.loop import Training
 from engine.training.supervised import Step
 from engine.training.workers import Workers, join
-
-SCALING = "scaling.nc"
 
 
 def work(run: Run) -> None:
@@ -66,8 +64,7 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
         If the new data don't fit the run.
     """
     _check_trained(run)
-    kept = run.folder / "checkpoints" / SCALING
-    scaling, pairs = Scaling.load(kept), pair_new(run.spec.data, load_frame(kept), data)
+    scaling, pairs = Scaling.load(run.scaling), pair_new(run.spec.data, load_frame(run.scaling), data)
     network = _network(run.spec, pairs, scaling)
     _take_weights(network, run)
     samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
@@ -84,11 +81,17 @@ def _set_up(spec: Spec) -> None:
 
 
 def _scaling(run: Run, pairs: Pairs) -> Scaling:
-    """Fitted once: every rank finds the same, and a resumed run goes on with what it had."""
-    path = run.folder / "checkpoints" / SCALING
-    if path.exists():
-        return Scaling.load(path)
-    return fit_scaling(pairs, run.spec.data.scaling)
+    """Fitted once: every rank finds the same, and a resumed run goes on with what it had.
+
+    A run that starts from another's weights has a scaling of its own, so that its fields, of another region, say, are
+    about as large as those that the network knows.
+    """
+    if run.scaling.exists():
+        return Scaling.load(run.scaling)
+    fitted = fit_scaling(pairs, run.spec.data.scaling)
+    if start := Store(run.folder.parent).start_run(run.spec):  # its network has the channel that tells gaps, or hasn't
+        return replace(fitted, lr_gaps=Scaling.load(start.scaling).lr_gaps)
+    return fitted
 
 
 def _network(spec: Spec, pairs: Pairs, scaling: Scaling) -> keras.Model:
@@ -134,10 +137,11 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
     )
     if training.resume():
         _say(f"resumed in epoch {training.position.epoch + 1} after step {training.position.step}")
-    elif spec.training.start_from:
-        _take_weights(network, Store(run.folder.parent).run(spec.training.start_from))
-    if workers.chief and not (folder / SCALING).exists():
-        scaling.save(folder / SCALING, pairs)
+    elif start := Store(run.folder.parent).start_run(spec):
+        groups, _ = checkpoints.load(start.best)
+        checkpoints.adopt(network.variables, groups["weights"], start.best, free="localized/")
+    if workers.chief and not run.scaling.exists():
+        scaling.save(run.scaling, pairs)
     _say(f"{len(train.samples)} training samples, {'in memory' if train.in_memory else 'read ahead from the files'}")
     return training
 

@@ -88,6 +88,18 @@ class Store:
             raise StoreError(f"no run {name} in {self.folder}: the store is empty; give --store, or train a run")
         raise StoreError(f"no run {name} in {self.folder}: {did_you_mean(name, [r.id for r in runs[:10]])}")
 
+    def start_run(self, spec: Spec) -> Run | None:
+        """The run that `training.start_from` names; raises StoreError if there is none or it has no weights."""
+        if not spec.training.start_from:
+            return None
+        run = self.run(spec.training.start_from)
+        if not run.best.exists():
+            raise StoreError(
+                f"training.start_from is {run.id}, which is {run.state().word} and has no trained weights: give a run "
+                "that is done, or leave it empty"
+            )
+        return run
+
     def create(self, spec: Spec, request: dict[str, Any]) -> Run:
         """A new run folder, complete or not there at all; raises StoreError if it can't be written."""
         run = Run(self.folder / _new_id(spec))
@@ -146,6 +158,11 @@ class Run:
     def best(self) -> Path:
         """Checkpoint with the best weights so far."""
         return self.folder / "checkpoints" / "best.npz"
+
+    @property
+    def scaling(self) -> Path:
+        """What was learned of the data before training, with the grid."""
+        return self.folder / "checkpoints" / "scaling.nc"
 
     @property
     def log(self) -> Path:

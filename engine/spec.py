@@ -368,7 +368,11 @@ class TrainingOptions(Options):
     )
     seed = Whole(0, bounds=(0, 2**31 - 1), doc="Seed of weights, shuffling, patches and dropout.")
     precision = Choice(["float32", "mixed_bfloat16"], default="float32", doc="Number format of the convolutions.")
-    start_from = Text("", doc="Run whose best weights training starts from (fine-tuning); empty: new weights.")
+    start_from = Text(
+        "",
+        doc="Run whose best weights training starts from (fine-tuning), on its data or others, with a scaling fitted "
+        "anew; empty: new weights.",
+    )
 
 
 class LaunchOptions(Options):

@@ -35,8 +35,7 @@ def create(spec: Spec, store: Store) -> Run:
     target = spec.launch.target
     if target not in TARGETS:
         raise TargetError(f"launch.target is {target!r}, which is not known: {did_you_mean(target, TARGETS)}")
-    if spec.training.start_from:
-        _check_start(store.run(spec.training.start_from))
+    store.start_run(spec)
     return store.create(spec, request_of(spec))
 
 
@@ -62,14 +61,6 @@ def cancel(run: Run, *, now: bool = False) -> None:
         run.record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
     elif now:
         local.stop(run)
-
-
-def _check_start(run: Run) -> None:
-    if not run.best.exists():
-        raise StoreError(
-            f"training.start_from is {run.id}, which is {run.state().word} and has no trained weights: give a run "
-            "that is done, or leave it empty"
-        )
 
 
 def request_of(spec: Spec) -> dict[str, Any]:

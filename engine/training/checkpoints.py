@@ -60,6 +60,33 @@ def restore(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Pa
         variable.assign(array)
 
 
+def adopt(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Path, free: str) -> None:
+    """Give Keras variables what another network has learned, by their paths; random states stay their own.
+
+    Variables whose path begins with `free` need no value, and none has to be taken.
+
+    Raises
+    ------
+    CheckpointError
+        If a variable has no value there, or one of another shape.
+    """
+    learned: dict[str, list[np.ndarray]] = {}
+    for name, array in arrays.items():
+        if array.dtype.kind == "f":
+            learned.setdefault(name.partition(" ")[2], []).append(array)
+    for variable in (v for v in variables if v.dtype == "float32"):
+        values = learned.get(variable.path, [])
+        if not values and variable.path.startswith(free):
+            continue
+        if not values or values[0].shape != tuple(variable.shape):
+            has = f"weights of shape {values[0].shape}" if values else "no weights"
+            raise CheckpointError(
+                f"{path} has {has} for {variable.path} of shape {tuple(variable.shape)}: with training.start_from, use "
+                "the same model options, data.scale and number of fields, or leave training.start_from empty"
+            )
+        variable.assign(values.pop(0))
+
+
 def fingerprint(variables: Sequence[tf.Variable]) -> str:
     """sha256 over the values: equal on all ranks, if they did average."""
     digest = hashlib.sha256()

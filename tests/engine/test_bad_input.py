@@ -532,14 +532,16 @@ def test_the_request_is_right_without_a_change(request_, store, capsys):
     assert main(["check", *request_.arguments]) == 0
 
 
-BEYOND_CHECK = ("launch_target_unknown", "start_from_an_unknown_run")  # these need no data
+BEYOND_CHECK = ("launch_target_unknown",)  # it needs no data
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in BEYOND_CHECK])
-def test_check_says_the_same(name, request_, refused):
+def test_check_says_the_same(name, request_, store, refused):
     change, message = CASES[name]
     change(request_)
-    assert refused("check", *request_.arguments) == message.format(here=request_.here)
+    assert refused("check", *request_.arguments, "--store", str(store)) == message.format(
+        here=request_.here, store=store
+    )
 
 
 # The store and its runs

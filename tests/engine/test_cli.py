@@ -123,7 +123,7 @@ def test_a_wrong_request_leaves_with_2_and_a_failed_run_with_1(spec_file, capsys
     assert json.loads(told.out) == {"error": message}
     assert told.err == f"error: {message}\n"
 
-    def fail(spec: Spec) -> None:
+    def fail(spec: Spec, store: Store) -> None:
         raise CheckpointError("last.npz is damaged")
 
     monkeypatch.setattr("engine.check.summarize", fail)
@@ -133,14 +133,14 @@ def test_a_wrong_request_leaves_with_2_and_a_failed_run_with_1(spec_file, capsys
 
 
 def test_an_error_of_the_system_and_an_interrupt_are_told_in_words(spec_file, capsys, monkeypatch):
-    def full(spec: Spec) -> None:
+    def full(spec: Spec, store: Store) -> None:
         raise OSError(28, "No space left on device", "/data/x")
 
     monkeypatch.setattr("engine.check.summarize", full)
     assert main(["check", str(spec_file)]) == 1
     assert capsys.readouterr().err == "error: the disk is full (/data/x): free some space, then resume\n"
 
-    def interrupt(spec: Spec) -> None:
+    def interrupt(spec: Spec, store: Store) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("engine.check.summarize", interrupt)

@@ -133,7 +133,7 @@ def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
     engine_run._set_up(spec)
     pairs, scaling = _prepared(spec)
     network = engine_run._network(spec, pairs, scaling)
-    _write_trained(store, network)
+    _write_trained(store, spec, network, scaling, pairs)
     training = engine_run._training(store.create(spec, {}), ALONE, network, pairs, scaling)
     seen: dict[str, Any] = {"weights": checkpoints.fingerprint(network.variables)}
     seen["formats"] = [layer.compute_dtype for layer in network.layers]
@@ -198,11 +198,12 @@ def _prepared(spec: Spec) -> tuple[Pairs, Scaling]:
     return pairs, fit_scaling(pairs, spec.data.scaling)
 
 
-def _write_trained(store: Store, network: keras.Model) -> None:
+def _write_trained(store: Store, spec: Spec, network: keras.Model, scaling: Scaling, pairs: Pairs) -> None:
     """A run by the name of `trained` to start from, with weights of its own."""
     folder = store.folder / "trained" / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder.parent / "spec.yaml").touch()
+    (folder.parent / "spec.yaml").write_text(spec.to_yaml())
+    scaling.save(folder / "scaling.nc", pairs)
     weights = {name: np.full_like(array, 1) for name, array in checkpoints.arrays_of(network.variables).items()}
     checkpoints.save(folder / BEST, {"weights": weights}, {})
     assert Run(folder.parent) in store.runs()
