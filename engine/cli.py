@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import io
 import re
 import sys
 import time
@@ -26,14 +24,6 @@ from engine.spec import SECTIONS, Spec, flow_yaml
 
 FOLLOW_S = 0.2
 COMMANDS = ("demo", "check", "train", "submit", "runs", "show", "logs", "cancel", "resume", "scores", "downscale")
-METRIC_TITLES = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "pearson": "PearCorr",
-    "ssim": "SSIM",
-    "psnr": "PSNR",
-    "bias": "bias",
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -187,7 +177,7 @@ def _show(given: argparse.Namespace) -> None:
         for name, value in group.items()
     ]
     if facts["scores"]:
-        lines.append(_table_text(*_score_table([run])))
+        lines.append(_scores_of([run]))
     _answer(given, facts, "\n".join(lines))
 
 
@@ -219,9 +209,8 @@ def _scores(given: argparse.Namespace) -> None:
             raise RequestError(
                 f"run {run.id} has no scores yet, it is {run.state().word}: wait for its end, or resume it"
             )
-    head, rows = _score_table(runs)
-    form = _table_csv if given.csv else _table_latex if given.latex else _table_text
-    _answer(given, {run.id: run.scores() for run in runs}, form(head, rows))
+    form = "csv" if given.csv else "latex" if given.latex else "text"
+    _answer(given, {run.id: run.scores() for run in runs}, _scores_of(runs, form))
 
 
 def _downscale(given: argparse.Namespace) -> None:
@@ -316,7 +305,7 @@ def _tell_end(given: argparse.Namespace, run: Run) -> int:
         "reason": state.reason,
         "scores": run.scores(),
     }
-    _answer(given, facts, _table_text(*_score_table([run])) if state.word == "done" else "")
+    _answer(given, facts, _scores_of([run]) if state.word == "done" else "")
     return 0 if state.word == "done" else 1
 
 
@@ -364,52 +353,38 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-def _score_table(runs: list[Run]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: each run's downscaled field, then the interpolated field of each; mean ± std over time steps."""
-    rows = [[run.title, *_score_cells(run, "downscaled")] for run in runs]
-    rows += [[f"interpolated ({run.spec.data.interpolation})", *_score_cells(run, "interpolated")] for run in runs]
-    unique = [row for number, row in enumerate(rows) if row not in rows[:number]]
-    return ["", *METRIC_TITLES.values()], unique
+def _scores_of(runs: list[Run], form: str = "text") -> str:
+    """Each run's downscaled field, then the interpolated field of each: mean ± std over time steps."""
+    from engine.evaluation import tables
+
+    titles = [run.title for run in runs]
+    names = {run.id: run.title if titles.count(run.title) == 1 else f"{run.title} ({run.id})" for run in runs}
+    scores = {run.id: (run.scores() or {})["downscaled"] for run in runs}
+    for run in runs:
+        base = (run.scores() or {})["interpolated"]
+        if base not in scores.values():
+            scores[f"base {run.id}"] = base
+            names[f"base {run.id}"] = f"interpolated ({run.spec.data.interpolation})"
+    made = {"text": tables.to_text, "csv": tables.to_csv, "latex": tables.to_latex}[form]
+    return made(scores, _told_apart(names), _unit_of(runs[0])).rstrip("\n")
 
 
-def _score_cells(run: Run, field: str) -> list[str]:
-    scores = (run.scores() or {})[field]
-    return [_plus_minus(scores[metric]) for metric in METRIC_TITLES]
+def _unit_of(run: Run) -> str:
+    from engine.data.netcdf import open_netcdf
+
+    if not run.results.exists():
+        return ""
+    with open_netcdf(run.results) as results:
+        return str(results["hr"].attrs.get("units", ""))
 
 
-def _plus_minus(score: dict[str, float | None]) -> str:
-    return "–" if score["mean"] is None else f"{score['mean']:.4g} ± {score['std']:.2g}"
-
-
-def _table_text(head: list[str], rows: list[list[str]]) -> str:
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-    )
-
-
-def _table_csv(head: list[str], rows: list[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    return text.getvalue().removesuffix("\n")
-
-
-def _table_latex(head: list[str], rows: list[list[str]]) -> str:
-    lines = [
-        " & ".join(re.sub(r"([%&#$_{}])", r"\\\1", cell).replace("±", r"$\pm$") for cell in row) + r" \\"
-        for row in [head, *rows]
-    ]
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-            r"\hline",
-            lines[0],
-            r"\hline",
-            *lines[1:],
-            r"\hline",
-            r"\end{tabular}",
-        ]
-    )
+def _told_apart(names: dict[str, str]) -> dict[str, str]:
+    """Names that stand twice get a number."""
+    seen: dict[str, int] = {}
+    for key, name in names.items():
+        seen[name] = seen.get(name, 0) + 1
+        names[key] = name if seen[name] == 1 else f"{name} {seen[name]}"
+    return names
 
 
 def _answer(given: argparse.Namespace, facts: dict[str, Any], text: str) -> None:

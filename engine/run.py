@@ -159,7 +159,7 @@ def _check_trained(run: Run) -> None:
 
 def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, scaling: Scaling) -> None:
     """Downscale the test part and score it."""
-    samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
+    samples = Samples(pairs.as_applied(), scaling, run.spec.data, pairs.parts.test)
     downscaler = Downscaler.of(network, run.spec.model, scaling)
     title = f"{run.title}: test part of run {run.id}"
 

@@ -165,7 +165,12 @@ class DataOptions(Options):
         default="perfect-prog",
         doc="perfect-prog: LR is made from HR by coarsening. mos: LR is given by another model or product.",
     )
-    lr = Value(Source, None, doc="LR field of the same quantity (mos only).")
+    lr = Value(
+        Source,
+        None,
+        doc="LR field of the same quantity from another model or product. mos learns from it; a perfect-prog network "
+        "learns from coarsened HR, and is applied to it in the test part.",
+    )
     predictors = Values(Source, doc="Further fields that inform the network, brought onto the LR grid.")
     static = Values(Source, doc="Fields without time, such as topography or a land mask, brought onto the HR grid.")
     scale = Whole(None, bounds=(2, 64), allow_None=True, unit="HR cells per LR cell", doc="Scale factor from LR to HR.")
@@ -204,10 +209,6 @@ class DataOptions(Options):
             raise SpecError("data.scale is missing: give the HR cells per LR cell, a whole number from 2 to 64")
         if self.pairing == "mos" and self.lr is None:
             raise SpecError("data.lr is missing: pairing mos needs the LR field; give data.lr, or choose perfect-prog")
-        if self.pairing == "perfect-prog" and self.lr is not None:
-            raise SpecError(
-                "data.lr is given, but perfect-prog makes LR from HR: leave data.lr out, or choose pairing mos"
-            )
         if self.time_window % 2 == 0:
             raise SpecError(f"data.time_window is {self.time_window}: expected an odd number, centred on the time step")
         self._check_patch()

@@ -13,7 +13,7 @@ import panel_material_ui as pmui
 from app.comparison import Comparison
 from app.pages.cards import card, heading
 from app.plots.products import colour_of
-from app.plots.scores import styled, to_csv, to_latex
+from engine.evaluation.tables import styled, to_csv, to_latex
 
 COPY = """
 const text = texts.data.text[which], label = button.label

@@ -39,7 +39,8 @@ class Pairs:
 
     hr : (time, y, x) on `hr_grid`, cropped (perfect-prog) or extended by missing cells (mos) at the end of each
         side to a multiple of `scale`.
-    lr : (time, y_lr, x_lr) on `lr_grid`, in the target's unit.
+    lr : (time, y_lr, x_lr) on `lr_grid`, in the target's unit: what the network learns from.
+    given_lr : the same of `data.lr`, if there is one: what the network is applied to in the test part.
     predictors : (time, y_lr, x_lr) each, in units of their own.
     static : (y, x) each, in memory; they may have missing values.
     own : rows and columns of `hr_grid` that hold data, before extension.
@@ -48,6 +49,7 @@ class Pairs:
 
     hr: xr.DataArray
     lr: xr.DataArray
+    given_lr: xr.DataArray | None
     predictors: tuple[xr.DataArray, ...]
     static: tuple[xr.DataArray, ...]
     hr_grid: Grid
@@ -62,6 +64,10 @@ class Pairs:
     def times(self) -> xr.DataArray:
         """(time,) of any CF calendar."""
         return self.hr["time"]
+
+    def as_applied(self) -> Pairs:
+        """With the LR field that the network is for: the given one, where there is one."""
+        return self if self.given_lr is None else dataclasses.replace(self, lr=self.given_lr)
 
     def read(self, steps: np.ndarray) -> Arrays:
         """Read time steps, in the order given; a step may be given twice.
@@ -118,7 +124,7 @@ def pair_new(options: DataOptions, frame: Frame, path: str) -> Pairs:
     hr_grid = Grid.of(frame.hr)
     lr_grid = hr_grid.coarsen(options.scale)
     needed = _centres_within(lr_grid, hr_grid.select(slice(frame.own[0]), slice(frame.own[1])))
-    source = options.lr if options.pairing == "mos" else options.target
+    source = options.lr or options.target
     lr = open_field(dataclasses.replace(source, path=path))
     named = {"LR": convert(lr, frame.hr.attrs["units"], what="LR")}
     for number, predictor in enumerate(options.predictors):
@@ -130,6 +136,7 @@ def pair_new(options: DataOptions, frame: Frame, path: str) -> Pairs:
     return Pairs(
         hr=_without_values(frame.hr, lr["time"]),
         lr=lr,
+        given_lr=None,
         predictors=tuple(field.assign_coords(time=lr["time"]) for field in predictors),
         static=frame.static,
         hr_grid=hr_grid,
@@ -158,7 +165,7 @@ def pair(options: DataOptions) -> Pairs:
     own = min(hr.sizes["y"], target.sizes["y"]), min(hr.sizes["x"], target.sizes["x"])
     needed = _centres_within(lr_grid, hr_grid.select(slice(own[0]), slice(own[1])))
     fields = {"data.target": hr}
-    if options.pairing == "mos":
+    if options.lr is not None:
         lr = convert(open_field(options.lr), hr.attrs["units"], what="data.lr")
         _note_scale(Grid.of(lr), lr_grid, options.scale, notes)
         fields["data.lr"] = _onto(lr_grid, needed, lr, "data.lr", options, notes)
@@ -166,11 +173,15 @@ def pair(options: DataOptions) -> Pairs:
         name = f"data.predictors[{number}]"
         fields[name] = _onto(lr_grid, needed, open_field(source), name, options, notes)
     hr, *others = _common_times(fields, options, notes)
-    lr, *predictors = others if options.pairing == "mos" else (coarsen(hr, options.scale, options.coarsening), *others)
+    given = others.pop(0) if options.lr is not None else None
+    lr = given if options.pairing == "mos" else coarsen(hr, options.scale, options.coarsening)
+    if given is not None and options.pairing == "perfect-prog":
+        notes.append("the network learns from coarsened HR, and is applied to data.lr in the test part")
     return Pairs(
         hr=hr,
         lr=lr,
-        predictors=tuple(predictors),
+        given_lr=given,
+        predictors=tuple(others),
         static=tuple(_static(source, k, hr_grid, own, notes) for k, source in enumerate(options.static)),
         hr_grid=hr_grid,
         lr_grid=lr_grid,

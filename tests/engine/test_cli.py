@@ -18,6 +18,7 @@ import yaml
 from engine import cli
 from engine.cli import main, option_help
 from engine.errors import CheckpointError
+from engine.evaluation.tables import METRICS
 from engine.files import append_line, to_json, write_whole
 from engine.launch import launcher
 from engine.runs import Run, Store
@@ -44,7 +45,7 @@ def spec_file(tmp_path: Path) -> Path:
 
 def scores(shift: float) -> dict[str, Any]:
     def field(mean: float) -> dict[str, Any]:
-        pairs = {metric: {"mean": mean + k, "std": 0.125} for k, metric in enumerate(cli.METRIC_TITLES)}
+        pairs = {metric: {"mean": mean + k, "std": 0.125} for k, metric in enumerate(METRICS)}
         return {**pairs, "psnr": {"mean": None, "std": None}}
 
     return {"downscaled": field(shift), "interpolated": field(10.0)}
@@ -178,7 +179,7 @@ def test_show_tells_state_options_and_scores(store, capsys):
     assert text.startswith(f"{done.id}: done\nin {done.folder}\n")
     assert "model.n_filters = 4\n" in text
     assert "training.epochs" not in text  # as by default
-    assert "1 ± 0.12" in text
+    assert "1.0 ± 0.1" in text
 
 
 def test_the_log_of_a_run(store, capsys):
@@ -211,10 +212,10 @@ def test_scores_as_a_table(store, capsys):
     finished(store, "a", 1.0)
     finished(store, "longer", 2.0)
     lines = table(capsys, store).splitlines()
-    assert lines[0].split() == ["MAE", "RMSE", "PearCorr", "SSIM", "PSNR", "bias"]
+    assert lines[0].split() == ["MAE", "RMSE", "PearCorr", "SSIM", "PSNR", "(dB)", "bias"]
     rows = {line.split()[0]: line for line in lines[1:]}
     assert set(rows) == {"a", "longer", "interpolated"}  # the interpolated field is the same: told once
-    assert " ".join(rows["a"].split()) == "a 1 ± 0.12 2 ± 0.12 3 ± 0.12 4 ± 0.12 – 6 ± 0.12"
+    assert " ".join(rows["a"].split()) == "a 1.0 ± 0.1 2.0 ± 0.1 3.0 ± 0.1 4.0 ± 0.1 – 6.0 ± 0.1"
     at = lines[0].index("RMSE")
     assert [row[at] for row in (rows["a"], rows["longer"])] == ["2", "3"]
 
@@ -222,8 +223,15 @@ def test_scores_as_a_table(store, capsys):
 def test_scores_as_csv(store, capsys):
     finished(store, 'UNet, "wide"')
     rows = list(csv.reader(io.StringIO(table(capsys, store, "--csv"))))
-    assert rows[0] == ["", *cli.METRIC_TITLES.values()]
-    assert rows[1] == ['UNet, "wide"', "1 ± 0.12", "2 ± 0.12", "3 ± 0.12", "4 ± 0.12", "–", "6 ± 0.12"]
+    assert rows[0][:3] == ["product", "MAE mean", "MAE std"]
+    assert rows[1] == [
+        'UNet, "wide"',
+        *["1.0", "0.125", "2.0", "0.125", "3.0", "0.125", "4.0", "0.125"],
+        "",
+        "",
+        "6.0",
+        "0.125",
+    ]
     assert rows[2][0] == "interpolated (bicubic)"
 
 
@@ -231,8 +239,14 @@ def test_scores_as_latex(store, capsys):
     finished(store, "50 % t_2m & {more} #1 $")
     lines = table(capsys, store, "--latex").splitlines()
     assert (lines[0], lines[-1]) == (r"\begin{tabular}{lrrrrrr}", r"\end{tabular}")
-    assert lines[4].startswith(r"50 \% t\_2m \& \{more\} \#1 \$ & 1 $\pm$ 0.12 & ")
-    assert lines[4].endswith(r" & 6 $\pm$ 0.12 \\")
+    assert lines[4].startswith(r"50 \% t\_2m \& \{more\} \#1 \$ & \bfseries 1.0 $\pm$ 0.1 & ")
+    assert lines[4].endswith(r"6.0 $\pm$ 0.1 \\")
+
+
+def test_runs_of_one_title_are_told_apart(store, capsys):
+    ids = [finished(store, "twin", shift).id for shift in (1.0, 2.0)]
+    rows = table(capsys, store).splitlines()[1:3]
+    assert sorted(row.split("  ")[0] for row in rows) == sorted(f"twin ({run})" for run in ids)
 
 
 def test_training_in_the_foreground_ends_with_the_scores(store, spec_file, capsys, monkeypatch):
@@ -259,7 +273,7 @@ def test_training_in_the_foreground_ends_with_the_scores(store, spec_file, capsy
     started.clear()
     assert main(["train", str(spec_file), "--store", str(store.folder)]) == 0
     told = capsys.readouterr()
-    assert "resnet · spc · LCB      1 ± 0.12" in told.out
+    assert "resnet · spc · LCB      1.0 ± 0.1" in told.out
     assert "epoch 3/9" in told.err
     assert "loss 0.25" in told.err
 

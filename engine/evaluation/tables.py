@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-METRICS = {"mae": "MAE", "rmse": "RMSE", "pearson": "Pearson r", "ssim": "SSIM", "psnr": "PSNR", "bias": "bias"}
+METRICS = {"mae": "MAE", "rmse": "RMSE", "pearson": "PearCorr", "ssim": "SSIM", "psnr": "PSNR", "bias": "bias"}
 IN_UNIT = ("mae", "rmse", "bias")
 HIGHER_IS_BETTER = ("pearson", "ssim", "psnr")
 Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
@@ -56,15 +56,26 @@ def styled(scores: Scores, names: Mapping[str, str], units: str) -> Styler:
     return frame.style.apply(bold, axis=0)
 
 
+def to_text(scores: Scores, names: Mapping[str, str], units: str) -> str:
+    """The table for a terminal: columns aligned."""
+    frame = score_frame(scores, names, units)
+    rows = [["", *frame.columns], *([name, *cells] for name, cells in zip(frame.index, frame.values, strict=True))]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
 def to_latex(scores: Scores, names: Mapping[str, str], units: str) -> str:
     """A LaTeX table (booktabs), best values in bold."""
-    table = styled(scores, names, units)
+    table = styled(scores, names, units).format_index(escape="latex", axis=0)
     text = table.to_latex(hrules=True, convert_css=True, column_format="l" + "r" * len(METRICS))
     return (
         text.replace("±", r"$\pm$")
         .replace("–", "--")
         .replace("−", "$-$")
         .replace("·", r"$\cdot$")
+        .replace("µ", r"$\mu$")
         .replace("°", r"$^\circ$")
     )
 

@@ -4,7 +4,7 @@ import io
 
 import pandas as pd
 
-from app.plots.scores import best_rows, heading, score_frame, styled, to_csv, to_latex
+from engine.evaluation.tables import best_rows, heading, score_frame, styled, to_csv, to_latex
 
 
 def entry(mean: float | None, std: float | None) -> dict[str, float | None]:
@@ -30,7 +30,7 @@ def test_cells_have_three_significant_digits_and_a_dash_where_there_is_no_score(
     frame = score_frame(SCORES, NAMES, "K")
     assert frame.loc["A resnet · spc", "RMSE (K)"] == "0.432 ± 0.050"
     assert frame.loc["interpolated", "bias (K)"] == "−0.020 ± 0.100"
-    assert frame.loc["B unet", "Pearson r"] == "–"
+    assert frame.loc["B unet", "PearCorr"] == "–"
 
 
 def test_the_best_is_bold_in_html():
@@ -54,7 +54,7 @@ def test_latex_is_plain_booktabs():
 def test_csv_reads_back_with_full_precision():
     table = pd.read_csv(io.StringIO(to_csv(SCORES, NAMES, "K")), index_col="product")
     assert table.loc["A resnet · spc", "RMSE (K) mean"] == 0.4321
-    assert pd.isna(table.loc["B unet", "Pearson r mean"])
+    assert pd.isna(table.loc["B unet", "PearCorr mean"])
 
 
 def test_headings_name_the_unit():
