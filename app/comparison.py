@@ -17,7 +17,7 @@ from engine.errors import DataError, MesoscopeError, StoreError
 from engine.evaluation.scores import pixel_rmse, score
 from engine.runs import Run, Store
 
-LETTERS = "ABCD"
+LETTERS = "ABCDEFGH"
 FIELDS = ("hr", "interpolated", "downscaled", "lr")
 
 
@@ -83,7 +83,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Up to four runs side by side; the first one gives LR, interpolated, HR, grid and unit.
+    """Up to eight runs side by side; the first one gives LR, interpolated, HR, grid and unit.
 
     results : all that can be read and fit the first run's unit and projection.
     times : the steps that all of `shown` have.

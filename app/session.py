@@ -21,7 +21,7 @@ from engine.spec import SECTIONS, DataOptions, Source, Spec
 
 PAGES = ["data", "design", "runs", "compare"]
 LAYOUTS = ["grid", "swipe", "difference"]
-MOST_RUNS = 4
+MOST_RUNS = 8
 
 
 def demo_folder() -> Path:

@@ -23,7 +23,9 @@ from engine.runs import Run, Store, default_store, describe_error
 from engine.spec import SECTIONS, Spec, flow_yaml
 
 FOLLOW_S = 0.2
-COMMANDS = ("demo", "check", "train", "submit", "runs", "show", "logs", "cancel", "resume", "scores", "downscale")
+COMMANDS = (
+    "demo", "check", "train", "submit", "suite", "runs", "show", "logs", "cancel", "resume", "scores", "downscale",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,6 +86,10 @@ def parser() -> argparse.ArgumentParser:
     submit = command("submit", _submit, "hand a run over to a target and return", options, stored)
     submit.add_argument("spec", type=Path)
     submit.add_argument("--target", default=None, help="where to run (same as --set launch.target=NAME)")
+    suite = command("suite", _suite, "train the eight models of the DL4DS paper, and compare them", options, stored)
+    suite.add_argument("spec", type=Path, nargs="?", help="names the data (default: demonstration data)")
+    suite.add_argument("--models", default="ABCDEFGH", help="letters of those to train (default: all eight)")
+    suite.add_argument("--output", type=Path, default=Path("suite"), help="folder for table and maps (default: suite)")
     command("runs", _runs, "list the runs of the store, the newest first", stored)
     for name, action, help in (
         ("show", _show, "a run's state, options and scores"),
@@ -103,9 +109,9 @@ def parser() -> argparse.ArgumentParser:
         "input", help="file, glob or store with the LR field (and predictors) by the names of the spec"
     )
     downscale.add_argument("output", type=Path, help="NetCDF file to write")
-    for name, start in (("work", _work), ("supervise", _supervise)):  # what launchers start
+    for name, start in (("work", _work), ("supervise", _supervise), ("conduct", _conduct)):  # what launchers start
         inner = commands.add_parser(name)
-        inner.add_argument("folder", type=Path)
+        inner.add_argument("folder", type=Path, nargs="+" if name == "conduct" else None)
         inner.set_defaults(command=start)
     return top
 
@@ -152,6 +158,60 @@ def _submit(given: argparse.Namespace) -> None:
 
     run = launcher.submit(_checked(given), _store(given))
     _answer(given, {"run": run.id, "folder": str(run.folder)}, f"submitted {run.id}")
+
+
+def _suite(given: argparse.Namespace) -> int:
+    from engine.launch import launcher, local, suite
+
+    given.output.mkdir(parents=True, exist_ok=True)
+    own = Spec.read(given.spec or _demo_spec(given.output / "demo"))
+    runs = suite.create(suite.specs(own, given.models.upper(), given.set), _store(given))
+    for number, run in enumerate(runs):
+        local.start(run)
+        if _watch(given, run):
+            for other in runs[number + 1 :]:
+                launcher.cancel(other)
+            break
+    done = [run for run in runs if run.state().word == "done"]
+    for run in runs:
+        if run not in done:
+            sys.stderr.write(f"{run.title} {run.state().word}: {run.state().reason}\n")
+    files = _export(done, given.output) if done else []
+    facts = {"runs": {run.title: run.id for run in runs}, "scores": {run.id: run.scores() for run in done}}
+    _answer(given, {**facts, "files": [str(path) for path in files]}, _scores_of(done) if done else "")
+    return 0 if len(done) == len(runs) else 1
+
+
+def _demo_spec(folder: Path) -> Path:
+    from engine.data.demo import write_demo
+
+    spec = folder / "demo_mos.yaml"
+    if not spec.exists():
+        write_demo(folder)
+    return spec
+
+
+def _export(runs: list[Run], folder: Path) -> list[Path]:
+    """The table as text, CSV and LaTeX, and the maps."""
+    from engine.data.netcdf import open_netcdf
+    from engine.evaluation.figure import draw_fields, draw_rmse, telling_step
+
+    files = {"csv": folder / "scores.csv", "latex": folder / "scores.tex", "text": folder / "scores.txt"}
+    for form, path in files.items():
+        path.write_text(_scores_of(runs, form) + "\n", encoding="utf-8")
+    maps, rmse = folder / "maps.png", folder / "rmse.png"
+    with contextlib.ExitStack() as stack:
+        results = {run.title: stack.enter_context(open_netcdf(run.results, decode_coords="all")) for run in runs}
+        draw_fields(results, telling_step(next(iter(results.values()))), maps)
+        draw_rmse(results, rmse)
+    return [*files.values(), maps, rmse]
+
+
+def _conduct(given: argparse.Namespace) -> int:
+    from engine.launch import suite
+
+    suite.conduct([Run(folder) for folder in given.folder])
+    return 0
 
 
 def _runs(given: argparse.Namespace) -> None:
@@ -274,7 +334,13 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def _follow(given: argparse.Namespace, run: Run) -> int:
-    """Show a run's progress until it ends; an interrupt asks it to stop, a second one ends it."""
+    """Show a run's progress until it ends, and its scores."""
+    _watch(given, run)
+    return _tell_end(given, run)
+
+
+def _watch(given: argparse.Namespace, run: Run) -> int:
+    """Show a run's progress until it ends; an interrupt asks it to stop, a second one ends it; returns their number."""
     from engine.launch import launcher
 
     if not given.json:
@@ -291,7 +357,7 @@ def _follow(given: argparse.Namespace, run: Run) -> int:
                 with contextlib.suppress(StoreError):  # it may have ended just now
                     launcher.cancel(run, now=interrupted > 1)
         bar.update(run, state.reason)
-    return _tell_end(given, run)
+    return interrupted
 
 
 def _tell_end(given: argparse.Namespace, run: Run) -> int:

@@ -230,7 +230,7 @@ class ComparePage:
         frames, units = rmse_frames(comparison, maps), comparison.first.units
         high = colour_range([frame.field for frame in frames])[1]
         label = {"long_name": "RMSE", "units": units}
-        columns = max(best_columns(3 + len(comparison.shown)), len(frames))
+        columns = max(best_columns(3 + len(comparison.shown)), best_columns(len(frames)))
         self._spread = _spread(maps, label, self.session.dark)
         clim = (0.0, high)
         return MapBoard(

@@ -204,8 +204,8 @@ class SwipeBoard(MapBoard):
 
 
 def best_columns(n_maps: int) -> int:
-    """Up to five maps in a row, six under LR, interpolated and HR twice, seven in two rows of four."""
-    return n_maps if n_maps <= 6 else 4
+    """Up to six maps in a row, more in two rows as equal as can be."""
+    return n_maps if n_maps <= 6 else -(-n_maps // 2)
 
 
 def _grid_css(columns: int, n_maps: int) -> str:

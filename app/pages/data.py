@@ -12,6 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app import words
+from app.pages.suite_button import SuiteButton
 from app.plots.live import ColourBar, LiveMap, SharedView
 from app.plots.maps import colour_map
 from app.plots.overview import spread
@@ -93,6 +94,9 @@ class DataPage:
         self._demonstration = card("Demonstration set", about, self._make, self._made)
         if specs := sorted(demo_folder().glob("*.yaml")):
             self._offer(specs)
+
+    def _demo_mos(self) -> Spec:
+        return Spec.read(demo_folder() / f"{FIRST_SPEC}.yaml")
 
     def _build_shown(self) -> None:
         self._fault = pmui.Alert(
@@ -272,7 +276,8 @@ class DataPage:
         self._make.label = "Make it again"
         buttons = [self._experiment(path) for path in sorted(specs, key=lambda path: path.stem != FIRST_SPEC)]
         buttons[0].variant = "contained"
-        self._made.objects = [pmui.FlexBox(*buttons, gap="8px", margin=(10, 0, 0, 0))]
+        suite = SuiteButton(self.session, self._demo_mos)
+        self._made.objects = [pmui.FlexBox(*buttons, gap="8px", margin=(10, 0, 0, 0)), suite.view]
 
     def _experiment(self, path: Path) -> pmui.Button:
         label = {FIRST_SPEC: "Design with it", "demo_perfect_prog": "as perfect-prog"}.get(path.stem, path.stem)

@@ -16,6 +16,7 @@ import panel_material_ui as pmui
 
 from app import words
 from app.checker import check
+from app.pages.suite_button import SuiteButton
 from app.session import Draft, Session, demo_folder
 from app.theme import PAGE_CSS
 from app.watcher import watcher_of
@@ -124,7 +125,13 @@ class DesignPage:
         self._busy = pmui.LinearProgress(variant="indeterminate", visible=False, sizing_mode="stretch_width", margin=0)
         self._build_submission()
         self._summary = card(
-            "What it comes to", self._status, self._busy, self._submit_button, self._submitted, self._facts
+            "What it comes to",
+            self._status,
+            self._busy,
+            self._submit_button,
+            self._suite.view,
+            self._submitted,
+            self._facts,
         )
         self._yaml = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=(4, 4))
         self._yaml_card = card("Spec (what differs from the defaults)", self._yaml)
@@ -157,6 +164,7 @@ class DesignPage:
             disable_elevation=True,
         )
         self._submit_button.on_click(self._submit)
+        self._suite = SuiteButton(self.session, lambda: self._spec)
         self._submitted = pmui.Alert(object="", severity="success", visible=False, margin=(8, 0, 0, 0))
 
     def _show_draft(self) -> None:
@@ -192,6 +200,7 @@ class DesignPage:
         lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
         self._yaml.object = f"<pre class='text clip'>{html.escape(dump_yaml(self._plain()))}</pre>"
         self._submit_button.disabled = self._spec is None
+        self._suite.view.visible = self._spec is not None and self._spec.data.lr is not None
         if self._spec is None:
             self._say("info", WAITING) if blank else self._say("error", fault)
         pn.state.execute(self._ask)

@@ -104,7 +104,7 @@ class RunsPage:
         self._compare = pmui.Button(label="Compare", icon="compare", disabled=True, margin=0, disable_elevation=True)
         self._compare.on_click(lambda _: self.session.param.update(page="compare"))
         hint = pmui.Typography(
-            "Click a run to look at it; tick up to four to compare them.",
+            "Click a run to look at it; tick up to eight to compare them.",
             variant="body2",
             color="text.secondary",
             margin=0,

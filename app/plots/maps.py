@@ -11,8 +11,8 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from app.plots.coast import coast_line
 from engine.data.grids import Grid, edges
+from engine.evaluation.coast import coast_line
 
 hv.extension("bokeh")
 

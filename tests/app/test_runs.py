@@ -189,21 +189,21 @@ def test_another_run_begins_with_its_own_curves(session):
     assert page._records == second.progress()[0]
 
 
-def test_ticked_rows_are_compared_four_at_most(session):
-    for seed in range(5):
+def test_ticked_rows_are_compared_eight_at_most(session):
+    for seed in range(9):
         write_run(session.store.folder, f"run {seed}", seed=seed, done=False)
 
     async def tick(page):
-        page._table.selection = [0, 1, 2, 3]
-        page.first_four = list(session.runs)
-        page._table.selection = [0, 1, 2, 3, 4]
+        page._table.selection = list(range(8))
+        page.first_eight = list(session.runs)
+        page._table.selection = list(range(9))
 
     page = at_page(session, tick)
     ids = list(page._rows["id"])
-    assert page.first_four == ids[:4]
-    assert session.runs == ids[1:5]
-    assert page._table.selection == [1, 2, 3, 4]
-    assert page._compare.label == "Compare 4"
+    assert page.first_eight == ids[:8]
+    assert session.runs == ids[1:9]
+    assert page._table.selection == list(range(1, 9))
+    assert page._compare.label == "Compare 8"
 
 
 def test_a_link_ticks_its_runs(session):

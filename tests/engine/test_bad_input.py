@@ -419,11 +419,6 @@ def mos_without_lr(request: Request) -> None:
     request.data["pairing"] = "mos"
 
 
-@case("data.lr is given, but perfect-prog makes LR from HR: leave data.lr out, or choose pairing mos")
-def perfect_prog_with_lr(request: Request) -> None:
-    request.data["lr"] = {"path": "hr.nc"}
-
-
 @case("--set epochs=3: expected section.option=value, as in training.epochs=30")
 def setting_without_a_section(request: Request) -> None:
     request.set = ["epochs=3"]

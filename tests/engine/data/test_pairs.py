@@ -93,6 +93,23 @@ def test_hr_and_lr_come_from_one_reading(hr, monkeypatch):
     assert [(k[1], k[2]) for k in calls] == [(slice(0, 8), slice(0, 12))]  # once, and only what isn't cropped
 
 
+def test_perfect_prog_learns_from_hr_and_is_applied_to_a_given_lr_field(hr, lr):
+    alone, given = pair(options(hr)), pair(options(hr, lr=lr))
+    steps = np.arange(20)
+    np.testing.assert_array_equal(given.read(steps).lr, alone.read(steps).lr)
+    expected = xr.open_dataset(lr)["t2m"].interp(lat=given.lr_grid.y, lon=given.lr_grid.x)
+    bilinear = pair(options(hr, lr=lr, interpolation="bilinear")).as_applied()
+    np.testing.assert_allclose(bilinear.read(steps).lr, expected, rtol=1e-6)
+    np.testing.assert_array_equal(bilinear.read(steps).hr, given.read(steps).hr)
+    assert alone.as_applied() is alone
+    assert given.notes[-1] == "the network learns from coarsened HR, and is applied to data.lr in the test part"
+
+
+def test_only_steps_that_the_given_lr_field_has_are_used(hr, tmp_path):
+    short = write_field(tmp_path / "short.nc", ny=5, nx=6, south=38.3, west=-1.4, dy=2.0, dx=2.0, seed=1, times=12)
+    assert pair(options(hr, lr=short)).hr.sizes["time"] == 12
+
+
 def test_mos_extends_hr_and_brings_the_rest_onto_the_lr_grid(hr, lr, tmp_path):
     predictor = write_field(
         tmp_path / "p.nc", ny=30, nx=40, south=39.5, west=-0.5, dy=0.25, dx=0.25, seed=2, units="Pa"

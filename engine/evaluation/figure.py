@@ -1,0 +1,88 @@
+"""Figures of runs side by side, for paper: fields of one time step, and RMSE at each cell, each with one range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from engine.data.grids import Grid, edges
+from engine.evaluation.coast import coast_line
+
+COLUMNS = 4
+PANEL_INCHES = 3.1
+DPI = 150
+OUTERMOST = (0.2, 99.8)  # percentiles at the ends of the colours
+
+
+def draw_fields(results: Mapping[str, xr.Dataset], step: int, path: Path) -> None:
+    """LR, interpolated and HR of the first run, and the downscaled field of each, at one step of the test part.
+
+    Parameters
+    ----------
+    results : title → content of results/test.nc, all of the same test part.
+    path : PNG file to write.
+    """
+    first = next(iter(results.values()))
+    panels = {"LR": first["lr"], "interpolated": first["interpolated"], "HR": first["hr"]}
+    panels |= {title: data["downscaled"] for title, data in results.items()}
+    fields = {title: field.isel(time=step) for title, field in panels.items()}
+    moment = first.indexes["time"][step].strftime("%Y-%m-%d %H:%M")
+    values = np.concatenate([np.ravel(field.values) for field in fields.values()])
+    low, high = np.nanpercentile(values, OUTERMOST)
+    _draw(fields, (float(low), float(high)), "viridis", f"{_label(first)}, {moment}", path)
+
+
+def draw_rmse(results: Mapping[str, xr.Dataset], path: Path) -> None:
+    """RMSE over the test part at each cell: of the first run's interpolated field, and of each downscaled field."""
+    first = next(iter(results.values()))
+    fields = {"interpolated": first["rmse_interpolated"]}
+    fields |= {title: data["rmse_downscaled"] for title, data in results.items()}
+    high = np.nanpercentile(np.concatenate([np.ravel(field.values) for field in fields.values()]), OUTERMOST[1])
+    _draw(fields, (0.0, float(high)), "magma", f"RMSE of {_label(first)}", path)
+
+
+def telling_step(results: xr.Dataset) -> int:
+    """The step where HR differs most from cell to cell: maps of it show what a network can do."""
+    spread = results["hr"].std([dim for dim in results["hr"].dims if dim != "time"])
+    return int(np.nanargmax(spread.values))
+
+
+def _label(data: xr.Dataset) -> str:
+    attrs = data["hr"].attrs
+    name = str(attrs.get("long_name", "")).removeprefix("HR ") or str(attrs.get("standard_name", "field"))
+    return f"{name} ({attrs['units']})" if attrs.get("units") else name
+
+
+def _draw(fields: Mapping[str, xr.DataArray], clim: tuple[float, float], cmap: str, label: str, path: Path) -> None:
+    columns = min(COLUMNS, len(fields))
+    rows = -(-len(fields) // columns)
+    figure = Figure(figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel in panels[len(fields) :]:
+        panel.remove()
+    colours = mpl.colormaps[cmap].with_extremes(bad="#d9dde1")
+    for panel, (title, field) in zip(panels, fields.items(), strict=False):
+        drawn = _panel(panel, field, clim, colours)
+        panel.set_title(title, fontsize=8)
+    figure.colorbar(drawn, ax=list(panels[: len(fields)]), label=label, shrink=0.7, extend="max")
+    figure.savefig(path)
+
+
+def _panel(panel: Any, field: xr.DataArray, clim: tuple[float, float], colours: Any) -> Any:
+    """One map with its coast; degrees of longitude as wide as they are."""
+    y, x = field.dims
+    grid = Grid.of(field.rename({y: "y", x: "x"}) if (y, x) != ("y", "x") else field)
+    drawn = panel.pcolormesh(edges(grid.x), edges(grid.y), field.values, cmap=colours, vmin=clim[0], vmax=clim[1])
+    coast = coast_line(grid)
+    panel.plot(coast[:, 0], coast[:, 1], color="white", linewidth=0.5)
+    panel.set(xlim=sorted(edges(grid.x)[[0, -1]]), ylim=sorted(edges(grid.y)[[0, -1]]), xticks=[], yticks=[])
+    panel.set_aspect(1.0 if grid.crs else 1.0 / np.cos(np.deg2rad(float(np.mean(grid.y)))))
+    return drawn

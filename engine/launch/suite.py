@@ -1,0 +1,81 @@
+"""The eight models of the DL4DS paper, A to H, trained one after another on the same pairs.
+
+Gomez Gonzalez (2023), Environ. Data Sci. 2, e3, table 1. The specs lie in assets/specs/suite; they name the
+demonstration data, and take the data of another spec in their place.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from engine.errors import LaunchError, SpecError
+from engine.launch import launcher, local
+from engine.options import did_you_mean
+from engine.runs import Run, Store
+from engine.spec import Spec, with_settings
+
+SPECS = Path(__file__).resolve().parents[2] / "assets" / "specs" / "suite"
+LETTERS = "ABCDEFGH"
+LOOK_S = 0.5
+
+
+def specs(own: Spec, letters: str = LETTERS, settings: Iterable[str] = ()) -> list[Spec]:
+    """The suite's specs on the data and at the place that `own` names, with `section.option=value` put in all.
+
+    Raises
+    ------
+    SpecError
+        If `own` gives no LR field, a letter isn't one of the suite, or a setting doesn't fit one of the models.
+    """
+    if own.data.lr is None:
+        raise SpecError(
+            "data.lr is missing: the suite holds networks that learn from a given LR field (mos) against networks "
+            "that learn from coarsened HR (perfect-prog), and tests them all on data.lr"
+        )
+    if unknown := [letter for letter in letters if letter not in LETTERS]:
+        raise SpecError(f"{unknown[0]} is no model of the suite: {did_you_mean(unknown[0], list(LETTERS))}")
+    return [_on_data_of(own, Spec.read(SPECS / f"{letter.lower()}.yaml"), list(settings)) for letter in letters]
+
+
+def create(suite: Sequence[Spec], store: Store) -> list[Run]:
+    """A run folder for each, queued until `conduct` starts it; raises TargetError or StoreError."""
+    return [launcher.create(spec, store) for spec in suite]
+
+
+def start(runs: Sequence[Run]) -> None:
+    """Conduct the runs in a process of its own, which outlives this one."""
+    command = [sys.executable, "-m", "engine", "conduct", *(str(run.folder) for run in runs)]
+    try:
+        subprocess.Popen(
+            command,
+            cwd=local.ROOT,
+            env=local.environment(os.environ, 1),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LaunchError(f"{command[0]} can't be started ({error.strerror}): check the installation") from error
+
+
+def conduct(runs: Sequence[Run]) -> None:
+    """Start each run when the one before it has ended; what was cancelled meanwhile, or started, is left alone."""
+    for run in runs:
+        if run.folder.exists() and not run.launches():
+            local.start(run)
+        while run.folder.exists() and run.state().active:
+            time.sleep(LOOK_S)
+
+
+def _on_data_of(own: Spec, model: Spec, settings: list[str]) -> Spec:
+    """A model of the suite on other data: what makes it that model stays."""
+    data = own.data.replace(pairing=model.data.pairing, time_window=model.data.time_window)
+    launch = own.launch.replace(title=model.launch.title)
+    plain = {**model.plain(), "data": data.plain(), "launch": launch.plain()}
+    return Spec.from_plain(with_settings(plain, settings))
