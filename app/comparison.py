@@ -62,7 +62,8 @@ class Result:
 
     @property
     def title(self) -> str:
-        return self.run.title
+        """The run's title, without the letter that the suite gives where it is the one shown here."""
+        return self.run.title.removeprefix(f"{self.letter} ")
 
     def step(self, name: str, number: int) -> xr.DataArray:
         """One field at one of this run's own steps, (y, x)."""

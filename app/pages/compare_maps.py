@@ -168,7 +168,8 @@ class MapBoard:
 
     def grid(self, *beside: Any) -> Any:
         """Maps in columns, the bar at their right end, then what stands beside them in the columns left over."""
-        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, height=200, margin=(26, 0, 0, 0), css_classes=["bar"])
+        pane = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, min_height=200, sizing_mode="stretch_height", margin=0)
+        bar = pn.Column(pane, margin=(26, 0, 0, 0), css_classes=["bar"])  # a figure keeps no class of its own
         css = [_grid_css(self.columns, len(self.maps))]
         return pn.Column(*self._cells(), bar, *beside, stylesheets=css, sizing_mode="stretch_width", margin=0)
 
@@ -225,7 +226,7 @@ def _columns_css(columns: int, n_maps: int) -> str:
     beside = f"{filled + 2} / -1" if rest > 1 else "1 / -1"
     return f"""
 :host {{ grid-template-columns: repeat({filled}, minmax(0, 1fr)) {BAR_WIDTH}px{tail}; }}
-:host > .bar {{ grid-column: {filled + 1}; grid-row: 1 / span {-(-n_maps // columns)}; }}
+:host > .bar {{ grid-column: {filled + 1}; grid-row: 1 / span {-(-n_maps // columns)}; height: auto; }}
 :host > .beside {{ grid-column: {beside}; min-width: 0; }}"""
 
 

@@ -26,15 +26,13 @@ class RunChips:
         self.session = session
         self._offered: list[str] = []
         self._shown: list[str] = []
-        self._chips = pn.Row(margin=0)
+        self._chips = pn.FlexBox(margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width")
         self._add = pmui.MenuButton(label="run", icon="add", items=[], variant="text", size="small", margin=0)
         self._add.on_click(self._added)
         self._link = pmui.Button(label="link", icon="link", variant="text", size="small", margin=0)
         self._link.js_on_click(code=COPY_LINK, args={"button": self._link})
-        spacer = pn.Spacer(sizing_mode="stretch_width")
         self.view = pn.Row(
-            self._chips, self._add, spacer, self._link,
-            sizing_mode="stretch_width", margin=(0, 0, 8, 0), styles={"align-items": "center"},
+            self._chips, self._link, sizing_mode="stretch_width", margin=(0, 0, 8, 0), styles={"align-items": "center"},
         )  # fmt: skip
 
     def refresh(self) -> None:
@@ -42,7 +40,7 @@ class RunChips:
         with pn.io.hold():
             if self._shown != self.session.runs:
                 self._shown = list(self.session.runs)
-                self._chips[:] = [self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)]
+                self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)), self._add]
             self._offer()
 
     def newest_done(self) -> str | None:
@@ -68,7 +66,7 @@ class RunChips:
             self.session.runs = [*self.session.runs, run_id]
 
     def _chip(self, letter: str, run_id: str) -> pmui.Button:
-        title = _title(Run(self.session.store.folder / run_id))
+        title = _title(Run(self.session.store.folder / run_id)).removeprefix(f"{letter} ")
         edge = {"borderColor": colour_of(letter), "borderLeft": f"6px solid {colour_of(letter)}"}
         chip = pmui.Button(
             label=f"{letter}  {title}", end_icon="close", size="small", variant="outlined",
