@@ -26,9 +26,9 @@ class RunChips:
         self.session = session
         self._offered: list[str] = []
         self._shown: list[str] = []
-        self._chips = pn.FlexBox(margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width")
         self._add = pmui.MenuButton(label="run", icon="add", items=[], variant="text", size="small", margin=0)
         self._add.on_click(self._added)
+        self._chips = pn.FlexBox(self._add, margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width")
         self._link = pmui.Button(label="link", icon="link", variant="text", size="small", margin=0)
         self._link.js_on_click(code=COPY_LINK, args={"button": self._link})
         self.view = pn.Row(

@@ -34,7 +34,7 @@ def test_a_path_of_digits_stays_text(session):
 
 
 @pytest.mark.parametrize(
-    "query", ["page=nowhere", "time=-1", "time=x", "low=nan", "runs=1,2,3,4,5", "cell=1", "locked=perhaps"]
+    "query", ["page=nowhere", "time=-1", "time=x", "low=nan", "runs=1,2,3,4,5,6,7,8,9", "cell=1", "locked=perhaps"]
 )
 def test_what_a_link_can_not_say_is_left_out_and_reported(session, query):
     name, word = query.split("=")
