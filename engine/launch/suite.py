@@ -47,11 +47,11 @@ def create(suite: Sequence[Spec], store: Store) -> list[Run]:
     return [launcher.create(spec, store) for spec in suite]
 
 
-def start(runs: Sequence[Run]) -> None:
+def start(runs: Sequence[Run]) -> subprocess.Popen[bytes]:
     """Conduct the runs in a process of its own, which outlives this one."""
     command = [sys.executable, "-m", "engine", "conduct", *(str(run.folder) for run in runs)]
     try:
-        subprocess.Popen(
+        return subprocess.Popen(
             command,
             cwd=local.ROOT,
             env=local.environment(os.environ, 1),

@@ -43,6 +43,7 @@ def make_pairs(
     return Pairs(
         hr=field,
         lr=coarsen(field, scale) if lr is None else _field(lr, at_lr, "t2m"),
+        given_lr=None,
         predictors=tuple(_field(values, at_lr, f"p{k}") for k, values in enumerate(predictors)),
         static=tuple(_field(values, {"y": grid.y, "x": grid.x}, f"s{k}") for k, values in enumerate(static)),
         hr_grid=grid,

@@ -120,7 +120,6 @@ def test_empty_sections_are_defaults():
     ("given", "words"),
     [
         ({"pairing": "mos"}, "data.lr is missing: pairing mos needs the LR field"),
-        ({"lr": {"path": "lr.nc"}}, "data.lr is given, but perfect-prog makes LR from HR"),
         ({"time_window": 4}, "data.time_window is 4: expected an odd number, centred on the time step"),
         ({"patch_size": 10}, "data.patch_size is 10: expected a multiple of scale 4, at least 8, or 0 for whole"),
         ({"patch_size": 4}, "data.patch_size is 4: expected a multiple of scale 4, at least 8, or 0 for whole"),

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -110,12 +109,9 @@ def test_one_command_trains_all_eight_and_exports_the_comparison(tmp_path, demo)
 def test_a_conductor_outlives_who_started_it(tmp_path, own):
     settings = [*SMALL, "model.localized=false"]
     runs = suite.create(suite.specs(own, "BE", settings), Store(tmp_path))
-    suite.start(runs)
-    end = time.monotonic() + 300
-    while any(run.state().active for run in runs) and time.monotonic() < end:
-        time.sleep(0.5)
+    assert suite.start(runs).wait(timeout=300) == 0
     assert [run.state().word for run in runs] == ["done", "done"]
-    assert runs[0].launches()[-1]["time"] <= runs[1].launches()[0]["time"]
+    assert runs[0].state().since <= runs[1].launches()[0]["time"]
 
 
 def test_the_command_refuses_a_spec_without_lr(demo, tmp_path, capsys):
