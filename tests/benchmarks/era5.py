@@ -18,7 +18,7 @@ from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import fit_scaling
 from engine.evaluation.predict import Downscaler
-from engine.models.network import Output, bound_of, build
+from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training.feed import Feed
@@ -74,7 +74,7 @@ def train(shared_data: Path, folder: Path, *, seconds: float = math.inf, **secti
     shape = Shape(*pairs.lr_grid.shape, learn.channels, len(pairs.static), pairs.scale)
     network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
     shuffle = Shuffle.of(spec, len(learn), pairs.lr_grid.shape)
-    downscaler = Downscaler(network, bound_of(spec.model, scaling))
+    downscaler = Downscaler.of(network, spec.model, scaling)
     inputs, arrays = test.read(np.arange(len(test)))
     course, limit, aside = Course(), Limit(seconds), 0.0
 
