@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from engine.data.pairs import Pairs, check_values, pair
 from engine.data.scaling import load_frame
 from engine.errors import GridError, SpecError
+from engine.models.limits import check_field
 from engine.models.shapes import Shape, activation_bytes, count_discriminator, count_parameters, discriminator_bytes
 from engine.models.starting import misfits
 from engine.runs import Run, Store
@@ -64,6 +67,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     pairs = pair(spec.data)
     _check_patch(spec, pairs)
     notes = [*pairs.notes, *check_values(pairs, spec.data.scaling)]
+    _check_field(spec, pairs)
     shape = shape_of(spec, pairs)
     if store and (start := store.start_run(spec)):
         notes.extend(_start(spec, shape, start))
@@ -116,6 +120,13 @@ def _check_patch(spec: Spec, pairs: Pairs) -> None:
             f"data.patch_size is {side}, but HR has {shape[0]} × {shape[1]} cells: expected at most {min(shape)}, "
             "or 0 for whole fields"
         )
+
+
+def _check_field(spec: Spec, pairs: Pairs) -> None:
+    """As a run does, but with the first, middle and last training step alone."""
+    train = pairs.parts.train
+    hr = pairs.read(train[[0, len(train) // 2, -1]]).hr
+    check_field(spec, pairs, float(np.nanmin(hr)))
 
 
 def _grid(grid: Any) -> dict[str, Any]:

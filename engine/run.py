@@ -17,9 +17,10 @@ from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import Scaling, fit_scaling, load_frame
 from engine.errors import RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
-from engine.evaluation.scores import score
+from engine.evaluation.scores import score, told_violation
 from engine.files import append_line, to_json, write_whole
 from engine.models.discriminator import build_discriminator
+from engine.models.limits import check_field
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.runs import Heartbeat, Run, Store
@@ -67,7 +68,7 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     scaling, pairs = Scaling.load(run.scaling), pair_new(run.spec.data, load_frame(run.scaling), data)
     network = _network(run.spec, pairs, scaling)
     _take_weights(network, run)
-    samples = Samples(pairs, scaling, run.spec.data, pairs.parts.test)
+    samples = Samples.of(run.spec, pairs, scaling, pairs.parts.test)
     downscaler = Downscaler.of(network, run.spec.model, scaling)
     write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return pairs.notes
@@ -95,11 +96,12 @@ def _scaling(run: Run, pairs: Pairs) -> Scaling:
 
 
 def _network(spec: Spec, pairs: Pairs, scaling: Scaling) -> keras.Model:
+    check_field(spec, pairs, scaling.lowest)
     return build(spec.model, _shape(spec, pairs, scaling), Output.of(spec.model, scaling, pairs.interpolation))
 
 
 def _shape(spec: Spec, pairs: Pairs, scaling: Scaling) -> Shape:
-    samples = Samples(pairs, scaling, spec.data, pairs.parts.train)
+    samples = Samples.of(spec, pairs, scaling, pairs.parts.train)
     window = spec.data.time_window, samples.fields
     return Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window)
 
@@ -120,7 +122,7 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
     """Ready to run: from the last checkpoint if there is one, else from another run's weights, else anew."""
     spec, folder = run.spec, run.folder / "checkpoints"
     train, validation = (
-        Feed.of(Samples(pairs, scaling, spec.data, part), workers.size)
+        Feed.of(Samples.of(spec, pairs, scaling, part), workers.size)
         for part in (pairs.parts.train, pairs.parts.validation)
     )
     shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)
@@ -159,7 +161,7 @@ def _check_trained(run: Run) -> None:
 
 def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, scaling: Scaling) -> None:
     """Downscale the test part and score it."""
-    samples = Samples(pairs.as_applied(), scaling, run.spec.data, pairs.parts.test)
+    samples = Samples.of(run.spec, pairs.as_applied(), scaling, pairs.parts.test)
     downscaler = Downscaler.of(network, run.spec.model, scaling)
     title = f"{run.title}: test part of run {run.id}"
 
@@ -170,7 +172,11 @@ def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs
     write_results(run.results, downscaler, samples, told, title)
     heartbeat.phase("scoring")
     with open_netcdf(run.results) as results:
-        write_whole(run.folder / "results" / "scores.json", to_json(score(results)))
+        scores = score(results)
+        if samples.constrained:
+            off = scores["constraint"] = told_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
+            _say(f"{run.spec.model.constraint} constraint: off by at most {off['max_violation']:.2g} {off['unit']}")
+    write_whole(run.folder / "results" / "scores.json", to_json(scores))
 
 
 @dataclass

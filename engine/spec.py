@@ -265,6 +265,13 @@ class ModelOptions(Options):
     attention = Flag(False, doc="Channel attention in each block (squeeze and excitation).")
     localized = Flag(True, doc="Localized convolutional block (LCB): weights of its own for each cell.")
     residual = Flag(True, doc="Learn the difference from the interpolated field.")
+    constraint = Choice(
+        ["none", "additive", "multiplicative", "softmax"],
+        default="none",
+        doc="Makes the area mean of the downscaled cells of each LR cell its LR value. additive: for any field; "
+        "multiplicative, softmax: for fields that are never negative. With mos, LR is the other model's value, and the "
+        "downscaled field keeps that model's bias.",
+    )
 
     def check(self) -> None:
         if self.backbone == "unet" and self.upsampling != "pin":
@@ -281,6 +288,20 @@ class ModelOptions(Options):
             raise SpecError(
                 f"model.dropout_variant is {self.dropout_variant}, but model.dropout_rate is 0: without dropout all "
                 "members are the same; set model.dropout_rate=0.1, or model.dropout_variant=vanilla"
+            )
+        self._check_constraint()
+
+    def _check_constraint(self) -> None:
+        form, bound = self.constraint, self.output_activation
+        if form == "additive" and bound in ("relu", "softplus"):
+            raise SpecError(
+                f"model.constraint is additive, which can take a field below zero, but model.output_activation is "
+                f"{bound}: set model.constraint=multiplicative, or model.output_activation=auto"
+            )
+        if form in ("multiplicative", "softmax") and bound == "linear":
+            raise SpecError(
+                f"model.constraint is {form}, for fields that are never negative, but model.output_activation is "
+                "linear: set model.output_activation=auto, or model.constraint=additive"
             )
 
     @property
@@ -417,6 +438,21 @@ class Spec:
             raise SpecError(
                 f"model.temporal is recurrent, but model.backbone is {self.model.backbone}: a recurrent network has "
                 f"the blocks of {', '.join(RECURRENT)}; set model.temporal=stacked, or model.backbone=resnet"
+            )
+        if self.model.constraint != "none":
+            self._check_constraint()
+
+    def _check_constraint(self) -> None:
+        form, data = self.model.constraint, self.data
+        if form == "additive" and data.scaling == "log":
+            raise SpecError(
+                "model.constraint is additive, which can take a field below zero, but data.scaling is log, which has "
+                "no place there: set model.constraint=multiplicative, or data.scaling=standard"
+            )
+        if data.pairing == "perfect-prog" and data.coarsening != "area":
+            raise SpecError(
+                f"model.constraint is {form}, which takes LR for the area mean, but data.coarsening is "
+                f"{data.coarsening}: set data.coarsening=area, or model.constraint=none"
             )
 
     @property

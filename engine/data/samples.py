@@ -25,12 +25,18 @@ class Samples:
 
     Inputs have the channels: LR and each predictor, for the sample's own time step and then for the others
     of the time window; then time features; then, where LR has gaps, whether LR has a value.
+    constrained : whether `static` ends with `cells`, which a network with a constraint needs.
     """
 
     pairs: Pairs
     scaling: Scaling
     options: DataOptions
     steps: np.ndarray
+    constrained: bool = False
+
+    @classmethod
+    def of(cls, spec: Spec, pairs: Pairs, scaling: Scaling, steps: np.ndarray) -> Samples:
+        return cls(pairs, scaling, spec.data, steps, spec.model.constraint != "none")
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -54,16 +60,21 @@ class Samples:
     @cached_property
     def static(self) -> np.ndarray:
         """(y, x, variables), scaled; missing becomes 0, the mean."""
-        if not self.pairs.static:
-            return np.zeros((*self.pairs.hr_grid.shape, 0), np.float32)
         pairs = zip(self.scaling.static, self.pairs.static, strict=True)
-        return np.nan_to_num(np.stack([scale.forward(field.values) for scale, field in pairs], axis=-1))
+        fields = [np.nan_to_num(scale.forward(field.values)) for scale, field in pairs]
+        fields += [self.cells] if self.constrained else []
+        return np.stack(fields, axis=-1) if fields else np.zeros((*self.pairs.hr_grid.shape, 0), np.float32)
 
     @cached_property
     def areas(self) -> np.ndarray:
         """(y, x), area of each HR cell over the mean area: the weight of a cell in the loss."""
         areas = self.pairs.hr_grid.cell_areas()
         return (areas / areas.mean()).astype(np.float32)
+
+    @property
+    def cells(self) -> np.ndarray:
+        """(y, x), `areas` where the field is downscaled, else 0: the weight of a cell in its LR cell's mean."""
+        return np.where(self.scaling.cells, self.areas, np.float32(0))
 
     def load(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and HR of some samples of this part.

@@ -62,6 +62,7 @@ class Scaling:
     floored : whether the quantity has no values below zero, by its CF standard name or, failing that, by its values.
     cells : (y, x), true where HR has a value at any step: elsewhere (the sea, say) nothing is downscaled.
     hr_gaps, lr_gaps : whether any HR value, any LR value is missing.
+    mean : absolute value of the mean of HR, in the target's unit.
     """
 
     target: Scale
@@ -74,6 +75,7 @@ class Scaling:
     cells: np.ndarray
     hr_gaps: bool
     lr_gaps: bool
+    mean: float = 1.0
 
     def save(self, path: Path, pairs: Pairs) -> None:
         """As NetCDF, with the frame that new data are downscaled onto: grid, static variables, names and units."""
@@ -146,6 +148,7 @@ def fit_scaling(pairs: Pairs, kind: str) -> Scaling:
         cells=first.cells,
         hr_gaps=first.hr_gaps,
         lr_gaps=first.lr_gaps,
+        mean=_not_zero(abs(first.hr.mean)),
     )
 
 

@@ -100,6 +100,31 @@ def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
     return np.sqrt(np.divide(squares, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
 
 
+def told_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> dict[str, Any]:
+    """How far a constraint is from being kept: {"max_violation", "unit", "share_of_range"}.
+
+    max_violation : largest difference between an LR value and the mean of the downscaled cells in it, weighted by
+        `areas` (y, x), at any time step, in the target's unit; share_of_range : over the range of HR, None without one.
+    """
+    largest = max((_largest(violation(block, areas, scale)) for block in _blocks(results)), default=0.0)
+    span = value_range(results)
+    units = str(results["hr"].attrs.get("units", ""))
+    return {"max_violation": largest, "unit": units, "share_of_range": largest / span if span > 0 else None}
+
+
+def violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> np.ndarray:
+    """(time, y_lr, x_lr): mean of the downscaled cells of each LR cell minus LR, NaN where either is missing."""
+    field, lr = results["downscaled"].values.astype(np.float64), results["lr"].values
+    short = [side - given for side, given in zip(areas.shape, field.shape[1:], strict=True)]  # mos: extended cells
+    field = np.pad(field, ((0, 0), (0, short[0]), (0, short[1])), constant_values=np.nan)
+    weights = np.where(np.isfinite(field), areas, 0.0)
+    sums, totals = (
+        f.reshape(len(f), lr.shape[1], scale, lr.shape[2], scale).sum((2, 4))
+        for f in (np.nan_to_num(field) * weights, weights)
+    )
+    return np.divide(sums, totals, out=np.full(lr.shape, np.nan), where=totals > 0) - lr
+
+
 def value_range(results: xr.Dataset) -> float:
     """Highest minus lowest HR value of the whole period."""
     lows, highs = [], []
@@ -116,6 +141,10 @@ def _blocks(results: xr.Dataset) -> Iterator[xr.Dataset]:
     at_once = max(1, CELLS_AT_ONCE // max(1, int(np.prod(sides))))
     for start in range(0, steps, at_once):
         yield results.isel(time=slice(start, start + at_once))
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
 
 
 def _summary(blocks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, float | None]]:

@@ -310,6 +310,20 @@ class Spread(layers.Layer):
         return (like[0], *static[1:])
 
 
+class Channels(layers.Layer):
+    """Some channels of a field, from `first` up to but not including `last`."""
+
+    def __init__(self, first: int, last: int, **settings: Any):
+        super().__init__(**settings)
+        self.first, self.last = first, last
+
+    def call(self, fields: tf.Tensor) -> tf.Tensor:
+        return fields[..., self.first : self.last]
+
+    def compute_output_shape(self, shape: Sides) -> Sides:
+        return (*shape[:-1], self.last - self.first)
+
+
 class Bound(layers.Layer):
     """Nothing below the scaled zero of the target's unit."""
 

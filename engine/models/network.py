@@ -2,39 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from engine.data.scaling import Scaling
+from engine.data.scaling import Scale, Scaling
 from engine.models import blocks
 from engine.models.backbones import features
+from engine.models.constraints import CONSTRAINTS, Logits
 from engine.models.shapes import Shape, hr_filters
 from engine.models.upsampling import UPSAMPLINGS
 from engine.spec import ModelOptions
 
+LEAST_SHARE = 1e-3  # of the mean of HR: what a softmax takes an interpolated field for that is lower still
+
 
 @dataclass(frozen=True)
 class Output:
-    """What the end of a network knows of the field: interpolation kernel, residual spread, scaled zero, bound."""
+    """What the end of a network knows of the field: interpolation kernel, residual spread, scaled zero, bound.
+
+    target, mean : of HR, for constraints, which hold in its own unit; lr_gaps : whether the last channel of the inputs
+        tells where LR has a value.
+    """
 
     interpolation: str
     residual_spread: float
     zero: float
     bound: str
+    target: Scale = field(default_factory=Scale)
+    mean: float = 1.0
+    lr_gaps: bool = False
 
     @classmethod
     def of(cls, options: ModelOptions, scaling: Scaling, interpolation: str) -> Output:
-        return cls(interpolation, scaling.residual_spread, scaled_zero(scaling), bound_of(options, scaling))
+        return cls(
+            interpolation,
+            scaling.residual_spread,
+            scaled_zero(scaling),
+            bound_of(options, scaling),
+            scaling.target,
+            scaling.mean,
+            scaling.lr_gaps,
+        )
+
+    @property
+    def log_spread(self) -> float:
+        """Spread of HR around the interpolated field in logarithms, at most 1."""
+        in_unit = self.residual_spread * self.target.spread
+        return min(1.0, in_unit if self.target.reference else in_unit / self.mean)
 
 
 def bound_of(options: ModelOptions, scaling: Scaling) -> str:
-    """`model.output_activation`, with auto resolved: relu when the quantity has no values below zero."""
+    """`model.output_activation`, with auto resolved: relu when the quantity has no values below zero.
+
+    An additive constraint may move a field below any bound, so with it auto is linear.
+    """
     if options.output_activation != "auto":
         return options.output_activation
-    return "relu" if scaling.floored else "linear"
+    return "relu" if scaling.floored and options.constraint != "additive" else "linear"
 
 
 def scaled_zero(scaling: Scaling) -> float:
@@ -45,19 +72,22 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     """The network that `model` describes; without a localized block it takes fields of any sides.
 
     Inputs are `inputs` (batch, y_lr, x_lr, channels), LR being the first channel, and `static` (1 or batch, y, x,
-    variables); the output is (batch, y, x, 1) float32, scaled as HR is.
+    variables), with a constraint followed by the cells as in `Samples.cells`; the output is (batch, y, x, 1) float32,
+    scaled as HR is.
     """
     sides, sides_hr = ((shape.y_lr, shape.x_lr), shape.hr) if options.localized else ((None, None), (None, None))
+    constrained = options.constraint != "none"
     inputs = layers.Input((*sides, shape.channels), name="inputs")
-    static = layers.Input((*sides_hr, shape.static), name="static")
+    fixed = layers.Input((*sides_hr, shape.static + constrained), name="static")
+    static = blocks.Channels(0, shape.static, name="variables")(fixed) if constrained else fixed
     x = _features(inputs, static, options, shape, output)
     x = _tail(x, inputs, static, options, shape)
     field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options))
-    if options.residual:
-        field = _on_interpolated(field, inputs, shape, output)
-    if output.bound != "linear":
-        field = blocks.Bound(output.bound, output.zero, dtype="float32", name="bound")(field)
-    return keras.Model([inputs, static], field, name=f"{options.backbone}_{options.upsampling}")
+    lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
+    field = _finished(field, lr, options, shape, output)
+    if constrained:
+        field = _constrained(field, lr, inputs, fixed, options, shape, output)
+    return keras.Model([inputs, fixed], field, name=f"{options.backbone}_{options.upsampling}")
 
 
 def _features(inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output) -> tf.Tensor:
@@ -93,18 +123,46 @@ def _output(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
     return layers.Add(name="with_localized")([field, blocks.Localized(name="localized")(x)])
 
 
-def _on_interpolated(field: tf.Tensor, inputs: tf.Tensor, shape: Shape, output: Output) -> tf.Tensor:
-    middle = LRChannel(dtype="float32", name="lr")(inputs)
-    base = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")(middle)
+def _finished(field: tf.Tensor, lr: tf.Tensor, options: ModelOptions, shape: Shape, output: Output) -> tf.Tensor:
+    """The field on its base and above its bound; for a softmax, which has its own bound, the logits."""
+    logits = options.constraint == "softmax"
+    if options.residual:
+        base = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")(lr)
+        field = (_logits if logits else _on_interpolated)(field, base, output)
+    if output.bound != "linear" and not logits:
+        field = blocks.Bound(output.bound, output.zero, dtype="float32", name="bound")(field)
+    return field
+
+
+def _on_interpolated(field: tf.Tensor, base: tf.Tensor, output: Output) -> tf.Tensor:
     field = layers.Rescaling(output.residual_spread, dtype="float32", name="residual")(field)
     return layers.Add(dtype="float32", name="downscaled")([base, field])
 
 
-class LRChannel(layers.Layer):
-    """The LR field of the sample's own time step."""
+def _logits(field: tf.Tensor, base: tf.Tensor, output: Output) -> tf.Tensor:
+    least = LEAST_SHARE * output.mean
+    return Logits(output.target, output.log_spread, least, dtype="float32", name="logits")([field, base])
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return inputs[..., :1]
 
-    def compute_output_shape(self, shape: blocks.Sides) -> blocks.Sides:
-        return (*shape[:-1], 1)
+def _constrained(
+    field: tf.Tensor,
+    lr: tf.Tensor,
+    inputs: tf.Tensor,
+    fixed: tf.Tensor,
+    options: ModelOptions,
+    shape: Shape,
+    output: Output,
+) -> tf.Tensor:
+    cells = blocks.Channels(shape.static, shape.static + 1, dtype="float32", name="cells")(fixed)
+    last = shape.channels - 1
+    gaps = blocks.Channels(last, last + 1, dtype="float32", name="lr_there")
+    there = gaps(inputs) if output.lr_gaps else _Ones(dtype="float32", name="lr_there")(lr)
+    layer = CONSTRAINTS[options.constraint](shape.scale, output.target, dtype="float32", name="constraint")
+    return layer([field, lr, there, cells])
+
+
+class _Ones(layers.Layer):
+    """One everywhere."""
+
+    def call(self, field: tf.Tensor) -> tf.Tensor:
+        return tf.ones_like(field)

@@ -105,7 +105,7 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
     after = network.trainable_variables
     assert any(np.any(old != new.numpy()) for old, new in zip(before, after, strict=True))
     engine_run._take_weights(loaded, run)
-    samples = Samples(pairs, scaling, spec.data, pairs.parts.test)
+    samples = Samples.of(spec, pairs, scaling, pairs.parts.test)
     inputs, arrays = samples.read(np.arange(len(samples)))
     fields, again = (Downscaler.of(each, spec.model, scaling).fields(samples, inputs) for each in (network, loaded))
     for name, field in fields.items():

@@ -276,7 +276,7 @@ def test_the_bound_of_the_output(given, floored, bound):
 def test_the_end_of_the_network_knows_the_scaling():
     # Zero in the target's unit is (0 - 4) / 2 when scaled.
     output = Output.of(options(), scaling(floored=True), "lanczos")
-    assert output == Output("lanczos", 0.3, -2.0, "relu")
+    assert output == Output("lanczos", 0.3, -2.0, "relu", Scale(4.0, 2.0), mean=1.0)
     log = scaling(target=Scale(0.5, 0.25, reference=3.0))  # log(1 + 0 / 3) = 0
     assert scaled_zero(log) == -2.0
     assert log.target.forward(np.zeros(1)) == np.float32(-2.0)

@@ -1,0 +1,37 @@
+"""Which fields a network of certain options can't describe; known without TensorFlow."""
+
+from __future__ import annotations
+
+from engine.data.pairs import Pairs
+from engine.data.scaling import never_negative
+from engine.errors import DataError
+from engine.spec import Spec
+
+NEEDS_FLOOR = ("multiplicative", "softmax")
+
+
+def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
+    """Hold what the field is against options that only suit some fields.
+
+    Parameters
+    ----------
+    lowest : lowest HR value known, in the target's unit.
+
+    Raises
+    ------
+    DataError
+        If the field has values below zero, or never has them, and the options need it otherwise.
+    """
+    name, form = pairs.hr.name, spec.model.constraint
+    by_name = never_negative(pairs.hr.attrs.get("standard_name", ""))
+    floored = lowest >= 0 or by_name
+    if form in NEEDS_FLOOR and not floored:
+        raise DataError(
+            f"{name} falls to {lowest:g}, but model.constraint {form} shares out what is never negative: choose "
+            "additive, or give the field in a unit without values below zero, as K is for a temperature"
+        )
+    if form == "additive" and by_name:
+        raise DataError(
+            f"{name} is never negative, but model.constraint additive can take it below zero: choose multiplicative "
+            "or softmax"
+        )
