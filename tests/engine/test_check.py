@@ -107,7 +107,7 @@ def test_the_summary_as_text_and_as_json(folder):
     assert lines[0].startswith("HR grid    8 × 12 cells, lat 40 to 43.5, lon 0 to 5.5")
     assert lines[2] == "train      10 samples, 2001-01-01T06:00 to 2001-01-10T06:00"
     assert lines[5].startswith("parameters 3,673: entry 80, backbone 1,168, ")
-    assert lines[6] == "memory     about 0.7 GiB for each process"
+    assert lines[6] == "memory     about 0.9 GiB for each process"
     assert lines[-1].startswith("note: HR cropped")
     assert json.loads(json.dumps(summary.plain()))["parameters"] == 3673
 

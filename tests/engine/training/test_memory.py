@@ -1,0 +1,56 @@
+"""Memory stays flat over epochs, and within what check foretells."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine.check import summarize
+from engine.launch.local import ROOT, environment
+from engine.spec import Spec
+from tests.engine.data.mock import write_field
+from tests.engine.launch.command import PATIENCE_S
+
+EPOCHS, SETTLED = 40, 3
+GROWTH = 12 * 2**20  # bytes; one batch (0.4 MiB) kept from each epoch, or one copy of the weights, would be more
+CASES: dict[str, dict[str, Any]] = {
+    "whole fields, adversarial": {"training": {"learning": "adversarial"}},
+    "patches": {"data": {"patch_size": 32}, "model": {"localized": False}},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_memory_stays_flat_and_within_what_was_foretold(case, tmp_path):
+    write_field(tmp_path / "hr.nc", ny=64, nx=96, times=80, dy=0.2, dx=0.2)
+    sections = {
+        "data": {"target": {"path": "hr.nc"}, "scale": 4},
+        "model": {"n_filters": 16},
+        "training": {"epochs": EPOCHS, "early_stopping": False, "steps_per_epoch": 6, "ema": 0.9},
+    }
+    given = CASES[case]
+    plain = {name: {**options, **given.get(name, {})} for name, options in sections.items()}
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, **plain}))
+    foretold = summarize(Spec.read(path)).memory_bytes
+    script = Path(__file__).with_name("memory.py")
+    ended = subprocess.run(
+        [sys.executable, str(script), str(path), str(tmp_path / "runs")],
+        cwd=ROOT,
+        env=environment(os.environ, 1),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == 0, ended.stderr
+    taken = json.loads(ended.stdout.splitlines()[-1])
+    assert len(taken["resident"]) == EPOCHS
+    assert taken["resident"][-1] - taken["resident"][SETTLED - 1] < GROWTH
+    assert taken["peak"] < foretold
