@@ -18,6 +18,11 @@ COMMAND = (sys.executable, "-m", "engine", "check", "-", "--json")
 TIME_LIMIT_S = 300.0
 
 
+def command_in(store: Path) -> tuple[str, ...]:
+    """The check's command, where a run that training starts from is looked for in this store."""
+    return (*COMMAND, "--store", str(store))
+
+
 async def check(spec: Spec, command: Sequence[str] = COMMAND, time_limit_s: float = TIME_LIMIT_S) -> dict[str, Any]:
     """The engine's account of a spec; cancelling the task ends the process.
 

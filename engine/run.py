@@ -45,6 +45,7 @@ def work(run: Run) -> None:
         training = _training(run, workers, network, pairs, scaling)
         heartbeat.phase("training")
         if not training.run():
+            _say(f"stopped in epoch {training.position.epoch + 1}: {training.stop.reason}; resume continues from here")
             heartbeat.end("stopped", reason=training.stop.reason)
             return
         if workers.chief:

@@ -15,7 +15,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app import words
-from app.checker import check
+from app.checker import check, command_in
 from app.pages.suite_button import SuiteButton
 from app.session import Draft, Session, demo_folder
 from app.theme import PAGE_CSS
@@ -23,6 +23,7 @@ from app.watcher import watcher_of
 from app.widgets import Field, card, field_of, plain_text
 from engine.errors import MesoscopeError, RequestError, SpecError
 from engine.launch import launcher
+from engine.runs import Store
 from engine.spec import SECTIONS, Spec, dump_yaml
 
 PAUSE_S = 0.6  # after the last change, before the engine is asked
@@ -217,7 +218,7 @@ class DesignPage:
         self._busy.visible = False
         if spec is None:
             return
-        self._asking = asyncio.ensure_future(_after_pause(spec))
+        self._asking = asyncio.ensure_future(_after_pause(spec, self.session.store))
         self._busy.visible = True
         self._say("info", "Checking: reads the files' grids and times, builds the network, counts.")
         try:
@@ -292,14 +293,16 @@ def facts_of(answer: dict[str, Any]) -> dict[str, str]:
         rows[f"{part.capitalize()} samples"] = words.count(samples) + period
     if "parameters" in answer:
         rows["Parameters"] = words.count(answer["parameters"])
+    if answer.get("discriminator"):
+        rows["of the discriminator"] = words.count(answer["discriminator"])
     if "memory_bytes" in answer:
         rows["Memory per process"] = words.size(answer["memory_bytes"])
     return rows
 
 
-async def _after_pause(spec: Spec) -> dict[str, Any]:
+async def _after_pause(spec: Spec, store: Store) -> dict[str, Any]:
     await asyncio.sleep(PAUSE_S)
-    return await check(spec)
+    return await check(spec, command_in(store.folder))
 
 
 def _notes(answer: dict[str, Any]) -> str:

@@ -124,7 +124,7 @@ def how_it_ended(run: Run, rc: int, log_from: int = 0) -> dict[str, Any]:
     stopped = [beat for beat in beats if beat.get("end") == "stopped"]
     if rc == 0 and stopped:
         reason = stopped[0].get("reason", "stopped")
-        return {"cancelled": reason == "cancelled", "reason": f"{reason}: resume continues from here"}
+        return {"cancelled": True, "reason": f"{reason}: resume continues from here"}
     if run.cancel_file.exists():
         return {"cancelled": True, "reason": "cancelled"}
     first = FIRST_TO_END.findall(run.log.read_bytes()[log_from:].decode(errors="replace"))

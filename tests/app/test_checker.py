@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from app.checker import check
+from app.checker import check, command_in
 from engine.errors import MesoscopeError, RequestError
 from engine.spec import Spec
 
@@ -24,6 +24,13 @@ def run(code, **limits):
 def test_the_spec_goes_in_and_the_answer_comes_out():
     answer = run("import json, sys; print(json.dumps({'length': len(sys.stdin.read())}))")
     assert answer == {"length": len(SPEC.to_yaml())}
+
+
+def test_the_run_to_start_from_is_looked_for_in_the_store_of_the_page(tmp_path):
+    spec = SPEC.replace(training={"start_from": "none"})
+    assert command_in(tmp_path)[-2:] == ("--store", str(tmp_path))
+    with pytest.raises(RequestError):
+        asyncio.run(check(spec, command_in(tmp_path)))
 
 
 def test_a_refusal_is_in_the_engine_s_words():

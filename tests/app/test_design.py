@@ -33,7 +33,7 @@ def asked(monkeypatch):
     """The specs that the engine was asked about; it answers at once."""
     specs = []
 
-    async def check(spec):
+    async def check(spec, command):
         specs.append(spec)
         return ANSWER
 
@@ -122,7 +122,7 @@ def test_options_at_odds_mark_the_one_that_is_named(session, asked):
 
 
 def test_the_engine_s_refusal_is_shown_and_nothing_can_be_submitted(session, asked, monkeypatch):
-    async def refuse(spec):
+    async def refuse(spec, command):
         raise RequestError("data.scale is 4, but the grid has 3 × 3 cells")
 
     monkeypatch.setattr(design, "check", refuse)
@@ -139,7 +139,7 @@ def test_the_engine_s_refusal_is_shown_and_nothing_can_be_submitted(session, ask
 def test_a_newer_spec_ends_the_older_check(session, monkeypatch):
     begun, ended = [], []
 
-    async def slow(spec):
+    async def slow(spec, command):
         begun.append(spec.training.epochs)
         await asyncio.sleep(0.05)
         ended.append(spec.training.epochs)
