@@ -11,7 +11,14 @@ from engine.data.pairs import Pairs, check_values, pair
 from engine.data.scaling import load_frame
 from engine.errors import GridError, SpecError
 from engine.models.limits import check_field
-from engine.models.shapes import Shape, activation_bytes, count_discriminator, count_parameters, discriminator_bytes
+from engine.models.shapes import (
+    Shape,
+    activation_bytes,
+    count_discriminator,
+    count_parameters,
+    discriminator_bytes,
+    outputs_of,
+)
 from engine.models.starting import misfits
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -110,7 +117,8 @@ def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:
     data, fields = spec.data, 1 + len(spec.data.predictors)
     features = {"none": 0, "hour": 2, "season": 2, "both": 4}[data.time_features]
     channels = data.time_window * fields + features
-    return Shape(*lr_shape, channels, len(data.static), data.scale, data.time_window, fields)
+    outputs = outputs_of(spec.training.loss)
+    return Shape(*lr_shape, channels, len(data.static), data.scale, data.time_window, fields, outputs)
 
 
 def _check_patch(spec: Spec, pairs: Pairs) -> None:

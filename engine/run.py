@@ -22,7 +22,7 @@ from engine.files import append_line, to_json, write_whole
 from engine.models.discriminator import build_discriminator
 from engine.models.limits import check_field
 from engine.models.network import Output, build
-from engine.models.shapes import Shape
+from engine.models.shapes import Shape, outputs_of
 from engine.runs import Heartbeat, Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
@@ -103,8 +103,8 @@ def _network(spec: Spec, pairs: Pairs, scaling: Scaling) -> keras.Model:
 
 def _shape(spec: Spec, pairs: Pairs, scaling: Scaling) -> Shape:
     samples = Samples.of(spec, pairs, scaling, pairs.parts.train)
-    window = spec.data.time_window, samples.fields
-    return Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window)
+    window, outputs = (spec.data.time_window, samples.fields), outputs_of(spec.training.loss)
+    return Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window, outputs)
 
 
 def _step(

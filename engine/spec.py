@@ -338,11 +338,13 @@ class TrainingOptions(Options):
             "ms_dssim_mae_mse",
             "spectral",
             "quantile",
+            "bernoulli_gamma",
         ],
         default="mae",
         doc="What training makes small, over all cells with a value. dssim: structural dissimilarity, at several "
         "scales with ms_; mixtures have DL4DS's weights. spectral: MAE and the distance of log power spectra, against "
-        "fields that are too smooth. quantile: the field is a quantile of HR, see training.quantile.",
+        "fields that are too smooth. quantile: the field is a quantile of HR, see training.quantile. "
+        "bernoulli_gamma: likelihood of precipitation, whether it rains and how much; the field is its mean.",
     )
     quantile = Real(
         0.9,
@@ -439,8 +441,23 @@ class Spec:
                 f"model.temporal is recurrent, but model.backbone is {self.model.backbone}: a recurrent network has "
                 f"the blocks of {', '.join(RECURRENT)}; set model.temporal=stacked, or model.backbone=resnet"
             )
+        if self.training.loss == "bernoulli_gamma":
+            self._check_distribution()
         if self.model.constraint != "none":
             self._check_constraint()
+
+    def _check_distribution(self) -> None:
+        bound, form = self.model.output_activation, self.model.constraint
+        if bound not in ("auto", "relu"):
+            raise SpecError(
+                f"model.output_activation is {bound}, but with training.loss bernoulli_gamma the field is a mean that "
+                "is never negative; set model.output_activation=auto"
+            )
+        if form in ("additive", "softmax"):
+            raise SpecError(
+                f"model.constraint is {form}, but the mean that training.loss bernoulli_gamma gives can only be raised "
+                "by a factor; set model.constraint=multiplicative, or training.loss=mae"
+            )
 
     def _check_constraint(self) -> None:
         form, data = self.model.constraint, self.data

@@ -25,6 +25,11 @@ def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
     name, form = pairs.hr.name, spec.model.constraint
     by_name = never_negative(pairs.hr.attrs.get("standard_name", ""))
     floored = lowest >= 0 or by_name
+    if spec.training.loss == "bernoulli_gamma" and not floored:
+        raise DataError(
+            f"{name} falls to {lowest:g}, but training.loss bernoulli_gamma is for what is zero or above, as "
+            "precipitation: choose mae or huber"
+        )
     if form in NEEDS_FLOOR and not floored:
         raise DataError(
             f"{name} falls to {lowest:g}, but model.constraint {form} shares out what is never negative: choose "

@@ -12,6 +12,7 @@ from engine.data.scaling import Scale, Scaling
 from engine.models import blocks
 from engine.models.backbones import features
 from engine.models.constraints import CONSTRAINTS, Logits
+from engine.models.likelihood import BernoulliGamma
 from engine.models.shapes import Shape, hr_filters
 from engine.models.upsampling import UPSAMPLINGS
 from engine.spec import ModelOptions
@@ -73,7 +74,7 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
 
     Inputs are `inputs` (batch, y_lr, x_lr, channels), LR being the first channel, and `static` (1 or batch, y, x,
     variables), with a constraint followed by the cells as in `Samples.cells`; the output is (batch, y, x, 1) float32,
-    scaled as HR is.
+    scaled as HR is; where the loss is a likelihood (batch, y, x, 4), with a distribution's parameters after its mean.
     """
     sides, sides_hr = ((shape.y_lr, shape.x_lr), shape.hr) if options.localized else ((None, None), (None, None))
     constrained = options.constraint != "none"
@@ -82,11 +83,12 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     static = blocks.Channels(0, shape.static, name="variables")(fixed) if constrained else fixed
     x = _features(inputs, static, options, shape, output)
     x = _tail(x, inputs, static, options, shape)
-    field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options))
+    field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options, shape.outputs))
     lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
-    field = _finished(field, lr, options, shape, output)
+    field, parameters = _finished(field, lr, options, shape, output)
     if constrained:
         field = _constrained(field, lr, inputs, fixed, options, shape, output)
+    field = layers.Concatenate(dtype="float32", name="with_parameters")([field, *parameters]) if parameters else field
     return keras.Model([inputs, fixed], field, name=f"{options.backbone}_{options.upsampling}")
 
 
@@ -114,24 +116,41 @@ def _tail(x: tf.Tensor, inputs: tf.Tensor, static: tf.Tensor, options: ModelOpti
     return blocks.convolution(hr_filters(options), "tail", options.activation)(x)
 
 
-def _output(x: tf.Tensor, options: ModelOptions) -> tf.Tensor:
-    """One field; a residual network starts as the interpolation itself."""
+def _output(x: tf.Tensor, options: ModelOptions, outputs: int) -> tf.Tensor:
+    """The field, or what a distribution is made of; a residual network starts as the interpolation itself."""
     start = "zeros" if options.residual else "glorot_uniform"
-    field = blocks.convolution(1, "output", kernel_initializer=start)(x)
+    field = blocks.convolution(outputs, "output", kernel_initializer=start)(x)
     if not options.localized:
         return field
-    return layers.Add(name="with_localized")([field, blocks.Localized(name="localized")(x)])
+    local = [blocks.Localized(name=f"localized{number + 1 if number else ''}")(x) for number in range(outputs)]
+    together = layers.Concatenate(name="localized_outputs")(local) if outputs > 1 else local[0]
+    return layers.Add(name="with_localized")([field, together])
 
 
-def _finished(field: tf.Tensor, lr: tf.Tensor, options: ModelOptions, shape: Shape, output: Output) -> tf.Tensor:
-    """The field on its base and above its bound; for a softmax, which has its own bound, the logits."""
+def _finished(
+    field: tf.Tensor, lr: tf.Tensor, options: ModelOptions, shape: Shape, output: Output
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """The field on its base and above its bound; for a softmax, which has its own bound, the logits.
+
+    Besides, the parameters of a distribution: a list of one, or of none.
+    """
     logits = options.constraint == "softmax"
-    if options.residual:
-        base = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")(lr)
+    interpolation = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")
+    bases = [interpolation(lr)] if options.residual else []
+    if shape.outputs > 1:
+        return _distribution(field, bases, output)
+    for base in bases:
         field = (_logits if logits else _on_interpolated)(field, base, output)
     if output.bound != "linear" and not logits:
         field = blocks.Bound(output.bound, output.zero, dtype="float32", name="bound")(field)
-    return field
+    return field, []
+
+
+def _distribution(raw: tf.Tensor, bases: list[tf.Tensor], output: Output) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    layer = BernoulliGamma(output.target, output.mean, dtype="float32", name="distribution")
+    described = layer([raw, *bases])
+    mean = blocks.Channels(0, 1, dtype="float32", name="mean")(described)
+    return mean, [blocks.Channels(1, 4, dtype="float32", name="parameters")(described)]
 
 
 def _on_interpolated(field: tf.Tensor, base: tf.Tensor, output: Output) -> tf.Tensor:

@@ -19,12 +19,15 @@ STATES = 12  # tensors that a step of the recurrence keeps for its gradient, eac
 ATTENTION_RATIO = 4  # channels per hidden unit of channel attention (Hu et al. 2018 use 16, on wider networks)
 
 
+PARAMETERS = {"bernoulli_gamma": 3}  # of the distribution that a network gives with such a loss, in place of a field
+
+
 @dataclass(frozen=True)
 class Shape:
     """Sides of the LR field, channels of the inputs, static variables, and the scale.
 
     The first window · fields channels are the fields of each step of a time window, the sample's own step first; what
-    follows is known of the sample as a whole.
+    follows is known of the sample as a whole. The last convolution makes `outputs` channels.
     """
 
     y_lr: int
@@ -34,6 +37,7 @@ class Shape:
     scale: int
     window: int = 1
     fields: int = 1
+    outputs: int = 1
 
     @property
     def channels_of_step(self) -> int:
@@ -43,6 +47,11 @@ class Shape:
     @property
     def hr(self) -> tuple[int, int]:
         return self.y_lr * self.scale, self.x_lr * self.scale
+
+
+def outputs_of(loss: str) -> int:
+    """Channels that the network's last convolution makes."""
+    return PARAMETERS.get(loss, 1)
 
 
 def stages(scale: int) -> list[int]:
@@ -84,8 +93,8 @@ def count_parameters(options: ModelOptions, shape: Shape) -> dict[str, int]:
         "backbone": backbone,
         "upsampling": _upsampling(options, shape.scale),
         "tail": _conv(before_tail + shape.static, m),
-        "output": _conv(m, 1),
-        "localized": y * x * (m + 1) if options.localized else 0,
+        "output": _conv(m, shape.outputs),
+        "localized": y * x * (m + 1) * shape.outputs if options.localized else 0,
     }
 
 

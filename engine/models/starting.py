@@ -27,6 +27,8 @@ def misfits(options: ModelOptions, shape: Shape, start: ModelOptions, start_shap
             f"the inputs have {shape.channels} channels, there {start_shape.channels} (data.predictors, "
             "data.time_window and data.time_features make them)"
         )
+    if shape.outputs != start_shape.outputs:
+        found.append("one of both has training.loss bernoulli_gamma, and so three outputs in place of one")
     if shape.static != start_shape.static:
         found.append(f"data.static has {shape.static} variables, there {start_shape.static}")
     if options.localized and start.localized and shape.hr != start_shape.hr:

@@ -53,7 +53,7 @@ class AdversarialStep(Step):
         with tf.GradientTape(persistent=True) as tape:
             downscaled = self.network([inputs, static], training=True)
             pixels, weight = weighted_sum(self.loss, hr, downscaled, weights)
-            fooling, telling, seen = self._verdicts(inputs, hr, downscaled, weights)
+            fooling, telling, seen = self._verdicts(inputs, hr, downscaled[..., :1], weights)
             weight, seen = (tf.maximum(mean, 1e-6) for mean in self.workers.average([weight, seen]))
             pixels, fooling, telling = pixels / weight, fooling / seen, telling / seen
             loss = pixels + self.options.adversarial_weight * fooling

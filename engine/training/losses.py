@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field as declared
 from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
-from engine.data.scaling import Scaling
+from engine.data.scaling import Scale, Scaling
+from engine.models.constraints import in_unit
+from engine.models.likelihood import minus_log_likelihood
 from engine.spec import TrainingOptions
 from engine.training import similarity, spectra
 
@@ -33,17 +36,20 @@ class Loss:
     low, span : lowest value of HR, and its range, in scaled form. Losses that compare whole fields take
         (x - low) / span, from 0 to 1 over the training part, so that they don't depend on the scaling, on the
         batch, or on the network.
+    target, mean : of HR, for the likelihood, which knows amounts in their own unit.
     """
 
     name: str
     quantile: float = 0.9
     low: float = 0.0
     span: float = 1.0
+    target: Scale = declared(default_factory=Scale)
+    mean: float = 1.0
 
     @classmethod
     def of(cls, options: TrainingOptions, scaling: Scaling) -> Self:
         low, high = scaling.target.forward(np.array([scaling.lowest, scaling.highest])).tolist()
-        return cls(options.loss, options.quantile, low, high - low)
+        return cls(options.loss, options.quantile, low, high - low, scaling.target, scaling.mean)
 
     @property
     def parts(self) -> dict[str, float]:
@@ -55,13 +61,15 @@ class Loss:
 class Compared:
     """HR and the downscaled field, equal where HR is missing, so that nothing is learned there.
 
-    there : whether HR has a value; weights : of the cells, 0 where it has none.
+    there : whether HR has a value; weights : of the cells, 0 where it has none; parameters : (batch, y, x, 0 or 3), of
+        the distribution, if the network gives one.
     """
 
     hr: tf.Tensor
     field: tf.Tensor
     there: tf.Tensor
     weights: tf.Tensor
+    parameters: tf.Tensor
 
     @property
     def error(self) -> tf.Tensor:
@@ -75,12 +83,14 @@ class Compared:
 def weighted_sum(loss: Loss, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Σ weight · loss and Σ weight over the cells where HR has a value.
 
+    The first channel of `downscaled` is the field; others are the parameters of a distribution.
     Two sums rather than their quotient, so that batches and ranks with different numbers of missing
     values add up to what one process would find.
     """
     there = tf.math.is_finite(hr)
     weights = tf.where(there, tf.broadcast_to(weights, tf.shape(hr)), 0.0)
-    compared = Compared(tf.where(there, hr, downscaled), downscaled, there, weights)
+    field, parameters = downscaled[..., :1], downscaled[..., 1:]
+    compared = Compared(tf.where(there, hr, field), field, there, weights, parameters)
     each = sum(share * TERMS[term](loss, compared) for term, share in loss.parts.items())
     return tf.reduce_sum(weights * each), tf.reduce_sum(weights)
 
@@ -119,6 +129,12 @@ def log_spectrum(loss: Loss, compared: Compared) -> tf.Tensor:
     return spectra.log_distance(*compared.within(loss), compared.there)
 
 
+def bernoulli_gamma(loss: Loss, compared: Compared) -> tf.Tensor:
+    """Minus the logarithm of how likely HR is, amounts in units of their mean: it may fall below zero."""
+    amount = in_unit(compared.hr, loss.target) / loss.mean
+    return minus_log_likelihood(tf.where(compared.there, amount, 0.0), compared.parameters)
+
+
 TERMS: dict[str, Callable[[Loss, Compared], tf.Tensor]] = {
     "mae": absolute,
     "mse": squared,
@@ -127,4 +143,5 @@ TERMS: dict[str, Callable[[Loss, Compared], tf.Tensor]] = {
     "dssim": dssim,
     "ms_dssim": ms_dssim,
     "log_spectrum": log_spectrum,
+    "bernoulli_gamma": bernoulli_gamma,
 }
