@@ -22,12 +22,16 @@ from engine.training.supervised import Step
 from engine.training.workers import Workers
 from tests.benchmarks.record import record
 
-STEPS, ROUNDS = 30, 7
+STEPS, ROUNDS = 20, 7
 
 CASES = {
     "whole fields": {},
     "patches": {"data.patch_size=32", "model.localized=false"},
     "time window": {"data.time_window=3"},
+    "convnet": {"model.backbone=convnet"},
+    "densenet": {"model.backbone=densenet"},
+    "convnext": {"model.backbone=convnext"},
+    "unet": {"model.backbone=unet", "model.upsampling=pin", "model.n_filters=8"},
 }
 
 
