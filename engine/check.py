@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.data.pairs import Pairs, check_values, pair
-from engine.data.scaling import load_frame
+from engine.data.scaling import check_log, load_frame
 from engine.errors import GridError, SpecError
 from engine.models.limits import check_field
 from engine.models.shapes import (
@@ -91,6 +91,12 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
         memory_bytes=_memory(spec, pairs, shape, sum(blocks.values()) + discriminator),
         notes=notes,
     )
+
+
+def check_training_part(spec: Spec) -> None:
+    """What only reading it whole can tell of the training part; raises DataError."""
+    if spec.data.scaling == "log":
+        check_log(pair(spec.data))
 
 
 def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:

@@ -311,11 +311,12 @@ def _spec(given: argparse.Namespace) -> Spec:
 
 def _checked(given: argparse.Namespace) -> Spec:
     """The spec, once the data have been found to fit it."""
-    from engine.check import summarize
+    from engine.check import check_training_part, summarize
 
     spec = _spec(given)
     for note in summarize(spec, _store(given)).notes:
         sys.stderr.write(f"note: {note}\n")
+    check_training_part(spec)
     return spec
 
 

@@ -142,7 +142,7 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
         _say(f"resumed in epoch {training.position.epoch + 1} after step {training.position.step}")
     elif start := Store(run.folder.parent).start_run(spec):
         groups, _ = checkpoints.load(start.best)
-        checkpoints.adopt(network.variables, groups["weights"], start.best, free="localized/")
+        checkpoints.adopt(network.variables, groups["weights"], start.best, free="localized")
     if workers.chief and not run.scaling.exists():
         scaling.save(run.scaling, pairs)
     _say(f"{len(train.samples)} training samples, {'in memory' if train.in_memory else 'read ahead from the files'}")

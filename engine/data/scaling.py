@@ -152,6 +152,32 @@ def fit_scaling(pairs: Pairs, kind: str) -> Scaling:
     )
 
 
+def check_log(pairs: Pairs) -> None:
+    """Read HR at the steps that scaling is fitted on, for what `data.scaling` log has no place for.
+
+    Raises
+    ------
+    DataError
+        If HR falls below zero at any of them, unless its CF standard name says that it can't.
+    """
+    if never_negative(pairs.hr.attrs.get("standard_name", "")):
+        return
+    steps = _looked_at(pairs.parts.train)
+    for start in range(0, len(steps), STEPS_AT_ONCE):
+        tally = _Moments()
+        tally.add(pairs.hr.isel(time=steps[start : start + STEPS_AT_ONCE]).values)
+        _refuse_negative(str(pairs.hr.name), tally.low)
+
+
+def _looked_at(train: np.ndarray) -> np.ndarray:
+    return train[np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_STEPS)).astype(int))]
+
+
+def _refuse_negative(name: str, lowest: float) -> None:
+    if lowest < 0:
+        raise DataError(f"{name} falls to {lowest:g}, but data.scaling log needs values from 0 on: choose standard")
+
+
 def never_negative(standard_name: str) -> bool:
     """Whether a CF standard name means a quantity without values below zero."""
     return any(part in standard_name for part in NEVER_NEGATIVE)
@@ -215,9 +241,7 @@ class _Tally:
         if self.hr.high == self.hr.low:
             raise DataError(f"{name} is {self.hr.low:g} everywhere in the training part: there is nothing to learn")
         if kind == "log" and not self.floored:
-            raise DataError(
-                f"{name} falls to {self.hr.low:g}, but data.scaling log needs values from 0 on: choose standard"
-            )
+            _refuse_negative(str(name), self.hr.low)
 
     def scale(self, kind: str, blocks: _Blocks) -> Scale:
         if kind != "log":
@@ -232,8 +256,7 @@ class _Blocks:
     """The fields looked at, some steps at a time; read once where they fit into KEPT_BYTES."""
 
     def __init__(self, pairs: Pairs):
-        self.pairs, train = pairs, pairs.parts.train
-        self.steps = train[np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_STEPS)).astype(int))]
+        self.pairs, self.steps = pairs, _looked_at(pairs.parts.train)
         self.kept: list[Arrays] = []
         self.keep = 8 * len(self.steps) * int(np.prod(pairs.hr_grid.shape)) < KEPT_BYTES
 

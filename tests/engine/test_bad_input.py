@@ -647,6 +647,19 @@ def test_start_from_a_run_without_weights(run, request_, store, refused):
     assert [path.name for path in store.iterdir()] == [run.id]
 
 
+def test_log_scaling_of_what_is_negative_on_a_day_that_check_does_not_look_at(request_, store, refused):
+    path = request_.here / request_.data["target"]["path"]
+    dataset = xr.load_dataset(path)
+    values = dataset["t2m"]
+    values[3, 2, 2] = -7.5
+    dataset.to_netcdf(path)
+    request_.data["scaling"] = "log"
+    assert refused("train", *request_.arguments, "--store", str(store)) == (
+        "t2m falls to -7.5, but data.scaling log needs values from 0 on: choose standard"
+    )
+    assert not store.exists() or not list(store.iterdir())
+
+
 # As a process of its own
 
 PROCESSES = ("file_missing", "not_netcdf", "yaml_broken", "unknown_key", "no_common_times")
