@@ -11,6 +11,7 @@ from engine.data.pairs import Pairs, check_values, pair
 from engine.data.scaling import check_log, load_frame
 from engine.errors import GridError, SpecError
 from engine.models.limits import check_field
+from engine.models.picture import picture
 from engine.models.shapes import (
     Shape,
     activation_bytes,
@@ -33,6 +34,7 @@ class Summary:
     """grids: shape and words; samples and periods of each part; weights of each block; bytes of one process.
 
     discriminator : weights beside the network's, while training is adversarial; else 0.
+    network : the parts that a field goes through, as in `picture.Part`, each with what it sees in km.
     """
 
     grids: dict[str, dict[str, Any]]
@@ -42,6 +44,7 @@ class Summary:
     parameters: int
     discriminator: int
     memory_bytes: int
+    network: list[dict[str, Any]]
     notes: list[str]
 
     def plain(self) -> dict[str, Any]:
@@ -54,7 +57,21 @@ class Summary:
         if self.discriminator:
             lines.append(f"besides    {self.discriminator:,} parameters of a discriminator, in training alone")
         lines.append(f"memory     about {self.memory_bytes / 2**30:.1f} GiB for each process")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *self._network_lines(), *(f"note: {note}" for note in self.notes)])
+
+    def _network_lines(self) -> list[str]:
+        """The network as a table: what each part does, hands on, weighs, and sees of LR."""
+        rows = [("network", "", "y × x × channels", "parameters", "sees, LR cells")]
+        for part in self.network:
+            times = f"{part['times']} × " if part["times"] > 1 else ""
+            sees = "the whole field" if part["sees"] is None else f"{part['sees']} ({part['sees_km']:,.0f} km)"
+            shape = f"{part['y']} × {part['x']} × {part['channels']}"
+            rows.append((part["name"], times + part["does"], shape, f"{part['parameters']:,}", sees))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return [
+            "  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]).rstrip()
+            for row in rows
+        ]
 
 
 def summarize(spec: Spec, store: Store | None = None) -> Summary:
@@ -89,6 +106,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
         parameters=sum(blocks.values()),
         discriminator=discriminator,
         memory_bytes=_memory(spec, pairs, shape, sum(blocks.values()) + discriminator),
+        network=_network(spec, pairs, shape),
         notes=notes,
     )
 
@@ -125,6 +143,12 @@ def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:
     channels = data.time_window * fields + features
     outputs = outputs_of(spec.training.loss)
     return Shape(*lr_shape, channels, len(data.static), data.scale, data.time_window, fields, outputs)
+
+
+def _network(spec: Spec, pairs: Pairs, shape: Shape) -> list[dict[str, Any]]:
+    size = pairs.lr_grid.cell_size_km()
+    parts = picture(spec.model, shape, pairs.interpolation)
+    return [{**part.plain(), "sees_km": None if part.sees is None else part.sees * size} for part in parts]
 
 
 def _check_patch(spec: Spec, pairs: Pairs) -> None:

@@ -17,6 +17,7 @@ import panel_material_ui as pmui
 from app import words
 from app.checker import check, command_in
 from app.pages.suite_button import SuiteButton
+from app.plots.network import network
 from app.session import Draft, Session, demo_folder
 from app.theme import PAGE_CSS
 from app.watcher import watcher_of
@@ -40,6 +41,8 @@ SIDE_WIDTH = 404
 STICKY = {"position": "sticky", "top": "0", "align-self": "flex-start"}
 OUTLINED = {"variant": "outlined", "size": "small", "margin": 0}
 DENSE = {"& p": {"margin": 0}}
+NETWORK_HEIGHT = 275
+UNDRAWN = "<div class='empty'>Drawn when target and scale are known.</div>"
 WAITING = "Choose a target and a scale: grids, samples, parameters and memory are worked out here."
 
 
@@ -54,7 +57,15 @@ class DesignPage:
         self._spec: Spec | None = None
         self._build_summary()
         self._build_files()
-        self._form = pmui.Column(*[self._section(name) for name in SECTIONS], margin=0, sizing_mode="stretch_width")
+        sections = {name: self._section(name) for name in SECTIONS}
+        self._form = pmui.Column(
+            sections["data"],
+            sections["model"],
+            self._network_card,
+            *(card for name, card in sections.items() if name not in ("data", "model")),
+            margin=0,
+            sizing_mode="stretch_width",
+        )
         self._show_draft()
         session.param.watch(lambda _: self._show_draft(), "draft")
         session.param.watch(lambda _: self._offer_starts(), "page")
@@ -134,6 +145,10 @@ class DesignPage:
             self._submitted,
             self._facts,
         )
+        self._network = pn.pane.HTML(
+            UNDRAWN, stylesheets=[PAGE_CSS], min_height=NETWORK_HEIGHT, sizing_mode="stretch_width", margin=(4, 4)
+        )
+        self._network_card = card("Network", self._network)
         self._yaml = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=(4, 4))
         self._yaml_card = card("Spec (what differs from the defaults)", self._yaml)
 
@@ -229,6 +244,7 @@ class DesignPage:
             self._submit_button.disabled = isinstance(error, RequestError)
             self._finish("error", str(error), "")
         else:
+            self._network.object = network(answer["network"]) if "network" in answer else UNDRAWN
             self._finish("success", "Ready to train.", words.table(facts_of(answer)) + _notes(answer))
 
     def _finish(self, severity: str, text: str, facts: str) -> None:

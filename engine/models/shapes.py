@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from engine.spec import ModelOptions
 
+Weights = tuple[int, list[int]]  # of the entry, and of each block
 KERNEL = 9  # cells of a 3 × 3 convolution
 DENSE_LAYERS = 3  # convolutions of a dense block
 UNET_LEVELS = 4  # at most so often a U-Net halves the sides
@@ -86,12 +87,12 @@ def count_parameters(options: ModelOptions, shape: Shape) -> dict[str, int]:
     y, x = shape.hr
     recurrent = is_recurrent(options, shape)
     channels = shape.channels_of_step if recurrent else shape.channels
-    entry, backbone = BACKBONE_WEIGHTS[options.backbone](options, channels + shape.static)
+    entry, blocks = BACKBONE_WEIGHTS[options.backbone](options, channels + shape.static)
     return {
         "entry": entry,
         "recurrence": _recurrence(options) if recurrent else 0,
-        "backbone": backbone,
-        "upsampling": _upsampling(options, shape.scale),
+        "backbone": sum(blocks),
+        "upsampling": sum(upsampling_weights(options, shape.scale)),
         "tail": _conv(before_tail + shape.static, m),
         "output": _conv(m, shape.outputs),
         "localized": y * x * (m + 1) * shape.outputs if options.localized else 0,
@@ -103,6 +104,24 @@ def count_discriminator(shape: Shape) -> int:
     m, n = DISCRIMINATOR_HR_FILTERS, DISCRIMINATOR_FILTERS
     onto_lr = (shape.scale**2 * m + 1) * n
     return _conv(1, m) + onto_lr + _conv(n + shape.channels, n) + 2 * DISCRIMINATOR_BLOCKS * _conv(n, n) + _conv(n, 1)
+
+
+def block_weights(options: ModelOptions) -> list[int]:
+    """Trainable weights of each block of the backbone; of a U-Net, of each level down, its bottom, and each up."""
+    _, blocks = BACKBONE_WEIGHTS[options.backbone](options, 1)
+    return blocks
+
+
+def upsampling_weights(options: ModelOptions, scale: int) -> list[int]:
+    """Trainable weights of each stage; none with pin."""
+    if options.upsampling == "pin":
+        return []
+    m, weights, width = hr_filters(options), [], int(options.n_filters)
+    for factor in stages(scale):
+        each = {"spc": _conv(width, m * factor**2), "rc": _conv(width, m), "dc": (2 * factor) ** 2 * width * m + m}
+        weights.append(each[options.upsampling])
+        width = m
+    return weights
 
 
 def growth(options: ModelOptions) -> int:
@@ -143,63 +162,50 @@ def _conv(channels: int, filters: int) -> int:
     return (KERNEL * channels + 1) * filters
 
 
-def _upsampling(options: ModelOptions, scale: int) -> int:
-    m, total, width = hr_filters(options), 0, int(options.n_filters)
-    for factor in stages(scale):
-        total += {
-            "pin": 0,
-            "spc": _conv(width, m * factor**2),
-            "rc": _conv(width, m),
-            "dc": (2 * factor) ** 2 * width * m + m,
-        }[options.upsampling]
-        width = m
-    return total
-
-
 def _recurrence(options: ModelOptions) -> int:
     """Four gates of both directions, from features and hidden state, and the convolution that joins them."""
     n, h = options.n_filters, hidden_filters(options)
     return 2 * _conv(n + h, 4 * h) + (2 * h + 1) * n
 
 
-def _convnet(options: ModelOptions, channels: int) -> tuple[int, int]:
+def _convnet(options: ModelOptions, channels: int) -> Weights:
     n = options.n_filters
     block = _plain(options, n, n) + _attention(options, n)
-    return _conv(channels, n), options.n_blocks * block
+    return _conv(channels, n), options.n_blocks * [block]
 
 
-def _resnet(options: ModelOptions, channels: int) -> tuple[int, int]:
+def _resnet(options: ModelOptions, channels: int) -> Weights:
     n = options.n_filters
     block = 2 * _plain(options, n, n) + _attention(options, n)
-    return _conv(channels, n), options.n_blocks * block
+    return _conv(channels, n), options.n_blocks * [block]
 
 
-def _densenet(options: ModelOptions, channels: int) -> tuple[int, int]:
+def _densenet(options: ModelOptions, channels: int) -> Weights:
     n, g = options.n_filters, growth(options)
     dense = sum(_plain(options, n + layer * g, g) for layer in range(DENSE_LAYERS))
     transition = (n + DENSE_LAYERS * g + 1) * n
     block = dense + transition + _attention(options, n)
-    return _conv(channels, n), options.n_blocks * block
+    return _conv(channels, n), options.n_blocks * [block]
 
 
-def _convnext(options: ModelOptions, channels: int) -> tuple[int, int]:
+def _convnext(options: ModelOptions, channels: int) -> Weights:
     n = options.n_filters
     depthwise = (DEPTHWISE_SIDE**2 + 1) * n + _normalization(options, n)
     bottleneck = (n + 1) * WIDENING * n + (WIDENING * n + 1) * n + n
-    return _conv(channels, n), options.n_blocks * (depthwise + bottleneck + _attention(options, n))
+    return _conv(channels, n), options.n_blocks * [depthwise + bottleneck + _attention(options, n)]
 
 
-def _unet(options: ModelOptions, channels: int) -> tuple[int, int]:
+def _unet(options: ModelOptions, channels: int) -> Weights:
     first, *_ = widths = unet_widths(options)
     entry = _conv(channels, first) + _normalization(options, first)
-    total = _plain(options, first, first) + _attention(options, first)
-    total += sum(_twice(options, a, b) for a, b in pairwise(widths))
-    total += sum(_twice(options, small + skip, skip) for skip, small in pairwise(widths))
-    return entry, total
+    top = _plain(options, first, first) + _attention(options, first)
+    down = [_twice(options, a, b) for a, b in pairwise(widths)]
+    up = [_twice(options, small + skip, skip) for skip, small in pairwise(widths)]
+    return entry, [top, *down, *reversed(up)]
 
 
-# (options, channels of the input) → weights of the entry, weights of the blocks
-BACKBONE_WEIGHTS: dict[str, Callable[[ModelOptions, int], tuple[int, int]]] = {
+# from options and channels of the input
+BACKBONE_WEIGHTS: dict[str, Callable[[ModelOptions, int], Weights]] = {
     "resnet": _resnet,
     "convnet": _convnet,
     "densenet": _densenet,

@@ -21,6 +21,10 @@ ANSWER = {
     "periods": {"train": ["2019-03-01T00:00", "2019-03-22T15:00"]},
     "parameters": 123456,
     "memory_bytes": 1536,
+    "network": [
+        {"name": "inputs", "does": "1 channel", "y": 8, "x": 12, "channels": 1, "parameters": 0, "times": 1}
+        | {"sees": 1, "sees_km": 27.8}
+    ],
     "notes": ["HR cropped <to> 32 × 48"],
 }
 SPEC = Spec.from_plain(
@@ -84,6 +88,7 @@ def test_a_complete_spec_is_checked_and_summed_up(session, asked):
     assert "<td>1\u202f520\n2019-03-01 00:00 to 2019-03-22 15:00</td>" in page._facts.object
     assert "HR cropped &lt;to&gt; 32 × 48" in page._facts.object
     assert not page._submit_button.disabled
+    assert "<svg" in page._network.object
 
 
 def test_a_refused_value_stays_in_the_form_and_not_in_the_draft(session, asked):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.check import BASE_BYTES, shape_of, summarize
@@ -53,6 +54,16 @@ def test_a_summary_by_hand(folder):
     }
     assert summary.parameters == 80 + 1168 + 1760 + 148 + 37 + 480
     assert summary.notes == ["HR cropped from 9 × 12 to 8 × 12 cells, multiples of scale 4"]
+
+
+def test_what_is_seen_in_km(folder):
+    # LR cells of 4 × 0.5°, the middle row at 42.75 °N: 222 km by 222 cos 42.75° = 163 km.
+    network = summarize(spec(folder)).network
+    by_hand = np.sqrt(np.deg2rad(2) * np.deg2rad(2) * np.cos(np.deg2rad(42.75))) * 6371.0088
+    assert [part["sees"] for part in network[:3]] == [1, 3, 7]  # inputs, entry, two convolutions of a block
+    assert network[2]["sees_km"] == pytest.approx(7 * by_hand, rel=1e-3)
+    attended = summarize(spec(folder, model={"attention": True})).network
+    assert (attended[-1]["sees"], attended[-1]["sees_km"]) == (None, None)
 
 
 def test_memory_by_hand(folder):
@@ -108,6 +119,11 @@ def test_the_summary_as_text_and_as_json(folder):
     assert lines[2] == "train      10 samples, 2001-01-01T06:00 to 2001-01-10T06:00"
     assert lines[5].startswith("parameters 3,673: entry 80, backbone 1,168, ")
     assert lines[6] == "memory     about 0.9 GiB for each process"
+    table = [" ".join(line.split()) for line in lines[7:-1]]
+    assert table[0] == "network y × x × channels parameters sees, LR cells"
+    assert table[1].startswith("inputs 1 channel 2 × 3 × 1 0 1 (191 km)")
+    assert table[3].startswith("block residual block 2 × 3 × 8 1,168 7 (")
+    assert [line.split()[0] for line in table[4:]] == ["stage", "stage", "tail", "output", "localized", "field"]
     assert lines[-1].startswith("note: HR cropped")
     assert json.loads(json.dumps(summary.plain()))["parameters"] == 3673
 
