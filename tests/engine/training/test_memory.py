@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -19,7 +20,7 @@ from tests.engine.data.mock import write_field
 from tests.engine.launch.command import PATIENCE_S
 
 EPOCHS, SETTLED = 40, 3
-GROWTH = 12 * 2**20  # bytes; one batch (0.4 MiB) kept from each epoch, or one copy of the weights, would be more
+GROWTH = 0.1 * 2**20  # bytes an epoch; one batch (0.4 MiB) kept from each epoch would be more
 CASES: dict[str, dict[str, Any]] = {
     "whole fields, adversarial": {"training": {"learning": "adversarial"}},
     "patches": {"data": {"patch_size": 32}, "model": {"localized": False}},
@@ -52,5 +53,6 @@ def test_memory_stays_flat_and_within_what_was_foretold(case, tmp_path):
     assert ended.returncode == 0, ended.stderr
     taken = json.loads(ended.stdout.splitlines()[-1])
     assert len(taken["resident"]) == EPOCHS
-    assert taken["resident"][-1] - taken["resident"][SETTLED - 1] < GROWTH
+    grown = np.diff(taken["resident"][SETTLED - 1 :])
+    assert np.median(grown) < GROWTH, grown.tolist()  # the allocator takes a few MiB at once, now and then
     assert taken["peak"] < foretold
