@@ -163,9 +163,15 @@ def _submit(given: argparse.Namespace) -> None:
 def _suite(given: argparse.Namespace) -> int:
     from engine.launch import launcher, local, suite
 
-    given.output.mkdir(parents=True, exist_ok=True)
+    try:
+        given.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"{given.output} can't be made ({error.strerror}): give another --output folder") from None
     own = Spec.read(given.spec or _demo_spec(given.output / "demo"))
-    runs = suite.create(suite.specs(own, given.models.upper(), given.set), _store(given))
+    specs = suite.specs(own, given.models.upper(), given.set)
+    for spec in specs:
+        _check_data(spec, _store(given))
+    runs = suite.create(specs, _store(given))
     for number, run in enumerate(runs):
         local.start(run)
         if _watch(given, run):
@@ -311,13 +317,19 @@ def _spec(given: argparse.Namespace) -> Spec:
 
 def _checked(given: argparse.Namespace) -> Spec:
     """The spec, once the data have been found to fit it."""
+    spec = _spec(given)
+    for note in _check_data(spec, _store(given)):
+        sys.stderr.write(f"note: {note}\n")
+    return spec
+
+
+def _check_data(spec: Spec, store: Store) -> tuple[str, ...]:
+    """Notes on the data of a spec; raises what `summarize` and `check_training_part` raise."""
     from engine.check import check_training_part, summarize
 
-    spec = _spec(given)
-    for note in summarize(spec, _store(given)).notes:
-        sys.stderr.write(f"note: {note}\n")
+    notes = summarize(spec, store).notes
     check_training_part(spec)
-    return spec
+    return notes
 
 
 def _store(given: argparse.Namespace) -> Store:

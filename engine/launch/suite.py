@@ -39,6 +39,8 @@ def specs(own: Spec, letters: str = LETTERS, settings: Iterable[str] = ()) -> li
         )
     if unknown := [letter for letter in letters if letter not in LETTERS]:
         raise SpecError(f"{unknown[0]} is no model of the suite: {did_you_mean(unknown[0], list(LETTERS))}")
+    if not letters:
+        raise SpecError(f"no model is named: expected letters of the suite, {LETTERS} for all")
     return [_on_data_of(own, Spec.read(SPECS / f"{letter.lower()}.yaml"), list(settings)) for letter in letters]
 
 
@@ -68,7 +70,10 @@ def conduct(runs: Sequence[Run]) -> None:
     """Start each run when the one before it has ended; what was cancelled meanwhile, or started, is left alone."""
     for run in runs:
         if run.folder.exists() and not run.launches():
-            local.start(run)
+            try:
+                local.start(run)
+            except LaunchError as error:  # nobody watches this process: the run has to say it
+                run.record_launch("ended", rc=None, reason=str(error))
         while run.folder.exists() and run.state().active:
             time.sleep(LOOK_S)
 

@@ -7,6 +7,7 @@ never downscaled (the sea, say) left out. The layers have no weights. Fields are
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ def scaled(values: tf.Tensor, scale: Scale) -> tf.Tensor:
     return (values - scale.centre) / scale.spread
 
 
-class Constraint(layers.Layer):
+class Constraint(layers.Layer, ABC):
     """[field, LR, whether LR has a value (0 or 1), cells] → the field whose block means are LR."""
 
     def __init__(self, scale: int, target: Scale, **settings: Any):
@@ -67,8 +68,9 @@ class Constraint(layers.Layer):
         field, lr, there, cells = fields
         return self.constrained(field, lr, there, Blocks(self.scale, cells))
 
+    @abstractmethod
     def constrained(self, field: tf.Tensor, lr: tf.Tensor, there: tf.Tensor, blocks: Blocks) -> tf.Tensor:
-        raise NotImplementedError
+        """The field, its LR, and where that has a value, to the field with LR's means."""
 
     def compute_output_shape(self, shapes: list[Any]) -> Any:
         return shapes[0]

@@ -12,7 +12,7 @@ import pytest
 
 from engine.cli import main
 from engine.data.demo import write_demo
-from engine.errors import SpecError
+from engine.errors import LaunchError, SpecError
 from engine.launch import suite
 from engine.runs import Store
 from engine.spec import Spec
@@ -67,6 +67,7 @@ def test_a_setting_is_put_in_all_models(own):
     ("letters", "data", "message"),
     [
         ("AX", {}, "X is no model of the suite: "),
+        ("", {}, "no model is named: expected letters of the suite, ABCDEFGH for all"),
         ("A", {"pairing": "perfect-prog", "lr": None}, "data.lr is missing: the suite holds networks that learn from "),
     ],
 )
@@ -82,6 +83,16 @@ def test_a_run_cancelled_while_it_waits_is_left_out(own, tmp_path, monkeypatch):
     monkeypatch.setattr(suite.local, "start", lambda run: started.append(run) or _end(run))
     suite.conduct(runs)
     assert started == [runs[1]]
+
+
+def test_a_run_that_can_not_be_started_says_so_and_the_next_one_is_tried(own, tmp_path, monkeypatch):
+    def refuse(run):
+        raise LaunchError("python can't be started")
+
+    runs = suite.create(suite.specs(own, "AB"), Store(tmp_path))
+    monkeypatch.setattr(suite.local, "start", refuse)
+    suite.conduct(runs)
+    assert [(run.state().word, run.state().reason) for run in runs] == [("failed", "python can't be started")] * 2
 
 
 def _end(run):
@@ -119,3 +130,16 @@ def test_the_command_refuses_a_spec_without_lr(demo, tmp_path, capsys):
     assert main(["suite", str(spec), "--output", str(tmp_path), "--store", str(tmp_path)]) == 2
     assert "data.lr is missing: the suite holds networks" in capsys.readouterr().err
     assert not list(tmp_path.glob("2*"))
+
+
+def test_the_command_refuses_data_that_do_not_fit_before_any_run_is_made(demo, tmp_path, capsys):
+    setting = ["--set", "data.region={lat: [0, 1], lon: [0, 1]}"]
+    assert main(["suite", str(demo), "--output", str(tmp_path / "out"), "--store", str(tmp_path / "s"), *setting]) == 2
+    assert "data.region" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_command_refuses_a_folder_that_can_not_be_made(demo, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["suite", str(demo), "--output", str(tmp_path / "file" / "out"), "--store", str(tmp_path / "s")]) == 2
+    assert "can't be made (Not a directory): give another --output folder" in capsys.readouterr().err

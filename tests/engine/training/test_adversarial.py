@@ -32,6 +32,7 @@ from tests.engine.training.test_supervised import (
     Undisturbed,
     assert_same,
     make_training,
+    run_undisturbed,
     samples_of,
 )
 
@@ -210,11 +211,7 @@ def lab(made) -> Lab:
 
 @pytest.fixture(scope="module")
 def undisturbed(lab, tmp_path_factory) -> Undisturbed:
-    run = Undisturbed(tmp_path_factory.mktemp("undisturbed"))
-    lab.reset()
-    assert make_training(lab, run.folder, report=run.records.append).run() is True
-    run.at_end = checkpoints.fingerprint(lab.step.network.trainable_variables)
-    return run
+    return run_undisturbed(lab, tmp_path_factory.mktemp("undisturbed"))
 
 
 def test_progress_tells_all_three_losses(undisturbed):

@@ -138,13 +138,18 @@ class Undisturbed:
     at_end: str = ""
 
 
-@pytest.fixture(scope="module")
-def undisturbed(lab, tmp_path_factory) -> Undisturbed:
-    run = Undisturbed(tmp_path_factory.mktemp("undisturbed"))
+def run_undisturbed(lab: Lab, folder: Path) -> Undisturbed:
+    """From the first weights to the end, at one go."""
+    run = Undisturbed(folder)
     lab.reset()
     assert make_training(lab, run.folder, report=run.records.append).run() is True
     run.at_end = checkpoints.fingerprint(lab.step.network.trainable_variables)
     return run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(lab, tmp_path_factory) -> Undisturbed:
+    return run_undisturbed(lab, tmp_path_factory.mktemp("undisturbed"))
 
 
 def assert_same(folder: Path, undisturbed: Undisturbed) -> None:
