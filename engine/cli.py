@@ -323,7 +323,7 @@ def _checked(given: argparse.Namespace) -> Spec:
     return spec
 
 
-def _check_data(spec: Spec, store: Store) -> tuple[str, ...]:
+def _check_data(spec: Spec, store: Store) -> list[str]:
     """Notes on the data of a spec; raises what `summarize` and `check_training_part` raise."""
     from engine.check import check_training_part, summarize
 
