@@ -1,0 +1,61 @@
+"""Servers for tests: each starts once, and is put right again after each test that took it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.engine.launch import servers
+from tests.engine.launch.servers import Slurm, Sshd
+
+
+@pytest.fixture(scope="session")
+def shared_sshd() -> Iterator[Sshd]:
+    need(servers.SSH)
+    with servers.sshd() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_slurm() -> Iterator[Slurm]:
+    need(servers.SLURM)
+    with servers.slurm() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def sshd(shared_sshd: Sshd) -> Iterator[Sshd]:
+    """An SSH server: `ssh -F sshd.config target` gets in."""
+    yield shared_sshd
+    shared_sshd.restore()
+
+
+@pytest.fixture
+def slurm(shared_slurm: Slurm) -> Iterator[Slurm]:
+    """A Slurm of two idle nodes; `slurm.environment` is what its commands need."""
+    yield shared_slurm
+    shared_slurm.restore()
+
+
+@pytest.fixture
+def login(sshd: Sshd, slurm: Slurm) -> Sshd:
+    """An SSH server whose commands reach the Slurm of the fixture `slurm`."""
+    sshd.set_environment(slurm.environment)
+    return sshd
+
+
+@pytest.fixture
+def forgetful_slurm() -> Iterator[Slurm]:
+    """A Slurm of its own, whose queue forgets a job some 10 s after its end."""
+    need(servers.SLURM)
+    with servers.slurm(min_job_age_s=5) as cluster:
+        yield cluster
+
+
+def need(programs: Mapping[str, str]) -> None:
+    """Skip a test without its programs; where all tests have to run, fail."""
+    if packages := servers.missing(programs):
+        reason = f"programs are missing: apt-get install --no-install-recommends {' '.join(packages)}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
