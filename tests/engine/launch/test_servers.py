@@ -10,7 +10,8 @@ import pytest
 
 from tests.engine.launch import servers
 from tests.engine.launch.command import wait
-from tests.engine.launch.daemons import lives, name_of, path_of, traces_of
+from tests.engine.launch.conftest import need
+from tests.engine.launch.daemons import lives, name_of, traces_of
 from tests.engine.launch.servers import NODES, Slurm, Sshd
 
 pytestmark = pytest.mark.cluster
@@ -153,9 +154,19 @@ def fail_beside_servers(folders: list[Path]) -> None:
         raise ZeroDivisionError
 
 
-def test_missing_programs_are_told_by_their_package():
-    assert servers.missing({"no-such-program": "some-package", "sh": "dash"}) == ["some-package"]
-    assert path_of("sshd")
+def test_a_server_that_does_not_start_says_why(sshd):
+    sshd.stop()
+    (sshd.folder / "sshd_config").write_text("Colour green\n")
+    with pytest.raises(AssertionError, match="sshd ended:\n.*Bad configuration option: Colour"):
+        sshd.start()
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+def test_missing_programs_are_told_by_their_package(ci, outcome, monkeypatch):
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="apt-get install --no-install-recommends some-package$"):
+        need({"no-such-program": "some-package", "sh": "dash"})
+    need({"sh": "dash"})
 
 
 def running(cluster: Slurm, script: str, *options: str) -> str:
