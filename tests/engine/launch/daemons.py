@@ -34,7 +34,7 @@ class Processes:
     def start(self, program: str, *words: str, name: str = "", environment: Mapping[str, str] | None = None) -> None:
         name = name or program
         assert not self.live(name), f"{name} runs already"
-        with self._log(name).open("wb") as log:
+        with self.log(name).open("wb") as log:
             self._running[name] = subprocess.Popen(
                 [path_of(program), *words],
                 cwd=self.folder,
@@ -52,7 +52,7 @@ class Processes:
     def wait(self, name: str, ready: Callable[[], bool]) -> None:
         """Return once a daemon is ready; fail with its last words where it has ended."""
         wait(lambda: not self.live(name) or ready(), f"the start of {name}")
-        assert self.live(name), f"{name} ended:\n{self._log(name).read_text()[-2000:]}"
+        assert self.live(name), f"{name} ended:\n{self.log(name).read_text()[-2000:]}"
 
     def end(self, name: str, *, kill: bool = False) -> None:
         """End a daemon: by its own leave, or at once with all that it has started."""
@@ -67,7 +67,7 @@ class Processes:
             process.terminate()
         process.wait(timeout=PATIENCE_S)
 
-    def _log(self, name: str) -> Path:
+    def log(self, name: str) -> Path:
         return self.folder / f"{name}.err"
 
 
@@ -92,8 +92,9 @@ def output(words: Sequence[str], *, environment: Mapping[str, str] | None = None
 
 
 def traces_of(folder: Path) -> list[psutil.Process]:
-    """All live processes that have a folder in their command line or environment, or are steps of its jobs."""
-    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _belongs(process, folder)]
+    """All live processes that have a folder in their command line or environment, steps of its jobs, and below."""
+    found = [process for process in psutil.process_iter() if process.pid != os.getpid() and _belongs(process, folder)]
+    return list(dict.fromkeys([*found, *children_of(found)]))
 
 
 def steps_of(folder: Path, node: str) -> list[psutil.Process]:

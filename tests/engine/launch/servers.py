@@ -10,6 +10,7 @@ import pwd
 import random
 import shlex
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -114,18 +115,23 @@ class Sshd:
         """No sessions any more, as when the network is cut: commands aren't told, and the listener stays."""
         kill_all(self._sessions())
 
-    def restore(self, environment: Mapping[str, str] | None = None) -> None:
+    def restore(self) -> None:
         """As at the beginning, whatever was done: no sessions, a host key that is known, no command left."""
         self.stop()
         kill_all(traces_of(self.folder))
         self.trust()
-        self.set_environment(environment or {})
+        self.set_environment({})
         self.start()
 
     def _read_again(self) -> None:
-        if self.processes.live("sshd"):
-            self.processes.end("sshd")
-            self.start()
+        """Let new connections see what is in the files now; sessions stay as they are."""
+        if listener := self.processes.live("sshd"):
+            before = self._times_opened()
+            listener.send_signal(signal.SIGHUP)
+            self.processes.wait("sshd", lambda: self._times_opened() > before and _greets(self.port))
+
+    def _times_opened(self) -> int:
+        return self.processes.log("sshd").read_text().count("Server listening on ")
 
     def _sessions(self) -> list[psutil.Process]:
         listener = self.processes.live("sshd")

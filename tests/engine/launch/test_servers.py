@@ -66,6 +66,17 @@ def test_a_cut_ends_the_connection_and_neither_the_command_nor_the_server(sshd, 
     assert not lives(command)
 
 
+def test_a_session_from_before_another_environment_is_cut_too(sshd, tmp_path):
+    ready = tmp_path / "ready"
+    with ssh_started(sshd, f"touch {ready} && exec sleep 1000") as client:
+        wait(ready.exists, "the command")
+        sshd.set_environment({"COLOUR": "green"})
+        assert client.poll() is None
+        assert sshd.command("printenv", "COLOUR") == "green\n"
+        sshd.cut()
+        assert client.wait(timeout=60) == SSH_FAILED
+
+
 def test_commands_see_the_environment_and_programs_of_a_test(sshd, tmp_path):
     fake = tmp_path / "squeue"
     fake.write_text("#!/bin/sh\necho $COLOUR\n")
@@ -137,21 +148,26 @@ def test_a_queue_can_forget_a_job(forgetful_slurm):
 
 
 def test_nothing_is_left_after_a_test_that_fails():
-    folders = []
+    seen = []
     with pytest.raises(ZeroDivisionError):
-        fail_beside_servers(folders)
-    assert len(folders) == 2
-    assert not any(folder.exists() for folder in folders)
-    assert not any(traces_of(folder) for folder in folders)
+        fail_beside_servers(seen)
+    assert {"munged", "slurmctld", "slurmd", "slurmstepd", "srun", "sleep", "sshd"} <= {name for name, _ in seen}
+    assert not [process for _, process in seen if lives(process)]
 
 
-def fail_beside_servers(folders: list[Path]) -> None:
-    with servers.slurm() as cluster, servers.sshd(cluster.environment) as server:
-        folders += [cluster.folder, server.folder]
-        running(cluster, "trap '' TERM; srun sleep 1000", "--nodes=2")
+def fail_beside_servers(seen: list[tuple[str, psutil.Process]]) -> None:
+    with servers.slurm() as cluster, servers.sshd() as server:
+        running(cluster, "trap '' TERM; srun env --ignore-environment sleep 1000", "--nodes=2")
         server.command("sh", "-c", "setsid sleep 1000 < /dev/null > /dev/null 2>&1 &")
-        assert all(len(traces_of(folder)) > 1 for folder in folders)
+        seen += wait(lambda: named_traces(cluster.folder, sleeping=2), "the work of the job")
+        seen += wait(lambda: named_traces(server.folder, sleeping=1), "the work of the command")
         raise ZeroDivisionError
+
+
+def named_traces(folder: Path, sleeping: int) -> list[tuple[str, psutil.Process]]:
+    """What runs in a folder, with names, once so many of it sleep."""
+    found = [(name_of(trace), trace) for trace in traces_of(folder)]
+    return found if [name for name, _ in found].count("sleep") == sleeping else []
 
 
 def test_a_server_that_does_not_start_says_why(sshd):
