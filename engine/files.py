@@ -55,6 +55,16 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
         os.close(descriptor)
 
 
+def append_bytes(path: Path, content: bytes) -> None:
+    """What a file has grown by elsewhere; raises OSError if the disk takes only a part of it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        if os.write(descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(descriptor)
+
+
 def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     """Whole records from a byte offset on, and the offset to go on from; an unterminated tail waits."""
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
@@ -73,6 +74,29 @@ class Text(param.String):
 
     def expected(self) -> str:
         return "text" + (f" matching {self.regex}" if self.regex else "")
+
+
+class Words(param.Parameter):
+    """A list of words, each matching `regex`."""
+
+    __slots__ = ["regex"]
+    _slot_defaults: ClassVar[dict[str, Any]] = {**param.Parameter._slot_defaults, "regex": ""}
+
+    def __init__(self, default: Any = (), *, regex: Any = param.Undefined, **declared: Any):
+        self.regex = regex
+        super().__init__(tuple(default), **declared)
+
+    def parse(self, value: Any, where: str) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise SpecError(f"{where} is {value!r}: expected {self.expected()}")
+        return tuple(value)
+
+    def _validate(self, val: Any) -> None:
+        if not (isinstance(val, tuple) and all(isinstance(v, str) and re.fullmatch(self.regex, v) for v in val)):
+            raise ValueError(f"not a tuple of words matching {self.regex}")
+
+    def expected(self) -> str:
+        return f"a list of words, each matching {self.regex}"
 
 
 class Choice(param.Selector):

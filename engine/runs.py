@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -32,6 +33,8 @@ ACTIVE = ("queued", "running")
 STATES = ("queued", "running", "done", "failed", "cancelled", "unknown")
 HEARTBEAT_S = 2.0
 SILENCE_S = 60.0  # a rank on another host that has been silent for so long is in an unknown state
+UNSEEN_S = 120.0  # a target that nobody could look at for so long: its runs are in an unknown state
+FINAL = ("done", "failed", "cancelled")
 TRACE_HEADS = ("Graph execution error:", "in user code:")
 HASHED_BYTES = 2**30  # larger inputs are recorded by size and time alone
 
@@ -87,6 +90,10 @@ class Store:
         if not runs:
             raise StoreError(f"no run {name} in {self.folder}: the store is empty; give --store, or train a run")
         raise StoreError(f"no run {name} in {self.folder}: {did_you_mean(name, [r.id for r in runs[:10]])}")
+
+    def target_file(self, target: str, ending: str) -> Path:
+        """What those who look at a target share: its lock, and when it was looked at."""
+        return self.folder / ".targets" / f"{target}.{ending}"
 
     def start_run(self, spec: Spec) -> Run | None:
         """The run that `training.start_from` names; raises StoreError if there is none or it has no weights."""
@@ -151,6 +158,26 @@ class Run:
         return read_json(self.folder / "request.json")
 
     @property
+    def remote(self) -> bool:
+        """Whether it runs in a folder on a target, of which this one is the copy."""
+        return self.request.get("kind", "local") != "local"
+
+    @property
+    def look_file(self) -> Path:
+        return self.folder / "status" / "look.json"
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """What was last seen of it on its target, or {}."""
+        return read_json(self.look_file)
+
+    @property
+    def look_is_final(self) -> bool:
+        """Whether this launch was seen to have ended there."""
+        look = self.look
+        return look.get("token") == self.request.get("token") and look.get("word") in FINAL
+
+    @property
     def results(self) -> Path:
         return self.folder / "results" / "test.nc"
 
@@ -199,13 +226,15 @@ class Run:
         done = self.folder / "DONE"
         if done.exists():
             return State("done", since=done.stat().st_mtime)
+        if self.remote:
+            return self._state_there()
         launches = self.launches()
         if not launches:
             return State("queued", "not started yet", self.created)
         last = launches[-1]
         for record in launches:
             if record["event"] == "ended" and _same_process(record, last):
-                return _ended(record)
+                return end_of_launch(record)
         if last.get("host") == socket.gethostname():
             return self._local_state(last)
         return self._remote_state(last)
@@ -224,11 +253,53 @@ class Run:
             return self.state()
         return State("failed", "its launcher was killed: resume continues from the last checkpoint", last["time"])
 
+    def _state_there(self) -> State:
+        """Of a run on a target: how far its handing over is, or what was last seen, as long as that is not too old."""
+        request, look = self.request, self.look
+        name, asked = request.get("target"), request.get("time", self.created)
+        if request.get("stage") in (None, "sending"):
+            return self._being_sent(request)
+        if request["stage"] == "refused":
+            return State("failed", request.get("reason", ""), asked)
+        seen = look.get("token") == request.get("token")
+        if seen and look["word"] in FINAL:
+            return State(look["word"], look["reason"], look["since"])
+        glance = read_json(Store(self.folder.parent).target_file(str(name), "json"))
+        heard = max(glance.get("time", 0), asked)
+        if time.time() - heard > UNSEEN_S:
+            return State("unknown", glance.get("why") or f"nobody has looked at {name} since", heard)
+        if not seen:
+            return State(
+                "queued" if request["stage"] == "sent" else "unknown", request.get("reason") or "handed over", asked
+            )
+        fetching = read_json(self.folder / "status" / "fetch.json").get("reason") if look.get("done") else ""
+        return State(look["word"], fetching or look["reason"], look["since"])
+
+    def _being_sent(self, request: dict[str, Any]) -> State:
+        sender = request.get("sender", {})
+        if not sender:
+            return State("queued", "not started yet", self.created)
+        if sender.get("host") != socket.gethostname() or process_alive(sender["pid"], sender["pid_started"]):
+            return State("queued", f"is being handed over to {request['target']}", request["time"])
+        return State("failed", "its handing over was interrupted: resume hands it over again", request["time"])
+
     def _remote_state(self, last: dict[str, Any]) -> State:
         heard = max((beat["time"] for beat in self.heartbeats()), default=last["time"])
         if time.time() - heard < SILENCE_S:
             return State("running", since=last["time"])
         return State("unknown", f"no word from {last.get('host', 'its host')}", heard)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """One at a time, over all processes: to start a run, or to say that it was."""
+        with open(self.folder / "status" / ".launch", "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def note(self, **facts: Any) -> None:
+        """Put facts of its launch into request.json."""
+        with _writing(self.folder):
+            write_whole(self.folder / "request.json", to_json({**self.request, **facts}))
 
     def forget_heartbeats(self) -> None:
         """Before a new launch: what the ranks of the last one said is over."""
@@ -349,7 +420,8 @@ def _same_process(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return began is None or other_began is None or abs(began - other_began) < 1.0
 
 
-def _ended(last: dict[str, Any]) -> State:
+def end_of_launch(last: dict[str, Any]) -> State:
+    """What a launcher's record of the end says."""
     word = "cancelled" if last.get("cancelled") else "failed"
     return State(word, last.get("reason") or f"exit code {last.get('rc')}", last["time"])
 

@@ -23,6 +23,7 @@ from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Who
 
 VERSION = 1
 RECURRENT = ("resnet", "convnet", "densenet")  # backbones of which there is a recurrent form
+NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # what may stand in a scheduler's header
 KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
 
 
@@ -408,6 +409,19 @@ class LaunchOptions(Options):
     target = Text("local", regex=r"^[A-Za-z0-9._-]{1,64}$", doc="Place to run: local, or a name in the targets file.")
     processes = Whole(1, bounds=(1, 4096), unit="processes", doc="Horovod processes (ranks).")
     time_limit = Whole(0, bounds=(0, 100_000), unit="minutes", doc="Stop with a checkpoint after this time. 0: none.")
+    nodes = Whole(1, bounds=(1, 1024), unit="nodes", doc="Nodes of a cluster that share the processes evenly.")
+    threads = Whole(0, bounds=(0, 256), unit="cores", doc="CPU cores per process on a cluster. 0: as the target says.")
+    gpus = Whole(0, bounds=(0, 16), unit="GPUs", doc="GPUs per process on a cluster.")
+    partition = Text("", regex=NAME, doc="Partition (queue) of a cluster. Empty: the target's first.")
+    account = Text("", regex=NAME, doc="Account that a cluster charges. Empty: the target's first.")
+    upload = Flag(False, doc="Send the input files to the target, once. Off: it has them at the same paths.")
+
+    def check(self) -> None:
+        if self.processes % self.nodes:
+            raise SpecError(
+                f"launch.processes is {self.processes}, which {self.nodes} nodes can't share evenly: give a multiple "
+                "of launch.nodes"
+            )
 
 
 SECTIONS: dict[str, type[Options]] = {

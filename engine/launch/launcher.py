@@ -7,13 +7,12 @@ import secrets
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engine.errors import StoreError, TargetError
-from engine.launch import local
-from engine.options import did_you_mean
+from engine.errors import StoreError
+from engine.launch import local, remote
+from engine.launch.targets import Target, Targets
 from engine.runs import Run, Store, describe_inputs
 from engine.spec import Spec
 
-TARGETS = ("local",)
 VERSIONED = ("tensorflow", "keras", "horovod", "numpy", "xarray")
 
 
@@ -22,21 +21,30 @@ def submit(spec: Spec, store: Store) -> Run:
 
     Raises
     ------
-    TargetError, StoreError, LaunchError
-        If the target is unknown, the store can't be written or hasn't the run to start from, or no process starts.
+    TargetError, StoreError, LaunchError, UnreachableError
+        If the target is unknown or refuses, the store can't be written or hasn't the run to start from, no process
+        starts, or the target can't be reached.
     """
     run = create(spec, store)
-    local.start(run)
+    start(run)
     return run
 
 
 def create(spec: Spec, store: Store) -> Run:
     """A run folder for this spec, not started yet; raises TargetError or StoreError, as `submit` does."""
-    target = spec.launch.target
-    if target not in TARGETS:
-        raise TargetError(f"launch.target is {target!r}, which is not known: {did_you_mean(target, TARGETS)}")
+    target = Targets.read().named(spec.launch.target)
+    target.accept(spec.launch)
     store.start_run(spec)
-    return store.create(spec, request_of(spec))
+    return store.create(spec, request_of(spec, target))
+
+
+def start(run: Run) -> None:
+    """Start a run where its spec says; raises what `submit` raises."""
+    target = _target(run)
+    if target.remote:
+        remote.start(run, target)
+    else:
+        local.start(run)
 
 
 def resume(run: Run) -> Run:
@@ -47,7 +55,7 @@ def resume(run: Run) -> Run:
     if state.word == "done":
         raise StoreError(f"run {run.id} is done: train a new one with training.start_from={run.id} to go on")
     run.withdraw_cancel()
-    local.start(run)
+    start(run)
     return run
 
 
@@ -56,6 +64,9 @@ def cancel(run: Run, *, now: bool = False) -> None:
     state = run.state()
     if not state.active and state.word != "unknown":
         raise StoreError(f"run {run.id} is {state.word}: there is nothing to cancel")
+    if run.remote and run.request.get("stage") in ("asked", "sent"):
+        remote.cancel(run, _target(run), now=now)
+        return
     run.ask_to_cancel()
     if not run.launches():
         run.record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
@@ -63,10 +74,15 @@ def cancel(run: Run, *, now: bool = False) -> None:
         local.stop(run)
 
 
-def request_of(spec: Spec) -> dict[str, Any]:
+def _target(run: Run) -> Target:
+    return Targets.read().named(run.request.get("target", "local"))
+
+
+def request_of(spec: Spec, target: Target) -> dict[str, Any]:
     """Who was asked to run it, with what versions, on what data."""
     return {
-        "target": spec.launch.target,
+        "target": target.name,
+        "kind": target.kind,
         "job": None,
         "token": secrets.token_hex(8),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},

@@ -1,0 +1,310 @@
+"""What runs on a target are doing, brought into their folders here: one look for all of them, shared by all who watch.
+
+Whoever holds the target's lock looks, at most once every LOOK_S; others read what it wrote. Files that grow are copied
+from the byte where the copy ends. A look that fails changes nothing but the time since when nothing is known.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from engine.errors import LaunchError, MesoscopeError, RunError, TargetError, UnreachableError
+from engine.files import append_bytes, read_json, sha256, to_json, write_whole
+from engine.launch import scheduler
+from engine.launch.judge import Seen, judge
+from engine.launch.remote import ask
+from engine.launch.targets import Target, Targets
+from engine.launch.there import NAME
+from engine.runs import Run, State, Store
+
+LOOK_S = 5.0
+LONGEST_PAUSE_S = 60.0  # between looks at a host that doesn't answer
+GONE_S = 20.0  # a job that has left the queue may still be writing its end
+GROWING = ("progress.jsonl", "log.txt", "status/launcher.jsonl")
+BATCH = 100  # runs in one look
+RESULT_PARTS = ("checkpoints", "results")
+
+Note = Callable[[str], None]
+
+
+class Mirror:
+    """All runs of a store on one target."""
+
+    def __init__(self, store: Store, target: Target, note: Note = lambda line: None):
+        self.store, self.target, self.note = store, target, note
+        self._gone: dict[str, float] = {}
+        self._known: dict[str, Run] = {}
+        self._over: set[str] = set()
+
+    def look(self, *, at_once: bool = False) -> bool:
+        """Look at the target unless that was done a moment ago; returns whether a run is still to be watched."""
+        runs = self._watched()
+        if not runs:
+            return False
+        with _held(self.store.target_file(self.target.name, "lock")) as mine:
+            if mine and (at_once or self._due()):
+                self._look(runs)
+        return True
+
+    def fetch(self) -> None:
+        """Bring the results of runs that are done there; what can't be brought now is tried again at the next call."""
+        for run in self._watched():
+            if run.look.get("done"):
+                with _held(run.folder / "status" / ".fetch") as mine:
+                    if mine and not (run.folder / "DONE").exists():
+                        self._fetch(run)
+
+    def _watched(self) -> list[Run]:
+        """Runs that were handed over and may still change."""
+        found = []
+        for run in self.store.runs():
+            if run.id in self._over:
+                continue
+            request = run.request
+            if request.get("target") != self.target.name or (run.folder / "DONE").exists():
+                self._over.add(run.id)  # for good: no run changes its target
+            elif request.get("stage") in ("asked", "sent") and not run.look_is_final:
+                found.append(run)
+        return found
+
+    def _due(self) -> bool:
+        last = read_json(self.store.target_file(self.target.name, "json"))
+        pause = min(LOOK_S * 2 ** last.get("failures", 0), LONGEST_PAUSE_S)
+        return not 0 <= time.time() - last.get("tried", 0) < pause
+
+    def _look(self, runs: list[Run]) -> None:
+        path = self.store.target_file(self.target.name, "json")
+        last, now = read_json(path), time.time()
+        try:
+            for start in range(0, len(runs), BATCH):
+                self._look_at(runs[start : start + BATCH])
+        except MesoscopeError as error:
+            since = last.get("since") if last.get("failures") else now
+            failed = {"failures": last.get("failures", 0) + 1, "since": since, "why": str(error)}
+            write_whole(path, to_json({"tried": now, "time": last.get("time", 0), **failed}))
+            return
+        write_whole(path, to_json({"tried": now, "time": now, "failures": 0}))
+
+    def _look_at(self, runs: list[Run]) -> None:
+        asked = {
+            run.id: {
+                "offsets": {name: _size(run.folder / name) for name in GROWING},
+                "cancel": run.cancel_file.exists(),
+            }
+            for run in runs
+        }
+        kind = self.target.kind
+        listing = scheduler.list_command(kind) if self.target.scheduled else None
+        answer = ask(self.target, "look", runs=asked, listing=listing)
+        jobs, silence = self._jobs(answer.get("listing"))
+        for run in runs:
+            facts = answer["runs"].get(run.id)
+            if facts:
+                _take_tails(run, facts["tails"])
+                _take_beats(run, facts["beats"])
+            token = run.request["token"]
+            seen = Seen(facts, jobs.get(scheduler.job_name(token)), silence, answer["now"], self.target)
+            self._settle(run, judge(run, seen), seen)
+
+    def _jobs(self, said: Mapping[str, Any] | None) -> tuple[dict[str, scheduler.Job], str]:
+        """The user's jobs by name, and why they aren't known."""
+        if said is None:
+            return {}, ""
+        try:
+            return scheduler.jobs(self.target.kind, said), ""
+        except UnreachableError as error:
+            return {}, str(error)
+
+    def _settle(self, run: Run, state: State, seen: Seen) -> None:
+        """Note the state; that it has ended without a word is believed when it was so for a while."""
+        if state.word == "failed" and state.since == 0.0:
+            since = self._gone.setdefault(run.id, time.monotonic())
+            if time.monotonic() - since < GONE_S:
+                return
+            state = self._how_it_went(run, state)
+        else:
+            self._gone.pop(run.id, None)
+        old, token = run.look, run.request["token"]
+        job = seen.job.id if seen.job else (old.get("job") if old.get("token") == token else None)
+        same = (old.get("token"), old.get("word")) == (token, state.word)
+        since = old["since"] if same else time.time()
+        new = {
+            "token": token,
+            "word": state.word,
+            "reason": state.reason,
+            "since": since,
+            "job": job,
+            "done": seen.done,
+        }
+        if new != old:
+            write_whole(run.look_file, to_json(new))
+        if job and run.request.get("job") != job:
+            run.note(stage="sent", job=job, reason="")
+
+    def _how_it_went(self, run: Run, state: State) -> State:
+        """With the scheduler's own word for the end, while it remembers it."""
+        job = run.request.get("job")
+        if not (self.target.scheduled and job):
+            return state
+        said = ask(self.target, "ask", command=["/bin/bash", "-c", scheduler.end_command(self.target.kind, job)])[
+            "said"
+        ]
+        word = scheduler.ended(self.target.kind, said)
+        if word == "CANCELLED":
+            return State("cancelled", f"job {job} was cancelled: resume continues from the last checkpoint")
+        return (
+            State("failed", f"job {job} ended as {word}: resume continues from the last checkpoint") if word else state
+        )
+
+    def _fetch(self, run: Run) -> None:
+        """Results and checkpoints, each checked by size and sha256; DONE last."""
+        try:
+            files = ask(self.target, "listing", run=run.id)["files"]
+            _check_names(files)
+            _check_room(run, files)
+            self.note(f"{run.id}: fetching {_megabytes(sum(file['bytes'] for file in files))}")
+            home = ask(self.target, "greet", engine="")["folder"]
+            for number, file in enumerate(files):
+                self._told(run, files, number)
+                self._fetch_file(run, f"{home}/runs/{run.id}/{file['name']}", file)
+            write_whole(run.folder / "DONE", to_json({"time": time.time()}))
+        except (MesoscopeError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self._tell(run, f"its results can't be fetched yet: {reason}")
+
+    def _told(self, run: Run, files: list[dict[str, Any]], number: int) -> None:
+        done, all_ = (sum(file["bytes"] for file in some) for some in (files[:number], files))
+        self._tell(run, f"fetching results, {_megabytes(done)} of {_megabytes(all_)}")
+
+    def _tell(self, run: Run, reason: str) -> None:
+        write_whole(run.folder / "status" / "fetch.json", to_json({"time": time.time(), "reason": reason}))
+
+    def _fetch_file(self, run: Run, there: str, file: dict[str, Any]) -> None:
+        """Goes on with a part that was fetched before; one that turns out damaged is fetched once more."""
+        goal = run.folder / file["name"]
+        part = goal.with_name(f".{goal.name}.part")
+        if goal.is_file() and sha256(goal) == file["sha256"]:
+            return
+        for attempt in (1, 2):
+            if _size(part) > file["bytes"]:
+                part.unlink()
+            if _size(part) < file["bytes"] or not file["bytes"]:
+                self.target.connection.get(there, part)
+            if _size(part) == file["bytes"] and sha256(part) == file["sha256"]:
+                os.chmod(part, 0o600)
+                os.replace(part, goal)
+                return
+            part.unlink()
+            if attempt == 2:
+                raise UnreachableError(
+                    f"{file['name']} arrived damaged twice: its checksum is not the one it has there"
+                )
+
+
+class Mirrors:
+    """Looks at every target of a store, in a thread for each, until stopped."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self._stopping = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+
+    def start(self) -> None:
+        """Begin to look; raises TargetError if the targets file can't be used."""
+        for target in Targets.read().all:
+            if target.remote and target.name not in self._threads:
+                thread = threading.Thread(target=self._watch, args=(target,), name=f"mirror {target.name}", daemon=True)
+                self._threads[target.name] = thread
+                thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for thread in self._threads.values():
+            thread.join(timeout=5)
+
+    def _watch(self, target: Target) -> None:
+        mirror = Mirror(self.store, target)
+        while not self._stopping.is_set():
+            with suppress(OSError):  # the store can't be written just now: the next look may
+                if mirror.look():
+                    mirror.fetch()
+            self._stopping.wait(1.0)
+
+
+def refresh(store: Store, note: Note = lambda line: None, *, name: str = "") -> None:
+    """Look once at each target, or at the one of that name, and bring what is done."""
+    with suppress(TargetError):  # without targets there is nothing to look at: runs say so themselves
+        for target in Targets.read().all:
+            if target.remote and name in ("", target.name):
+                mirror = Mirror(store, target, note)
+                if mirror.look():
+                    mirror.fetch()
+
+
+def _take_tails(run: Run, tails: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, tail in tails.items():
+        if name not in GROWING:
+            raise RunError(f"the target sent {name!r}, which nobody asked for")
+        content, path = base64.b64decode(tail["bytes"]), run.folder / name
+        if content and tail["from"] == _size(path):
+            append_bytes(path, content)
+        elif content and tail["from"] == 0:  # written anew there
+            write_whole(path, content)
+
+
+def _take_beats(run: Run, beats: list[Any]) -> None:
+    """Signs of life, without their time, which is another clock's; written when they say something new."""
+    for beat in beats:
+        rank = beat.get("rank")
+        if isinstance(rank, int) and 0 <= rank < 100_000:
+            path = run.folder / "status" / f"rank-{rank}.json"
+            lasting = {name: value for name, value in beat.items() if name != "time"}
+            if lasting != {name: value for name, value in read_json(path).items() if name != "time"}:
+                write_whole(path, to_json(beat))
+
+
+def _check_names(files: list[dict[str, Any]]) -> None:
+    for file in files:
+        part, _, name = str(file["name"]).partition("/")
+        if part not in RESULT_PARTS or not NAME.fullmatch(name):
+            raise LaunchError(
+                f"the target lists {file['name']!r}, which is outside of the results: nothing was fetched"
+            )
+
+
+def _check_room(run: Run, files: list[dict[str, Any]]) -> None:
+    needed, free = sum(file["bytes"] for file in files), shutil.disk_usage(run.folder).free
+    if needed > free:
+        raise LaunchError(
+            f"they take {_megabytes(needed)}, but {run.folder} has room for {_megabytes(free)}: free some"
+        )
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:.1f} MB"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Whether this process holds the lock; never waits."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True

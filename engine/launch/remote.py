@@ -1,0 +1,198 @@
+"""Hand a run over to a target, cancel it there, start it again.
+
+What can't be undone, the start there, is asked for with a token: asked twice it happens once. When the answer is lost,
+nothing is guessed: the next look (see mirror.py) tells what became of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from engine.errors import LaunchError, MesoscopeError, RequestError, TargetError, UnreachableError
+from engine.files import to_json
+from engine.launch import scheduler, travel
+from engine.launch.connection import Connection
+from engine.launch.local import identity
+from engine.launch.targets import Target
+from engine.runs import Run, Store
+from engine.spec import Spec
+
+SCRIPT = Path(__file__).with_name("there.py")
+ROOM_BYTES = 64 * 2**20  # for a run folder's first files
+
+
+def start(run: Run, target: Target) -> None:
+    """Send what is lacking there, and start the run.
+
+    Raises
+    ------
+    TargetError, UnreachableError, LaunchError
+        If the run could not be handed over; it is then failed with this reason, and can be resumed.
+    """
+    with run.alone():
+        token = secrets.token_hex(8)
+        run.note(stage="sending", token=token, job=None, time=time.time(), reason="", sender=identity(os.getpid()))
+        try:
+            home = _prepare(run, target)
+            given = _begin_request(run, target, home, token)
+        except MesoscopeError as error:
+            run.note(stage="refused", reason=str(error))
+            raise
+        run.note(stage="asked")
+        try:
+            begun = ask(target, "begin", **given)
+        except UnreachableError as error:
+            run.note(reason=f"{error}: whether it was handed over shows with the next look")
+            return
+        except MesoscopeError as error:
+            run.note(stage="refused", reason=str(error))
+            raise
+        _note_begun(run, target, begun)
+
+
+def cancel(run: Run, target: Target, *, now: bool = False) -> None:
+    """Ask a run to stop; a job that waits is taken from the queue, and with `now` one that runs is ended."""
+    run.ask_to_cancel()
+    job, state = run.look.get("job") or run.request.get("job"), run.state()
+    waits = state.word == "queued"
+    command = scheduler.cancel_command(target.kind, job) if target.scheduled and job and (now or waits) else None
+    answer = ask(target, "stop", run=run.id, command=command, now=now)
+    if command and answer["said"]["rc"] != 0:
+        raise LaunchError(
+            f"{target.name} didn't cancel job {job}: {answer['said']['err'].strip() or 'no reason given'}"
+        )
+
+
+def ask(target: Target, verb: str, **given: Any) -> dict[str, Any]:
+    """What there.py answers on the target.
+
+    Raises
+    ------
+    UnreachableError
+        If the host didn't answer.
+    TargetError
+        If it refused the login or the request, or its environment doesn't work.
+    """
+    request = json.dumps({"verb": verb, "folder": target.folder, "given": given})
+    source = f"{SCRIPT.read_text(encoding='utf-8')}\nimport json\nmain(json.loads({request!r}))\n"
+    done = target.connection.shell(_script(target, f"exec {_python(target)} -", source))
+    for line in reversed(done.out.splitlines()):
+        if line.startswith("mesoscope-answer:"):
+            answer = json.loads(line.removeprefix("mesoscope-answer:"))
+            if "error" in answer:
+                full = ": free some space there, then resume" if answer.get("full") else ""
+                raise TargetError(f"{target.name} said: {answer['error']}{full}")
+            return answer
+    if done.rc == 0 or done.rc in (129, 130, 143):  # cut off in its middle
+        raise UnreachableError(f"{target.name} gave no answer")
+    said = done.err.strip().splitlines()
+    raise TargetError(
+        f"{target.name}: {target.python} can't be run there (exit code {done.rc}: {said[-1] if said else 'silent'}): "
+        "mend prelude or python in the targets file"
+    )
+
+
+def engine_command(target: Target, engine: str, words: str, given: str) -> str:
+    """A script that runs the engine on the target, with `given` for its standard input."""
+    return _script(target, f"cd '{engine}' && exec {_python(target)} -m engine {words}", given)
+
+
+def _script(target: Target, command: str, given: str) -> str:
+    """A command in the target's environment, with `given` for its standard input; the prelude reads nothing of it."""
+    shut = f"end-{secrets.token_hex(16)}"
+    return f"umask 077\n{{ :\n{target.prelude}\n}} </dev/null\n{command} <<'{shut}'\n{given}\n{shut}\n"
+
+
+def _python(target: Target) -> str:
+    return target.python.replace("~", "$HOME", 1) if target.python.startswith("~/") else target.python
+
+
+def _prepare(run: Run, target: Target) -> str:
+    """Folders, engine, inputs, and what the run starts from, are there; returns the target's folder, absolute."""
+    checksum, _ = travel.engine_archive()
+    there = ask(target, "greet", engine=checksum)
+    if there["free_bytes"] < ROOM_BYTES:
+        raise TargetError(f"the disk of {target.name} is full ({there['folder']}): free some space there, then resume")
+    home = there["folder"]
+    if not there["engine"]:
+        with travel.engine_file() as archive:
+            name = _send(target.connection, archive, home)
+        ask(target, "unpack", archive=name, checksum=checksum)
+    inputs = travel.inputs_of(run.spec, home)
+    if inputs.files:
+        for name in ask(target, "wanting", names=list(inputs.files))["names"]:
+            ask(target, "place", incoming=_send(target.connection, inputs.files[name], home), name=name)
+    _send_start(run, target, home)
+    return home
+
+
+def _send(connection: Connection, path: Path, home: str) -> str:
+    name = travel.incoming_name()
+    connection.put([(path, f"{home}/incoming/{name}")])
+    return name
+
+
+def _send_start(run: Run, target: Target, home: str) -> None:
+    """The run that `training.start_from` names: its weights, scaling and spec."""
+    start = Store(run.folder.parent).start_run(run.spec)
+    if start is None:
+        return
+    names = ("spec.yaml", "checkpoints/best.npz", "checkpoints/scaling.nc")
+    files = {name: _send(target.connection, start.folder / name, home) for name in names}
+    ask(target, "adopt", run=start.id, files=files)
+
+
+def _begin_request(run: Run, target: Target, home: str, token: str) -> dict[str, Any]:
+    """What there.py needs to begin."""
+    spec, checksum = travel.inputs_of(run.spec, home).spec, travel.engine_archive()[0]
+    engine, folder = f"{home}/engine/{checksum}", f"{home}/runs/{run.id}"
+    _check_data(target, engine, spec)
+    ranks = {
+        "by": "srun" if target.kind == "slurm" else "ssh" if target.hosts else "horovodrun",
+        "interface": target.interface,
+        "hosts": list(target.hosts),
+    }
+    request = {**run.request, "token": token, "stage": "sent", "ranks": ranks, "kind": target.kind}
+    texts = {"request.json": to_json(request), "spec.yaml": spec.to_yaml()}
+    if target.scheduled:
+        texts[scheduler.SCRIPT] = scheduler.job_script(target, spec.launch, token, folder, engine)
+        command, wait = scheduler.submit_command(target.kind), True
+    else:
+        command, wait = ["{python}", "-m", "engine", "supervise", "{run}"], False
+    variables = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": engine}
+    environment = {"variables": {} if wait else variables, "wait": wait, "cwd": engine}
+    return {"run": run.id, "token": token, "texts": texts, "command": command, "environment": environment}
+
+
+def _check_data(target: Target, engine: str, spec: Spec) -> None:
+    """The spec against the data as the target has them; nothing is queued that would fail at once."""
+    done = target.connection.shell(engine_command(target, engine, "check - --json", spec.to_yaml()))
+    with contextlib.suppress(json.JSONDecodeError):
+        answer = json.loads(done.out[done.out.index("{") :] if "{" in done.out else "")
+        if done.rc == 2:
+            raise RequestError(f"on {target.name}: {answer['error']}")
+        if done.rc == 0:
+            return
+    said = done.err.strip().splitlines()
+    raise TargetError(
+        f"the engine doesn't run on {target.name} ({said[-1] if said else f'exit code {done.rc}'}): "
+        f"engine targets check {target.name} says what is missing"
+    )
+
+
+def _note_begun(run: Run, target: Target, begun: dict[str, Any]) -> None:
+    """The job's id, or why there is none; what isn't certain is left to the next look."""
+    if not target.scheduled or "said" not in begun:
+        run.note(stage="sent", job=begun.get("pid"))
+        return
+    said = begun["said"]
+    if job := scheduler.submitted(target.kind, said):
+        run.note(stage="sent", job=job)
+    else:
+        run.note(reason=f"{target.name} said: {said['err'].strip() or said['out'].strip() or 'nothing'}")

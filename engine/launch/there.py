@@ -1,0 +1,337 @@
+"""What is done on a target. This file travels by standard input and runs there alone: standard library only.
+
+A request is one JSON object, so is the answer, on a line of its own behind MARK. Nothing here knows the scheduler:
+commands are given, and what they said is given back. Every path is made of the target's folder and of
+names that were checked.
+"""
+
+import base64
+import contextlib
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tarfile
+import time
+
+MARK = "mesoscope-answer:"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+FOLDERS = ("runs", "engine", "data", "incoming")
+PARTS = ("status", "control", "checkpoints", "results")
+APPENDED = ("progress.jsonl", "log.txt", "status/launcher.jsonl")
+MOST_BYTES = 1 << 20  # of one file in one answer; the next look goes on from there
+COMMAND_S = 30  # for a scheduler to answer
+
+
+def greet(folder, engine):
+    """Make the folders; tell what is there."""
+    for part in ("", *FOLDERS):
+        os.makedirs(os.path.join(folder, part), mode=0o700, exist_ok=True)
+    probe = os.path.join(folder, "incoming", f".probe.{os.getpid()}")
+    with open(probe, "wb") as file:
+        file.write(b"\0" * 4096)
+    os.unlink(probe)
+    return {
+        "folder": folder,
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "free_bytes": shutil.disk_usage(folder).free,
+        "engine": bool(engine) and os.path.isdir(_inside(folder, "engine", engine)),
+    }
+
+
+def unpack(folder, archive, checksum):
+    """The engine's source, from an archive that came in; whole or not at all."""
+    source, place = _inside(folder, "incoming", archive), _inside(folder, "engine", checksum)
+    _check_sum(source, checksum)
+    if not os.path.isdir(place):
+        nursery = f"{place}.{os.getpid()}"
+        os.mkdir(nursery, 0o700)
+        try:
+            with tarfile.open(source) as content:
+                for member in content.getmembers():
+                    if not member.isfile() or ".." in member.name.split("/") or member.name.startswith("/"):
+                        raise ValueError(f"the archive holds {member.name}, which is no plain file")
+                content.extractall(nursery, filter="data")
+            os.rename(nursery, place)
+        except OSError:
+            shutil.rmtree(nursery, ignore_errors=True)
+            if not os.path.isdir(place):  # somebody else was faster otherwise
+                raise
+    os.unlink(source)
+    return {}
+
+
+def wanting(folder, names):
+    """Which of the inputs, named by checksum and file name, are not there yet."""
+    return {"names": [name for name in names if not os.path.exists(_inside(folder, "data", *name.split("/")))]}
+
+
+def place(folder, incoming, name):
+    """An input that came in goes to its place once its checksum is right; 'checksum/file'."""
+    checksum, _ = name.split("/")
+    source, goal = _inside(folder, "incoming", incoming), _inside(folder, "data", *name.split("/"))
+    _check_sum(source, checksum)
+    os.makedirs(os.path.dirname(goal), mode=0o700, exist_ok=True)
+    os.replace(source, goal)
+    return {}
+
+
+def adopt(folder, run, files):
+    """Files of another run that this one starts from, which came in: {place in the run folder: name in incoming}."""
+    home = _inside(folder, "runs", run)
+    for goal, incoming in files.items():
+        path = _inside(home, *goal.split("/"))
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.replace(_inside(folder, "incoming", incoming), path)
+    return {}
+
+
+def begin(folder, run, token, texts, command, environment):
+    """Write the run's texts and start the command, once for each token, however often this is asked."""
+    home = _inside(folder, "runs", run)
+    for part in ("", *PARTS):
+        os.makedirs(os.path.join(home, part), mode=0o700, exist_ok=True)
+    with _alone(home):
+        begun = _read_json(os.path.join(home, "status", "begun.json"))
+        if begun.get("token") == token or _started(home, token):
+            return begun
+        if os.path.exists(os.path.join(home, "DONE")):
+            raise ValueError(f"run {run} is done there")
+        for name in ("cancel", "pause"):
+            _remove(os.path.join(home, "control", name))
+        for name in os.listdir(os.path.join(home, "status")):
+            if name.startswith("rank-"):
+                _remove(os.path.join(home, "status", name))
+        for name, text in texts.items():
+            _write(_inside(home, *name.split("/")), text)
+        told = _start(home, command, environment)
+        begun = {"token": token, "time": time.time(), **told}
+        _write(os.path.join(home, "status", "begun.json"), json.dumps(begun))
+        return begun
+
+
+def _start(home, command, environment):
+    """A scheduler's command is waited for; the launch of processes of our own is let go."""
+    variables = {**os.environ, **environment["variables"]}
+    if environment["wait"]:
+        return {"said": _run([word.replace("{run}", home) for word in command], home, variables)}
+    with open(os.path.join(home, "log.txt"), "ab") as log:
+        words = [sys.executable if word == "{python}" else word.replace("{run}", home) for word in command]
+        process = subprocess.Popen(
+            words,
+            cwd=environment["cwd"],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return {"pid": process.pid, "pid_started": _began(process.pid), "host": socket.gethostname()}
+
+
+def look(folder, runs, listing):
+    """What has changed in runs, {id: {"offsets": {file: bytes}, "cancel": bool}}, and what the scheduler lists."""
+    said = None
+    if listing:
+        said = _run(["/bin/bash", "-c", listing.replace("{user}", shlex.quote(getpass.getuser()))], "/")
+    homes = {run: _inside(folder, "runs", run) for run in runs}
+    seen = {run: _look_at(home, runs[run]) for run, home in homes.items() if os.path.isdir(home)}
+    return {"now": time.time(), "listing": said, "runs": seen}
+
+
+def _look_at(home, known):
+    if known.get("cancel") and not os.path.exists(os.path.join(home, "control", "cancel")):
+        _write(os.path.join(home, "control", "cancel"), json.dumps({"time": time.time()}))
+    done = os.path.exists(os.path.join(home, "DONE"))  # before the rest: what is read after it is complete
+    begun = _read_json(os.path.join(home, "status", "begun.json"))
+    beats = []
+    for name in sorted(os.listdir(os.path.join(home, "status"))):
+        if name.startswith("rank-") and name.endswith(".json"):
+            beats.append(_read_json(os.path.join(home, "status", name)))
+    return {
+        "done": done,
+        "begun": begun,
+        "beats": [beat for beat in beats if beat],
+        "alive": _alive(begun.get("pid"), begun.get("pid_started"))
+        if begun.get("host") == socket.gethostname()
+        else None,
+        "tails": {name: _tail(os.path.join(home, name), known["offsets"].get(name, 0)) for name in APPENDED},
+    }
+
+
+def stop(folder, run, command, now):
+    """Ask a run to stop; with `now`, end its processes, or run the scheduler's command for it."""
+    home = _inside(folder, "runs", run)
+    if os.path.isdir(home):
+        _write(os.path.join(home, "control", "cancel"), json.dumps({"time": time.time()}))
+    if command:
+        return {"said": _run(command, "/")}
+    if now and os.path.isdir(home):
+        begun = _read_json(os.path.join(home, "status", "begun.json"))
+        if begun.get("host") == socket.gethostname() and _alive(begun.get("pid"), begun.get("pid_started")):
+            os.kill(begun["pid"], 15)  # the supervisor ends its ranks
+    return {}
+
+
+def listing(folder, run):
+    """Results and checkpoints of a run that is done: [{name, bytes, sha256}]."""
+    home, files = _inside(folder, "runs", run), []
+    for part in ("checkpoints", "results"):
+        for name in sorted(os.listdir(os.path.join(home, part))):
+            path = os.path.join(home, part, name)
+            if name.startswith("."):
+                continue
+            if not NAME.fullmatch(name) or not stat.S_ISREG(os.lstat(path).st_mode):
+                raise ValueError(
+                    f"{part}/{name} is a link, a folder or has a name that isn't ours: results are plain files"
+                )
+            files.append({"name": f"{part}/{name}", "bytes": os.path.getsize(path), "sha256": _sha256(path)})
+    return {"files": files}
+
+
+def ask(command):
+    """What a command says, as a step of a check."""
+    return {"said": _run(command, os.path.expanduser("~"))}
+
+
+def _inside(folder, *names):
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a file here: expected letters, digits, dot, dash and underscore")
+    return os.path.join(folder, *names)
+
+
+def _sha256(path):
+    checksum = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            checksum.update(block)
+    return checksum.hexdigest()
+
+
+def _check_sum(path, wanted):
+    if _sha256(path) != wanted:
+        os.unlink(path)
+        raise ValueError("a file arrived damaged: its checksum is not the one it was sent with")
+
+
+@contextlib.contextmanager
+def _alone(home):
+    """One at a time in a run folder, over all who ask."""
+    with open(os.path.join(home, "status", ".begin"), "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _started(home, token):
+    """Whether a job with that token has begun, though nobody could note that it was submitted."""
+    try:
+        with open(os.path.join(home, "status", "launcher.jsonl"), encoding="utf-8") as file:
+            return any(f'"token": "{token}"' in line for line in file)
+    except OSError:
+        return False
+
+
+def _run(command, cwd, variables=None):
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=cwd,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_S,
+        )
+    except subprocess.TimeoutExpired:
+        return {"rc": None, "out": "", "err": f"{command[0]} didn't answer within {COMMAND_S} s"}
+    except OSError as error:
+        return {"rc": None, "out": "", "err": f"{command[0]} can't be run: {error.strerror}"}
+    return {
+        "rc": ended.returncode,
+        "out": ended.stdout.decode(errors="replace"),
+        "err": ended.stderr.decode(errors="replace"),
+    }
+
+
+def _tail(path, offset):
+    try:
+        size = os.path.getsize(path)
+    except OSError:
+        return {"size": 0, "from": 0, "bytes": ""}
+    offset = offset if offset <= size else 0  # it was written anew
+    with open(path, "rb") as file:
+        file.seek(offset)
+        content = file.read(MOST_BYTES)
+    return {"size": size, "from": offset, "bytes": base64.b64encode(content).decode()}
+
+
+def _read_json(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(path, text):
+    sibling = f"{path}.{os.getpid()}"
+    try:
+        with os.fdopen(os.open(sibling, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(sibling, path)
+    except OSError:
+        _remove(sibling)
+        raise
+
+
+def _remove(path):
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _began(pid):
+    """When a process began, in clock ticks since the machine did: with its id, its identity."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _alive(pid, began):
+    if pid is None or (began is not None and _began(pid) != began):
+        return False
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+VERBS = {verb.__name__: verb for verb in (greet, unpack, wanting, place, adopt, begin, look, stop, listing, ask)}
+
+
+def main(request):
+    os.umask(0o077)
+    try:
+        folder = os.path.expanduser(request["folder"])
+        if request["verb"] == "ask":
+            answer = ask(**request["given"])
+        else:
+            answer = VERBS[request["verb"]](folder, **request["given"])
+    except (OSError, ValueError) as error:
+        answer = {"error": f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)}
+        answer["full"] = isinstance(error, OSError) and error.errno in (28, 122)
+    sys.stdout.write("\n" + MARK + json.dumps(answer) + "\n")
