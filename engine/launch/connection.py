@@ -24,6 +24,7 @@ ALIVE_S = 5  # between signs of life; three without an answer end the connection
 PERSIST_S = 300  # so long the shared connection waits for the next command
 COMMAND_S = 120.0
 LOST = 255  # ssh's own exit code
+LONGEST_FOLDER = 40  # the path of a socket has 104 bytes at the most, of which ssh takes 58
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,11 @@ def _options(**named: str) -> list[str]:
 
 def _socket() -> str:
     """Where shared connections have their sockets: a folder that only this user may enter."""
-    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"mesoscope-{os.getuid()}"
+    homes = [home for home in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()) if home]
+    names = [Path(home) / f"mesoscope-{os.getuid()}" for home in homes]
+    folder = next((name for name in names if len(str(name)) <= LONGEST_FOLDER), None)
+    if folder is None:
+        raise TargetError(f"{names[0]} is too long for a socket: set XDG_RUNTIME_DIR to a folder with a shorter name")
     folder.mkdir(mode=0o700, exist_ok=True)
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:

@@ -7,11 +7,14 @@ runs go to this machine.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
+
+import param
 
 from engine.errors import SpecError, TargetError
 from engine.launch.connection import Connection
@@ -45,11 +48,10 @@ class Limits:
 
 
 class Target(Options):
-    """One place to run."""
+    """One place to run; `name` is how a spec names it."""
 
     SECTION = "target"
 
-    name = Text("local", regex=WORD, doc="How a spec names it.")
     kind = Choice(["local", "ssh", *SCHEDULERS], default="local", doc="This machine, a host over SSH, or a scheduler.")
     host = Text("", regex=r"^$|^[A-Za-z0-9_][A-Za-z0-9._@-]{0,252}$", doc="Host alias. Empty: the scheduler is here.")
     ssh_config = Text("", regex=r"^$|^[/~][^\n\"]*$", doc="An ssh_config in place of the user's own.")
@@ -67,15 +69,29 @@ class Target(Options):
     limits = Value(Limits, default=Limits(), doc="The most that one run may ask for.")
 
     def check(self) -> None:
-        where = f"target {self.name}"
         if ".." in self.folder.split("/"):
-            raise SpecError(f"{where}: folder is {self.folder}: expected a path without '..'")
+            raise SpecError(f"target.folder is {self.folder}: expected a path without '..'")
         if self.kind == "ssh" and not self.host:
-            raise SpecError(f"{where}: host is missing: expected the alias of a host, as in ~/.ssh/config")
+            raise SpecError("target.host is missing: expected the alias of a host, as in ~/.ssh/config")
         if self.kind == "local" and self.host:
-            raise SpecError(f"{where}: kind is local, but host is {self.host}: set kind to ssh, slurm or pbs")
+            raise SpecError(f"target.kind is local, but target.host is {self.host}: set kind to ssh, slurm or pbs")
         if "\0" in self.prelude:
-            raise SpecError(f"{where}: prelude holds a NUL byte")
+            raise SpecError("target.prelude holds a NUL byte: expected lines of bash")
+
+    @classmethod
+    def called(cls, name: Any, given: Any) -> Self:
+        """A target of that name; raises SpecError."""
+        if not isinstance(name, str) or not re.fullmatch(WORD, name):
+            raise SpecError(f"a target has the name {name!r}: expected a word matching {WORD}")
+        if not isinstance(given, Mapping) or not all(isinstance(word, str) for word in given):
+            raise SpecError(f"targets.{name} is {given!r}: expected a mapping with kind, host and folder")
+        try:
+            target = cls(**given)
+        except SpecError as error:
+            raise SpecError(f"targets.{name}: {error}") from None
+        with param.edit_constant(target):
+            target.name = name
+        return target
 
     @property
     def scheduled(self) -> bool:
@@ -123,7 +139,7 @@ class Targets:
         """As the administrator's file says; raises TargetError if it can't be used."""
         path = targets_file()
         if path is None:
-            return cls((Target(),))
+            return cls((Target.called("local", {}),))
         try:
             if path.stat().st_mode & stat.S_IWOTH:
                 raise TargetError(f"{path} can be changed by everybody: chmod o-w {path}")
@@ -136,25 +152,14 @@ class Targets:
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
         plain = load_yaml(text, where)
-        if (
-            not isinstance(plain, Mapping)
-            or plain.get("version") != VERSION
-            or not isinstance(plain.get("targets"), list)
-        ):
-            raise SpecError(f"expected version: {VERSION} and targets: a list of mappings with name and kind")
+        if not isinstance(plain, Mapping) or plain.get("version") != VERSION:
+            raise SpecError(f"expected version: {VERSION}, and targets: a mapping from names to kind, host and folder")
         if odd := [word for word in plain if word not in ("version", "targets")]:
             raise SpecError(f"{odd[0]} is not known: {did_you_mean(str(odd[0]), ['version', 'targets'])}")
-        targets = []
-        for number, given in enumerate(plain["targets"]):
-            if not isinstance(given, Mapping) or "name" not in given or not all(isinstance(w, str) for w in given):
-                raise SpecError(f"targets[{number}] is {given!r}: expected a mapping with a name and a kind")
-            targets.append(Target(**given))
-        names = [target.name for target in targets]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise SpecError(f"two targets have the name {twice[0]}: give each its own")
-        if not targets:
-            raise SpecError("targets is empty: name at least one, as {name: local, kind: local}")
-        return cls(tuple(targets))
+        named = plain.get("targets")
+        if not isinstance(named, Mapping) or not named:
+            raise SpecError("targets names none: expected a mapping, as local: {kind: local}")
+        return cls(tuple(Target.called(name, given) for name, given in named.items()))
 
     @property
     def names(self) -> list[str]:
