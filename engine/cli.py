@@ -25,6 +25,7 @@ from engine.spec import SECTIONS, Spec, flow_yaml
 FOLLOW_S = 0.2
 COMMANDS = (
     "demo", "check", "train", "submit", "suite", "runs", "show", "logs", "cancel", "resume", "scores", "downscale",
+    "targets",
 )  # fmt: skip
 
 
@@ -109,6 +110,9 @@ def parser() -> argparse.ArgumentParser:
         "input", help="file, glob or store with the LR field (and predictors) by the names of the spec"
     )
     downscale.add_argument("output", type=Path, help="NetCDF file to write")
+    targets = command("targets", _targets, "list the places to run, or check one step by step", json_flag)
+    targets.add_argument("action", nargs="?", choices=("list", "check"), default="list")
+    targets.add_argument("name", nargs="?", help="the target to check")
     for name, start in (("work", _work), ("supervise", _supervise), ("conduct", _conduct)):  # what launchers start
         inner = commands.add_parser(name)
         inner.add_argument("folder", type=Path, nargs="+" if name == "conduct" else None)
@@ -161,7 +165,7 @@ def _submit(given: argparse.Namespace) -> None:
 
 
 def _suite(given: argparse.Namespace) -> int:
-    from engine.launch import launcher, local, suite
+    from engine.launch import launcher, suite
 
     try:
         given.output.mkdir(parents=True, exist_ok=True)
@@ -173,7 +177,7 @@ def _suite(given: argparse.Namespace) -> int:
         _check_data(spec, _store(given))
     runs = suite.create(specs, _store(given))
     for number, run in enumerate(runs):
-        local.start(run)
+        launcher.start(run)
         if _watch(given, run):
             for other in runs[number + 1 :]:
                 launcher.cancel(other)
@@ -220,7 +224,45 @@ def _conduct(given: argparse.Namespace) -> int:
     return 0
 
 
+def _targets(given: argparse.Namespace) -> int:
+    from engine.launch.checkup import check
+    from engine.launch.targets import Targets, targets_file
+
+    targets = Targets.read()
+    if given.action == "list":
+        rows = [{"name": target.name, **target.plain()} for target in targets.all]
+        text = "\n".join(
+            f"{target.name:<20} {target.kind:<6} {target.host or 'this machine'}" for target in targets.all
+        )
+        _answer(given, {"file": str(targets_file() or ""), "targets": rows}, text)
+        return 0
+    if not given.name:
+        raise RequestError(f"targets check needs a name: {', '.join(targets.names)}")
+    steps = []
+    for step in check(targets.named(given.name)):
+        steps.append(step)
+        if not given.json:
+            mend = f"; to mend it: {step.mend}" if step.mend else ""
+            sys.stdout.write(f"{'✓' if step.works else '✗'} {step.name}: {step.found}{mend}\n")
+    _answer(given, {"target": given.name, "steps": [step.plain() for step in steps]}, "")
+    return 0 if steps[-1].works else 1
+
+
+def _refresh(given: argparse.Namespace, run: Run | None = None) -> None:
+    """What runs on targets are doing now, or one of them; what can't be asked shows in their states."""
+    from engine.launch.mirror import refresh
+
+    if run is None or run.remote:
+        refresh(_store(given), lambda line: _tell(given, line), name=run.request["target"] if run else "")
+
+
+def _tell(given: argparse.Namespace, line: str) -> None:
+    if not given.json:
+        sys.stderr.write(f"{line}\n")
+
+
 def _runs(given: argparse.Namespace) -> None:
+    _refresh(given)
     rows = [_row(run) for run in _store(given).runs()]
     text = "\n".join(f"{row['run']:<64} {row['state']:<10} {row['epoch']:>9} {row['title']}" for row in rows)
     _answer(given, {"runs": rows}, text or f"no runs in {_store(given).folder}")
@@ -271,6 +313,7 @@ def _resume(given: argparse.Namespace) -> None:
 def _scores(given: argparse.Namespace) -> None:
     runs = [_store(given).run(name) for name in given.run]
     for run in runs:
+        _refresh(given, run)
         if run.scores() is None:
             raise RequestError(
                 f"run {run.id} has no scores yet, it is {run.state().word}: wait for its end, or resume it"
@@ -316,8 +359,12 @@ def _spec(given: argparse.Namespace) -> Spec:
 
 
 def _checked(given: argparse.Namespace) -> Spec:
-    """The spec, once the data have been found to fit it."""
+    """The spec, once the data have been found to fit it; a target that has them itself looks at them there."""
+    from engine.launch.targets import Targets
+
     spec = _spec(given)
+    if Targets.read().named(spec.launch.target).remote and not spec.launch.upload:
+        return spec
     for note in _check_data(spec, _store(given)):
         sys.stderr.write(f"note: {note}\n")
     return spec
@@ -337,7 +384,9 @@ def _store(given: argparse.Namespace) -> Store:
 
 
 def _run(given: argparse.Namespace) -> Run:
-    return _store(given).run(given.run)
+    run = _store(given).run(given.run)
+    _refresh(given, run)
+    return run
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -361,10 +410,11 @@ def _watch(given: argparse.Namespace, run: Run) -> int:
     interrupted = 0
     bar = _Bar(quiet=given.json)
     with bar:
-        while (state := run.state()).active:
+        while (state := run.state()).active or state.word == "unknown":
             try:
                 bar.update(run, state.reason)
                 time.sleep(FOLLOW_S)
+                _refresh(given, run)
             except KeyboardInterrupt:
                 interrupted += 1
                 with contextlib.suppress(StoreError):  # it may have ended just now

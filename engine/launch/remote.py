@@ -113,17 +113,23 @@ def _python(target: Target) -> str:
     return target.python.replace("~", "$HOME", 1) if target.python.startswith("~/") else target.python
 
 
-def _prepare(run: Run, target: Target) -> str:
-    """Folders, engine, inputs, and what the run starts from, are there; returns the target's folder, absolute."""
+def send_engine(target: Target) -> str:
+    """The engine's source is there, once a version; returns the target's folder, absolute."""
     checksum, _ = travel.engine_archive()
     there = ask(target, "greet", engine=checksum)
     if there["free_bytes"] < ROOM_BYTES:
         raise TargetError(f"the disk of {target.name} is full ({there['folder']}): free some space there, then resume")
-    home = there["folder"]
+    home = str(there["folder"])
     if not there["engine"]:
         with travel.engine_file() as archive:
             name = _send(target.connection, archive, home)
         ask(target, "unpack", archive=name, checksum=checksum)
+    return home
+
+
+def _prepare(run: Run, target: Target) -> str:
+    """Folders, engine, inputs, and what the run starts from, are there; returns the target's folder, absolute."""
+    home = send_engine(target)
     inputs = travel.inputs_of(run.spec, home)
     if inputs.files:
         for name in ask(target, "wanting", names=list(inputs.files))["names"]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engine.errors import LaunchError, SpecError
+from engine.errors import LaunchError, MesoscopeError, SpecError
 from engine.launch import launcher, local
 from engine.options import did_you_mean
 from engine.runs import Run, Store
@@ -71,8 +71,8 @@ def conduct(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.folder.exists() and not run.launches():
             try:
-                local.start(run)
-            except LaunchError as error:  # nobody watches this process: the run has to say it
+                launcher.start(run)
+            except MesoscopeError as error:  # nobody watches this process: the run has to say it
                 run.record_launch("ended", rc=None, reason=str(error))
         while run.folder.exists() and run.state().active:
             time.sleep(LOOK_S)

@@ -199,9 +199,9 @@ def listing(folder, run):
     return {"files": files}
 
 
-def ask(command):
-    """What a command says, as a step of a check."""
-    return {"said": _run(command, os.path.expanduser("~"))}
+def ask(command, timeout_s=COMMAND_S):
+    """What a command says."""
+    return {"said": _run(command, os.path.expanduser("~"), timeout_s=timeout_s)}
 
 
 def _inside(folder, *names):
@@ -242,7 +242,7 @@ def _started(home, token):
         return False
 
 
-def _run(command, cwd, variables=None):
+def _run(command, cwd, variables=None, timeout_s=COMMAND_S):
     try:
         ended = subprocess.run(
             command,
@@ -250,10 +250,10 @@ def _run(command, cwd, variables=None):
             env=variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=COMMAND_S,
+            timeout=timeout_s,
         )
     except subprocess.TimeoutExpired:
-        return {"rc": None, "out": "", "err": f"{command[0]} didn't answer within {COMMAND_S} s"}
+        return {"rc": None, "out": "", "err": f"{command[0]} didn't answer within {timeout_s} s"}
     except OSError as error:
         return {"rc": None, "out": "", "err": f"{command[0]} can't be run: {error.strerror}"}
     return {
