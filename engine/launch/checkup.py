@@ -73,7 +73,9 @@ def _folder(target: Target) -> str:
 def _packages(target: Target) -> str:
     said = _said(target, [target.python, "-c", FIND.format(names=PACKAGES)])
     if lacking := said.split():
-        raise _FaultError(f"{target.python} lacks {', '.join(lacking)}", "install them there, or mend prelude or python")
+        raise _FaultError(
+            f"{target.python} lacks {', '.join(lacking)}", "install them there, or mend prelude or python"
+        )
     return f"all {len(PACKAGES)} are there"
 
 
