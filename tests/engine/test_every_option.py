@@ -18,7 +18,8 @@ from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import Scaling, fit_scaling
 from engine.errors import MesoscopeError
 from engine.evaluation.predict import Downscaler
-from engine.launch import launcher, local
+from engine.launch import launcher, local, scheduler, travel
+from engine.launch.targets import Target
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
@@ -28,6 +29,7 @@ from tests.engine.data.mock import steps, write_field
 from tests.engine.variants import variants
 
 ALONE = Workers(0, 1)
+CLUSTER = Target.called("cluster", {"kind": "slurm", "partitions": ["cpu", "gpu-2"], "accounts": ["mine", "climate"]})
 Sections = dict[str, dict[str, Any]]
 
 BASE: Sections = {
@@ -155,13 +157,15 @@ def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
 
 
 def seen_in_launch(spec: Spec, store: Store) -> list[Any]:
-    """What is started where, under which name, and until when."""
+    """What is started where, under which name, until when, and what a cluster and a host without the data are told."""
+    job = scheduler.job_script(CLUSTER, spec.launch, "token", "/there/runs/one", "/there/engine/one")
+    sent = sorted(path.name for path in travel.inputs_of(spec, "/there").files.values())
     try:
         run = launcher.create(spec, store)
     except MesoscopeError as error:
-        return [str(error)]
+        return [job, sent, str(error)]
     command = local.rank_command(run)
-    return [run.title, command[:-1], engine_run.Stop.of(run).deadline < float("inf")]
+    return [job, sent, run.title, command[:-1], engine_run.Stop.of(run).deadline < float("inf")]
 
 
 OBSERVERS = {

@@ -28,6 +28,10 @@ BY_HAND: dict[str, dict[str, dict[str, Any]]] = {
     "model.localized": {"model": {"localized": False}},  # the default is true, unlike in BASE
     "launch.target": {"launch": {"target": "cluster-2"}},
     "training.start_from": {"training": {"start_from": "20260101-000000-first-0a1b"}},
+    "launch.nodes": {"launch": {"nodes": 2, "processes": 2}},
+    "launch.threads": {"launch": {"threads": 3}},
+    "launch.partition": {"launch": {"partition": "gpu-2"}},
+    "launch.account": {"launch": {"account": "climate"}},
     "launch.title": {"launch": {"title": "Größe: [α] # 'first', \"try\""}},
 }
 
