@@ -9,12 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from engine.errors import MesoscopeError
 from engine.runs import Run, State, Store
-from engine.spec import Spec
 
 PERIOD_S = 1.0
 IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
@@ -34,6 +32,7 @@ class Glance:
     scores: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
     seen_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
+    closely: bool = True
 
     @property
     def id(self) -> str:
@@ -57,11 +56,15 @@ class Glance:
         return ((self.scores.get(product) or {}).get("rmse") or {}).get("mean")
 
 
-def glance(run: Run) -> Glance:
-    """Look at one run folder; a folder that is broken, half written or just deleted is said to be so."""
+def glance(run: Run, *, closely: bool = True) -> Glance:
+    """Look at one run folder; a folder that is broken, half written or just deleted is said to be so.
+
+    closely : read its spec too, which takes longer than all else.
+    """
     try:
-        named = target_of(run.spec)
-        seen = Glance(run, run.state(), run.title, run.created, named, run.latest(), run.scores() or {})
+        if closely:
+            _ = run.spec
+        seen = Glance(run, run.state(), run.title, run.created, run.field, run.latest(), run.scores() or {}, closely=closely)
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
@@ -70,24 +73,19 @@ def glance(run: Run) -> Glance:
         fault = f"{run.folder} can't be read ({error.strerror}): it was just deleted, or isn't yours to read"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{run.folder} is damaged ({type(error).__name__}: {error}): delete it, or restore it from a copy"
-    return Glance(run, State("unknown", "the run folder can't be read"), run.id, 0.0, fault=fault)
-
-
-def target_of(spec: Spec) -> str:
-    """'t2m · era5_uk_t2m.grib'."""
-    target = spec.data.target
-    return " · ".join(filter(None, [target.variable, Path(target.files()[0]).name]))
+    return Glance(run, State("unknown", "the run folder can't be read"), run.id, 0.0, fault=fault, closely=closely)
 
 
 class RunWatcher:
     """Looks at a store in a thread of its own, at most once a period."""
 
-    def __init__(self, store: Store, look: Callable[[Run], Glance] = glance, period_s: float = PERIOD_S):
+    def __init__(self, store: Store, look: Callable[..., Glance] = glance, period_s: float = PERIOD_S):
         self.store = store
         self.version = 0
         self._look_at, self._period_s = look, period_s
         self._glances: tuple[Glance, ...] = ()
         self._asked = -ATTENTION_S
+        self._chosen: set[str] = set()
         self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -118,6 +116,10 @@ class RunWatcher:
         return self._glances
 
     def find(self, run_id: str) -> Glance | None:
+        """The newest look at one run, closely from the next one on."""
+        if run_id not in self._chosen:
+            self._chosen.add(run_id)
+            self._wake.set()
         return next((seen for seen in self.glances() if seen.id == run_id), None)
 
     def look(self) -> None:
@@ -133,9 +135,12 @@ class RunWatcher:
 
     def _look_again(self, run: Run, seen: Glance | None) -> Glance:
         """Look at a run, reading no more than can have changed: a spec never does, a done run neither."""
+        closely = run.id in self._chosen
         if seen is None or seen.fault:
-            return self._look_at(run)
-        return seen if seen.state.word == "done" else replace(self._look_at(seen.run), seen_val_loss=seen.val_loss)
+            return self._look_at(run, closely=closely)
+        if seen.state.word == "done" and seen.closely >= closely:
+            return seen
+        return replace(self._look_at(seen.run, closely=closely), seen_val_loss=seen.val_loss)
 
     def _watch(self) -> None:
         while not self._stopping.is_set():

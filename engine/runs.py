@@ -109,14 +109,17 @@ class Store:
 
     def create(self, spec: Spec, request: dict[str, Any]) -> Run:
         """A new run folder, complete or not there at all; raises StoreError if it can't be written."""
-        run = Run(self.folder / _new_id(spec))
-        nursery = self.folder / f".{run.id}"
+        told = {"title": title_of(spec), "field": field_of(spec)}
         with _writing(self.folder):
+            run = Run(self.folder / _new_id(spec))
+            while run.folder.exists():  # another of the same name in the same second
+                run = Run(self.folder / _new_id(spec))
+            nursery = self.folder / f".{run.id}"
             nursery.mkdir(parents=True, mode=0o700)
             try:
                 for name in ("status", "control", "checkpoints", "results"):
                     (nursery / name).mkdir()
-                write_whole(nursery / "request.json", to_json(request))
+                write_whole(nursery / "request.json", to_json({**told, **request}))
                 write_whole(nursery / "spec.yaml", spec.to_yaml())
                 nursery.rename(run.folder)
             except OSError:
@@ -141,13 +144,18 @@ class Run:
 
     @property
     def title(self) -> str:
-        """The user's title, else what tells networks apart: 'resnet · spc · LCB'; the id if the spec can't be read."""
+        """As `title_of` its spec, which need not be read for it; the id if that can't be done."""
+        if told := self.request.get("title"):
+            return str(told)
         try:
-            model = self.spec.model
+            return title_of(self.spec)
         except SpecError:  # of another version, say: the list of runs has to go on
             return self.id
-        local = " · LCB" if model.localized else ""
-        return self.spec.launch.title or f"{model.backbone} · {model.upsampling}{local}"
+
+    @property
+    def field(self) -> str:
+        """As `field_of` its spec; raises SpecError where that can't be read."""
+        return str(self.request.get("field") or field_of(self.spec))
 
     @property
     def created(self) -> float:
@@ -402,6 +410,18 @@ def process_alive(pid: int | None, started: float | None) -> bool:
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def title_of(spec: Spec) -> str:
+    """The user's title, else what tells networks apart: 'resnet · spc · LCB'."""
+    local = " · LCB" if spec.model.localized else ""
+    return spec.launch.title or f"{spec.model.backbone} · {spec.model.upsampling}{local}"
+
+
+def field_of(spec: Spec) -> str:
+    """Variable and file of the target: 't2m · era5_uk_t2m.grib'."""
+    target = spec.data.target
+    return " · ".join(filter(None, [target.variable, Path(target.files()[0]).name]))
 
 
 def describe_inputs(spec: Spec) -> list[dict[str, Any]]:

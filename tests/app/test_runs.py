@@ -25,8 +25,9 @@ def at_page(session, act=None):
 
     async def story():
         page = RunsPage(session)
-        watcher_of(session.store).look()
-        page.refresh()
+        for _ in ("all", "the chosen one closely"):
+            watcher_of(session.store).look()
+            page.refresh()
         await settled()
         if act is not None:
             await act(page)
