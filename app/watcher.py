@@ -64,7 +64,8 @@ def glance(run: Run, *, closely: bool = True) -> Glance:
     try:
         if closely:
             _ = run.spec
-        seen = Glance(run, run.state(), run.title, run.created, run.field, run.latest(), run.scores() or {}, closely=closely)
+        told = (run.field, run.latest(), run.scores() or {})
+        seen = Glance(run, run.state(), run.title, run.created, *told, closely=closely)
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:

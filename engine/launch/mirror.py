@@ -46,13 +46,16 @@ class Mirror:
         self._over: set[str] = set()
 
     def look(self, *, at_once: bool = False) -> bool:
-        """Look at the target unless that was done a moment ago; returns whether a run is still to be watched."""
+        """Look at the target unless that was done a moment ago; returns whether it was looked at."""
+        if not (at_once or self._due()):
+            return False
         runs = self._watched()
         if not runs:
             return False
         with _held(self.store.target_file(self.target.name, "lock")) as mine:
-            if mine and (at_once or self._due()):
-                self._look(runs)
+            if not (mine and (at_once or self._due())):
+                return False
+            self._look(runs)
         return True
 
     def fetch(self) -> None:
@@ -246,8 +249,8 @@ def refresh(store: Store, note: Note = lambda line: None, *, name: str = "") -> 
         for target in Targets.read().all:
             if target.remote and name in ("", target.name):
                 mirror = Mirror(store, target, note)
-                if mirror.look():
-                    mirror.fetch()
+                mirror.look()
+                mirror.fetch()
 
 
 def _take_tails(run: Run, tails: Mapping[str, Mapping[str, Any]]) -> None:
