@@ -176,8 +176,12 @@ def _suite(given: argparse.Namespace) -> int:
     for spec in specs:
         _check_data(spec, _store(given))
     runs = suite.create(specs, _store(given))
+    for run in runs:
+        if run.remote:  # a target has a queue of its own
+            launcher.start(run)
     for number, run in enumerate(runs):
-        launcher.start(run)
+        if not run.remote:
+            launcher.start(run)
         if _watch(given, run):
             for other in runs[number + 1 :]:
                 launcher.cancel(other)

@@ -158,7 +158,7 @@ def _begin_request(run: Run, target: Target, home: str, token: str) -> dict[str,
     """What there.py needs to begin."""
     spec, checksum = travel.inputs_of(run.spec, home).spec, travel.engine_archive()[0]
     engine, folder = f"{home}/engine/{checksum}", f"{home}/runs/{run.id}"
-    _check_data(target, engine, spec)
+    _check_data(target, home, engine, spec)
     ranks = {
         "by": "srun" if target.kind == "slurm" else "ssh" if target.hosts else "horovodrun",
         "interface": target.interface,
@@ -176,9 +176,11 @@ def _begin_request(run: Run, target: Target, home: str, token: str) -> dict[str,
     return {"run": run.id, "token": token, "texts": texts, "command": command, "environment": environment}
 
 
-def _check_data(target: Target, engine: str, spec: Spec) -> None:
+def _check_data(target: Target, home: str, engine: str, spec: Spec) -> None:
     """The spec against the data as the target has them; nothing is queued that would fail at once."""
-    done = target.connection.shell(engine_command(target, engine, "check - --json", spec.to_yaml()))
+    done = target.connection.shell(
+        engine_command(target, engine, f"check - --json --store {home}/runs", spec.to_yaml())
+    )
     with contextlib.suppress(json.JSONDecodeError):
         answer = json.loads(done.out[done.out.index("{") :] if "{" in done.out else "")
         if done.rc == 2:

@@ -67,14 +67,17 @@ def start(runs: Sequence[Run]) -> subprocess.Popen[bytes]:
 
 
 def conduct(runs: Sequence[Run]) -> None:
-    """Start each run when the one before it has ended; what was cancelled meanwhile, or started, is left alone."""
+    """Start each run when the one before it has ended; what was cancelled meanwhile, or started, is left alone.
+
+    Runs on a target don't wait for each other: it has a queue, or room for them, of its own.
+    """
     for run in runs:
         if run.folder.exists() and not run.launches():
             try:
                 launcher.start(run)
             except MesoscopeError as error:  # nobody watches this process: the run has to say it
                 run.record_launch("ended", rc=None, reason=str(error))
-        while run.folder.exists() and run.state().active:
+        while run.folder.exists() and not run.remote and run.state().active:
             time.sleep(LOOK_S)
 
 

@@ -1,25 +1,29 @@
-"""Runs on targets: a real SSH server, and a real Slurm behind it."""
+"""One experiment on this machine, on a host over SSH, and in a Slurm: the same run, brought home."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import xarray as xr
 import yaml
 
-from engine.launch import launcher
+from engine.files import sha256
 from engine.launch.mirror import Mirror
 from engine.launch.targets import Targets
 from engine.runs import Run, State, Store
-from engine.spec import Spec
-from tests.engine.launch.command import nothing_left, wait, weights_of, write_spec
+from tests.engine.launch.command import CHECKOUT, CommandLine, end_of, nothing_left, wait, weights_of, write_spec
 from tests.engine.launch.servers import Sshd
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 SHORT = {"epochs": 3, "batch_size": 7, "early_stopping": False}
+OF_THE_COPY = {"status/look.json", "status/fetch.json", "status/.fetch", "status/.launch"}  # what a copy has besides
 
 
 @pytest.fixture
@@ -47,6 +51,8 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Sshd, **mor
 
 def follow(run: Run) -> State:
     """Look until the run has ended."""
+    if not run.remote:
+        return end_of(run)
     mirror = Mirror(Store(run.folder.parent), Targets.read().named(run.request["target"]))
 
     def ended() -> State | None:
@@ -58,13 +64,83 @@ def follow(run: Run) -> State:
     return wait(ended, f"the end of {run.id}")
 
 
-@pytest.mark.parametrize("kind", ["ssh", "slurm"])
-def test_a_run_goes_to_a_target_and_comes_back(kind, login, store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_experiment_gives_the_same_run_on_all_kinds_of_target(processes, login, store, tmp_path, monkeypatch):
     declare(tmp_path, monkeypatch, login)
-    spec = Spec.read(write_spec(tmp_path, training=SHORT), [f"launch.target={kind}"])
-    run = launcher.submit(spec, store)
-    state = follow(run)
-    assert state.word == "done", (state, run.log.read_text() if run.log.exists() else "")
-    assert run.scores()["downscaled"]["rmse"]["mean"] > 0
-    assert run.request["job"]
-    assert weights_of(run)
+    path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
+    runs = {}
+    for kind in ("local", "ssh", "slurm"):
+        nodes = processes if kind == "slurm" else 1
+        settings = [f"launch.target={kind}", f"launch.processes={processes}", f"launch.nodes={nodes}"]
+        runs[kind] = engine.submit(path, *settings)
+    for kind, run in runs.items():
+        assert follow(run).word == "done", (kind, run.state(), run.log.read_text())
+    local = runs["local"]
+    for kind in ("ssh", "slurm"):
+        assert runs[kind].scores() == local.scores()
+        assert files_of(runs[kind]) - OF_THE_COPY == files_of(local)
+        for name, array in weights_of(local).items():
+            np.testing.assert_array_equal(weights_of(runs[kind])[name], array)
+        assert runs[kind].request["job"]
+        records = [record["epoch"] for record in runs[kind].progress()[0]]
+        assert records == [record["epoch"] for record in local.progress()[0]]
+        for name, facts in json.loads((runs[kind].folder / "results" / "manifest.json").read_text()).items():
+            assert sha256(runs[kind].folder / "results" / name) == facts["sha256"]
+
+
+def files_of(run: Run) -> set[str]:
+    return {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+
+
+def test_inputs_are_sent_once_and_weights_to_start_from_too(sshd, store, tmp_path, monkeypatch):
+    declare(tmp_path, monkeypatch, sshd)
+    path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
+    first = engine.submit(path, "training.epochs=1")
+    assert follow(first).word == "done"
+    sent = []
+    for _ in range(2):
+        run = engine.submit(path, "launch.target=ssh", "launch.upload=true", f"training.start_from={first.id}")
+        assert follow(run).word == "done", (run.state(), run.log.read_text())
+        sent.append({file: file.stat().st_mtime_ns for file in (tmp_path / "there" / "data").rglob("*.nc")})
+    assert sent[0] == sent[1]
+    (copy,) = sent[0]
+    assert (copy.parent.name, copy.name) == (sha256(tmp_path / "hr.nc"), "hr.nc")
+    here, there = xr.open_dataset(run.results), xr.open_dataset(first.results)
+    xr.testing.assert_identical(here["hr"].load(), there["hr"].load())
+    assert run.spec.data.target.path == str(tmp_path / "hr.nc")  # as the user gave it
+
+
+def test_the_command_line_follows_a_run_on_a_target(sshd, store, tmp_path, monkeypatch):
+    declare(tmp_path, monkeypatch, sshd)
+    path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
+    answer = engine.json("train", str(path), "--set", "launch.target=ssh")
+    assert answer["state"] == "done"
+    assert answer["scores"]["downscaled"]["rmse"]["mean"] > 0
+    assert "training samples" in engine("logs", answer["run"])
+
+
+def test_data_that_the_target_does_not_have_are_told_before_it_is_queued(login, store, tmp_path, monkeypatch):
+    declare(tmp_path, monkeypatch, login)
+    path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
+    (tmp_path / "hr.nc").unlink()
+    told = engine.json("submit", str(path), "--target", "slurm", code=2)["error"]
+    assert told.startswith("on slurm: ")
+    assert "hr.nc" in told
+    assert login.command("squeue", "--noheader") == ""
+    (run,) = store.runs()
+    assert (run.state().word, run.state().reason) == ("failed", told)
+
+
+def test_a_target_is_checked_step_by_step(login, store, tmp_path, monkeypatch):
+    declare(tmp_path, monkeypatch, login)
+    words = [sys.executable, "-m", "engine", "targets", "check", "slurm", "--json"]
+    ended = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    steps = json.loads(ended.stdout)["steps"]
+    names = ["login", "folder and Python", "packages", "Horovod", "scheduler", "engine"]
+    assert [(step["step"], step["works"]) for step in steps] == [(name, True) for name in names]
+    declare(tmp_path, monkeypatch, login, python="/nowhere/python")
+    ended = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    last = json.loads(ended.stdout)["steps"][-1]
+    assert (last["step"], last["works"]) == ("folder and Python", False)
+    assert "mend prelude or python in the targets file" in last["mend"]
