@@ -1,6 +1,7 @@
-"""What a training takes of the memory: `memory.py SPEC STORE` prints bytes, resident after each epoch and at the peak.
+"""What a training takes of the memory: `memory.py SPEC STORE` prints bytes, held after each epoch and at the peak.
 
 The store is new, and the run is the one process there; without its evaluation, which needs no more than its batches.
+Run it with PYTHONMALLOC=malloc: only then are small objects of Python counted.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import json
 import sys
 from pathlib import Path
 
-import psutil
-
 from engine import run as story
 from engine.data.pairs import pair
 from engine.runs import Store
 from engine.spec import Spec
 from engine.training.workers import join
+
+
+class MallInfo(ctypes.Structure):
+    """`struct mallinfo2` of the GNU C library (2.33)."""
+
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names)
 
 
 def main(spec: Spec, store: Store) -> None:
@@ -26,20 +32,30 @@ def main(spec: Spec, store: Store) -> None:
     scaling = story._scaling(run, pairs)
     network = story._network(spec, pairs, scaling)
     training = story._training(run, workers, network, pairs, scaling)
-    resident: list[int] = []
+    held: list[int] = []
 
     def report(record: dict[str, object]) -> None:
         if "val_loss" in record:
-            ctypes.CDLL(None).malloc_trim(0)  # what is free but not given back would hide a leak
-            resident.append(psutil.Process().memory_info().rss)
+            held.append(_held())
 
     training.report = report
     assert training.run()
-    sys.stdout.write("\n" + json.dumps({"resident": resident, "peak": _peak()}))
+    sys.stdout.write("\n" + json.dumps({"held": held, "peak": _peak()}))
+
+
+def _held() -> int:
+    """What is allocated and not freed, by NumPy, TensorFlow and Python alike.
+
+    Resident memory would also count what the allocator keeps for later, which comes and goes by megabytes.
+    """
+    ask = ctypes.CDLL(None).mallinfo2
+    ask.restype = MallInfo
+    found = ask()
+    return found.uordblks + found.hblkhd
 
 
 def _peak() -> int:
-    """Of this program alone: getrusage would also count the process that it was forked from."""
+    """Resident, of this program alone: getrusage would also count the process that it was forked from."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return 1024 * int(line.split()[1])
 
