@@ -311,8 +311,15 @@ class Run:
 
     def forget_heartbeats(self) -> None:
         """Before a new launch: what the ranks of the last one said is over."""
-        for path in (self.folder / "status").glob("rank-*.json"):
+        for path in (*(self.folder / "status").glob("rank-*.json"), *(self.folder / "status").glob(".rank-*")):
             path.unlink(missing_ok=True)
+
+    def clear_remains(self) -> None:
+        """Remove what a kill left half written (see write_whole), where rank 0 alone writes."""
+        for folder in ("checkpoints", "results", "."):
+            for path in (self.folder / folder).glob(".*"):
+                with contextlib.suppress(OSError):  # not worth a failure
+                    path.unlink()
 
     def ask_to_cancel(self) -> None:
         """Ask the run to stop after the step it is in, keeping what it has."""
