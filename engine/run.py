@@ -38,6 +38,8 @@ def work(run: Run) -> None:
     workers = join()
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
         heartbeat.phase("reading")
+        if workers.chief:
+            run.clear_remains()
         _set_up(run.spec)
         pairs = pair(run.spec.data)
         scaling = _scaling(run, pairs)
@@ -123,7 +125,7 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
     """Ready to run: from the last checkpoint if there is one, else from another run's weights, else anew."""
     spec, folder = run.spec, run.folder / "checkpoints"
     train, validation = (
-        Feed.of(Samples.of(spec, pairs, scaling, part), workers.size)
+        Feed.of(Samples.of(spec, pairs, scaling, part), workers.local_size)
         for part in (pairs.parts.train, pairs.parts.validation)
     )
     shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)

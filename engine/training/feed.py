@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
 from engine.data.samples import Samples
+from engine.memory import free_memory
 
 MEMORY_SHARE = 0.25  # of the free memory, for one part
 READ_AHEAD = 4  # batches
@@ -29,8 +29,8 @@ class Feed:
 
     @classmethod
     def of(cls, samples: Samples, processes: int = 1) -> Feed:
-        budget = MEMORY_SHARE * psutil.virtual_memory().available / processes
-        return cls(samples, samples.bytes_in_memory < budget)
+        """In memory if there is room; `processes` of a kind share this machine."""
+        return cls(samples, samples.bytes_in_memory < MEMORY_SHARE * free_memory(processes))
 
     def stream(self, plans: Callable[[], Iterable[np.ndarray]], patch_lr: int = 0) -> tf.data.Dataset:
         """Batches for a sequence of plans, each (step, sample, 3) as in Shuffle, read ahead in their order."""

@@ -12,10 +12,14 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among all that train: `rank` of `size`. With size 1 nothing is communicated."""
+    """This process among all that train: `rank` of `size`. With size 1 nothing is communicated.
+
+    local_size : those of them on this machine.
+    """
 
     rank: int
     size: int
+    local_size: int = 1
 
     @property
     def chief(self) -> bool:
@@ -53,4 +57,4 @@ def join() -> Workers:
         tf.config.experimental.set_memory_growth(gpu, True)
     if gpus:
         tf.config.set_visible_devices(gpus[hvd.local_rank() % len(gpus)], "GPU")
-    return Workers(hvd.rank(), hvd.size())
+    return Workers(hvd.rank(), hvd.size(), hvd.local_size())

@@ -89,12 +89,10 @@ def test_no_more_is_read_ahead_than_a_few_batches(samples):
 
 
 def test_a_part_is_kept_in_memory_where_its_share_is_free(samples, monkeypatch):
-    class Memory:
-        available = 0
+    def with_free(n_bytes: int, processes: int = 1) -> Feed:
+        monkeypatch.setattr(feed_module, "free_memory", lambda processes: n_bytes // processes)
+        return Feed.of(samples, processes)
 
-    monkeypatch.setattr(feed_module.psutil, "virtual_memory", lambda: Memory)
-    Memory.available = 4 * samples.bytes_in_memory + 4  # a quarter of it may be used
-    assert Feed.of(samples).in_memory
-    assert not Feed.of(samples, processes=2).in_memory
-    Memory.available = 4 * samples.bytes_in_memory - 4
-    assert not Feed.of(samples).in_memory
+    assert with_free(4 * samples.bytes_in_memory + 4).in_memory  # a quarter of it may be used
+    assert not with_free(4 * samples.bytes_in_memory + 4, processes=2).in_memory
+    assert not with_free(4 * samples.bytes_in_memory - 4).in_memory
