@@ -22,7 +22,7 @@ from engine.models.shapes import (
 )
 from engine.models.starting import misfits
 from engine.runs import Run, Store
-from engine.spec import Spec
+from engine.spec import LR_FACTORS, Spec
 
 PARTS = ("train", "validation", "test")
 BASE_BYTES = 900 * 2**20  # of a process that trains next to nothing: TensorFlow, its graphs and their kernels
@@ -93,6 +93,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     notes = [*pairs.notes, *check_values(pairs, spec.data.scaling)]
     _check_field(spec, pairs)
     shape = shape_of(spec, pairs)
+    notes.extend(_highest_rate(spec))
     if store and (start := store.start_run(spec)):
         notes.extend(_start(spec, shape, start))
     blocks = count_parameters(spec.model, shape)
@@ -115,6 +116,18 @@ def check_training_part(spec: Spec) -> None:
     """What only reading it whole can tell of the training part; raises DataError."""
     if spec.data.scaling == "log":
         check_log(pair(spec.data))
+
+
+def _highest_rate(spec: Spec) -> list[str]:
+    """A note on what scaling makes of the learning rate, so that nobody has to guess."""
+    n, training = spec.launch.processes, spec.training
+    if n == 1 or training.lr_scaling == "none":
+        return []
+    highest = training.learning_rate * LR_FACTORS[training.lr_scaling](n)
+    return [
+        f"training.lr_scaling {training.lr_scaling}: with {n} processes the learning rate rises to {highest:.3g}, not "
+        f"{training.learning_rate:.3g}"
+    ]
 
 
 def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import glob
+import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -24,6 +25,9 @@ from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Who
 VERSION = 1
 RECURRENT = ("resnet", "convnet", "densenet")  # backbones of which there is a recurrent form
 NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # what may stand in a scheduler's header
+# Of the learning rate, for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
+# sqrt: the learning rate's part of the rule of Malladi et al. (2022), NeurIPS 35, arXiv 2205.10287, for Adam.
+LR_FACTORS: dict[str, Callable[[int], float]] = {"none": lambda n: 1.0, "linear": float, "sqrt": math.sqrt}
 KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
 
 
@@ -361,7 +365,13 @@ class TrainingOptions(Options):
         2e-3,
         bounds=(0, 1),
         inclusive_bounds=(False, True),
-        doc="Highest learning rate, for the whole batch of all ranks.",
+        doc="Highest learning rate: of one process, or of all together, see lr_scaling.",
+    )
+    lr_scaling = Choice(
+        list(LR_FACTORS),
+        default="none",
+        doc="What n processes, whose batches together are n times as large, make of the learning rates. none: nothing. "
+        "linear: n times as high (Goyal et al. 2017); give warm_up 0.05 or more. sqrt: √n times (Malladi et al. 2022).",
     )
     discriminator_learning_rate = Real(
         1e-4,

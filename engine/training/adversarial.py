@@ -35,7 +35,7 @@ class AdversarialStep(Step):
     ):
         super().__init__(network, options, steps, workers, scaling)
         self.discriminator = discriminator
-        course = Schedule(options.replace(learning_rate=options.discriminator_learning_rate), steps)
+        course = Schedule(options.replace(learning_rate=options.discriminator_learning_rate), steps, workers.size)
         self.discriminator_optimizer = keras.optimizers.Adam(course, beta_1=0.5)  # Isola et al. (2017), section 3.3
         self.discriminator_optimizer.build(discriminator.trainable_variables)
 

@@ -9,25 +9,29 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from engine.spec import TrainingOptions
+from engine.spec import LR_FACTORS, TrainingOptions
 
 LOWEST = 0.01  # share of the learning rate at the end of a cosine
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then constant, one fall (piecewise), or half a cosine (Loshchilov and Hutter 2017, eq. 5)."""
+    """Linear warm-up, then constant, one fall (piecewise), or half a cosine (Loshchilov and Hutter 2017, eq. 5).
 
-    def __init__(self, options: TrainingOptions, steps: int):
-        self.options, self.steps = options, steps
+    processes : by how many the learning rate is scaled, as `training.lr_scaling` says.
+    """
+
+    def __init__(self, options: TrainingOptions, steps: int, processes: int = 1):
+        self.options, self.steps, self.processes = options, steps, processes
+        self.highest = options.learning_rate * LR_FACTORS[options.lr_scaling](processes)
         self.warm_up = max(1, round(options.warm_up * steps))
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
-        rate = self.options.learning_rate * tf.minimum(1.0, (step + 1) / self.warm_up)
+        rate = self.highest * tf.minimum(1.0, (step + 1) / self.warm_up)
         return rate * COURSES[self.options.schedule](step / self.steps, self.options)
 
     def get_config(self) -> dict[str, Any]:
-        return {"options": self.options, "steps": self.steps}
+        return {"options": self.options, "steps": self.steps, "processes": self.processes}
 
 
 def _constant(gone: tf.Tensor, options: TrainingOptions) -> tf.Tensor:

@@ -25,7 +25,7 @@ class Step:
         self.network, self.options, self.workers = network, options, workers
         self.target, self.loss = scaling.target, Loss.of(options, scaling)
         self.optimizer = keras.optimizers.AdamW(
-            Schedule(options, steps), weight_decay=options.weight_decay, beta_2=0.99, epsilon=1e-7
+            Schedule(options, steps, workers.size), weight_decay=options.weight_decay, beta_2=0.99, epsilon=1e-7
         )
         self.optimizer.build(network.trainable_variables)
         self.average = WeightAverage(network, options.ema)

@@ -128,6 +128,17 @@ def test_the_summary_as_text_and_as_json(folder):
     assert json.loads(json.dumps(summary.plain()))["parameters"] == 3673
 
 
+def test_a_scaled_learning_rate_is_told(folder):
+    def notes(**options: object) -> list[str]:
+        return summarize(spec(folder, training={"learning_rate": 0.002, **options}, launch={"processes": 4})).notes
+
+    assert notes(lr_scaling="linear")[-1] == (
+        "training.lr_scaling linear: with 4 processes the learning rate rises to 0.008, not 0.002"
+    )
+    assert "the learning rate rises to 0.004" in notes(lr_scaling="sqrt")[-1]
+    assert not any("lr_scaling" in note for note in notes())
+
+
 def test_a_patch_larger_than_hr_is_refused(folder):
     with pytest.raises(GridError, match="data.patch_size is 12, but HR has 8 × 12 cells: expected at most 8, or 0"):
         summarize(spec(folder, data={"patch_size": 12}, model={"localized": False}))

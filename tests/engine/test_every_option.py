@@ -147,6 +147,8 @@ def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
     seen["gradients"] = [float(tf.reduce_sum(tf.abs(gradient))) for gradient in gradients]
     optimizers = (training.step.optimizer, getattr(training.step, "discriminator_optimizer", None))
     seen["rates"] = [_rates(optimizer) for optimizer in optimizers if optimizer]
+    two = engine_run._step(spec, Workers(0, 2), network, pairs, scaling, training.shuffle.steps)
+    seen["rates of two processes"] = _rates(two.optimizer)
     ones = [tf.ones_like(variable) for variable in network.trainable_variables]
     training.step.optimizer.apply(ones, network.trainable_variables)
     seen["after a step"] = checkpoints.fingerprint(network.trainable_variables)

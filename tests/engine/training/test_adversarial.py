@@ -23,6 +23,7 @@ from engine.training.adversarial import AdversarialStep
 from engine.training.loop import BEST, LAST
 from engine.training.losses import weighted_sum
 from engine.training.supervised import Step
+from engine.training.workers import Workers
 from tests.engine.small import waves
 from tests.engine.training.test_supervised import (
     ALONE,
@@ -62,13 +63,13 @@ class Made:
     def output(self) -> Output:
         return Output.of(SPEC.model, self.scaling, "bicubic")
 
-    def step(self, **training: Any) -> AdversarialStep:
+    def step(self, workers: Workers = ALONE, **training: Any) -> AdversarialStep:
         """From the same first weights each time."""
         _set_up(SPEC)
         network = build(SPEC.model, self.shape, self.output)
         discriminator = build_discriminator(self.shape, self.output)
         options = SPEC.training.replace(**training)
-        return AdversarialStep(network, discriminator, options, 16, ALONE, self.scaling)
+        return AdversarialStep(network, discriminator, options, 16, workers, self.scaling)
 
     def supervised(self) -> Step:
         _set_up(SPEC)
@@ -158,6 +159,12 @@ def test_both_learning_rates_follow_the_schedule(made):
             optimizer.iterations.assign(number)
             seen.append(float(optimizer.learning_rate))
         assert seen == pytest.approx([rate, rate, rate / 10, rate / 10])
+
+
+def test_both_learning_rates_are_scaled(made):
+    step = made.step(schedule="constant", warm_up=0.0, lr_scaling="linear", workers=Workers(0, 3))
+    rates = [float(optimizer.learning_rate) for optimizer in (step.optimizer, step.discriminator_optimizer)]
+    assert rates == pytest.approx([0.15, 0.012])
 
 
 def test_without_weight_the_network_learns_as_in_supervised_training(made):
