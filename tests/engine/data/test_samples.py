@@ -146,16 +146,18 @@ def test_every_sample_is_taken_once_an_epoch():
     assert (plan[..., 1:] == 0).all()
 
 
+@pytest.mark.parametrize("rows", [37, 5])  # several batches, and less than one
+@pytest.mark.parametrize("steps", [0, 5])
 @pytest.mark.parametrize("patch_lr", [0, 2])
-@pytest.mark.parametrize("size", [2, 4])
-def test_the_ranks_together_take_what_one_would(size, patch_lr):
-    """A global batch of 8, in order, whether one rank takes it or several share it."""
-    one = Shuffle(rows=37, lr_shape=(4, 5), patch_lr=patch_lr, batch_size=8, seed=3)
-    ranks = [Shuffle(37, (4, 5), patch_lr, 8 // size, 3, rank, size) for rank in range(size)]
+@pytest.mark.parametrize("size", [2, 3, 12])
+def test_the_ranks_together_take_what_one_would(size, patch_lr, steps, rows):
+    """A global batch of 12, in order, whether one rank takes it or several share it."""
+    one = Shuffle(rows, (4, 5), patch_lr, batch_size=12, seed=3, steps_per_epoch=steps)
+    ranks = [Shuffle(rows, (4, 5), patch_lr, 12 // size, 3, rank, size, steps) for rank in range(size)]
     for epoch in range(3):
         together = np.concatenate([rank.epoch(epoch) for rank in ranks], axis=1)
         np.testing.assert_array_equal(together, one.epoch(epoch))
-    assert {rank.steps for rank in ranks} == {one.steps} == {4}
+    assert {rank.steps for rank in ranks} == {one.steps} == {steps or max(1, rows // 12)}
 
 
 def test_epochs_and_seeds_differ_and_can_be_repeated():
@@ -194,16 +196,6 @@ def test_epochs_of_so_many_steps_go_on_where_the_last_one_ended(steps):
     assert len({tuple(one) for one in passes}) == 12  # each in an order of its own
     whole = Shuffle(10, (4, 4), 0, 4, 0, steps_per_epoch=30).epoch(0)  # however epochs cut them
     np.testing.assert_array_equal(whole[..., 0].ravel(), rows)
-
-
-@pytest.mark.parametrize("size", [2, 4])
-def test_the_ranks_together_take_what_one_would_in_so_many_steps(size):
-    one = Shuffle(rows=13, lr_shape=(4, 5), patch_lr=2, batch_size=8, seed=3, steps_per_epoch=5)
-    ranks = [Shuffle(13, (4, 5), 2, 8 // size, 3, rank, size, 5) for rank in range(size)]
-    for epoch in range(3):
-        together = np.concatenate([rank.epoch(epoch) for rank in ranks], axis=1)
-        np.testing.assert_array_equal(together, one.epoch(epoch))
-    assert {rank.steps for rank in ranks} == {5}
 
 
 def test_a_field_visited_several_times_in_an_epoch_is_cut_at_several_places():

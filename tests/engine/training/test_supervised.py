@@ -309,6 +309,21 @@ def test_validation_gives_loss_and_rmse_in_the_unit(lab, tmp_path):
     assert val_rmse == pytest.approx(np.sqrt((error.astype(float) ** 2).mean()), rel=1e-4)
 
 
+@pytest.mark.parametrize("size", [2, 3, 16])  # of 8 samples: with 16 ranks, half of them have none
+def test_ranks_validate_each_sample_once(lab, tmp_path, size):
+    def share(rank: int, size: int) -> tuple[list[int], np.ndarray]:
+        training = make_training(lab, tmp_path)
+        training.workers = Workers(rank, size)
+        rows, stream = training._validation_rows, training._validation_stream
+        steps = math.ceil(len(rows) / training.options.batch_size)
+        return rows.tolist(), lab.step.validate(iter(stream), tf.constant(steps)).numpy()
+
+    rows, sums = zip(*(share(rank, size) for rank in range(size)), strict=True)
+    assert sorted(row for some in rows for row in some) == list(range(8))
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+    np.testing.assert_allclose(np.sum(sums, axis=0), share(0, 1)[1], rtol=1e-6)
+
+
 def test_validation_differences_in_the_unit_under_log():
     scale = Scale(centre=0.7, spread=1.3, reference=2.5)
     one, other = np.float32([-0.5, 0.1, 1.2]), np.float32([0.0, 0.3, 1.1])

@@ -63,7 +63,11 @@ def run_ranks(spec: Path, folder: Path, ranks: int) -> list[dict[str, np.ndarray
 
 WHAT = {
     "whole fields": {},
-    "patches": {"data": {"patch_size": PATCH}, "model": {"localized": False}},
+    "patches, so many steps": {
+        "data": {"patch_size": PATCH},
+        "model": {"localized": False},
+        "training": {"steps_per_epoch": 3},
+    },
     "adversarial": {"training": {"learning": "adversarial", "adversarial_weight": 0.5}},
 }
 
@@ -78,7 +82,7 @@ def ranks(request, data, tmp_path_factory) -> tuple[dict[str, np.ndarray], list[
 
 def test_two_ranks_see_together_what_one_process_sees(ranks):
     one, two = ranks
-    # 28 training days (0.7 of 40) give 3 whole batches of 8 an epoch, and there are two epochs.
+    # 28 training days (0.7 of 40) give 3 whole batches of 8 an epoch, as many as are asked for; two epochs.
     assert len(one["hr"]) == 6
     for name in ("inputs", "hr"):
         assert two[0][name].shape[1] == BATCH
