@@ -175,7 +175,8 @@ def _prepared(run: Run) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
     """The ranks' command and environment; while they live, the server at which they meet, if they need one."""
     plan = ranks.plan(run, os.environ)
     if not plan.meets:
-        yield plan.command, dict(os.environ)
+        share = os.environ.get("SLURM_CPUS_PER_TASK") or (os.cpu_count() or 1) // run.spec.launch.processes
+        yield plan.command, {**ranks.threads(int(share)), **os.environ}  # what is set stays
         return
     from engine.training.rendezvous import rendezvous  # Horovod, which the dashboard does without
 
