@@ -1,6 +1,7 @@
 """The one run watcher of the server process: looks at the store, bumps a version when something changed.
 
-Sessions compare versions and pull a snapshot; nothing is pushed, so a slow tab holds up no other.
+Sessions compare versions and pull a snapshot; nothing is pushed, so a slow tab holds up no other. Beside it, threads of
+the engine bring what happens on targets into the store.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.errors import MesoscopeError
+from engine.errors import MesoscopeError, TargetError
+from engine.launch.mirror import Mirrors
 from engine.runs import Run, State, Store
 
 PERIOD_S = 1.0
@@ -151,14 +154,16 @@ class RunWatcher:
             self._wake.clear()
 
 
-_watchers: dict[str, RunWatcher] = {}
+_watchers: dict[str, tuple[RunWatcher, Mirrors]] = {}
 _watchers_lock = threading.Lock()
 
 
 def watcher_of(store: Store) -> RunWatcher:
-    """The process's watcher of that store, started."""
+    """The process's watcher of that store, started; every target that the targets file names by now is looked at."""
     with _watchers_lock:
-        watcher = _watchers.setdefault(str(store.folder.absolute()), RunWatcher(store))
+        watcher, mirrors = _watchers.setdefault(str(store.folder.absolute()), (RunWatcher(store), Mirrors(store)))
+        with suppress(TargetError):  # the Design page says so, and what runs here goes on
+            mirrors.start()
     watcher.start()
     return watcher
 
@@ -166,7 +171,8 @@ def watcher_of(store: Store) -> RunWatcher:
 def stop_all() -> None:
     """Stop every watcher of this process."""
     with _watchers_lock:
-        watchers = list(_watchers.values())
+        watched = list(_watchers.values())
         _watchers.clear()
-    for watcher in watchers:
+    for watcher, mirrors in watched:
         watcher.stop()
+        mirrors.stop()
