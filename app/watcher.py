@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from engine.errors import MesoscopeError, TargetError
 from engine.launch.mirror import Mirrors
@@ -20,6 +20,30 @@ from engine.runs import Run, State, Store
 PERIOD_S = 1.0
 IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
 ATTENTION_S = 10.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run runs: a target's name and kind, the job or process there, how its handing over went."""
+
+    name: str = "local"
+    kind: str = "local"
+    job: str = ""
+    stage: str = ""
+    fetching: bool = False  # it is done there
+    cancelling: bool = False  # it was asked to stop
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        request, look = run.request, run.look if run.remote else {}
+        return cls(
+            str(request.get("target") or "local"),
+            str(request.get("kind") or "local"),
+            str(request.get("job") or ""),
+            str(request.get("stage") or ""),
+            bool(look.get("done")) and look.get("token") == request.get("token"),
+            run.cancel_file.exists(),
+        )
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,7 @@ class Glance:
     latest: dict[str, Any] = field(default_factory=dict)  # newest progress record
     scores: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
+    place: Place = Place()
     seen_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
     closely: bool = True
 
@@ -67,8 +92,9 @@ def glance(run: Run, *, closely: bool = True) -> Glance:
     try:
         if closely:
             _ = run.spec
+        place, state = Place.of(run), run.state()
         told = (run.field, run.latest(), run.scores() or {})
-        seen = Glance(run, run.state(), run.title, run.created, *told, closely=closely)
+        seen = Glance(run, state, run.title, run.created, *told, place=place, closely=closely)
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
