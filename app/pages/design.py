@@ -213,7 +213,7 @@ class DesignPage:
         lr = self.fields["data.lr"]
         lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
         self._yaml.object = f"<pre class='text clip'>{html.escape(dump_yaml(self._plain()))}</pre>"
-        self._submission.offer(self._spec)
+        self._submission.offer(self.session.draft.get("launch", "target"), ready=self._spec is not None)
         self._suite.view.visible = self._spec is not None and self._spec.data.lr is not None
         if self._spec is None:
             self._say("info", WAITING) if blank else self._say("error", fault)

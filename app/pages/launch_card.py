@@ -25,7 +25,9 @@ class LaunchCard:
         self._fields = fields
         self._targets, self._fault = Targets((LOCAL,)), ""
         self._about = pmui.Typography("", variant="body2", color="text.secondary", margin=(0, 0, 2, 0))
-        self._trouble = pmui.Alert(object="", severity="warning", visible=False, margin=(0, 0, 8, 0))
+        self._trouble = pmui.Alert(
+            object="", severity="warning", visible=False, margin=(0, 0, 8, 0), sizing_mode="stretch_width"
+        )
         self.view = card("Launch", self._trouble, line, self._about)
         self.read()
 
@@ -82,9 +84,9 @@ def options_for(target: Target) -> set[str]:
 
 
 def choices(allowed: tuple[str, ...]) -> dict[str, str]:
-    """Label → word; the first is what an empty one means."""
+    """Label → word; empty means the first that is allowed, whichever that will be."""
     first = f"{allowed[0]} (default)" if allowed else "the cluster's own"
-    return {first: "", **{word: word for word in allowed[1:]}}
+    return {first: "", **{word: word for word in allowed}}
 
 
 def hint(option: str, target: Target) -> str:
@@ -92,9 +94,9 @@ def hint(option: str, target: Target) -> str:
     limits = target.limits
     most = {"processes": limits.processes, "nodes": limits.nodes, "time_limit": limits.minutes}.get(option, 0)
     if option == "threads" and target.scheduled:
-        return f"0: {target.threads}, as the target says"
+        return f"0 means {target.threads}"
     if option == "time_limit" and target.scheduled:
-        return f"at most {most}; 0: that" if most else "0: the scheduler's own"
+        return f"at most {most}, which 0 means" if most else "0: the scheduler's own"
     return f"at most {most}" if most else ""
 
 

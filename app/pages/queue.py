@@ -14,10 +14,10 @@ from app.watcher import Glance
 QUEUED = ("queued", "running", "unknown")
 COLUMNS = {
     "state": Column("State", 116, html=True),
-    "title": Column("Title", html=True),
+    "title": Column("Title", 220, html=True),
     "place": Column("Runs on", 150),
     "job": Column("Job", 92),
-    "reason": Column("What it does or waits for"),
+    "reason": Column("What it does or waits for", html=True),
     "since": Column("Since", 104, right=True, sortable=False),
 }
 
@@ -37,7 +37,7 @@ def queue_table(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
             "title": title_html(one, shown),
             "place": words.place(one.place.name, one.place.kind),
             "job": one.place.job or "–",
-            "reason": doing(one),
+            "reason": told_html(doing(one)),
             "since": words.age(one.state.since) if one.state.since else "–",
         }
         for one in seen
@@ -56,6 +56,11 @@ def doing(seen: Glance) -> str:
 def title_html(seen: Glance, shown: str) -> str:
     title = html.escape(seen.title)
     return f"<b class='shown'>{title}</b>" if seen.id == shown else title
+
+
+def told_html(text: str) -> str:
+    """Text that a narrow column cuts, whole when pointed at."""
+    return f"<span title='{html.escape(text)}'>{html.escape(text)}</span>"
 
 
 def state_html(word: str) -> str:

@@ -15,7 +15,7 @@ import panel_material_ui as pmui
 
 from app import words
 from app.pages.queue import COLUMNS as QUEUE_COLUMNS
-from app.pages.queue import QUEUED, queue_of, queue_table, state_html, title_html
+from app.pages.queue import QUEUED, queue_of, queue_table, state_html, title_html, told_html
 from app.pages.run_table import Column, RunTable
 from app.plots.overview import LearningCurves
 from app.session import MOST_RUNS, Session
@@ -28,20 +28,20 @@ from engine.runs import Run
 from engine.spec import flow_yaml
 
 COLUMNS = {
-    "state": Column("State", 100, html=True),
-    "title": Column("Title", html=True),
-    "place": Column("Runs on", 92),
-    "data": Column("Data"),
-    "epoch": Column("Epoch", 96, html=True, sortable=False),
-    "rmse": Column("RMSE", 76, right=True),
-    "interpolated": Column("Interpolated", 106, right=True),
-    "gain": Column("Gain", 76, right=True, sortable=False),
-    "val_loss": Column("Val. loss", 86, right=True),
-    "age": Column("Created", 104, right=True, sortable=False),
+    "state": Column("State", 96, html=True),
+    "title": Column("Title", grow=2, html=True),
+    "place": Column("Runs on", 76),
+    "data": Column("Data", html=True),
+    "epoch": Column("Epoch", 86, html=True, sortable=False),
+    "rmse": Column("RMSE", 70, right=True),
+    "interpolated": Column("Interpolated", 102, right=True),
+    "gain": Column("Gain", 68, right=True, sortable=False),
+    "val_loss": Column("Val. loss", 80, right=True),
+    "age": Column("Created", 96, right=True, sortable=False),
 }
 MOST_POINTS = 1500  # of a drawn curve
 LOG_BYTES, LOG_LINES = 32_768, 300
-ALL, QUEUE = "All runs", "Queue"
+ALL, QUEUE = "All", "Queue"
 HINTS = {
     ALL: "Click a run to look at it; tick up to eight to compare them.",
     QUEUE: "What waits or runs, on all targets, in the words of the scheduler.",
@@ -99,7 +99,7 @@ class RunsPage:
         self._idle = pmui.Typography("Nothing waits or runs.", color="text.secondary", margin=(16, 4), visible=False)
         self._compare = pmui.Button(label="Compare", icon="compare", disabled=True, margin=0, disable_elevation=True)
         self._compare.on_click(lambda _: self.session.param.update(page="compare"))
-        self._which = pmui.RadioButtonGroup(options=[ALL, QUEUE], value=ALL, size="small", margin=0)
+        self._which = pmui.RadioButtonGroup(options=[ALL, QUEUE], value=ALL, size="small", margin=0, width=130)
         self._which.param.watch(lambda event: self.session.param.update(queue=event.new == QUEUE), "value")
         self._hint = pmui.Typography(HINTS[ALL], variant="body2", color="text.secondary", margin=0)
         head = pmui.FlexBox(
@@ -296,7 +296,7 @@ def table_of(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
             "state": state_html(one.state.word),
             "title": title_html(one, shown),
             "place": one.place.name,
-            "data": one.target or "–",
+            "data": told_html(one.target or "–"),
             "epoch": epoch_html(one),
             "rmse": words.number(one.rmse("downscaled")),
             "interpolated": words.number(one.rmse("interpolated")),
@@ -349,8 +349,8 @@ def _said(seen: Glance) -> str:
 
 def unseen(seen: Glance) -> str:
     """That nothing is known, since when and why; what runs may well go on."""
-    since, reason = words.span(seen.state.since), seen.state.reason
-    parts = [f"since {since}" if since else "", reason, "" if seen.fault else "what runs there goes on"]
+    since = words.span(seen.state.since) if seen.state.since else ""
+    parts = [f"since {since}" if since else "", "" if seen.fault else "what runs there goes on", seen.state.reason]
     return " · ".join(filter(None, parts))
 
 

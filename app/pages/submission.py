@@ -32,10 +32,9 @@ class Submission:
         self.view = pmui.Column(self.button, self.told, margin=(10, 0, 0, 0), sizing_mode="stretch_width")
         self.button.on_click(self.submit)
 
-    def offer(self, spec: Spec | None) -> None:
+    def offer(self, target: str, *, ready: bool) -> None:
         """The button says where the run goes."""
-        target = spec.launch.target if spec else "local"
-        self.button.param.update(label="Train" if target == "local" else f"Train on {target}", disabled=spec is None)
+        self.button.param.update(label="Train" if target == "local" else f"Train on {target}", disabled=not ready)
 
     async def submit(self, _: object) -> None:
         """Make a run and start it; the form keeps its values, whatever comes back, and the page stays usable."""
