@@ -119,13 +119,11 @@ def _python(target: Target) -> str:
 def send_engine(target: Target) -> str:
     """The engine's source is there, once a version; returns the target's folder, absolute."""
     checksum, _ = travel.engine_archive()
-    run.note(reason="connects")
     there = ask(target, "greet", engine=checksum)
     if there["free_bytes"] < ROOM_BYTES:
         raise TargetError(f"the disk of {target.name} is full ({there['folder']}): free some space there, then resume")
     home = str(there["folder"])
     if not there["engine"]:
-        run.note(reason="sends the engine")
         with travel.engine_file() as archive:
             name = _send(target.connection, archive, home)
         ask(target, "unpack", archive=name, checksum=checksum)
@@ -134,6 +132,7 @@ def send_engine(target: Target) -> str:
 
 def _prepare(run: Run, target: Target) -> str:
     """Folders, engine, inputs, and what the run starts from, are there; returns the target's folder, absolute."""
+    run.note(reason="connects, and sends the engine if it is new there")
     home = send_engine(target)
     inputs = travel.inputs_of(run.spec, home)
     if inputs.files:
