@@ -13,15 +13,15 @@ from app.theme import TABLE_CSS
 
 HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 52, 38, 300
 HTML = {"type": "html"}
+THIRD_CLICK_UNSORTS = {"columnDefaults": {"headerSortTristate": True}}
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a column is shown; those with a width of 0 share what the others leave, as `grow` says."""
+    """How a column is shown; its width is in pixels or a share of the table ('15%'), or 0 for what the others leave."""
 
     title: str
-    width: int = 0
-    grow: int = 1
+    width: int | str = 0
     html: bool = False
     right: bool = False
     sortable: bool = True
@@ -43,10 +43,6 @@ class RunTable:
             header_align=right,
             widths={name: column.width for name, column in columns.items() if column.width},
             sortable={name: column.sortable for name, column in columns.items()},
-            configuration={
-                "columnDefaults": {"headerSortTristate": True},  # the third click unsorts
-                "columns": [{"field": name, "widthGrow": column.grow} for name, column in columns.items()],
-            },
             **{**LAYOUT, **layout},
         )
         self.widget.on_click(lambda event: choose(str(self.rows["id"].iloc[event.row])))
@@ -80,4 +76,5 @@ LAYOUT: dict[str, Any] = {
     "stylesheets": [TABLE_CSS],
     "layout": "fit_columns",
     "margin": 0,
+    "configuration": THIRD_CLICK_UNSORTS,
 }

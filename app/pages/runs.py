@@ -29,14 +29,14 @@ from engine.spec import flow_yaml
 
 COLUMNS = {
     "state": Column("State", 96, html=True),
-    "title": Column("Title", grow=2, html=True),
-    "place": Column("Runs on", 76),
+    "title": Column("Title", "15%", html=True),
+    "place": Column("Runs on", 88),
     "data": Column("Data", html=True),
     "epoch": Column("Epoch", 86, html=True, sortable=False),
     "rmse": Column("RMSE", 70, right=True),
-    "interpolated": Column("Interpolated", 102, right=True),
+    "interpolated": Column("Interpolated", 106, right=True),
     "gain": Column("Gain", 68, right=True, sortable=False),
-    "val_loss": Column("Val. loss", 80, right=True),
+    "val_loss": Column("Val. loss", 88, right=True),
     "age": Column("Created", 96, right=True, sortable=False),
 }
 MOST_POINTS = 1500  # of a drawn curve
