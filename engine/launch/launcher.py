@@ -7,7 +7,7 @@ import secrets
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engine.errors import StoreError
+from engine.errors import StoreError, TargetError
 from engine.launch import local, remote
 from engine.launch.targets import Target, target_of
 from engine.runs import Run, Store, describe_inputs
@@ -40,7 +40,12 @@ def create(spec: Spec, store: Store) -> Run:
 
 def start(run: Run) -> None:
     """Start a run where its spec says; raises what `submit` raises."""
-    target = _target(run)
+    try:
+        target = _target(run)
+    except TargetError as error:
+        if run.remote:  # it was created when the targets file still had its target
+            run.note(stage="refused", reason=str(error))
+        raise
     if target.remote:
         remote.start(run, target)
     else:

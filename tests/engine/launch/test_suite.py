@@ -117,6 +117,16 @@ def test_runs_for_a_target_are_all_handed_over_for_its_queue_to_order(own, tmp_p
     assert not any(run.launches() for run in runs)  # these records are the target's to write
 
 
+def test_a_run_whose_target_is_gone_says_so(own, tmp_path, monkeypatch):
+    path = tmp_path / "targets.yaml"
+    path.write_text("version: 1\ntargets: {hpc: {kind: slurm, host: login}}\n")
+    monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
+    (run,) = suite.create(suite.specs(own.replace(launch={"target": "hpc"}), "A"), Store(tmp_path / "runs"))
+    path.write_text("version: 1\ntargets: {local: {}}\n")
+    suite.conduct([run])
+    assert (run.state().word, run.state().reason[:39]) == ("failed", "launch.target is 'hpc', which is not kn")
+
+
 def _end(run):
     run.record_launch("ended", rc=1, reason="no more")
 
