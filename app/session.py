@@ -75,6 +75,7 @@ class Session(param.Parameterized):
     source_variable = param.String(default="", doc="Variable shown on the Data page.")
     draft = param.ClassSelector(class_=Draft, doc="Spec under design; set or triggered from outside the form.")
     run = param.String(default="", doc="Id of the run shown on the Runs page.")
+    queue = param.Boolean(default=False, doc="Whether the Runs page shows what waits or runs only.")
     runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
     time = param.Integer(default=0, bounds=(0, None), doc="Step of the test period.")
     layout = param.Selector(default="grid", objects=LAYOUTS)
@@ -159,6 +160,7 @@ _LINKED: dict[str, _Word] = {
     "source_path": _TEXT,
     "source_variable": _TEXT,
     "run": _TEXT,
+    "queue": _FLAG,
     "runs": _Word(lambda word: word.split(","), ",".join),
     "time": _Word(int),
     "layout": _TEXT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import panel as pn
@@ -16,6 +17,7 @@ from app.theme import ASSETS, MENU_SX, PAGE_SX, THEME
 from app.watcher import watcher_of
 
 LOOK_MS = 1000
+MINUTE_S = 60
 PAGE_CLASSES: dict[str, Any] = {"data": DataPage, "design": DesignPage, "runs": RunsPage, "compare": ComparePage}
 
 pn.extension("tabulator", notifications=True, throttled=True)
@@ -27,7 +29,7 @@ class Shell:
     def __init__(self, session: Session):
         self.session = session
         self._watcher = watcher_of(session.store)
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
         self._pages: dict[str, Any] = {}
         self._views: dict[str, Any] = {}
         self._menu = pmui.TabMenu(
@@ -83,7 +85,7 @@ class Shell:
             self._menu.active = PAGES.index(name)
             if name not in self._pages:
                 self._pages[name] = PAGE_CLASSES[name](self.session)
-                self._seen[name] = self._watcher.version  # a new page has just looked
+                self._seen[name] = (self._watcher.version, int(time.monotonic() // MINUTE_S))  # it has just looked
                 self._views[name] = self._pages[name].view()
                 self.page.main = [*self.page.main, self._views[name]]
             for other, view in self._views.items():
@@ -91,11 +93,11 @@ class Shell:
             self._look()
 
     def _look(self) -> None:
-        """Let the visible page pull what changed in the store since it last looked."""
+        """Let the visible page pull what changed in the store since it last looked, and each minute: ages grow."""
         name = self.session.page
-        version = self._watcher.version
+        now = self._watcher.version, int(time.monotonic() // MINUTE_S)
         self._watcher.glances()
-        if self._seen.get(name) != version:
-            self._seen[name] = version
+        if self._seen.get(name) != now:
+            self._seen[name] = now
             with pn.io.hold():
                 self._pages[name].refresh()

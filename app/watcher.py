@@ -1,6 +1,7 @@
 """The one run watcher of the server process: looks at the store, bumps a version when something changed.
 
-Sessions compare versions and pull a snapshot; nothing is pushed, so a slow tab holds up no other.
+Sessions compare versions and pull a snapshot; nothing is pushed, so a slow tab holds up no other. Beside it, threads of
+the engine bring what happens on targets into the store.
 """
 
 from __future__ import annotations
@@ -8,15 +9,41 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
-from engine.errors import MesoscopeError
+from engine.errors import MesoscopeError, TargetError
+from engine.launch.mirror import Mirrors
 from engine.runs import Run, State, Store
 
 PERIOD_S = 1.0
 IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
 ATTENTION_S = 10.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run runs: a target's name and kind, the job or process there, how its handing over went."""
+
+    name: str = "local"
+    kind: str = "local"
+    job: str = ""
+    stage: str = ""
+    fetching: bool = False  # it is done there
+    cancelling: bool = False  # it was asked to stop
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        request, look = run.request, run.look if run.remote else {}
+        return cls(
+            str(request.get("target") or "local"),
+            str(request.get("kind") or "local"),
+            str(request.get("job") or ""),
+            str(request.get("stage") or ""),
+            bool(look.get("done")) and look.get("token") == request.get("token"),
+            run.cancel_file.exists(),
+        )
 
 
 @dataclass(frozen=True)
@@ -31,6 +58,7 @@ class Glance:
     latest: dict[str, Any] = field(default_factory=dict)  # newest progress record
     scores: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
+    place: Place = Place()
     seen_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
     closely: bool = True
 
@@ -64,8 +92,9 @@ def glance(run: Run, *, closely: bool = True) -> Glance:
     try:
         if closely:
             _ = run.spec
+        place, state = Place.of(run), run.state()
         told = (run.field, run.latest(), run.scores() or {})
-        seen = Glance(run, run.state(), run.title, run.created, *told, closely=closely)
+        seen = Glance(run, state, run.title, run.created, *told, place=place, closely=closely)
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
@@ -151,14 +180,16 @@ class RunWatcher:
             self._wake.clear()
 
 
-_watchers: dict[str, RunWatcher] = {}
+_watchers: dict[str, tuple[RunWatcher, Mirrors]] = {}
 _watchers_lock = threading.Lock()
 
 
 def watcher_of(store: Store) -> RunWatcher:
-    """The process's watcher of that store, started."""
+    """The process's watcher of that store, started; every target that the targets file names by now is looked at."""
     with _watchers_lock:
-        watcher = _watchers.setdefault(str(store.folder.absolute()), RunWatcher(store))
+        watcher, mirrors = _watchers.setdefault(str(store.folder.absolute()), (RunWatcher(store), Mirrors(store)))
+        with suppress(TargetError):  # the Design page says so, and what runs here goes on
+            mirrors.start()
     watcher.start()
     return watcher
 
@@ -166,7 +197,8 @@ def watcher_of(store: Store) -> RunWatcher:
 def stop_all() -> None:
     """Stop every watcher of this process."""
     with _watchers_lock:
-        watchers = list(_watchers.values())
+        watched = list(_watchers.values())
         _watchers.clear()
-    for watcher in watchers:
+    for watcher, mirrors in watched:
         watcher.stop()
+        mirrors.stop()

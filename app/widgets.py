@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import panel as pn
@@ -24,6 +24,15 @@ from engine.spec import Period, Region, Source, Split, flow_yaml, load_yaml
 Changed = Callable[["Field"], None]
 SMALL = {"size": "small", "sizing_mode": "stretch_width", "margin": (6, 0)}
 MOST_OFFERED = 8  # variables of a file
+NAMED = {
+    "n_filters": "Filters",
+    "n_blocks": "Blocks",
+    "lr": "LR",
+    "localized": "Localized block (LCB)",
+    "gpus": "GPUs per process",
+    "threads": "Cores per process",
+    "upload": "Send the input files",
+}
 SAME_HEIGHT = {"& .MuiSelect-select": {"paddingTop": "9px", "paddingBottom": "9px"}}
 
 
@@ -48,13 +57,14 @@ def card(title: str, *objects: Any) -> pmui.Card:
 
 def label_of(option: str) -> str:
     """A label as people say it: n_filters → 'N filters' would be odd, so some words have their own."""
-    named = {"n_filters": "Filters", "n_blocks": "Blocks", "lr": "LR", "localized": "Localized block (LCB)"}
     words = option.replace("_", " ")
-    return named.get(option, words[:1].upper() + words[1:])
+    return NAMED.get(option, words[:1].upper() + words[1:])
 
 
 class Field(ABC):
-    """A form field of one option."""
+    """A form field of one option; `hint` stands below it while nothing is wrong."""
+
+    hint = ""
 
     def __init__(self, section: str, option: str, declared: param.Parameter, changed: Changed):
         self.section, self.option, self.declared = section, option, declared
@@ -68,7 +78,7 @@ class Field(ABC):
     @property
     def label(self) -> str:
         unit, label = getattr(self.declared, "unit", ""), label_of(self.option)
-        return f"{label} ({unit})" if unit and unit != label.lower() else label
+        return f"{label} ({unit})" if unit and not label.lower().startswith(unit.lower()) else label
 
     @abstractmethod
     def raw(self) -> Any:
@@ -101,7 +111,7 @@ class _OneWidget(Field):
     """A field that is one widget with a helper text."""
 
     def fault(self, message: str) -> None:
-        self.view.param.update(error_state=bool(message), helper_text=message)
+        self.view.param.update(error_state=bool(message), helper_text=message or self.hint)
 
 
 class LineField(_OneWidget):
@@ -139,6 +149,32 @@ class ChoiceField(_OneWidget):
 
     def _put(self, plain: Any) -> None:
         self.view.value = plain
+
+
+class OfferedField(_OneWidget):
+    """A choice of what there is just now; a value that isn't among it stays, and is said to be none of it."""
+
+    def _build(self) -> pn.viewable.Viewable:
+        self._offered: dict[str, str] = {}
+        choice = pmui.Select(label=self.label, description=self.declared.doc, sx=SAME_HEIGHT, **SMALL)
+        choice.param.watch(self._report, "value")
+        return choice
+
+    def offer(self, choices: Mapping[str, str]) -> None:
+        """Label → value, in the order shown."""
+        self._offered = dict(choices)
+        showing, self._showing = self._showing, True
+        self._put(self.raw())
+        self._showing = showing
+
+    def raw(self) -> Any:
+        return self.view.value or ""
+
+    def _put(self, plain: Any) -> None:
+        more = {} if plain in self._offered.values() else {f"{plain} (not offered)" if plain else "–": plain}
+        if self.view.options != (options := {**self._offered, **more}) or self.view.value != plain:
+            self.view.param.update(options=options, value=plain)
+            self.view.param.trigger("value")  # the browser knows it by its label, which may be another now
 
 
 class FlagField(Field):
@@ -353,8 +389,14 @@ PART_FIELDS: dict[type, type[Field]] = {
 }
 
 
+# What there is to choose stands in the targets file, not in the declaration.
+OFFERED = ("launch.target", "launch.partition", "launch.account")
+
+
 def field_of(section: str, option: str, declared: param.Parameter, changed: Changed) -> Field:
     """The field of a declared option; `changed` is called with it when the user changed it."""
+    if f"{section}.{option}" in OFFERED:
+        return OfferedField(section, option, declared, changed)
     kind = PART_FIELDS[declared.kind] if isinstance(declared, Value) else FIELDS[type(declared)]
     return kind(section, option, declared, changed)
 

@@ -6,6 +6,8 @@ import html
 import math
 import time
 
+KINDS = {"local": "this machine", "ssh": "SSH", "slurm": "Slurm", "pbs": "PBS"}
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits, '–' for none: 0.68213 → '0.682', 12345 → '12345'."""
@@ -49,13 +51,24 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
-def age(since: float, now: float | None = None) -> str:
-    """How long ago a moment was, in its largest unit, so that it changes seldom: '3 min ago'."""
+def span(since: float, now: float | None = None) -> str:
+    """The time since a moment in its largest unit, so that it changes seldom: '3 min'; '' below a minute."""
     seconds = max((time.time() if now is None else now) - since, 0)
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= length:
-            return f"{int(seconds // length)} {unit} ago"
-    return "just now"
+            return f"{int(seconds // length)} {unit}"
+    return ""
+
+
+def age(since: float, now: float | None = None) -> str:
+    """How long ago a moment was: '3 min ago'."""
+    passed = span(since, now)
+    return f"{passed} ago" if passed else "just now"
+
+
+def place(name: str, kind: str) -> str:
+    """A target as people tell it from others: 'hpc · Slurm', 'local · this machine'."""
+    return f"{name} · {KINDS.get(kind, kind)}"
 
 
 def table(rows: dict[str, str]) -> str:

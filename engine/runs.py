@@ -295,11 +295,14 @@ class Run:
         return State(look["word"], fetching or look["reason"], look["since"])
 
     def _being_sent(self, request: dict[str, Any]) -> State:
-        sender = request.get("sender", {})
+        sender = request.get("sender")
+        if not sender and self.cancel_file.exists():
+            return State("cancelled", "cancelled before it began", self.cancel_file.stat().st_mtime)
         if not sender:
             return State("queued", "not started yet", self.created)
         if sender.get("host") != socket.gethostname() or process_alive(sender["pid"], sender["pid_started"]):
-            return State("queued", f"is being handed over to {request['target']}", request["time"])
+            doing = f": {request['reason']}" if request.get("reason") else ""
+            return State("queued", f"is being handed over to {request['target']}{doing}", request["time"])
         return State("failed", "its handing over was interrupted: resume hands it over again", request["time"])
 
     def _remote_state(self, last: dict[str, Any]) -> State:
@@ -452,10 +455,7 @@ def field_of(spec: Spec) -> str:
 
 def describe_inputs(spec: Spec) -> list[dict[str, Any]]:
     """Path, size, time and, up to 1 GiB, sha256 of each input file."""
-    data = spec.data
-    sources = [data.target, *([data.lr] if data.lr else []), *data.predictors, *data.static]
-    files = dict.fromkeys(name for source in sources for name in source.files())
-    return [_describe_input(Path(name)) for name in files]
+    return [_describe_input(Path(name)) for name in spec.data.files()]
 
 
 def _same_process(one: dict[str, Any], other: dict[str, Any]) -> bool:

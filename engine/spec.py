@@ -218,6 +218,11 @@ class DataOptions(Options):
             raise SpecError(f"data.time_window is {self.time_window}: expected an odd number, centred on the time step")
         self._check_patch()
 
+    def files(self) -> list[str]:
+        """All input files, each once, globs expanded."""
+        sources = [self.target, *([self.lr] if self.lr else []), *self.predictors, *self.static]
+        return list(dict.fromkeys(name for source in sources for name in source.files()))
+
     def _check_patch(self) -> None:
         if self.patch_size and (self.patch_size % self.scale or self.patch_size < 2 * self.scale):
             raise SpecError(

@@ -6,6 +6,7 @@ import asyncio
 import html
 import io
 import itertools
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +17,16 @@ import panel_material_ui as pmui
 
 from app import words
 from app.checker import check, command_in
+from app.pages.launch_card import ORDER as LAUNCH
+from app.pages.launch_card import LaunchCard
+from app.pages.submission import Submission
 from app.pages.suite_button import SuiteButton
 from app.plots.network import network
 from app.session import Draft, Session, demo_folder
 from app.theme import PAGE_CSS
 from app.watcher import watcher_of
 from app.widgets import Field, card, field_of, plain_text
-from engine.errors import MesoscopeError, RequestError, SpecError
-from engine.launch import launcher
+from engine.errors import MesoscopeError, RequestError, SpecError, TargetError
 from engine.runs import Store
 from engine.spec import SECTIONS, Spec, dump_yaml
 
@@ -33,7 +36,7 @@ BASIC = {
     "data": ["target", "pairing", "scale", "lr", "predictors", "static", "region", "period", "split"],
     "model": ["backbone", "upsampling", "n_filters", "n_blocks", "localized", "residual"],
     "training": ["loss", "epochs", "batch_size", "learning_rate"],
-    "launch": ["title", "target", "processes"],
+    "launch": LAUNCH,
 }
 WIDE = {"lr", "predictors", "static", "region", "period", "split"}  # and data.target
 FIELD_WIDTH = 222
@@ -43,6 +46,8 @@ OUTLINED = {"variant": "outlined", "size": "small", "margin": 0}
 DENSE = {"& p": {"margin": 0}}
 NETWORK_HEIGHT = 275
 UNDRAWN = "<div class='empty'>Drawn when target and scale are known.</div>"
+UNSEEN = "<div class='empty'>The data are not on this machine, so the network can't be drawn.</div>"
+CHECKED_THERE = "The data are checked on {} when the run is handed over."
 WAITING = "Choose a target and a scale: grids, samples, parameters and memory are worked out here."
 
 
@@ -68,7 +73,7 @@ class DesignPage:
         )
         self._show_draft()
         session.param.watch(lambda _: self._show_draft(), "draft")
-        session.param.watch(lambda _: self._offer_starts(), "page")
+        session.param.watch(lambda _: self._shown_again(), "page")
 
     def view(self) -> pn.viewable.Viewable:
         side = pmui.Column(
@@ -90,6 +95,12 @@ class DesignPage:
         declared = SECTIONS[section].declared()
         for option, declaration in declared.items():
             self.fields[f"{section}.{option}"] = field_of(section, option, declaration, self._changed)
+        if section == "launch":
+            self._launch = LaunchCard(
+                {option: self.fields[f"launch.{option}"] for option in declared},
+                self._arranged(section, LAUNCH),
+            )
+            return self._launch.view
         rest = [option for option in declared if option not in BASIC[section]]
         shown: list[Any] = [self._arranged(section, [option for option in BASIC[section] if option in declared])]
         if rest:
@@ -135,14 +146,14 @@ class DesignPage:
             "", stylesheets=[PAGE_CSS], min_height=220, sizing_mode="stretch_width", margin=(8, 4)
         )
         self._busy = pmui.LinearProgress(variant="indeterminate", visible=False, sizing_mode="stretch_width", margin=0)
-        self._build_submission()
+        self._submission = Submission(self.session, lambda: self._spec)
+        self._suite = SuiteButton(self.session, lambda: self._spec)
         self._summary = card(
             "What it comes to",
             self._status,
             self._busy,
-            self._submit_button,
+            self._submission.view,
             self._suite.view,
-            self._submitted,
             self._facts,
         )
         self._network = pn.pane.HTML(
@@ -169,20 +180,6 @@ class DesignPage:
         buttons = pmui.Row(self._upload, self._download, sx={"gap": "8px"}, margin=(8, 0, 0, 0))
         self._files = card("Spec file", self._start, buttons, self._refusal)
 
-    def _build_submission(self) -> None:
-        """The button keeps its place under the status, whatever is said below it."""
-        self._submit_button = pmui.Button(
-            label="Train",
-            icon="play_arrow",
-            disabled=True,
-            sizing_mode="stretch_width",
-            margin=(10, 0, 0, 0),
-            disable_elevation=True,
-        )
-        self._submit_button.on_click(self._submit)
-        self._suite = SuiteButton(self.session, lambda: self._spec)
-        self._submitted = pmui.Alert(object="", severity="success", visible=False, margin=(8, 0, 0, 0))
-
     def _show_draft(self) -> None:
         """Put the session's draft into the form."""
         self._refused.clear()
@@ -205,21 +202,28 @@ class DesignPage:
         self._spec, fault = None, next(iter(self._refused.values()), "")
         if not fault:
             try:
-                self._spec = self.session.draft.seal()
-            except SpecError as error:
+                self._spec = self._accepted()
+            except (SpecError, TargetError) as error:
                 fault = str(error)
         blank = self.session.draft.get("data", "target") is None and not self._refused
+        self._launch.show(self.session.draft.sections["launch"])
         marks = {**({} if blank else _named(fault)), **self._refused}
         for key, field in self.fields.items():
             field.fault(_without_name(marks.get(key, "")))
         lr = self.fields["data.lr"]
         lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
         self._yaml.object = f"<pre class='text clip'>{html.escape(dump_yaml(self._plain()))}</pre>"
-        self._submit_button.disabled = self._spec is None
+        self._submission.offer(self.session.draft.get("launch", "target"), ready=self._spec is not None)
         self._suite.view.visible = self._spec is not None and self._spec.data.lr is not None
         if self._spec is None:
             self._say("info", WAITING) if blank else self._say("error", fault)
         pn.state.execute(self._ask)
+
+    def _accepted(self) -> Spec:
+        """The draft as a spec that its target takes; raises SpecError or TargetError."""
+        spec = self.session.draft.seal()
+        self._launch.refuse(spec)
+        return spec
 
     def _plain(self) -> dict[str, Any]:
         changed = {section: draft.changed() for section, draft in self.session.draft.sections.items()}
@@ -233,7 +237,7 @@ class DesignPage:
         self._busy.visible = False
         if spec is None:
             return
-        self._asking = asyncio.ensure_future(_after_pause(spec, self.session.store))
+        self._asking = asyncio.ensure_future(_after_pause(spec, self.session.store, self._launch.elsewhere(spec)))
         self._busy.visible = True
         self._say("info", "Checking: reads the files' grids and times, builds the network, counts.")
         try:
@@ -241,11 +245,26 @@ class DesignPage:
         except asyncio.CancelledError:
             return
         except MesoscopeError as error:
-            self._submit_button.disabled = isinstance(error, RequestError)
-            self._finish("error", str(error), "")
+            self._refuse(spec, error)
         else:
-            self._network.object = network(answer["network"]) if "network" in answer else UNDRAWN
-            self._finish("success", "Ready to train.", words.table(facts_of(answer)) + _notes(answer))
+            self._take_answer(spec, answer)
+
+    def _refuse(self, spec: Spec, error: MesoscopeError) -> None:
+        """What the engine found on this machine; a target that has data of its own looks at those."""
+        if self._launch.elsewhere(spec):
+            self._finish("warning", f"On this machine: {error}\n\n{CHECKED_THERE.format(spec.launch.target)}", "")
+            return
+        self._submission.button.disabled = isinstance(error, RequestError)
+        self._finish("error", str(error), "")
+
+    def _take_answer(self, spec: Spec, answer: dict[str, Any]) -> None:
+        if "absent" in answer:
+            self._network.object = UNSEEN
+            self._finish("info", f"{CHECKED_THERE.format(spec.launch.target)} {absence(answer['absent'])}", "")
+            return
+        self._network.object = network(answer["network"]) if "network" in answer else UNDRAWN
+        where = "" if spec.launch.target == "local" else f" on {spec.launch.target}"
+        self._finish("success", f"Ready to train{where}.", words.table(facts_of(answer)) + _notes(answer))
 
     def _finish(self, severity: str, text: str, facts: str) -> None:
         with pn.io.hold():
@@ -256,22 +275,13 @@ class DesignPage:
     def _say(self, severity: str, text: str) -> None:
         self._status.param.update(severity=severity, object=plain_text(text))
 
-    async def _submit(self, _: Any) -> None:
-        """Hand the spec to its target; the form keeps its values, whatever comes back."""
-        spec = self._spec
-        if spec is None:
-            return
-        self._submit_button.loading = True
-        try:
-            run = await asyncio.to_thread(launcher.submit, spec, self.session.store)
-        except MesoscopeError as error:
-            self._submitted.param.update(severity="error", object=plain_text(str(error)), visible=True)
-        else:
-            watcher_of(self.session.store).nudge()
-            self._submitted.param.update(severity="success", object=f"Submitted: {plain_text(run.title)}", visible=True)
-            self.session.param.update(run=run.id, page="runs")
-        finally:
-            self._submit_button.loading = False
+    def _shown_again(self) -> None:
+        """Meanwhile the demonstration set may have been made, or the targets file changed."""
+        if self.session.page == "design":
+            self._offer_starts()
+            if self._launch.read():
+                watcher_of(self.session.store)  # looks at new targets too
+                self._validate()
 
     def _offer_starts(self) -> None:
         """The demonstration set's experiments are there once it is made."""
@@ -316,9 +326,22 @@ def facts_of(answer: dict[str, Any]) -> dict[str, str]:
     return rows
 
 
-async def _after_pause(spec: Spec, store: Store) -> dict[str, Any]:
+async def _after_pause(spec: Spec, store: Store, elsewhere: bool) -> dict[str, Any]:
+    """The engine's answer; of data that are read elsewhere and aren't here, only which those are."""
     await asyncio.sleep(PAUSE_S)
+    if elsewhere and (absent := await asyncio.to_thread(_absent, spec)):
+        return {"absent": absent}
     return await check(spec, command_in(store.folder))
+
+
+def _absent(spec: Spec) -> list[str]:
+    return [name for name in spec.data.files() if not os.path.exists(name)]
+
+
+def absence(names: list[str]) -> str:
+    """'/scratch/t2m.nc and 2 more are not on this machine, so …'"""
+    more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+    return f"{names[0]}{more} not on this machine, so grids, samples and memory can't be worked out here."
 
 
 def _notes(answer: dict[str, Any]) -> str:

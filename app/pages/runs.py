@@ -14,38 +14,38 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app import words
+from app.pages.queue import COLUMNS as QUEUE_COLUMNS
+from app.pages.queue import QUEUED, queue_of, queue_table, state_html, title_html, told_html
+from app.pages.run_table import Column, RunTable
 from app.plots.overview import LearningCurves
 from app.session import MOST_RUNS, Session
-from app.theme import PAGE_CSS, TABLE_CSS
+from app.theme import PAGE_CSS
 from app.watcher import Glance, watcher_of
 from app.widgets import card, plain_text
-from engine.errors import MesoscopeError
+from engine.errors import MesoscopeError, UnreachableError
 from engine.launch import launcher
 from engine.runs import Run
 from engine.spec import flow_yaml
 
 COLUMNS = {
-    "state": "State",
-    "title": "Title",
-    "target": "Target",
-    "epoch": "Epoch",
-    "rmse": "RMSE",
-    "interpolated": "Interpolated",
-    "gain": "Gain",
-    "val_loss": "Val. loss",
-    "age": "Created",
+    "state": Column("State", 96, html=True),
+    "title": Column("Title", "15%", html=True),
+    "place": Column("Runs on", 88),
+    "data": Column("Data", html=True),
+    "epoch": Column("Epoch", 86, html=True, sortable=False),
+    "rmse": Column("RMSE", 70, right=True),
+    "interpolated": Column("Interpolated", 106, right=True),
+    "gain": Column("Gain", 68, right=True, sortable=False),
+    "val_loss": Column("Val. loss", 88, right=True),
+    "age": Column("Created", 96, right=True, sortable=False),
 }
-HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 52, 38, 300
 MOST_POINTS = 1500  # of a drawn curve
 LOG_BYTES, LOG_LINES = 32_768, 300
-HTML = {"type": "html"}
-NUMBERS = ("rmse", "interpolated", "gain", "val_loss")
-RIGHT = dict.fromkeys((*NUMBERS, "age"), "right")
-WIDTHS = {
-    "state": 100, "epoch": 96, "rmse": 76, "interpolated": 106, "gain": 76, "val_loss": 86, "age": 104,
-}  # fmt: skip
-SORTABLE = {column: column not in ("epoch", "gain", "age") for column in COLUMNS}
-THIRD_CLICK_UNSORTS = {"columnDefaults": {"headerSortTristate": True}}
+ALL, QUEUE = "All", "Queue"
+HINTS = {
+    ALL: "Click a run to look at it; tick up to eight to compare them.",
+    QUEUE: "What waits or runs, on all targets, in the words of the scheduler.",
+}
 
 
 class RunsPage:
@@ -54,13 +54,12 @@ class RunsPage:
     def __init__(self, session: Session):
         self.session = session
         self._watcher = watcher_of(session.store)
-        self._rows = pd.DataFrame(columns=["id", *COLUMNS])
         self._records: list[dict[str, Any]] = []
         self._shown, self._offset, self._moving = "", 0, False
         self._pulling = self._pull_due = False
         self._build_table()
         self._build_detail()
-        session.param.watch(lambda _: self.refresh(), "run")
+        session.param.watch(lambda _: self.refresh(), ["run", "queue"])
         session.param.watch(lambda _: self._mark_selection(), "runs")
         session.param.watch(lambda _: self._new_curves(), "dark")
 
@@ -74,7 +73,7 @@ class RunsPage:
         chosen = self._chosen(seen)
         with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
             self._empty.visible, self._list.visible = not seen, bool(seen)
-            self._show_rows(table_of(seen, chosen.id if chosen else ""))
+            self._show_tables(seen, chosen.id if chosen else "")
             self._detail.visible = chosen is not None
             if chosen is not None:
                 self._show_state(chosen)
@@ -93,26 +92,24 @@ class RunsPage:
             elevation=0, margin=0,
             sx={"padding": "48px", "border": "1px solid", "borderColor": "divider"}, sizing_mode="stretch_width",
         )  # fmt: skip
-        self._table = pn.widgets.Tabulator(
-            self._rows, titles=COLUMNS, hidden_columns=["id"], show_index=False, disabled=True, selectable="checkbox",
-            formatters={"state": HTML, "title": HTML, "epoch": HTML}, text_align=RIGHT, widths=WIDTHS, height=270,
-            sizing_mode="stretch_width", stylesheets=[TABLE_CSS], layout="fit_columns", margin=0,
-            header_align=RIGHT, sortable=SORTABLE, configuration=THIRD_CLICK_UNSORTS,
-        )  # fmt: skip
-        self._table.on_click(self._choose)
+        self._all = RunTable(COLUMNS, self._choose, selectable="checkbox")
+        self._table = self._all.widget
         self._table.param.watch(self._select, "selection")
+        self._queue = RunTable(QUEUE_COLUMNS, self._choose, selectable=False)
+        self._idle = pmui.Typography("Nothing waits or runs.", color="text.secondary", margin=(16, 4), visible=False)
         self._compare = pmui.Button(label="Compare", icon="compare", disabled=True, margin=0, disable_elevation=True)
         self._compare.on_click(lambda _: self.session.param.update(page="compare"))
-        hint = pmui.Typography(
-            "Click a run to look at it; tick up to eight to compare them.",
-            variant="body2",
-            color="text.secondary",
-            margin=0,
-        )
+        self._which = pmui.RadioButtonGroup(options=[ALL, QUEUE], value=ALL, size="small", margin=0, width=130)
+        self._which.param.watch(lambda event: self.session.param.update(queue=event.new == QUEUE), "value")
+        self._hint = pmui.Typography(HINTS[ALL], variant="body2", color="text.secondary", margin=0)
         head = pmui.FlexBox(
-            hint, self._compare, justify_content="space-between", align_items="center", margin=(0, 0, 8, 0)
+            pmui.FlexBox(self._which, self._hint, align_items="center", gap="16px", margin=0),
+            self._compare,
+            justify_content="space-between",
+            align_items="center",
+            margin=(0, 0, 8, 0),
         )
-        self._list = card("Runs", head, self._table)
+        self._list = card("Runs", head, self._table, self._queue.widget, self._idle)
 
     def _way(self, label: str, page: str) -> pmui.Button:
         button = pmui.Button(label=label, variant="outlined", margin=0)
@@ -166,27 +163,18 @@ class RunsPage:
         )
         self._detail = pmui.Column(top, pmui.Row(left, right, margin=0), margin=0, visible=False)
 
-    def _show_rows(self, rows: pd.DataFrame) -> None:
-        """Patch the cells that changed; a new list of runs is a new table."""
-        if list(rows["id"]) != list(self._rows["id"]):
-            self._rows = rows
-            self._table.param.update(value=rows.copy(), height=min(HEAD_HEIGHT + ROW_HEIGHT * len(rows), MOST_HEIGHT))
+    def _show_tables(self, seen: Sequence[Glance], shown: str) -> None:
+        """All runs, or those that wait or run."""
+        queue, view = queue_of(seen), QUEUE if self.session.queue else ALL
+        self._which.value, self._hint.object = view, HINTS[view]
+        self._table.visible = self._compare.visible = view == ALL
+        self._queue.widget.visible, self._idle.visible = view == QUEUE and bool(queue), view == QUEUE and not queue
+        if self._all.show(table_of(seen, shown)):
             self._mark_selection()
-            return
-        changed = {
-            column: [
-                (i, new)
-                for i, (old, new) in enumerate(zip(self._rows[column], rows[column], strict=True))
-                if old != new
-            ]
-            for column in COLUMNS
-        }
-        if patch := {column: cells for column, cells in changed.items() if cells}:
-            self._table.patch(patch)
-            self._rows = rows
+        self._queue.show(queue_table(queue, shown))
 
     def _mark_selection(self) -> None:
-        ids = list(self._rows["id"])
+        ids = self._all.ids
         wanted = sorted(ids.index(run) for run in self.session.runs if run in ids)
         if sorted(self._table.selection) != wanted:
             self._table.selection = wanted
@@ -194,14 +182,14 @@ class RunsPage:
 
     def _select(self, event: Any) -> None:
         """Ticked rows are the runs to compare; the fifth pushes out the oldest tick."""
-        ids = list(self._rows["id"])
+        ids = self._all.ids
         ticked = [ids[row] for row in event.new if row < len(ids)]
         kept = [run for run in self.session.runs if run in ticked or run not in ids]
         self.session.runs = [*kept, *(run for run in ticked if run not in kept)][-MOST_RUNS:]
         self._mark_selection()
 
-    def _choose(self, event: Any) -> None:
-        self.session.run = str(self._rows["id"].iloc[event.row])
+    def _choose(self, run: str) -> None:
+        self.session.run = run
 
     def _show_state(self, seen: Glance) -> None:
         if seen.id != self._shown:
@@ -218,10 +206,10 @@ class RunsPage:
         self._cancel.visible = word in ("queued", "running", "unknown") and not seen.fault
         self._resume.visible = word in ("failed", "cancelled")
         self._again.visible = not seen.fault
-        if not self._moving:
-            self._cancel.disabled = seen.run.cancel_file.exists()
+        if not self._moving:  # what waits on a target may not have heard of it
+            self._cancel.disabled = seen.place.cancelling and (word == "running" or not seen.run.remote)
         if seen.fault:
-            self._fault.param.update(object=plain_text(seen.fault), visible=True)
+            self._say_fault("error", seen.fault)
         self._facts.object = words.table(facts_of(seen))
 
     async def _pull(self) -> None:
@@ -246,7 +234,7 @@ class RunsPage:
             new, offset = await asyncio.to_thread(chosen.run.progress, self._offset)
             tail = await asyncio.to_thread(log_tail, chosen.run.log)
         except OSError as error:
-            self._fault.param.update(object=plain_text(f"The run folder can't be read: {error}"), visible=True)
+            self._say_fault("error", f"The run folder can't be read: {error}")
             return
         if chosen.id != self._shown:
             return
@@ -276,11 +264,16 @@ class RunsPage:
         try:
             await asyncio.to_thread(act, chosen.run)
             self._fault.visible = False
+        except UnreachableError as error:
+            self._say_fault("info" if chosen.run.cancel_file.exists() else "error", f"{error}{later(chosen.run)}")
         except MesoscopeError as error:
-            self._fault.param.update(object=plain_text(str(error)), visible=True)
+            self._say_fault("error", str(error))
         finally:
             self._moving = self._resume.disabled = False
             self._watcher.nudge()
+
+    def _say_fault(self, severity: str, text: str) -> None:
+        self._fault.param.update(severity=severity, object=plain_text(text), visible=True)
 
     def _show_maps(self, _: Any) -> None:
         """The run beside those already chosen; a fifth pushes out the oldest."""
@@ -301,8 +294,9 @@ def table_of(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
         {
             "id": one.id,
             "state": state_html(one.state.word),
-            "title": f"<b class='shown'>{html.escape(one.title)}</b>" if one.id == shown else html.escape(one.title),
-            "target": one.target or "–",
+            "title": title_html(one, shown),
+            "place": one.place.name,
+            "data": told_html(one.target or "–"),
             "epoch": epoch_html(one),
             "rmse": words.number(one.rmse("downscaled")),
             "interpolated": words.number(one.rmse("interpolated")),
@@ -331,9 +325,16 @@ def gain_of(seen: Glance) -> str:
 
 
 def said_of(seen: Glance) -> str:
-    """Beside the state: how far the training is, or why the run is in that state."""
+    """Beside the state: how far the training is, or why the run is in that state, and whether it is to stop."""
+    stopping = "is asked to stop" if seen.place.cancelling and seen.state.word in QUEUED else ""
+    return " · ".join(filter(None, [stopping, _said(seen)]))
+
+
+def _said(seen: Glance) -> str:
     latest, reason = seen.latest, seen.state.reason
-    if seen.state.word == "running" and latest.get("epochs"):
+    if seen.state.word == "unknown":
+        return unseen(seen)
+    if seen.state.word == "running" and latest.get("epochs") and not seen.place.fetching:
         eta = latest.get("eta_s")
         left = f" · {words.duration(eta)} left" if eta else ""
         speed = f" · {words.number(latest['samples_per_s'])} samples/s" if latest.get("samples_per_s") else ""
@@ -341,12 +342,28 @@ def said_of(seen: Glance) -> str:
     if seen.state.word == "done":
         gain = gain_of(seen)
         return f"RMSE {gain} against the interpolated field" if gain != "–" else ""
+    if seen.state.word == "queued" and (waited := words.span(seen.state.since)):
+        return f"for {waited} · {reason}" if reason else f"for {waited}"
     return "" if seen.state.word == "failed" else reason or ""
+
+
+def unseen(seen: Glance) -> str:
+    """That nothing is known, since when and why; what runs may well go on."""
+    since = words.span(seen.state.since) if seen.state.since else ""
+    parts = [f"since {since}" if since else "", "" if seen.fault else "what runs there goes on", seen.state.reason]
+    return " · ".join(filter(None, parts))
+
+
+def later(run: Run) -> str:
+    """That a wish to stop is kept, where it could not be passed on."""
+    return "\n\nIt is told to stop as soon as it can be reached." if run.cancel_file.exists() else ""
 
 
 def why_failed(seen: Glance) -> str:
     """The reason, and what to do next."""
     reason = (seen.state.reason or "it ended without a word").rstrip(" .:")
+    if seen.place.stage == "refused":
+        return f"{reason}\n\nResume hands it over again, once that is mended."
     if "resume" in reason.lower():
         return reason
     if seen.run.best.exists():
@@ -368,6 +385,9 @@ def facts_of(seen: Glance) -> dict[str, str]:
     for product in ("downscaled", "interpolated"):
         if (rmse := seen.rmse(product)) is not None:
             rows[f"RMSE {product}"] = words.number(rmse, 4)
+    rows["Runs on"] = words.place(seen.place.name, seen.place.kind)
+    if seen.place.job:
+        rows["Process there" if seen.place.kind == "ssh" else "Job"] = seen.place.job
     return {**rows, "Run": seen.id, "Folder": str(seen.run.folder)}
 
 
@@ -383,10 +403,6 @@ def settings_of(run: Run) -> dict[str, str]:
         if section != "version"
         for option, value in options.items()
     }
-
-
-def state_html(word: str) -> str:
-    return f"<span class='state {word}'><i></i>{word}</span>"
 
 
 def thinned(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,9 +7,9 @@ import secrets
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engine.errors import StoreError
+from engine.errors import StoreError, TargetError
 from engine.launch import local, remote
-from engine.launch.targets import Target, Targets
+from engine.launch.targets import Target, target_of
 from engine.runs import Run, Store, describe_inputs
 from engine.spec import Spec
 
@@ -32,7 +32,7 @@ def submit(spec: Spec, store: Store) -> Run:
 
 def create(spec: Spec, store: Store) -> Run:
     """A run folder for this spec, not started yet; raises TargetError or StoreError, as `submit` does."""
-    target = Targets.read().named(spec.launch.target)
+    target = target_of(spec.launch.target)
     target.accept(spec.launch)
     store.start_run(spec)
     return store.create(spec, request_of(spec, target))
@@ -40,7 +40,12 @@ def create(spec: Spec, store: Store) -> Run:
 
 def start(run: Run) -> None:
     """Start a run where its spec says; raises what `submit` raises."""
-    target = _target(run)
+    try:
+        target = _target(run)
+    except TargetError as error:
+        if run.remote:  # it was created when the targets file still had its target
+            run.note(stage="refused", reason=str(error))
+        raise
     if target.remote:
         remote.start(run, target)
     else:
@@ -68,6 +73,8 @@ def cancel(run: Run, *, now: bool = False) -> None:
         remote.cancel(run, _target(run), now=now)
         return
     run.ask_to_cancel()
+    if run.remote:  # heeded before it is started there
+        return
     if not run.launches():
         run.record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
     elif now:
@@ -75,7 +82,7 @@ def cancel(run: Run, *, now: bool = False) -> None:
 
 
 def _target(run: Run) -> Target:
-    return Targets.read().named(run.request.get("target", "local"))
+    return target_of(run.request.get("target", "local"))
 
 
 def request_of(spec: Spec, target: Target) -> dict[str, Any]:

@@ -44,7 +44,10 @@ def start(run: Run, target: Target) -> None:
         except MesoscopeError as error:
             run.note(stage="refused", reason=str(error))
             raise
-        run.note(stage="asked")
+        if run.cancel_file.exists():  # while things were sent
+            run.note(stage=None, sender=None, reason="")
+            return
+        run.note(stage="asked", reason="")
         try:
             begun = ask(target, "begin", **given)
         except UnreachableError as error:
@@ -129,13 +132,20 @@ def send_engine(target: Target) -> str:
 
 def _prepare(run: Run, target: Target) -> str:
     """Folders, engine, inputs, and what the run starts from, are there; returns the target's folder, absolute."""
+    run.note(reason="connects, and sends the engine if it is new there")
     home = send_engine(target)
     inputs = travel.inputs_of(run.spec, home)
     if inputs.files:
         for name in ask(target, "wanting", names=list(inputs.files))["names"]:
+            run.note(reason=f"sends {_described(inputs.files[name])}")
             ask(target, "place", incoming=_send(target.connection, inputs.files[name], home), name=name)
     _send_start(run, target, home)
     return home
+
+
+def _described(path: Path) -> str:
+    """'t2m.nc, 12.3 MB'."""
+    return f"{path.name}, {path.stat().st_size / 1e6:.1f} MB"
 
 
 def _send(connection: Connection, path: Path, home: str) -> str:
@@ -158,6 +168,7 @@ def _begin_request(run: Run, target: Target, home: str, token: str) -> dict[str,
     """What there.py needs to begin."""
     spec, checksum = travel.inputs_of(run.spec, home).spec, travel.engine_archive()[0]
     engine, folder = f"{home}/engine/{checksum}", f"{home}/runs/{run.id}"
+    run.note(reason="the data are checked there")
     _check_data(target, home, engine, spec)
     ranks = {
         "by": "srun" if target.kind == "slurm" else "ssh" if target.hosts else "horovodrun",

@@ -72,13 +72,19 @@ def conduct(runs: Sequence[Run]) -> None:
     Runs on a target don't wait for each other: it has a queue, or room for them, of its own.
     """
     for run in runs:
-        if run.folder.exists() and not run.launches():
+        if run.folder.exists() and not _begun(run):
             try:
                 launcher.start(run)
             except MesoscopeError as error:  # nobody watches this process: the run has to say it
-                run.record_launch("ended", rc=None, reason=str(error))
+                if not run.remote:  # it does so itself
+                    run.record_launch("ended", rc=None, reason=str(error))
         while run.folder.exists() and not run.remote and run.state().active:
             time.sleep(LOOK_S)
+
+
+def _begun(run: Run) -> bool:
+    """Whether it was started, or cancelled before that."""
+    return bool(run.launches()) or bool(run.request.get("stage")) or run.cancel_file.exists()
 
 
 def _on_data_of(own: Spec, model: Spec, settings: list[str]) -> Spec:

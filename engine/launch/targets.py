@@ -128,6 +128,9 @@ class Target(Options):
         return launch.time_limit or self.limits.minutes
 
 
+LOCAL = Target.called("local", {})
+
+
 @dataclass(frozen=True)
 class Targets:
     """All places to run, in the order of the file."""
@@ -139,7 +142,7 @@ class Targets:
         """As the administrator's file says; raises TargetError if it can't be used."""
         path = targets_file()
         if path is None:
-            return cls((Target.called("local", {}),))
+            return cls((LOCAL,))
         try:
             if path.stat().st_mode & stat.S_IWOTH:
                 raise TargetError(f"{path} can be changed by everybody: chmod o-w {path}")
@@ -171,6 +174,17 @@ class Targets:
             if target.name == name:
                 return target
         raise TargetError(f"launch.target is {name!r}, which is not known: {did_you_mean(name, self.names)}")
+
+
+def target_of(name: str) -> Target:
+    """The target of that name; raises TargetError. Where the file can't be used, this machine can be."""
+    try:
+        targets = Targets.read()
+    except TargetError:
+        if name != LOCAL.name:
+            raise
+        return LOCAL
+    return targets.named(name)
 
 
 def targets_file() -> Path | None:

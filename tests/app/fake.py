@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import xarray as xr
 from scipy import ndimage
 
@@ -61,6 +64,34 @@ def write_run(
     run.record_launch("started", host="elsewhere", pid=1)
     write_whole(run.folder / "log.txt", "loaded 520 samples\ntrained 40 epochs\nscored the test period\n")
     write_whole(run.folder / "DONE", "")
+    return run
+
+
+def write_remote_run(
+    store_folder: Path, title: str, word: str, reason: str = "", *, seen_s: float = 0.0, **request: Any
+) -> Run:
+    """A run on a target as the last look found it, so many seconds ago; `request` adds to or replaces what was asked.
+
+    Words that are no state but a stage, 'sending' and 'refused', make a run whose handing over is under way or failed.
+    """
+    store, now = Store(Path(store_folder)), time.time() - seen_s
+    asked = {"target": "hpc", "kind": "slurm", "token": "t0", "job": "4711", "stage": "sent", "time": now - 900}
+    handing = {"stage": word, "reason": reason, "job": None} if word in ("sending", "refused") else {}
+    run = store.create(_spec(title, 4, 0, {}), {"versions": {}, **asked, **handing, **request})
+    if word == "sending":
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": psutil.Process().create_time()}
+        run.note(sender=me)
+    elif word != "refused":
+        done = reason.startswith("fetching results")
+        look = {"token": "t0", "word": word, "reason": reason, "since": now - 720, "job": "4711", "done": done}
+        write_whole(run.look_file, to_json(look))
+        if done:
+            write_whole(run.folder / "status" / "fetch.json", to_json({"time": now, "reason": reason}))
+    if word == "running":
+        _write_progress(run.folder / "progress.jsonl", epochs=17, seed=0)
+    path = store.target_file(str(run.request["target"]), "json")
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, to_json({"tried": now, "time": now, "failures": 0}))
     return run
 
 

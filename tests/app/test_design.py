@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from app.pages import design
+from app.pages import design, submission
 from app.pages.design import DesignPage, facts_of
 from app.session import demo_folder
-from engine.errors import RequestError, TargetError
+from engine.errors import RequestError, StoreError
 from engine.spec import Spec
 
 # panel-material-ui 0.16 sets Panel's older name beside its own when it makes a download button.
@@ -72,7 +72,7 @@ def test_an_empty_form_asks_for_a_target_and_marks_nothing(session, asked):
         await settled()
 
     page = in_page(session, nothing)
-    assert (page._status.severity, page._submit_button.disabled) == ("info", True)
+    assert (page._status.severity, page._submission.button.disabled) == ("info", True)
     assert page._status.object.startswith("Choose a target and a scale")
     assert not any(getattr(field.view, "error_state", False) for field in page.fields.values())
     assert asked == []
@@ -87,7 +87,7 @@ def test_a_complete_spec_is_checked_and_summed_up(session, asked):
     assert (page._status.severity, page._status.object) == ("success", "Ready to train.")
     assert "<td>1\u202f520\n2019-03-01 00:00 to 2019-03-22 15:00</td>" in page._facts.object
     assert "HR cropped &lt;to&gt; 32 × 48" in page._facts.object
-    assert not page._submit_button.disabled
+    assert not page._submission.button.disabled
     assert "<svg" in page._network.object
 
 
@@ -101,7 +101,7 @@ def test_a_refused_value_stays_in_the_form_and_not_in_the_draft(session, asked):
     assert (line.value, line.error_state) == ("many", True)
     assert line.helper_text == "is 'many': expected a whole number from 1 to 100000 (epochs)"
     assert session.draft.get("training", "epochs") == 100
-    assert page._submit_button.disabled
+    assert page._submission.button.disabled
     assert page._status.severity == "error"
 
 
@@ -136,7 +136,7 @@ def test_the_engine_s_refusal_is_shown_and_nothing_can_be_submitted(session, ask
         session.use_spec(SPEC)
 
     page = in_page(session, fill)
-    assert (page._status.severity, page._submit_button.disabled) == ("error", True)
+    assert (page._status.severity, page._submission.button.disabled) == ("error", True)
     assert page._status.object == "data.scale is 4, but the grid has 3 × 3 cells"
     assert page.fields["data.scale"].view.value == "4"
 
@@ -172,35 +172,35 @@ def test_the_lr_field_is_there_when_it_is_due(session, asked):
 
 
 def test_submission_opens_the_run(session, asked, monkeypatch):
-    given = []
-    monkeypatch.setattr(
-        design.launcher, "submit", lambda spec, store: given.append((spec, store)) or store.create(spec, {})
-    )
+    started = []
+    monkeypatch.setattr(submission.launcher, "start", started.append)
 
     async def submit(page):
+        session.page = "design"
         session.use_spec(SPEC)
-        await page._submit(None)
+        await page._submission.submit(None)
 
     in_page(session, submit)
-    assert given == [(SPEC, session.store)]
-    assert (session.page, session.run) == ("runs", session.store.runs()[0].id)
+    (run,) = session.store.runs()
+    assert (started, run.spec) == ([run], SPEC)
+    assert (session.page, session.run) == ("runs", run.id)
 
 
 def test_a_refused_submission_keeps_the_form(session, asked, monkeypatch):
     def refuse(spec, store):
-        raise TargetError("launch.target is 'local', which is not known")
+        raise StoreError("the store can't be written")
 
-    monkeypatch.setattr(design.launcher, "submit", refuse)
+    monkeypatch.setattr(submission.launcher, "create", refuse)
 
     async def submit(page):
         session.use_spec(SPEC)
-        await page._submit(None)
+        await page._submission.submit(None)
 
     page = in_page(session, submit)
-    assert (page._submitted.severity, page._submitted.visible) == ("error", True)
-    assert "launch.target is 'local'" in page._submitted.object
+    assert (page._submission.told.severity, page._submission.told.visible) == ("error", True)
+    assert "the store can't be written" in page._submission.told.object
     assert (session.page, page.fields["launch.title"].view.value) == ("data", "mine")
-    assert not page._submit_button.loading
+    assert not page._submission.button.loading
 
 
 @pytest.mark.parametrize(

@@ -82,13 +82,13 @@ def test_the_newest_run_is_shown_when_the_link_names_none(session):
     newest = write_run(session.store.folder, "newest", done=False)
     page = at_page(session)
     assert (page._title.object, session.run) == ("newest", "")
-    assert list(page._rows["title"]) == ["<b class='shown'>newest</b>", "older"]
+    assert list(page._all.rows["title"]) == ["<b class='shown'>newest</b>", "older"]
     assert f"epoch {newest.latest()['epoch']} of 40" in page._reason.object
 
 
 def test_a_title_is_no_markup(session):
     write_run(session.store.folder, "<b>bold</b>", done=False)
-    assert "&lt;b&gt;bold&lt;/b&gt;" in at_page(session)._rows["title"][0]
+    assert "&lt;b&gt;bold&lt;/b&gt;" in at_page(session)._all.rows["title"][0]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_ticked_rows_are_compared_eight_at_most(session):
         page._table.selection = list(range(9))
 
     page = at_page(session, tick)
-    ids = list(page._rows["id"])
+    ids = list(page._all.rows["id"])
     assert page.first_eight == ids[:8]
     assert session.runs == ids[1:9]
     assert page._table.selection == list(range(1, 9))

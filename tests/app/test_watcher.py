@@ -97,6 +97,26 @@ def test_one_thread_looks_for_all_sessions(store):
     assert threading.active_count() == before
 
 
+def test_targets_are_looked_at_once_a_process_and_new_ones_too(store, tmp_path, monkeypatch):
+    def mirrors():
+        return sorted(t.name for t in threading.enumerate() if t.name.startswith("mirror"))
+
+    path = tmp_path / "targets.yaml"
+    monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
+    path.write_text("nonsense")
+    try:
+        watcher_of(store)
+        assert mirrors() == []  # and the watcher looks at the store all the same
+        for targets in ("{a: {kind: slurm}}", "{a: {kind: slurm}, b: {kind: ssh, host: b}}"):
+            path.write_text(f"version: 1\ntargets: {targets}\n")
+            watcher_of(store)
+            watcher_of(store)
+        assert mirrors() == ["mirror a", "mirror b"]
+    finally:
+        stop_all()
+    assert mirrors() == []
+
+
 def test_a_nudge_makes_it_look_at_once(store):
     watcher = RunWatcher(store, period_s=60)
     watcher.start()

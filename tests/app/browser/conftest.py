@@ -82,12 +82,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def start_server(folder: Path, port: int = 0) -> Server:
-    """Serve the dashboard with `folder` for its store and its data, on a free port unless one is given."""
-    store, data, log = folder / "runs", folder / "data", folder / "server.log"
+    """Serve the dashboard with `folder` for its store and its data, on a free port unless one is given.
+
+    Runs go to this machine only, unless the folder has a targets file.
+    """
+    store, data, log, targets = folder / "runs", folder / "data", folder / "server.log", folder / "targets.yaml"
     data.mkdir(exist_ok=True)
+    if not targets.exists():
+        targets.write_text("version: 1\ntargets: {local: {}}\n")
     port = port or _free_port()
     command = [sys.executable, "-m", "panel", "serve", "app", "--address", "127.0.0.1", "--port", str(port)]
-    place = {**os.environ, "MESOSCOPE_STORE": str(store), "MESOSCOPE_DATA": str(data)}
+    place = {
+        **os.environ,
+        "MESOSCOPE_STORE": str(store),
+        "MESOSCOPE_DATA": str(data),
+        "MESOSCOPE_TARGETS": str(targets),
+    }
     with open(log, "wb") as file:
         process = subprocess.Popen(command, cwd=CHECKOUT, env=place, stdout=file, stderr=subprocess.STDOUT)
     server = Server(f"http://127.0.0.1:{port}/app", port, store, data, process)

@@ -54,7 +54,7 @@ def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
     )
     page.get_by_role("button", name="Use as target").click()
     page.get_by_role("tab", name="Design").click()
-    expect(page.get_by_label("path").first).to_have_value(str(path))
+    expect(page.get_by_role("textbox", name="path").first).to_have_value(str(path))
 
 
 def test_a_file_that_is_none_is_refused_in_words(tab):
@@ -82,8 +82,8 @@ def test_a_refused_value_stays_and_is_explained(tab):
 @pytest.mark.slow
 def test_the_engine_s_account_appears_beside_the_form(tab, shared_data):
     page = tab.open("?page=design")
-    page.get_by_label("path").first.fill(str(shared_data / "era5_uk_t2m.grib"))
-    page.get_by_label("variable").first.fill("t2m")
+    page.get_by_role("textbox", name="path").first.fill(str(shared_data / "era5_uk_t2m.grib"))
+    page.get_by_role("textbox", name="variable").first.fill("t2m")
     scale = page.get_by_role("textbox", name="Scale")
     scale.fill("4")
     scale.press("Enter")

@@ -70,7 +70,7 @@ def choose_the_file(tab: Tab) -> None:
 
 def design(page: Page) -> None:
     page.get_by_role("tab", name="Design").click()
-    expect(page.get_by_label("path").first).to_have_value(re.compile(r"no2_regional\.nc$"))
+    expect(page.get_by_role("textbox", name="path").first).to_have_value(re.compile(r"no2_regional\.nc$"))
     for name, value in {"Scale": "4", "Epochs": "60", "Filters": "4", "Blocks": "1", "Title": "thread"}.items():
         box = page.get_by_role("textbox", name=name).first
         box.fill(value)

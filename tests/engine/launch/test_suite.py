@@ -13,7 +13,7 @@ import pytest
 from engine.cli import main
 from engine.data.demo import write_demo
 from engine.errors import LaunchError, SpecError
-from engine.launch import suite
+from engine.launch import launcher, suite
 from engine.runs import Store
 from engine.spec import Spec
 
@@ -93,6 +93,38 @@ def test_a_run_that_can_not_be_started_says_so_and_the_next_one_is_tried(own, tm
     monkeypatch.setattr(suite.local, "start", refuse)
     suite.conduct(runs)
     assert [(run.state().word, run.state().reason) for run in runs] == [("failed", "python can't be started")] * 2
+
+
+def test_runs_for_a_target_are_all_handed_over_for_its_queue_to_order(own, tmp_path, monkeypatch):
+    path = tmp_path / "targets.yaml"
+    path.write_text("version: 1\ntargets: {hpc: {kind: slurm, host: login}}\n")
+    monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
+    runs = suite.create(suite.specs(own.replace(launch={"target": "hpc"}), "ABC"), Store(tmp_path / "runs"))
+    launcher.cancel(runs[1])
+    handed = []
+
+    def hand_over(run, target):
+        """As engine.launch.remote does: the first is refused, which the run itself says."""
+        handed.append((run, target.name))
+        run.note(stage="refused" if run == runs[0] else "sent", reason="no login")
+        if run == runs[0]:
+            raise LaunchError("no login")
+
+    monkeypatch.setattr(launcher.remote, "start", hand_over)
+    suite.conduct(runs)
+    assert handed == [(runs[0], "hpc"), (runs[2], "hpc")]
+    assert [run.state().word for run in runs] == ["failed", "cancelled", "queued"]
+    assert not any(run.launches() for run in runs)  # these records are the target's to write
+
+
+def test_a_run_whose_target_is_gone_says_so(own, tmp_path, monkeypatch):
+    path = tmp_path / "targets.yaml"
+    path.write_text("version: 1\ntargets: {hpc: {kind: slurm, host: login}}\n")
+    monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
+    (run,) = suite.create(suite.specs(own.replace(launch={"target": "hpc"}), "A"), Store(tmp_path / "runs"))
+    path.write_text("version: 1\ntargets: {local: {}}\n")
+    suite.conduct([run])
+    assert (run.state().word, run.state().reason[:39]) == ("failed", "launch.target is 'hpc', which is not kn")
 
 
 def _end(run):

@@ -1,0 +1,80 @@
+"""A table of runs: cells that changed are patched, so that nothing jumps while runs go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import panel as pn
+
+from app.theme import TABLE_CSS
+
+HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 52, 38, 300
+HTML = {"type": "html"}
+THIRD_CLICK_UNSORTS = {"columnDefaults": {"headerSortTristate": True}}
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column is shown; its width is in pixels or a share of the table ('15%'), or 0 for what the others leave."""
+
+    title: str
+    width: int | str = 0
+    html: bool = False
+    right: bool = False
+    sortable: bool = True
+
+
+class RunTable:
+    """One row a run, by id; a click calls `choose` with the id."""
+
+    def __init__(self, columns: Mapping[str, Column], choose: Callable[[str], None], **layout: Any):
+        self._names = list(columns)
+        self.rows = pd.DataFrame(columns=["id", *columns])
+        right = {name: "right" for name, column in columns.items() if column.right}
+        self.widget = pn.widgets.Tabulator(
+            self.rows,
+            titles={name: column.title for name, column in columns.items()},
+            hidden_columns=["id"],
+            formatters={name: HTML for name, column in columns.items() if column.html},
+            text_align=right,
+            header_align=right,
+            widths={name: column.width for name, column in columns.items() if column.width},
+            sortable={name: column.sortable for name, column in columns.items()},
+            **{**LAYOUT, **layout},
+        )
+        self.widget.on_click(lambda event: choose(str(self.rows["id"].iloc[event.row])))
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.rows["id"])
+
+    def show(self, rows: pd.DataFrame) -> bool:
+        """Patch the cells that changed; a new list of runs is a new table, and is said to be one."""
+        if list(rows["id"]) != self.ids:
+            self.rows = rows
+            self.widget.param.update(value=rows.copy(), height=min(HEAD_HEIGHT + ROW_HEIGHT * len(rows), MOST_HEIGHT))
+            return True
+        patch = {column: cells for column in self._names if (cells := self._changed(rows, column))}
+        if patch:
+            self.widget.patch(patch)
+            self.rows = rows
+        return False
+
+    def _changed(self, rows: pd.DataFrame, column: str) -> list[tuple[int, Any]]:
+        pairs = enumerate(zip(self.rows[column], rows[column], strict=True))
+        return [(i, new) for i, (old, new) in pairs if old != new]
+
+
+LAYOUT: dict[str, Any] = {
+    "show_index": False,
+    "disabled": True,
+    "height": 270,
+    "sizing_mode": "stretch_width",
+    "stylesheets": [TABLE_CSS],
+    "layout": "fit_columns",
+    "margin": 0,
+    "configuration": THIRD_CLICK_UNSORTS,
+}
