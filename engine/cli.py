@@ -114,7 +114,9 @@ def parser() -> argparse.ArgumentParser:
     targets = command("targets", _targets, "list the places to run, or check one step by step", json_flag)
     targets.add_argument("action", nargs="?", choices=("list", "check"), default="list")
     targets.add_argument("name", nargs="?", help="the target to check")
-    inner_commands = {"work": _work, "rank": _rank, "supervise": _supervise, "conduct": _conduct}
+    inner_commands = {
+        "work": _work, "rank": _rank, "hosts": _hosts, "host": _host, "supervise": _supervise, "conduct": _conduct,
+    }  # fmt: skip
     for name, start in inner_commands.items():  # what launchers start
         inner = commands.add_parser(name)
         inner.add_argument("folder", type=Path, nargs="+" if name == "conduct" else None)
@@ -349,6 +351,18 @@ def _rank(given: argparse.Namespace) -> int:
 
     os.environ |= in_step(os.environ)
     return _work(given)
+
+
+def _hosts(given: argparse.Namespace) -> int:
+    from engine.launch.hosts import start_hosts
+
+    return start_hosts(Run(given.folder))
+
+
+def _host(given: argparse.Namespace) -> int:
+    from engine.launch.hosts import start_ranks
+
+    return start_ranks(Run(given.folder))
 
 
 def _supervise(given: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from engine.errors import LaunchError, StoreError
 from engine.launch import ranks
 from engine.launch.addresses import seen_by
 from engine.launch.ending import FROM_CHECKPOINT, End, ending
+from engine.launch.hosts import is_here
 from engine.launch.local import ROOT, end_tree, identity
 from engine.runs import Run, describe_error
 from engine.training.checkpoints import position_of
@@ -186,7 +187,7 @@ def _prepared(run: Run) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
 def _others(how: ranks.Ranks) -> list[str]:
     """Names of the other hosts of this run."""
     if how.by == "ssh":
-        return [host.name for host in how.hosts[1:]]
+        return [host.name for host in how.hosts if not is_here(host.name)]
     command = ["scontrol", "show", "hostnames"]  # those of this job
     try:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=SCONTROL_S, check=True).stdout

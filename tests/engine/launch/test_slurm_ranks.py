@@ -116,13 +116,6 @@ def test_a_killed_rank_is_named_and_with_a_restart_the_weights_are_the_same(slur
     assert same_weights(run, undisturbed)
 
 
-def test_a_killed_rank_without_restarts(slurm, spec, store):
-    run, job = submit(slurm, store, spec)
-    kill_after_a_checkpoint(run, rank=1)
-    reason = "rank 1 died without a word (killed, or out of memory): resume continues from the last checkpoint"
-    assert end_of(slurm, run, job) == f"failed: {reason}"
-
-
 def test_a_job_whose_time_is_nearly_up_goes_on_in_another(slurm, spec, undisturbed, store):
     run, job = submit(slurm, store, spec, "launch.time_limit=1", options=("--requeue",))
     rank_pid(run)
@@ -135,15 +128,6 @@ def test_a_job_whose_time_is_nearly_up_goes_on_in_another(slurm, spec, undisturb
     assert "stopped in epoch" in run.log.read_text()
     assert resumed_epoch(run) > 1
     assert same_weights(run, undisturbed)
-
-
-def test_a_job_that_slurm_does_not_queue_again_says_so(slurm, spec, store):
-    run, job = submit(slurm, store, spec, options=("--no-requeue",))
-    rank_pid(run)
-    slurm.command("scancel", "--batch", "--signal=USR1", job)
-    told = end_of(slurm, run, job)
-    assert told.startswith("cancelled: the job's time is nearly up, and Slurm didn't queue the job again (")
-    assert told.endswith("): resume continues from the last checkpoint")
 
 
 def test_a_job_that_was_cancelled_tells_its_end(slurm, spec, store):
