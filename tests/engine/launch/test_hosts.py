@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -13,12 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.launch import local
 from engine.launch.hosts import HERE, is_here, layout, places_on, script, together
 from engine.launch.ranks import Host, threads
 from engine.runs import Run, Store
 from engine.spec import Spec
-from tests.engine.launch.command import end_of, nothing_left, processes_of, rank_pid, wait, write_spec
+from tests.engine.launch.command import CHECKOUT, end_of, nothing_left, processes_of, rank_pid, wait, write_spec
 from tests.engine.launch.servers import Sshd
 
 SETTINGS = ("launch.processes=2", "training.batch_size=4", "training.epochs=40")
@@ -93,7 +91,8 @@ def store(tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def start(store: Store, spec: Path, *hosts: str) -> Run:
     request = {"token": "a-token", "ranks": {"by": "ssh", "interface": "lo", "hosts": list(hosts)}}
     run = store.create(Spec.read(spec, SETTINGS), request)
-    local.start(run)
+    code = "import sys, pathlib, engine.launch.local as l, engine.runs as r; l.start(r.Run(pathlib.Path(sys.argv[1])))"
+    subprocess.run([sys.executable, "-c", code, str(run.folder)], cwd=CHECKOUT, check=True)
     return run
 
 
@@ -105,7 +104,7 @@ def test_two_ranks_on_two_hosts_end_with_the_same_weights(store, spec, sshd):
     assert "MESOSCOPE_TEST_SERVER" not in here.environ()
     assert there.environ()["MESOSCOPE_TEST_SERVER"] == str(sshd.folder)  # started by the server
     assert json.loads(there.environ()[HERE]) == {"name": sshd.alias, "node": 1, "layout": [1, 1]}
-    shown = [" ".join(process.cmdline()) for process in psutil.process_iter() if process.pid != os.getpid()]
+    shown = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert not any("HOROVOD_" in words or HERE in words for words in shown)
     assert any("StrictHostKeyChecking=yes" in words for words in shown)
     assert end_of(run).word == "done", run.log.read_text()
