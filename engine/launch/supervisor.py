@@ -93,6 +93,7 @@ class Watch:
             if self.told_to_end.is_set():
                 self._end_ranks()
             rc = self.ranks.wait()
+            self.ranks = None  # a signal that comes later has none to end
         for pid in self.run.ranks_here():
             end_tree(pid)
         return self._judge(ending(self.run, rc, log_from))
