@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 import time
@@ -113,7 +114,10 @@ def parser() -> argparse.ArgumentParser:
     targets = command("targets", _targets, "list the places to run, or check one step by step", json_flag)
     targets.add_argument("action", nargs="?", choices=("list", "check"), default="list")
     targets.add_argument("name", nargs="?", help="the target to check")
-    for name, start in (("work", _work), ("supervise", _supervise), ("conduct", _conduct)):  # what launchers start
+    inner_commands = {
+        "work": _work, "rank": _rank, "hosts": _hosts, "host": _host, "supervise": _supervise, "conduct": _conduct,
+    }  # fmt: skip
+    for name, start in inner_commands.items():  # what launchers start
         inner = commands.add_parser(name)
         inner.add_argument("folder", type=Path, nargs="+" if name == "conduct" else None)
         inner.set_defaults(command=start)
@@ -345,10 +349,30 @@ def _work(given: argparse.Namespace) -> int:
     return 0
 
 
-def _supervise(given: argparse.Namespace) -> int:
-    from engine.launch import local
+def _rank(given: argparse.Namespace) -> int:
+    """`work`, as a task of a Slurm step."""
+    from engine.launch.ranks import in_step
 
-    return local.supervise(Run(given.folder))
+    os.environ |= in_step(os.environ)
+    return _work(given)
+
+
+def _hosts(given: argparse.Namespace) -> int:
+    from engine.launch.hosts import start_hosts
+
+    return start_hosts(Run(given.folder))
+
+
+def _host(given: argparse.Namespace) -> int:
+    from engine.launch.hosts import start_ranks
+
+    return start_ranks(Run(given.folder))
+
+
+def _supervise(given: argparse.Namespace) -> int:
+    from engine.launch.supervisor import supervise
+
+    return supervise(Run(given.folder))
 
 
 def _spec(given: argparse.Namespace) -> Spec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from engine.data.scaling import Scaling, fit_scaling, load_frame
 from engine.errors import RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import score, told_violation
-from engine.files import append_line, to_json, write_whole
+from engine.files import append_line, read_json, to_json, write_whole
 from engine.models.discriminator import build_discriminator
 from engine.models.limits import check_field
 from engine.models.network import Output, build
@@ -184,7 +185,7 @@ def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs
 
 @dataclass
 class Stop:
-    """Whether the run has been asked to stop, or its time is up; and why."""
+    """Whether the run has been asked to stop or pause, or its time is up; and why."""
 
     run: Run
     deadline: float
@@ -192,12 +193,14 @@ class Stop:
 
     @classmethod
     def of(cls, run: Run) -> Stop:
-        minutes = run.spec.launch.time_limit
+        minutes = 0 if "SLURM_JOB_ID" in os.environ else run.spec.launch.time_limit  # there, Slurm's signal pauses it
         return cls(run, time.monotonic() + 60 * minutes if minutes else math.inf)
 
     def __call__(self) -> bool:
         if self.run.cancel_file.exists():
             self.reason = "cancelled"
+        elif self.run.pause_file.exists():
+            self.reason = read_json(self.run.pause_file).get("reason", "paused")
         elif time.monotonic() > self.deadline:
             self.reason = f"the time limit of {self.run.spec.launch.time_limit} min was reached"
         return bool(self.reason)

@@ -195,6 +195,11 @@ class Run:
         return self.folder / "checkpoints" / "best.npz"
 
     @property
+    def last(self) -> Path:
+        """Checkpoint with all that a resume needs."""
+        return self.folder / "checkpoints" / "last.npz"
+
+    @property
     def scaling(self) -> Path:
         """What was learned of the data before training, with the grid."""
         return self.folder / "checkpoints" / "scaling.nc"
@@ -206,6 +211,10 @@ class Run:
     @property
     def cancel_file(self) -> Path:
         return self.folder / "control" / "cancel"
+
+    @property
+    def pause_file(self) -> Path:
+        return self.folder / "control" / "pause"
 
     def scores(self) -> dict[str, Any] | None:
         """The content of scores.json, or None before the run is evaluated."""
@@ -243,6 +252,8 @@ class Run:
         for record in launches:
             if record["event"] == "ended" and _same_process(record, last):
                 return end_of_launch(record)
+        if last["event"] == "paused" and last.get("job"):
+            return State("queued", f"{last['reason']}: queued again", last["time"])
         if last.get("host") == socket.gethostname():
             return self._local_state(last)
         return self._remote_state(last)
@@ -328,6 +339,14 @@ class Run:
 
     def withdraw_cancel(self) -> None:
         self.cancel_file.unlink(missing_ok=True)
+
+    def ask_to_pause(self, reason: str) -> None:
+        """Ask the run to stop after the step it is in, to be started again later."""
+        with _writing(self.folder):
+            write_whole(self.pause_file, to_json({"time": time.time(), "reason": reason}))
+
+    def withdraw_pause(self) -> None:
+        self.pause_file.unlink(missing_ok=True)
 
     def record_launch(self, event: str, **facts: Any) -> None:
         """Append to the launcher's records."""

@@ -425,6 +425,12 @@ class LaunchOptions(Options):
     partition = Text("", regex=NAME, doc="Partition (queue) of a cluster. Empty: the target's first.")
     account = Text("", regex=NAME, doc="Account that a cluster charges. Empty: the target's first.")
     upload = Flag(False, doc="Send the input files to the target, once. Off: it has them at the same paths.")
+    restarts = Whole(
+        0,
+        bounds=(0, 100),
+        unit="restarts",
+        doc="Automatic restarts from the last checkpoint after a rank died without a word.",
+    )
 
     def check(self) -> None:
         if self.processes % self.nodes:

@@ -163,6 +163,7 @@ def _begin_request(run: Run, target: Target, home: str, token: str) -> dict[str,
         "by": "srun" if target.kind == "slurm" else "ssh" if target.hosts else "horovodrun",
         "interface": target.interface,
         "hosts": list(target.hosts),
+        "warning_s": target.warning_s,
     }
     request = {**run.request, "token": token, "stage": "sent", "ranks": ranks, "kind": target.kind}
     texts = {"request.json": to_json(request), "spec.yaml": spec.to_yaml()}

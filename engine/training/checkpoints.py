@@ -8,13 +8,15 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from engine.errors import CheckpointError
 from engine.files import write_whole
+
+if TYPE_CHECKING:  # who looks only at where a training stands needs no TensorFlow
+    import tensorflow as tf
 
 STATE = "state"
 
@@ -45,6 +47,16 @@ def load(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is damaged ({error}): start the run anew, or give another run") from None
     return groups, state
+
+
+def position_of(path: Path) -> tuple[int, int]:
+    """Epochs done, and steps of the next one, of the last checkpoint; (0, 0) where there is none that can be read."""
+    try:
+        with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
+            state = json.loads(str(file[STATE]))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return 0, 0
+    return state["epoch"], state["step"]
 
 
 def restore(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Path) -> None:

@@ -18,7 +18,7 @@ from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import Scaling, fit_scaling
 from engine.errors import MesoscopeError
 from engine.evaluation.predict import Downscaler
-from engine.launch import launcher, local, scheduler, travel
+from engine.launch import launcher, ranks, scheduler, supervisor, travel
 from engine.launch.targets import Target
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -94,7 +94,7 @@ def store(tmp_path: Path) -> Store:
 def _no_question_to_horovod() -> Iterator[None]:
     """How Horovod was built takes it seconds to say."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "controller", lambda horovodrun: "--gloo")
+        patch.setattr(ranks, "controller", lambda horovodrun: "--gloo")
         yield
 
 
@@ -166,8 +166,9 @@ def seen_in_launch(spec: Spec, store: Store) -> list[Any]:
         run = launcher.create(spec, store)
     except MesoscopeError as error:
         return [job, sent, str(error)]
-    command = local.rank_command(run)
-    return [job, sent, run.title, command[:-1], engine_run.Stop.of(run).deadline < float("inf")]
+    command = ranks.plan(run, {}).command
+    stops, restarts = engine_run.Stop.of(run).deadline < float("inf"), supervisor.Watch(run).may_restart()
+    return [job, sent, run.title, command[:-1], stops, restarts]
 
 
 OBSERVERS = {

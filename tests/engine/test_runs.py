@@ -185,6 +185,23 @@ def test_another_host_that_told_its_end(run):
     assert (run.state().word, run.state().reason) == ("failed", "out of memory")
 
 
+def test_a_paused_job_waits_in_the_queue_until_another_process_goes_on(run, gone):
+    run.record_launch("started", **gone, job="7")
+    run.record_launch("paused", reason="the job's time is nearly up", **gone, job="7")
+    assert (run.state().word, run.state().reason) == ("queued", "the job's time is nearly up: queued again")
+    run.record_launch("started", **alive(), job="7")
+    assert (run.state().word, run.state().reason) == ("queued", "starting")
+    run.record_launch("restarted", reason="rank 1 died without a word", **alive(), job="7")
+    beat(run, 0, phase="training")
+    assert (run.state().word, run.state().reason) == ("running", "training")
+
+
+def test_a_pause_that_could_not_be_followed_by_a_start_is_an_end(run, gone):
+    run.record_launch("paused", reason="the job's time is nearly up", **gone, job="7")
+    run.record_launch("ended", reason="refused", cancelled=True, **gone, job="7")
+    assert (run.state().word, run.state().reason) == ("cancelled", "refused")
+
+
 def test_a_torn_heartbeat_or_launcher_record_does_not_count(run):
     run.record_launch("submitted", **alive())
     (run.folder / "status" / "rank-0.json").write_text('{"rank": 0, "ph')

@@ -17,6 +17,7 @@ import psutil
 import yaml
 
 from engine.runs import Run, State
+from engine.training.loop import CHECKPOINT_S
 from tests.engine.data.mock import write_field
 
 CHECKOUT = Path(__file__).parents[3]
@@ -120,3 +121,30 @@ def weights_of(run: Run) -> dict[str, np.ndarray]:
     """The best weights, by name."""
     with np.load(run.folder / "checkpoints" / "best.npz", allow_pickle=False) as file:
         return {name: file[name] for name in file.files if name.startswith("weights/")}
+
+
+def same_weights(one: Run, other: Run) -> bool:
+    """Whether the best weights are the same bit by bit."""
+    a, b = weights_of(one), weights_of(other)
+    return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def kill_after_a_checkpoint(run: Run, rank: int = 0) -> None:
+    """Kill a rank in the midst of its training, some epochs after a checkpoint.
+
+    A checkpoint is due a while after the last, however few steps were done in it: hold the rank for so long.
+    """
+    process = psutil.Process(rank_pid(run, rank))
+    process.suspend()
+    time.sleep(CHECKPOINT_S + 0.5)
+    process.resume()
+    wait((run.folder / "checkpoints" / "last.npz").exists, "a checkpoint")
+    saved = run.latest()["seq"]
+    wait(lambda: run.latest()["seq"] > saved + 1, "some epochs")
+    process.kill()
+
+
+def resumed_epoch(run: Run) -> int:
+    """The epoch in which the run was taken up, from the log."""
+    _, found, rest = run.log.read_text().partition("resumed in epoch ")
+    return int(rest.split()[0]) if found else 0

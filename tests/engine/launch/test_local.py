@@ -14,21 +14,22 @@ import numpy as np
 import psutil
 import pytest
 
-from engine.errors import LaunchError, StoreError
+from engine.errors import StoreError
 from engine.launch import launcher
-from engine.launch.local import controller, environment
+from engine.launch.local import environment
 from engine.runs import Run
-from engine.training.loop import CHECKPOINT_S
 from tests.engine.launch.command import (
     CHECKOUT,
     CommandLine,
     end_of,
     kill,
+    kill_after_a_checkpoint,
     nothing_left,
     processes_of,
     rank_pid,
+    resumed_epoch,
+    same_weights,
     wait,
-    weights_of,
     write_spec,
 )
 
@@ -56,33 +57,6 @@ def engine(tmp_path: Path) -> Iterator[CommandLine]:
     """The command line with a store of its own; no process of its runs may be left at the end."""
     with nothing_left(tmp_path):
         yield CommandLine(tmp_path / "runs")
-
-
-def same_weights(one: Run, other: Run) -> bool:
-    """Whether the best weights are the same bit by bit."""
-    a, b = weights_of(one), weights_of(other)
-    return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
-
-
-def kill_after_a_checkpoint(run: Run, rank: int = 0) -> None:
-    """Kill a rank in the midst of its training, some epochs after a checkpoint.
-
-    A checkpoint is due a while after the last, however few steps were done in it: hold the rank for so long.
-    """
-    process = psutil.Process(rank_pid(run, rank))
-    process.suspend()
-    time.sleep(CHECKPOINT_S + 0.5)
-    process.resume()
-    wait((run.folder / "checkpoints" / "last.npz").exists, "a checkpoint")
-    saved = run.latest()["seq"]
-    wait(lambda: run.latest()["seq"] > saved + 1, "some epochs")
-    process.kill()
-
-
-def resumed_epoch(run: Run) -> int:
-    """The epoch in which the run was taken up, from the log."""
-    _, found, rest = run.log.read_text().partition("resumed in epoch ")
-    return int(rest.split()[0]) if found else 0
 
 
 @pytest.mark.slow
@@ -228,28 +202,3 @@ def test_each_rank_gets_its_share_of_the_cores(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert [environment({}, n)["OMP_NUM_THREADS"] for n in (1, 2, 3, 16)] == ["8", "4", "2", "1"]
     assert environment({"OMP_NUM_THREADS": "5"}, 2)["OMP_NUM_THREADS"] == "5"
-
-
-@pytest.mark.parametrize(
-    ("built", "expected"),
-    [("    [X] MPI\n    [X] Gloo\n", "--gloo"), ("    [X] MPI\n    [ ] Gloo\n", "--mpi")],
-)
-def test_the_controller_that_horovod_was_built_with(built, expected, tmp_path):
-    assert controller(horovodrun(tmp_path, built)) == expected
-
-
-def test_horovod_without_a_controller_or_without_horovodrun(tmp_path):
-    broken = horovodrun(tmp_path, "    [X] TensorFlow\n    [ ] MPI\n    [ ] Gloo\n")
-    with pytest.raises(LaunchError) as caught:
-        controller(broken)
-    assert str(caught.value) == (f"{broken} was built without Gloo and MPI: build Horovod with one of them")
-    with pytest.raises(LaunchError, match="doesn't work .*: install Horovod \\(make install\\), or use one process"):
-        controller(tmp_path / "nothing")
-
-
-def horovodrun(folder: Path, built: str) -> Path:
-    """A launcher that says what it was built with."""
-    path = folder / "horovodrun"
-    path.write_text(f"#!/bin/sh\ncat <<'END'\nHorovod v0.28.1:\n\nAvailable Controllers:\n{built}END\n")
-    path.chmod(0o755)
-    return path

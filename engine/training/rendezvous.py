@@ -1,0 +1,44 @@
+"""Where ranks that nobody's horovodrun started find each other: Horovod's own server of keys and values.
+
+The second and last place that knows Horovod, and only its part without TensorFlow: what supervises ranks needs no GPU.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
+
+
+class _Handler(RendezvousHandler):
+    """Horovod's, without what its base class would tell of the files in this folder."""
+
+    def do_HEAD(self) -> None:  # noqa: N802 (the name is the library's)
+        self.send_status_code(405)
+
+
+@contextmanager
+def rendezvous(address: str) -> Iterator[int]:
+    """Serve on one IPv4 address of this host while the ranks live; gives the port, which the system chooses.
+
+    Like Gloo itself, the server asks nobody who they are: it belongs on 127.0.0.1, or on a cluster's inner network. It
+    holds nothing but the addresses of the ranks.
+
+    Raises
+    ------
+    OSError
+        If the address isn't one of this host.
+    """
+    server = RendezvousHTTPServer((address, 0), _Handler, 0)
+    server.daemon_threads = True
+    server.init([])  # who is where, srun decides: without a plan, keys are forgotten one by one
+    thread = threading.Thread(target=server.serve_forever, name="rendezvous", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

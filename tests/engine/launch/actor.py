@@ -1,0 +1,54 @@
+"""Plays the ranks of a run, for a supervisor: `actor.py FOLDER ACT…`; the n-th start plays the n-th act.
+
+An act is a list of words: `save=EPOCH` writes a checkpoint, `told=TEXT` fails saying so, `stops` waits for a pause or a
+cancel and stops as ranks do, `stays` waits for its end, `killed` ends itself by SIGKILL, `done` is done.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from engine.files import read_json, to_json, write_whole
+from engine.runs import Heartbeat, Run
+
+LOOK_S = 0.02
+
+
+def main(run: Run, acts: list[str]) -> int:
+    number = len(list(run.folder.glob("start-*")))
+    (run.folder / f"start-{number}").touch()
+    with Heartbeat(run, 0, 1) as heartbeat:
+        for word in acts[min(number, len(acts) - 1)].split(","):
+            play(run, heartbeat, *word.split("="))
+        return 1 if heartbeat.facts["end"] == "failed" else 0
+
+
+def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
+    if word == "save":
+        with open(run.last, "wb") as file:
+            np.savez(file, state=np.array(f'{{"epoch": {more}, "step": 0}}'))
+    elif word == "told":
+        heartbeat.end("failed", reason=more)
+    elif word == "stops":
+        while not (run.pause_file.exists() or run.cancel_file.exists()):
+            time.sleep(LOOK_S)
+        heartbeat.end(
+            "stopped", reason="cancelled" if run.cancel_file.exists() else read_json(run.pause_file)["reason"]
+        )
+    elif word == "stays":
+        time.sleep(3600)
+    elif word == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif word == "done":
+        heartbeat.end("done")
+        write_whole(run.folder / "DONE", to_json({"time": time.time()}))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Run(Path(sys.argv[1])), sys.argv[2:]))

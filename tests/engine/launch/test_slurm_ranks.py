@@ -1,0 +1,139 @@
+"""Ranks on the two nodes of a real Slurm, without SSH between these."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from engine.launch.ranks import threads
+from engine.runs import Run, Store
+from engine.spec import Spec
+from tests.engine.launch.command import (
+    CHECKOUT,
+    CommandLine,
+    kill_after_a_checkpoint,
+    nothing_left,
+    rank_pid,
+    resumed_epoch,
+    same_weights,
+    wait,
+    write_spec,
+)
+from tests.engine.launch.servers import NODES, Slurm
+from tests.engine.training import test_workers
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+SETTINGS = ("launch.processes=2", "training.batch_size=4", "training.epochs=60")
+ONE_EACH = ("--nodes=2", "--ntasks=2", "--cpus-per-task=1")
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_spec(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two ranks on this machine under horovodrun, with one thread each as in the jobs here."""
+    engine = CommandLine(tmp_path_factory.mktemp("undisturbed"))
+    with pytest.MonkeyPatch.context() as patch, nothing_left(engine.store):
+        for name, value in threads(1).items():
+            patch.setenv(name, value)
+        words = [word for setting in SETTINGS for word in ("--set", setting)]
+        return Run(Path(engine.json("train", str(spec), *words)["folder"]))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with nothing_left(tmp_path):
+        yield Store(tmp_path / "runs")
+
+
+def submit(slurm: Slurm, store: Store, spec: Path, *settings: str, options: tuple[str, ...] = ()) -> tuple[Run, str]:
+    """A run, and the job that supervises it."""
+    request = {"token": "a-token", "ranks": {"by": "srun", "interface": "lo"}}
+    run = store.create(Spec.read(spec, [*SETTINGS, *settings]), request)
+    command = shlex.join([sys.executable, "-m", "engine", "supervise", str(run.folder)])
+    place = (f"--output={run.log}", "--open-mode=append")
+    return run, slurm.submit(f"cd {CHECKOUT} && exec {command}", *ONE_EACH, *place, *options)
+
+
+def end_of(slurm: Slurm, run: Run, job: str) -> str:
+    """The word for how the run ended, once the job is over."""
+    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), f"the end of job {job}")
+    return f"{run.state().word}: {run.state().reason}"
+
+
+def fingerprints(run: Run) -> list[str]:
+    return [beat["weights"] for beat in run.heartbeats()]
+
+
+def test_two_ranks_on_two_nodes_end_with_the_weights_of_two_ranks_here(slurm, spec, undisturbed, store):
+    run, job = submit(slurm, store, spec)
+    nodes = [psutil.Process(rank_pid(run, rank)).environ()["SLURMD_NODENAME"] for rank in (0, 1)]
+    assert nodes == list(NODES)
+    assert end_of(slurm, run, job) == "done: ", run.log.read_text()
+    assert slurm.job(job) == "COMPLETED"
+    assert len(set(fingerprints(run))) == 1
+    assert [(beat["rank"], beat["size"]) for beat in run.heartbeats()] == [(0, 2), (1, 2)]
+    assert same_weights(run, undisturbed)
+    np.testing.assert_equal(run.scores(), undisturbed.scores())
+    assert {record["job"] for record in run.launches()} == {job}
+
+
+def test_the_gradient_of_two_nodes_is_that_of_one_process_with_twice_the_batch(slurm, tmp_path):
+    data = test_workers.write_data(tmp_path)
+    (one,) = test_workers.run_ranks(
+        test_workers.write_spec(tmp_path, data, 2 * test_workers.BATCH), tmp_path / "one", 1
+    )
+    folder = tmp_path / "two"
+    folder.mkdir()
+    script = Path(test_workers.__file__).with_name("ranks.py")
+    words = [script, test_workers.write_spec(tmp_path, data, test_workers.BATCH), folder]
+    step = [sys.executable, Path(__file__).with_name("step.py"), "2", *words]
+    command = shlex.join(str(word) for word in step)
+    job = slurm.submit(f"cd {CHECKOUT} && PYTHONPATH={CHECKOUT} exec {command}", *ONE_EACH)
+    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), "the end of the job")
+    assert slurm.job(job) == "COMPLETED", (slurm.folder / f"{job}.out").read_text()
+    two = [dict(np.load(folder / f"rank-{rank}.npz", allow_pickle=False)) for rank in (0, 1)]
+    test_workers.assert_same_gradient(one, two)
+
+
+def test_a_killed_rank_is_named_and_with_a_restart_the_weights_are_the_same(slurm, spec, undisturbed, store):
+    run, job = submit(slurm, store, spec, "launch.restarts=1")
+    kill_after_a_checkpoint(run, rank=1)
+    assert end_of(slurm, run, job) == "done: ", run.log.read_text()
+    (restarted,) = [record for record in run.launches() if record["event"] == "restarted"]
+    assert restarted["reason"].startswith("rank 1 died without a word")
+    assert resumed_epoch(run) > 1
+    assert same_weights(run, undisturbed)
+
+
+def test_a_job_whose_time_is_nearly_up_goes_on_in_another(slurm, spec, undisturbed, store):
+    run, job = submit(slurm, store, spec, "launch.time_limit=1", options=("--requeue",))
+    rank_pid(run)
+    slurm.command("scancel", "--batch", "--signal=USR1", job)  # as --signal=B:USR1@… does
+    wait(lambda: run.launches()[-1]["event"] == "paused", "the pause")
+    assert run.state().word == "queued"
+    assert end_of(slurm, run, job) == "done: ", run.log.read_text()
+    assert [record["event"] for record in run.launches()] == ["started", "paused", "started", "ended"]
+    assert run.launches()[2]["requeues"] == 1
+    assert "stopped in epoch" in run.log.read_text()
+    assert resumed_epoch(run) > 1
+    assert same_weights(run, undisturbed)
+
+
+def test_a_job_that_was_cancelled_tells_its_end(slurm, spec, store):
+    run, job = submit(slurm, store, spec)
+    rank_pid(run)
+    run.ask_to_cancel()
+    slurm.command("scancel", job)
+    assert end_of(slurm, run, job) == "cancelled: cancelled"
+    assert run.launches()[-1]["event"] == "ended"
