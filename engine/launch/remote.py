@@ -105,7 +105,7 @@ def ask(target: Target, verb: str, **given: Any) -> dict[str, Any]:
     """
     request = json.dumps({"verb": verb, "folder": target.folder, "given": given})
     source = f"{SCRIPT.read_text(encoding='utf-8')}\nimport json\nmain(json.loads({request!r}))\n"
-    done = target.connection.shell(_script(target, f"exec {_python(target)} -", source))
+    done = target.connection.shell(_script(target, f"exec {target.python_word} -", source))
     for line in reversed(done.out.splitlines()):
         if line.startswith("mesoscope-answer:"):
             answer = _parsed(line.removeprefix("mesoscope-answer:"), target)
@@ -132,17 +132,13 @@ def _parsed(text: str, target: Target) -> dict[str, Any]:
 
 def engine_command(target: Target, engine: str, words: str, given: str) -> str:
     """A script that runs the engine on the target, with `given` for its standard input."""
-    return _script(target, f"cd '{engine}' && exec {_python(target)} -m engine {words}", given)
+    return _script(target, f"cd '{engine}' && exec {target.python_word} -m engine {words}", given)
 
 
 def _script(target: Target, command: str, given: str) -> str:
     """A command in the target's environment, with `given` for its standard input; the prelude reads nothing of it."""
     shut = f"end-{secrets.token_hex(16)}"
     return f"umask 077\n{{ :\n{target.prelude}\n}} </dev/null\n{command} <<'{shut}'\n{given}\n{shut}\n"
-
-
-def _python(target: Target) -> str:
-    return target.python.replace("~", "$HOME", 1) if target.python.startswith("~/") else target.python
 
 
 def send_engine(target: Target) -> str:

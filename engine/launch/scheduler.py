@@ -49,7 +49,7 @@ def job_script(target: Target, launch: LaunchOptions, token: str, run: str, engi
     run, engine : folders there, absolute.
     """
     made = {"slurm": _slurm_header, "pbs": _pbs_header}[target.kind](target, launch, token, run)
-    command = f"exec {shlex.quote(target.python)} -m engine supervise {shlex.quote(run)}"
+    command = f"exec {target.python_word} -m engine supervise {shlex.quote(run)}"
     body = [*filter(None, [target.prelude.rstrip("\n")]), f"cd {shlex.quote(engine)} || exit", "umask 077", command, ""]
     return IOS[target.kind]().get_submission_script("\n".join(body), made)
 
@@ -161,7 +161,7 @@ def _slurm_state(word: str) -> QState:
     try:
         state: QState = SlurmState(word).qstate
     except ValueError:
-        return QState.RUNNING
+        return QState("RUNNING")
     return state
 
 

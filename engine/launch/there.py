@@ -312,7 +312,7 @@ def _clear_incoming(folder):
 def _run(command, cwd, variables=None, timeout_s=COMMAND_S):
     try:
         ended = subprocess.run(
-            command,
+            [os.path.expanduser(command[0]), *command[1:]],
             cwd=cwd,
             env=variables,
             stdin=subprocess.DEVNULL,
