@@ -6,7 +6,7 @@ What can't be told from what was seen is "unknown". The clocks there are compare
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.launch.scheduler import Job, submitted
@@ -35,6 +35,14 @@ class Seen:
 
 def judge(run: Run, seen: Seen) -> State:
     """The state; `since` is 0 where the run ended without a word, which a later look has to confirm."""
+    state = _judged(run, seen)
+    if state.word == "failed" and seen.facts and seen.facts["full"]:  # on a full disk, ranks can't say what is wrong
+        full = f"the disk of {seen.target.name} is full: free some space there, then resume"
+        return replace(state, reason=full if "disk is full" in state.reason else f"{full} ({state.reason})")
+    return state
+
+
+def _judged(run: Run, seen: Seen) -> State:
     token, name = run.request["token"], seen.target.name
     if seen.facts is None:
         known = run.look.get("token") == token

@@ -47,7 +47,7 @@ class Mirror:
 
     def look(self, *, at_once: bool = False) -> bool:
         """Look at the target unless that was done a moment ago; returns whether it was looked at."""
-        if not (at_once or self._due()):
+        if not (at_once or _due(read_json(self._file), LOOK_S)):
             return False
         runs = self._watched()
         if not runs:

@@ -63,8 +63,9 @@ def _refusal_noted(run: Run) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        mend = ": resume hands it over again" if isinstance(error, UnreachableError) else ""
         with contextlib.suppress(StoreError):  # it must not hide the error that is on its way up
-            run.note(stage="refused", reason=describe_error(error))
+            run.note(stage="refused", reason=f"{describe_error(error)}{mend}")
         raise
 
 

@@ -30,6 +30,7 @@ PARTS = ("status", "control", "checkpoints", "results")
 APPENDED = ("progress.jsonl", "log.txt", "status/launcher.jsonl")
 MOST_BYTES = 1 << 20  # of one file in one answer; the next look goes on from there
 MOST_IN_ALL = 8 << 20
+FULL_BYTES = 1 << 20  # a disk with less room than this is full
 KEPT_S = 86_400  # so long a file that came in, and was never put in its place, is kept
 COMMAND_S = 30  # for a scheduler to answer
 
@@ -196,6 +197,7 @@ def _look_at(home, known, most):
             beats.append(_read_json(os.path.join(home, "status", name)))
     return {
         "busy": busy,
+        "full": shutil.disk_usage(home).free < FULL_BYTES,
         "done": done,
         "begun": begun,
         "beats": [beat for beat in beats if beat],
@@ -311,23 +313,24 @@ def _clear_incoming(folder):
 
 def _run(command, cwd, variables=None, timeout_s=COMMAND_S):
     try:
-        ended = subprocess.run(
+        process = subprocess.Popen(
             [os.path.expanduser(command[0]), *command[1:]],
             cwd=cwd,
             env=variables,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return {"rc": None, "out": "", "err": f"{command[0]} didn't answer within {timeout_s} s"}
     except OSError as error:
         return {"rc": None, "out": "", "err": f"{command[0]} can't be run: {error.strerror}"}
-    return {
-        "rc": ended.returncode,
-        "out": ended.stdout.decode(errors="replace"),
-        "err": ended.stderr.decode(errors="replace"),
-    }
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)  # what it started holds on to its output
+        process.communicate()
+        return {"rc": None, "out": "", "err": f"{command[0]} didn't answer within {timeout_s} s"}
+    return {"rc": process.returncode, "out": out.decode(errors="replace"), "err": err.decode(errors="replace")}
 
 
 def _tail(path, offset, most):

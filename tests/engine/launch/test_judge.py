@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def facts(begun: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"busy": False, "done": False, "begun": begun, "beats": [], "alive": None, **more}
+    return {"busy": False, "full": False, "done": False, "begun": begun, "beats": [], "alive": None, **more}
 
 
 def beat(age_s: float, **more: Any) -> dict[str, Any]:
@@ -79,7 +79,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("given, word, reason", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("given", "word", "reason"), CASES.values(), ids=CASES.keys())
 def test_what_was_seen_and_what_it_means(given, word, reason, run):
     state = judge(run, given)
     assert (state.word, reason in state.reason) == (word, True), state
@@ -93,6 +93,11 @@ def test_the_launchers_own_word_is_believed(run):
         {"time": 2.0, "event": "ended", "token": "t", "reason": "disk is full"},
     )
     assert judge(run, seen(facts(SENT))) == State("failed", "disk is full", 2.0)
+
+
+def test_on_a_full_disk_a_run_dies_without_a_word(run):
+    state = judge(run, seen(facts(STARTED, alive=False, full=True), SSH))
+    assert state.reason.startswith("the disk of box is full: free some space there, then resume (its launcher was")
 
 
 def test_the_word_of_an_earlier_launch_does_not_count(run):
