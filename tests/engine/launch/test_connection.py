@@ -59,7 +59,7 @@ def test_the_command_to_log_in_can_be_typed_as_it_is(sockets):
 
 
 @pytest.mark.parametrize(
-    "said, kind, words",
+    ("said", "kind", "words"),
     [
         ("ssh: connect to host big port 22: Connection refused", UnreachableError, "Connection refused"),
         ("mux_client_read_packet: read header failed: Broken pipe", UnreachableError, "Broken pipe"),
@@ -78,7 +78,7 @@ def test_a_failing_command_is_no_failing_connection():
 
 
 @pytest.mark.parametrize(
-    "path, word",
+    ("path", "word"),
     [
         ("/a/b", '"/a/b"'),
         ("/a b/'c'", "\"/a b/'c'\""),

@@ -90,7 +90,7 @@ exec "$HOME"/env/bin/python -m engine supervise {RUN}
 
 
 @pytest.mark.parametrize(
-    "target, asked, text",
+    ("target", "asked", "text"),
     [
         ({"kind": "slurm", **GIVEN}, ASKED, SLURM_FULL),
         ({"kind": "slurm"}, {}, SLURM_PLAIN),
@@ -118,7 +118,7 @@ def said(out: str = "", err: str = "", rc: int | None = 0) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "kind, answer, job",
+    ("kind", "answer", "job"),
     [
         ("slurm", said("Submitted batch job 17\n"), "17"),
         ("slurm", said("sbatch: Welcome\nSubmitted batch job 17\n", rc=1), None),
@@ -184,7 +184,7 @@ def test_jobs_of_pbs():
 
 
 @pytest.mark.parametrize(
-    "kind, answer, words",
+    ("kind", "answer", "words"),
     [
         ("slurm", said("", "slurm_load_jobs error: Unable to contact slurm controller", rc=1), "Unable to contact"),
         ("slurm", said("", "squeue didn't answer within 30 s", rc=None), "didn't answer within 30 s"),
@@ -199,7 +199,7 @@ def test_a_scheduler_that_does_not_answer_is_no_empty_queue(kind, answer, words)
 
 
 @pytest.mark.parametrize(
-    "answer, word",
+    ("answer", "word"),
     [
         (said("JobId=17 JobName=x JobState=CANCELLED Reason=None"), "CANCELLED"),
         (said("JobId=17 JobState=TIMEOUT Reason=TimeLimit"), "TIMEOUT"),

@@ -55,7 +55,7 @@ targets:
 
 
 @pytest.mark.parametrize(
-    "text, words",
+    ("text", "words"),
     [
         ("", "expected version: 1"),
         ("[]", "expected version: 1"),
@@ -121,7 +121,7 @@ def test_a_name_that_is_mistyped_is_recognised():
 
 
 @pytest.mark.parametrize(
-    "asked, words",
+    ("asked", "words"),
     [
         ({"processes": 3, "nodes": 3}, "launch.nodes is 3, but target cluster allows at most 2"),
         ({"processes": 9}, "launch.processes is 9, but target cluster allows at most 8"),
