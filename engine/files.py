@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 
+def private(path: str, flags: int) -> int:
+    """An opener for `open`: what it makes is for this user alone."""
+    return os.open(path, flags, 0o600)
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
-    """A whole file or none: temporary sibling, fsync, replace."""
+    """A whole file or none, for this user alone: temporary sibling, fsync, replace."""
     content = content.encode() if isinstance(content, str) else content
     sibling = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with open(sibling, "wb") as file:
+        with open(sibling, "wb", opener=private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

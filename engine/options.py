@@ -70,7 +70,11 @@ class Flag(param.Boolean):
 
 
 class Text(param.String):
-    """A line of text."""
+    """A line of text; all of it matches `regex`, a line break at its end too."""
+
+    def _validate_regex(self, val: Any, regex: Any) -> None:
+        if regex is not None and isinstance(val, str) and not re.fullmatch(regex, val):
+            raise ValueError(f"{val!r} doesn't match {regex}")
 
     def expected(self) -> str:
         return "text" + (f" matching {self.regex}" if self.regex else "")

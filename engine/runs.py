@@ -25,7 +25,7 @@ from typing import Any, Self
 import psutil
 
 from engine.errors import MesoscopeError, SpecError, StoreError
-from engine.files import append_line, last_line, read_json, read_lines, sha256, to_json, write_whole
+from engine.files import append_line, last_line, private, read_json, read_lines, sha256, to_json, write_whole
 from engine.options import did_you_mean
 from engine.spec import Spec
 
@@ -115,10 +115,12 @@ class Store:
             while run.folder.exists():  # another of the same name in the same second
                 run = Run(self.folder / _new_id(spec))
             nursery = self.folder / f".{run.id}"
-            nursery.mkdir(parents=True, mode=0o700)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            nursery.mkdir(mode=0o700)
             try:
                 for name in ("status", "control", "checkpoints", "results"):
-                    (nursery / name).mkdir()
+                    (nursery / name).mkdir(mode=0o700)
                 write_whole(nursery / "request.json", to_json({**told, **request}))
                 write_whole(nursery / "spec.yaml", spec.to_yaml())
                 nursery.rename(run.folder)
@@ -279,7 +281,7 @@ class Run:
         if request.get("stage") in (None, "sending"):
             return self._being_sent(request)
         if request["stage"] == "refused":
-            return State("failed", request.get("reason", ""), asked)
+            return State("cancelled" if self.cancel_file.exists() else "failed", request.get("reason", ""), asked)
         seen = look.get("token") == request.get("token")
         if seen and look["word"] in FINAL:
             return State(look["word"], look["reason"], look["since"])
@@ -294,13 +296,18 @@ class Run:
         fetching = read_json(self.folder / "status" / "fetch.json").get("reason") if look.get("done") else ""
         return State(look["word"], fetching or look["reason"], look["since"])
 
+    @property
+    def is_being_sent(self) -> bool:
+        """Whether somebody is handing it over to its target, as far as can be known from here."""
+        sender = self.request.get("sender")
+        if not sender or self.request.get("stage") != "sending":
+            return False
+        return sender.get("host") != socket.gethostname() or process_alive(sender["pid"], sender["pid_started"])
+
     def _being_sent(self, request: dict[str, Any]) -> State:
-        sender = request.get("sender")
-        if not sender and self.cancel_file.exists():
-            return State("cancelled", "cancelled before it began", self.cancel_file.stat().st_mtime)
-        if not sender:
+        if not request.get("sender"):
             return State("queued", "not started yet", self.created)
-        if sender.get("host") != socket.gethostname() or process_alive(sender["pid"], sender["pid_started"]):
+        if self.is_being_sent:
             doing = f": {request['reason']}" if request.get("reason") else ""
             return State("queued", f"is being handed over to {request['target']}{doing}", request["time"])
         return State("failed", "its handing over was interrupted: resume hands it over again", request["time"])
@@ -314,7 +321,7 @@ class Run:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """One at a time, over all processes: to start a run, or to say that it was."""
-        with open(self.folder / "status" / ".launch", "ab") as file:
+        with open(self.folder / "status" / ".launch", "ab", opener=private) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

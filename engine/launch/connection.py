@@ -166,8 +166,13 @@ def _socket() -> str:
     folder = next((name for name in names if len(str(name)) <= LONGEST_FOLDER), None)
     if folder is None:
         raise TargetError(f"{names[0]} is too long for a socket: set XDG_RUNTIME_DIR to a folder with a shorter name")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    facts = folder.lstat()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        facts = folder.lstat()
+    except OSError as error:
+        raise TargetError(
+            f"{folder} can't be made ({error.strerror}): set XDG_RUNTIME_DIR to a folder of mode 700"
+        ) from None
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
         raise TargetError(f"{folder} is not yours alone: remove it, or set XDG_RUNTIME_DIR to a folder of mode 700")
     return str(folder / "%C")

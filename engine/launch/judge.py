@@ -6,7 +6,7 @@ What can't be told from what was seen is "unknown". The clocks there are compare
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.launch.scheduler import Job, submitted
@@ -26,14 +26,30 @@ class Seen:
 
     @property
     def done(self) -> bool:
-        return bool(self.facts and self.facts["done"])
+        return bool(self.facts and self.facts.get("done"))
+
+    def arrived(self, token: str) -> bool:
+        """Whether the launch with that token is known there."""
+        return bool(self.facts and "begun" in self.facts and self.facts["begun"].get("token") == token)
 
 
 def judge(run: Run, seen: Seen) -> State:
     """The state; `since` is 0 where the run ended without a word, which a later look has to confirm."""
+    state = _judged(run, seen)
+    if state.word == "failed" and seen.facts and seen.facts["full"]:  # on a full disk, ranks can't say what is wrong
+        full = f"the disk of {seen.target.name} is full: free some space there, then resume"
+        return replace(state, reason=full if "disk is full" in state.reason else f"{full} ({state.reason})")
+    return state
+
+
+def _judged(run: Run, seen: Seen) -> State:
     token, name = run.request["token"], seen.target.name
     if seen.facts is None:
-        return State("failed", f"it never arrived at {name}: resume hands it over again")
+        known = run.look.get("token") == token
+        why = f"its folder on {name} is gone" if known else f"it never arrived at {name}"
+        return State("failed", f"{why}: resume hands it over again")
+    if "trouble" in seen.facts:
+        return State("unknown", f"it can't be looked at on {name} ({seen.facts['trouble']})")
     if seen.done:
         return State("running", "results wait to be fetched")
     records = [record for record in run.launches() if record.get("token") == token]
@@ -50,11 +66,14 @@ def _refused(seen: Seen, token: str) -> State | None:
     """That it was never begun there, as far as can be known."""
     assert seen.facts is not None
     begun, name = seen.facts["begun"], seen.target.name
-    if begun.get("token") != token:
+    if seen.facts["busy"]:
+        return State("queued", f"is being started on {name}")
+    said = begun.get("said")
+    if not seen.arrived(token) or (said is None and "pid" not in begun):
         if seen.silence:
             return State("unknown", seen.silence)
-        return State("failed", f"it never arrived at {name}: resume hands it over again")
-    said = begun.get("said")
+        why = "its start there was cut off" if seen.arrived(token) else f"it never arrived at {name}"
+        return State("failed", f"{why}: resume hands it over again")
     if said and not seen.silence and not submitted(seen.target.kind, said):
         why = said["err"].strip() or said["out"].strip() or f"exit code {said['rc']}"
         return State("failed", f"{name} refused the job ({why}): mend it, then resume")

@@ -69,12 +69,13 @@ def cancel(run: Run, *, now: bool = False) -> None:
     state = run.state()
     if not state.active and state.word != "unknown":
         raise StoreError(f"run {run.id} is {state.word}: there is nothing to cancel")
-    if run.remote and run.request.get("stage") in ("asked", "sent"):
-        remote.cancel(run, _target(run), now=now)
+    if run.remote:
+        if run.request.get("stage") in ("asked", "sent"):
+            remote.cancel(run, _target(run), now=now)
+        else:
+            remote.withdraw(run)
         return
     run.ask_to_cancel()
-    if run.remote:  # heeded before it is started there
-        return
     if not run.launches():
         run.record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
     elif now:

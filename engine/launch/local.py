@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from engine.errors import LaunchError
+from engine.files import private
 from engine.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ def start(run: Run) -> None:
     """Start the run's supervisor, in a session of its own that outlives this process."""
     command = [sys.executable, "-m", "engine", "supervise", str(run.folder)]
     run.forget_heartbeats()
-    with open(run.log, "ab") as log:
+    with open(run.log, "ab", opener=private) as log:
         try:
             process = subprocess.Popen(
                 command,
@@ -41,6 +42,7 @@ def start(run: Run) -> None:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                umask=0o077,
             )
         except OSError as error:
             raise LaunchError(f"{command[0]} can't be started ({error.strerror}): check the installation") from error

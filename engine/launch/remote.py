@@ -11,16 +11,17 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.errors import LaunchError, MesoscopeError, RequestError, TargetError, UnreachableError
+from engine.errors import LaunchError, RequestError, StoreError, TargetError, UnreachableError
 from engine.files import to_json
 from engine.launch import scheduler, travel
 from engine.launch.connection import Connection
 from engine.launch.local import identity
 from engine.launch.targets import Target
-from engine.runs import Run, Store
+from engine.runs import FINAL, Run, Store, describe_error
 from engine.spec import Spec
 
 SCRIPT = Path(__file__).with_name("there.py")
@@ -34,35 +35,56 @@ def start(run: Run, target: Target) -> None:
     ------
     TargetError, UnreachableError, LaunchError
         If the run could not be handed over; it is then failed with this reason, and can be resumed.
+    StoreError
+        If somebody else has just started it.
     """
     with run.alone():
+        if run.request.get("stage") in ("asked", "sent") and run.state().word not in FINAL:
+            raise StoreError(f"run {run.id} is {run.state().word}: somebody else has started it a moment ago")
         token = secrets.token_hex(8)
         run.note(stage="sending", token=token, job=None, time=time.time(), reason="", sender=identity(os.getpid()))
-        try:
-            home = _prepare(run, target)
-            given = _begin_request(run, target, home, token)
-        except MesoscopeError as error:
-            run.note(stage="refused", reason=str(error))
-            raise
-        if run.cancel_file.exists():  # while things were sent
-            run.note(stage=None, sender=None, reason="")
-            return
+        with _refusal_noted(run):
+            _check_wanted(run)
+            given = _prepare(run, target, token)
+            _check_wanted(run)
         run.note(stage="asked", reason="")
-        try:
-            begun = ask(target, "begin", **given)
-        except UnreachableError as error:
-            run.note(reason=f"{error}: whether it was handed over shows with the next look")
-            return
-        except MesoscopeError as error:
-            run.note(stage="refused", reason=str(error))
-            raise
-        _note_begun(run, target, begun)
+        with _refusal_noted(run):
+            try:
+                begun = ask(target, "begin", **given)
+            except UnreachableError as error:
+                run.note(reason=f"{error}: whether it was handed over shows with the next look")
+                return
+            _note_begun(run, target, begun)
+
+
+@contextlib.contextmanager
+def _refusal_noted(run: Run) -> Iterator[None]:
+    """Whatever goes wrong is noted: a run must not stay "being handed over" for good."""
+    try:
+        yield
+    except Exception as error:
+        mend = ": resume hands it over again" if isinstance(error, UnreachableError) else ""
+        with contextlib.suppress(StoreError):  # it must not hide the error that is on its way up
+            run.note(stage="refused", reason=f"{describe_error(error)}{mend}")
+        raise
+
+
+def _check_wanted(run: Run) -> None:
+    if run.cancel_file.exists():
+        raise LaunchError("cancelled before it was handed over")
+
+
+def withdraw(run: Run) -> None:
+    """Cancel a run that was not handed over yet; one that is just being handed over stops before its start."""
+    run.ask_to_cancel()
+    if not run.is_being_sent:
+        run.note(stage="refused", reason="cancelled before it was handed over")
 
 
 def cancel(run: Run, target: Target, *, now: bool = False) -> None:
     """Ask a run to stop; a job that waits is taken from the queue, and with `now` one that runs is ended."""
     run.ask_to_cancel()
-    job, state = run.look.get("job") or run.request.get("job"), run.state()
+    job, state = run.request.get("job"), run.state()
     waits = state.word == "queued"
     command = scheduler.cancel_command(target.kind, job) if target.scheduled and job and (now or waits) else None
     answer = ask(target, "stop", run=run.id, command=command, now=now)
@@ -84,15 +106,15 @@ def ask(target: Target, verb: str, **given: Any) -> dict[str, Any]:
     """
     request = json.dumps({"verb": verb, "folder": target.folder, "given": given})
     source = f"{SCRIPT.read_text(encoding='utf-8')}\nimport json\nmain(json.loads({request!r}))\n"
-    done = target.connection.shell(_script(target, f"exec {_python(target)} -", source))
+    done = target.connection.shell(_script(target, f"exec {target.python_word} -", source))
     for line in reversed(done.out.splitlines()):
         if line.startswith("mesoscope-answer:"):
-            answer = json.loads(line.removeprefix("mesoscope-answer:"))
+            answer = _parsed(line.removeprefix("mesoscope-answer:"), target)
             if "error" in answer:
                 full = ": free some space there, then resume" if answer.get("full") else ""
                 raise TargetError(f"{target.name} said: {answer['error']}{full}")
             return answer
-    if done.rc == 0 or done.rc in (129, 130, 143):  # cut off in its middle
+    if done.rc == 0 or done.rc > 128:  # cut off in its middle
         raise UnreachableError(f"{target.name} gave no answer")
     said = done.err.strip().splitlines()
     raise TargetError(
@@ -101,19 +123,23 @@ def ask(target: Target, verb: str, **given: Any) -> dict[str, Any]:
     )
 
 
+def _parsed(text: str, target: Target) -> dict[str, Any]:
+    with contextlib.suppress(json.JSONDecodeError):
+        answer = json.loads(text)
+        if isinstance(answer, dict):
+            return answer
+    raise UnreachableError(f"{target.name} gave an answer that was cut off or isn't ours")
+
+
 def engine_command(target: Target, engine: str, words: str, given: str) -> str:
     """A script that runs the engine on the target, with `given` for its standard input."""
-    return _script(target, f"cd '{engine}' && exec {_python(target)} -m engine {words}", given)
+    return _script(target, f"cd '{engine}' && exec {target.python_word} -m engine {words}", given)
 
 
 def _script(target: Target, command: str, given: str) -> str:
     """A command in the target's environment, with `given` for its standard input; the prelude reads nothing of it."""
     shut = f"end-{secrets.token_hex(16)}"
     return f"umask 077\n{{ :\n{target.prelude}\n}} </dev/null\n{command} <<'{shut}'\n{given}\n{shut}\n"
-
-
-def _python(target: Target) -> str:
-    return target.python.replace("~", "$HOME", 1) if target.python.startswith("~/") else target.python
 
 
 def send_engine(target: Target) -> str:
@@ -130,8 +156,8 @@ def send_engine(target: Target) -> str:
     return home
 
 
-def _prepare(run: Run, target: Target) -> str:
-    """Folders, engine, inputs, and what the run starts from, are there; returns the target's folder, absolute."""
+def _prepare(run: Run, target: Target, token: str) -> dict[str, Any]:
+    """Folders, engine, inputs, and what the run starts from, are there; returns what there.py needs to begin."""
     run.note(reason="connects, and sends the engine if it is new there")
     home = send_engine(target)
     inputs = travel.inputs_of(run.spec, home)
@@ -140,7 +166,7 @@ def _prepare(run: Run, target: Target) -> str:
             run.note(reason=f"sends {_described(inputs.files[name])}")
             ask(target, "place", incoming=_send(target.connection, inputs.files[name], home), name=name)
     _send_start(run, target, home)
-    return home
+    return _begin_request(run, target, inputs.spec, home, token)
 
 
 def _described(path: Path) -> str:
@@ -164,9 +190,9 @@ def _send_start(run: Run, target: Target, home: str) -> None:
     ask(target, "adopt", run=start.id, files=files)
 
 
-def _begin_request(run: Run, target: Target, home: str, token: str) -> dict[str, Any]:
-    """What there.py needs to begin."""
-    spec, checksum = travel.inputs_of(run.spec, home).spec, travel.engine_archive()[0]
+def _begin_request(run: Run, target: Target, spec: Spec, home: str, token: str) -> dict[str, Any]:
+    """The spec as the target reads it, and the command that starts the run."""
+    checksum, _ = travel.engine_archive()
     engine, folder = f"{home}/engine/{checksum}", f"{home}/runs/{run.id}"
     run.note(reason="the data are checked there")
     _check_data(target, home, engine, spec)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtoolkit.core.data_objects import QState, SubmissionStatus
+from qtoolkit.core.exceptions import QTKError
 from qtoolkit.io import PBSIO, SlurmIO
 from qtoolkit.io.slurm import SlurmState
 
@@ -22,6 +23,7 @@ from engine.spec import LaunchOptions
 
 IOS = {"slurm": SlurmIO, "pbs": PBSIO}
 SCRIPT = "job.sh"
+OVER = (QState.FAILED, QState.DONE)
 WAITING = (QState.QUEUED, QState.QUEUED_HELD, QState.REQUEUED, QState.SUSPENDED)
 
 
@@ -47,7 +49,7 @@ def job_script(target: Target, launch: LaunchOptions, token: str, run: str, engi
     run, engine : folders there, absolute.
     """
     made = {"slurm": _slurm_header, "pbs": _pbs_header}[target.kind](target, launch, token, run)
-    command = f"exec {shlex.quote(target.python)} -m engine supervise {shlex.quote(run)}"
+    command = f"exec {target.python_word} -m engine supervise {shlex.quote(run)}"
     body = [*filter(None, [target.prelude.rstrip("\n")]), f"cd {shlex.quote(engine)} || exit", "umask 077", command, ""]
     return IOS[target.kind]().get_submission_script("\n".join(body), made)
 
@@ -92,7 +94,7 @@ def ended(kind: str, said: Mapping[str, Any]) -> str:
     if kind != "slurm" or said["rc"] != 0:
         return ""
     state = re.search(r"\bJobState=(\w+)", said["out"])
-    return state[1] if state and SlurmState(state[1]).qstate in (QState.FAILED, QState.DONE) else ""
+    return state[1] if state and _slurm_state(state[1]) in OVER else ""
 
 
 def _slurm_header(target: Target, launch: LaunchOptions, token: str, run: str) -> dict[str, Any]:
@@ -147,13 +149,25 @@ def _slurm_jobs(text: str) -> dict[str, Job]:
         parts = [part.strip() for part in line.split(io.split_separator)]
         if len(parts) == len(names):
             row = dict(zip(names, parts, strict=True))
-            waiting = SlurmState(row["state_raw"]).qstate in WAITING
-            found[row["job_name"]] = Job(
-                row["job_id"], waiting, "" if row["annotation"] == "None" else row["annotation"]
-            )
+            state = _slurm_state(row["state_raw"])
+            if state not in OVER:  # SQUEUE_STATES in the user's environment lists these too
+                reason = "" if row["annotation"] == "None" else row["annotation"]
+                found[row["job_name"]] = Job(row["job_id"], state in WAITING, reason)
     return found
 
 
+def _slurm_state(word: str) -> QState:
+    """A word that qtoolkit doesn't know, of a newer Slurm, say, is a job's that is there and doesn't wait."""
+    try:
+        state: QState = SlurmState(word).qstate
+    except ValueError:
+        return QState("RUNNING")
+    return state
+
+
 def _pbs_jobs(said: Mapping[str, Any]) -> dict[str, Job]:
-    listed = PBSIO().parse_jobs_list_output(said["rc"], said["out"], said["err"])
-    return {str(job.name): Job(str(job.job_id), job.state in WAITING) for job in listed}
+    try:
+        listed = PBSIO().parse_jobs_list_output(said["rc"], said["out"], said["err"])
+    except (QTKError, ValueError, KeyError) as error:
+        raise UnreachableError(f"the scheduler's answer isn't understood ({error})") from error
+    return {str(job.name): Job(str(job.job_id), job.state in WAITING) for job in listed if job.state not in OVER}

@@ -57,7 +57,7 @@ class Target(Options):
     ssh_config = Text("", regex=r"^$|^[/~][^\n\"]*$", doc="An ssh_config in place of the user's own.")
     folder = Text("~/mesoscope", regex=r"^(~|/)[A-Za-z0-9._/@+-]*$", doc="Folder there for engine, data and runs.")
     python = Text(
-        "python3", regex=r"^[A-Za-z0-9._/@+-]+$", doc="Python with TensorFlow and Horovod, after the prelude."
+        "python3", regex=r"^(~/)?[A-Za-z0-9._/@+-]+$", doc="Python with TensorFlow and Horovod, after the prelude."
     )
     prelude = Text("", doc="Lines of bash that make the environment, as `module load` or `conda activate`.")
     partitions = Words(regex=WORD, doc="Partitions (queues) that may be chosen; the first is the default.")
@@ -105,6 +105,11 @@ class Target(Options):
     @property
     def connection(self) -> Connection:
         return Connection(self.host, os.path.expanduser(self.ssh_config))
+
+    @property
+    def python_word(self) -> str:
+        """`python` as a word of bash; a home folder stands for the one there."""
+        return re.sub(r"^~/", '"$HOME"/', self.python)
 
     def accept(self, launch: LaunchOptions) -> None:
         """Raise TargetError for what the file doesn't allow."""

@@ -29,6 +29,9 @@ FOLDERS = ("runs", "engine", "data", "incoming")
 PARTS = ("status", "control", "checkpoints", "results")
 APPENDED = ("progress.jsonl", "log.txt", "status/launcher.jsonl")
 MOST_BYTES = 1 << 20  # of one file in one answer; the next look goes on from there
+MOST_IN_ALL = 8 << 20
+FULL_BYTES = 1 << 20  # a disk with less room than this is full
+KEPT_S = 86_400  # so long a file that came in, and was never put in its place, is kept
 COMMAND_S = 30  # for a scheduler to answer
 
 
@@ -36,10 +39,13 @@ def greet(folder, engine):
     """Make the folders; tell what is there."""
     for part in ("", *FOLDERS):
         os.makedirs(os.path.join(folder, part), mode=0o700, exist_ok=True)
+    _clear_incoming(os.path.join(folder, "incoming"))
     probe = os.path.join(folder, "incoming", f".probe.{os.getpid()}")
-    with open(probe, "wb") as file:
-        file.write(b"\0" * 4096)
-    os.unlink(probe)
+    try:
+        with open(probe, "wb") as file:
+            file.write(b"\0" * 4096)
+    finally:
+        _remove(probe)
     return {
         "folder": folder,
         "host": socket.gethostname(),
@@ -97,16 +103,19 @@ def adopt(folder, run, files):
 
 
 def begin(folder, run, token, texts, command, environment):
-    """Write the run's texts and start the command, once for each token, however often this is asked."""
+    """Write the run's texts and start the command: once for each token, however often or late this is asked."""
     home = _inside(folder, "runs", run)
-    for part in ("", *PARTS):
-        os.makedirs(os.path.join(home, part), mode=0o700, exist_ok=True)
+    _make_parts(home)
     with _alone(home):
-        begun = _read_json(os.path.join(home, "status", "begun.json"))
-        if begun.get("token") == token or _started(home, token):
-            return begun
+        last = _begun(home)
+        if token in last.get("past", []):
+            raise ValueError("this launch was given up before it arrived")
+        if last.get("token") == token:
+            return last
         if os.path.exists(os.path.join(home, "DONE")):
             raise ValueError(f"run {run} is done there")
+        if _alive_here(last):
+            raise ValueError(f"run {run} is active there (process {last['pid']}): cancel it first")
         for name in ("cancel", "pause"):
             _remove(os.path.join(home, "control", name))
         for name in os.listdir(os.path.join(home, "status")):
@@ -114,9 +123,23 @@ def begin(folder, run, token, texts, command, environment):
                 _remove(os.path.join(home, "status", name))
         for name, text in texts.items():
             _write(_inside(home, *name.split("/")), text)
-        told = _start(home, command, environment)
-        begun = {"token": token, "time": time.time(), **told}
-        _write(os.path.join(home, "status", "begun.json"), json.dumps(begun))
+        begun = {"token": token, "time": time.time(), "past": _past(last)}
+        _note(home, begun)  # before the start: a look at this moment sees that it is on its way
+        begun.update(_start(home, command, environment))
+        with contextlib.suppress(OSError):  # a full disk, now that it has begun: it is found by its token
+            _note(home, begun)
+        return begun
+
+
+def give_up(folder, run, token):
+    """Never begin with that token, even if the request still arrives; tells what has begun."""
+    home = _inside(folder, "runs", run)
+    _make_parts(home)
+    with _alone(home):
+        begun = _begun(home)
+        if begun.get("token") != token and token not in begun.get("past", []):
+            begun["past"] = [*begun.get("past", []), token]
+            _note(home, begun)
         return begun
 
 
@@ -144,28 +167,42 @@ def look(folder, runs, listing):
     said = None
     if listing:
         said = _run(["/bin/bash", "-c", listing.replace("{user}", shlex.quote(getpass.getuser()))], "/")
+    if runs and not os.path.isdir(os.path.join(folder, "runs")):
+        raise ValueError(f"{folder}/runs isn't there: mount its file system again, or put the folder back")
     homes = {run: _inside(folder, "runs", run) for run in runs}
-    seen = {run: _look_at(home, runs[run]) for run, home in homes.items() if os.path.isdir(home)}
-    return {"now": time.time(), "listing": said, "runs": seen}
+    here = {run: home for run, home in homes.items() if os.path.isdir(home)}
+    most = min(MOST_BYTES, MOST_IN_ALL // (len(APPENDED) * max(1, len(here))))
+    return {"now": time.time(), "listing": said, "runs": {run: _seen(here[run], runs[run], most) for run in here}}
 
 
-def _look_at(home, known):
-    if known.get("cancel") and not os.path.exists(os.path.join(home, "control", "cancel")):
-        _write(os.path.join(home, "control", "cancel"), json.dumps({"time": time.time()}))
-    done = os.path.exists(os.path.join(home, "DONE"))  # before the rest: what is read after it is complete
-    begun = _read_json(os.path.join(home, "status", "begun.json"))
+def _seen(home, known, most):
+    """What is to be seen of a run; one that can't be read doesn't hide the others."""
+    try:
+        return _look_at(home, known, most)
+    except OSError as error:
+        return {"trouble": f"{error.strerror}: {error.filename}"}
+
+
+def _look_at(home, known, most):
+    cancel = os.path.join(home, "control", "cancel")
+    if known.get("cancel") and not os.path.exists(cancel):
+        with contextlib.suppress(OSError):  # on a full disk, say, its name alone can be written
+            open(cancel, "ab").close()
+    busy = _busy(home)  # these three before the rest: what is read after them is complete
+    done = os.path.exists(os.path.join(home, "DONE"))
+    begun = _begun(home)
     beats = []
     for name in sorted(os.listdir(os.path.join(home, "status"))):
         if name.startswith("rank-") and name.endswith(".json"):
             beats.append(_read_json(os.path.join(home, "status", name)))
     return {
+        "busy": busy,
+        "full": shutil.disk_usage(home).free < FULL_BYTES,
         "done": done,
         "begun": begun,
         "beats": [beat for beat in beats if beat],
-        "alive": _alive(begun.get("pid"), begun.get("pid_started"))
-        if begun.get("host") == socket.gethostname()
-        else None,
-        "tails": {name: _tail(os.path.join(home, name), known["offsets"].get(name, 0)) for name in APPENDED},
+        "alive": _alive_here(begun) if begun.get("host") in (None, socket.gethostname()) else None,
+        "tails": {name: _tail(os.path.join(home, name), known["offsets"].get(name, 0), most) for name in APPENDED},
     }
 
 
@@ -177,8 +214,8 @@ def stop(folder, run, command, now):
     if command:
         return {"said": _run(command, "/")}
     if now and os.path.isdir(home):
-        begun = _read_json(os.path.join(home, "status", "begun.json"))
-        if begun.get("host") == socket.gethostname() and _alive(begun.get("pid"), begun.get("pid_started")):
+        begun = _begun(home)
+        if _alive_here(begun):
             os.kill(begun["pid"], 15)  # the supervisor ends its ranks
     return {}
 
@@ -187,6 +224,8 @@ def listing(folder, run):
     """Results and checkpoints of a run that is done: [{name, bytes, sha256}]."""
     home, files = _inside(folder, "runs", run), []
     for part in ("checkpoints", "results"):
+        if os.path.islink(home) or os.path.islink(os.path.join(home, part)):
+            raise ValueError(f"{part} is a link: results are plain files in the run's folder")
         for name in sorted(os.listdir(os.path.join(home, part))):
             path = os.path.join(home, part, name)
             if name.startswith("."):
@@ -196,7 +235,7 @@ def listing(folder, run):
                     f"{part}/{name} is a link, a folder or has a name that isn't ours: results are plain files"
                 )
             files.append({"name": f"{part}/{name}", "bytes": os.path.getsize(path), "sha256": _sha256(path)})
-    return {"files": files}
+    return {"folder": home, "files": files}
 
 
 def ask(command, timeout_s=COMMAND_S):
@@ -233,45 +272,77 @@ def _alone(home):
         yield
 
 
-def _started(home, token):
-    """Whether a job with that token has begun, though nobody could note that it was submitted."""
+def _busy(home):
+    """Whether somebody is just starting the run."""
     try:
-        with open(os.path.join(home, "status", "launcher.jsonl"), encoding="utf-8") as file:
-            return any(f'"token": "{token}"' in line for line in file)
-    except OSError:
+        with open(os.path.join(home, "status", ".begin"), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _begun(home):
+    """What was noted of the newest launch: its token, how it was started, and the tokens of those before."""
+    return _read_json(os.path.join(home, "status", "begun.json"))
+
+
+def _note(home, begun):
+    _write(os.path.join(home, "status", "begun.json"), json.dumps(begun))
+
+
+def _past(last):
+    return [*last.get("past", []), *([last["token"]] if "token" in last else [])]
+
+
+def _make_parts(home):
+    for part in ("", *PARTS):
+        os.makedirs(os.path.join(home, part), mode=0o700, exist_ok=True)
+
+
+def _clear_incoming(folder):
+    """Files that were sent and never used: their sender was cut off."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        with contextlib.suppress(OSError):
+            if time.time() - os.lstat(path).st_mtime > KEPT_S:
+                os.unlink(path)
 
 
 def _run(command, cwd, variables=None, timeout_s=COMMAND_S):
     try:
-        ended = subprocess.run(
-            command,
+        process = subprocess.Popen(
+            [os.path.expanduser(command[0]), *command[1:]],
             cwd=cwd,
             env=variables,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return {"rc": None, "out": "", "err": f"{command[0]} didn't answer within {timeout_s} s"}
     except OSError as error:
         return {"rc": None, "out": "", "err": f"{command[0]} can't be run: {error.strerror}"}
-    return {
-        "rc": ended.returncode,
-        "out": ended.stdout.decode(errors="replace"),
-        "err": ended.stderr.decode(errors="replace"),
-    }
-
-
-def _tail(path, offset):
     try:
-        size = os.path.getsize(path)
-    except OSError:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)  # what it started holds on to its output
+        process.communicate()
+        return {"rc": None, "out": "", "err": f"{command[0]} didn't answer within {timeout_s} s"}
+    return {"rc": process.returncode, "out": out.decode(errors="replace"), "err": err.decode(errors="replace")}
+
+
+def _tail(path, offset, most):
+    try:
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    except FileNotFoundError:
         return {"size": 0, "from": 0, "bytes": ""}
-    offset = offset if offset <= size else 0  # it was written anew
-    with open(path, "rb") as file:
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        offset = offset if offset <= size else 0  # it was written anew
         file.seek(offset)
-        content = file.read(MOST_BYTES)
+        content = file.read(min(most, size - offset))
     return {"size": size, "from": offset, "bytes": base64.b64encode(content).decode()}
 
 
@@ -320,7 +391,14 @@ def _alive(pid, began):
         return False
 
 
-VERBS = {verb.__name__: verb for verb in (greet, unpack, wanting, place, adopt, begin, look, stop, listing, ask)}
+def _alive_here(begun):
+    same_host = begun.get("host") == socket.gethostname()
+    return same_host and _alive(begun.get("pid"), begun.get("pid_started"))
+
+
+VERBS = {
+    verb.__name__: verb for verb in (greet, unpack, wanting, place, adopt, begin, give_up, look, stop, listing, ask)
+}
 
 
 def main(request):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
+from engine.runs import Store
 from tests.engine.launch import servers
+from tests.engine.launch.command import nothing_left
 from tests.engine.launch.servers import Slurm, Sshd
 
 
@@ -44,6 +48,15 @@ def login(sshd: Sshd, slurm: Slurm) -> Sshd:
     """An SSH server whose commands reach the Slurm of the fixture `slurm`."""
     sshd.set_environment(slurm.environment)
     return sshd
+
+
+@pytest.fixture
+def store(tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store for runs on targets; nothing of them is left at the end."""
+    with tempfile.TemporaryDirectory(prefix="ms") as sockets, nothing_left(tmp_path):  # a short name: see servers.py
+        monkeypatch.setenv("XDG_RUNTIME_DIR", sockets)  # not the server's folder: what has that one is ended with it
+        yield Store(tmp_path / "here")
+        sshd.cut()
 
 
 @pytest.fixture

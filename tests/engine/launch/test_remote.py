@@ -5,63 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 
 from engine.files import sha256
-from engine.launch.mirror import Mirror
-from engine.launch.targets import Targets
-from engine.runs import Run, State, Store
-from tests.engine.launch.command import CHECKOUT, CommandLine, end_of, nothing_left, wait, weights_of, write_spec
-from tests.engine.launch.servers import Sshd
+from engine.runs import Run
+from tests.engine.launch.command import CHECKOUT, CommandLine, weights_of, write_spec
+from tests.engine.launch.places import declare, follow
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 SHORT = {"epochs": 3, "batch_size": 7, "early_stopping": False}
 OF_THE_COPY = {"status/look.json", "status/fetch.json", "status/.fetch", "status/.launch"}  # what a copy has besides
-
-
-@pytest.fixture
-def store(tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(sshd.folder))
-    with nothing_left(tmp_path):
-        yield Store(tmp_path / "here")
-
-
-def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Sshd, **more: Any) -> None:
-    """A targets file with the kinds ssh and slurm on one server."""
-    common = {
-        "host": server.alias,
-        "ssh_config": str(server.config),
-        "folder": str(tmp_path / "there"),
-        "python": sys.executable,
-        "interface": "lo",
-        **more,
-    }
-    targets = {"local": {}, **{kind: {"kind": kind, **common} for kind in ("ssh", "slurm")}}
-    path = tmp_path / "targets.yaml"
-    path.write_text(yaml.safe_dump({"version": 1, "targets": targets}))
-    monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
-
-
-def follow(run: Run) -> State:
-    """Look until the run has ended."""
-    if not run.remote:
-        return end_of(run)
-    mirror = Mirror(Store(run.folder.parent), Targets.read().named(run.request["target"]))
-
-    def ended() -> State | None:
-        mirror.look(at_once=True)
-        mirror.fetch()
-        state = run.state()
-        return None if state.active or state.word == "unknown" else state
-
-    return wait(ended, f"the end of {run.id}")
 
 
 @pytest.mark.parametrize("processes", [1, 2])

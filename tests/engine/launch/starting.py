@@ -1,0 +1,12 @@
+"""Hands a run over, as a process of its own: `python -m tests.engine.launch.starting RUN_FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engine.launch import launcher
+from engine.runs import Run
+
+if __name__ == "__main__":
+    launcher.start(Run(Path(sys.argv[1])))

@@ -1,0 +1,529 @@
+"""What can go wrong between here and a target, with a real SSH server and a real Slurm: the truth is told, and
+nothing is lost. Where the training itself doesn't matter, quick.py stands in for it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import runs
+from engine.errors import LaunchError, MesoscopeError, StoreError, TargetError, UnreachableError
+from engine.launch import connection, launcher, mirror, remote
+from engine.launch.targets import Targets
+from engine.runs import Run, Store
+from engine.spec import Spec
+from tests.engine.launch.command import CHECKOUT, wait, write_spec
+from tests.engine.launch.daemons import path_of
+from tests.engine.launch.places import (
+    assert_same_as_there,
+    declare,
+    folder_there,
+    follow,
+    go,
+    look,
+    look_until,
+    mirror_of,
+    quick_python,
+)
+from tests.engine.launch.servers import NODES, Sshd
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+
+class Place:
+    """A target, and runs that go there."""
+
+    def __init__(self, folder: Path, server: Sshd, store: Store, monkeypatch: pytest.MonkeyPatch):
+        self.folder, self.server, self.store, self._monkeypatch = folder, server, store, monkeypatch
+        self.declare()
+
+    def declare(self, *lines: str, site: str = "", **more: Any) -> None:
+        python = quick_python(self.folder, *lines, site=site)
+        declare(self.folder, self._monkeypatch, self.server, **{"python": python, **more})
+
+    def create(self, kind: str, *settings: str) -> Run:
+        spec = Spec.read(write_spec(self.folder), [f"launch.target={kind}", *settings])
+        return launcher.create(spec, self.store)
+
+    def submit(self, kind: str, *settings: str) -> Run:
+        run = self.create(kind, *settings)
+        launcher.start(run)
+        return run
+
+    def training(self, kind: str, *settings: str) -> Run:
+        """A run that was seen to train."""
+        run = self.submit(kind, *settings)
+        look_until(run, lambda state: state.reason == "training" and run.latest(), "training")
+        return run
+
+    def finish(self, run: Run) -> None:
+        """Let it end; all that it has there comes here."""
+        go(self.folder)
+        state = follow(run)
+        assert state.word == "done", state
+        assert_same_as_there(self.folder, run)
+        sequence = [record["seq"] for record in run.progress()[0]]
+        assert sequence == list(range(len(sequence)))
+
+    def program(self, name: str, text: str) -> None:
+        """A program that takes the place of one of that name on the server; "$real" is that one."""
+        programs = self.folder / "programs"
+        programs.mkdir(exist_ok=True)
+        (programs / name).write_text(f"#!/bin/bash\nreal={path_of(name)}\n{text}\n")
+        (programs / name).chmod(0o755)
+        path = f"{programs}:{os.environ['PATH']}"
+        self.server.set_environment({**self.server.environment, "PATH": path})
+
+
+@pytest.fixture
+def place(tmp_path, login, store, monkeypatch) -> Place:
+    monkeypatch.setattr(mirror, "LOOK_S", 0.2)
+    monkeypatch.setattr(mirror, "GONE_S", 0.5)
+    return Place(tmp_path, login, store, monkeypatch)
+
+
+@pytest.fixture
+def jobs(slurm) -> Callable[[], list[str]]:
+    """Gives the names of all jobs that Slurm has been given since."""
+
+    def all_jobs() -> list[str]:
+        return slurm.command("squeue", "--noheader", "--states=all", "--format=%j").split()
+
+    before = all_jobs()
+    return lambda: [name for name in all_jobs() if name not in before]
+
+
+@pytest.fixture
+def host(tmp_path, sshd, store, monkeypatch) -> Place:
+    """A target without a scheduler."""
+    monkeypatch.setattr(mirror, "LOOK_S", 0.2)
+    monkeypatch.setattr(mirror, "GONE_S", 0.5)
+    return Place(tmp_path, sshd, store, monkeypatch)
+
+
+# The server is away
+
+
+def test_a_server_that_is_down_at_submission(host):
+    run = host.create("ssh")
+    host.server.stop()
+    with pytest.raises(UnreachableError, match="Connection refused"):
+        launcher.start(run)
+    state = run.state()
+    assert state.word == "failed"
+    assert "target can't be reached" in state.reason
+    assert "resume hands it over again" in state.reason
+    host.server.start()
+    launcher.resume(run)
+    host.finish(run)
+
+
+def test_a_server_that_is_down_while_a_run_is_watched(host, monkeypatch):
+    run = host.training("ssh")
+    host.server.stop()
+    assert look(run).word == "running"  # as it was seen last
+    monkeypatch.setattr(runs, "UNSEEN_S", 0.0)
+    state = look(run)
+    assert state.word == "unknown"
+    assert "can't be reached" in state.reason
+    assert state.since < run.look_file.stat().st_mtime + 60  # when it was heard of last, not now
+    monkeypatch.setattr(runs, "UNSEEN_S", 120.0)
+    host.server.start()
+    assert look(run).word == "running"
+    host.finish(run)
+
+
+def test_a_server_that_is_down_when_results_are_fetched(host):
+    run = host.training("ssh")
+    go(host.folder)
+    watch = mirror_of(run)
+    wait(lambda: watch.look(at_once=True) and run.look["done"], "the end there")
+    host.server.stop()
+    watch.fetch()
+    state = run.state()
+    assert state.word == "running"
+    assert "results can't be fetched yet" in state.reason
+    host.server.start()
+    host.finish(run)
+
+
+def test_a_connection_that_is_cut_while_a_run_is_followed(host):
+    run = host.training("ssh")
+    for _ in range(3):
+        host.server.cut()
+        assert look(run).word == "running"
+    host.finish(run)
+
+
+def test_a_connection_that_hangs_is_given_up(host, monkeypatch):
+    monkeypatch.setattr(connection, "ALIVE_S", 1)
+    run = host.training("ssh")
+    sessions = host.server._sessions()
+    for session in sessions:
+        session.suspend()
+    before = logins(host.server)
+    look_until(run, lambda state: logins(host.server) > before, "a new connection")
+    assert run.state().word == "running"
+    for session in sessions:
+        session.kill()
+    host.finish(run)
+
+
+def test_a_folder_that_is_away_for_a_while_is_no_failure(host, monkeypatch):
+    """Its file system isn't mounted, say."""
+    run = host.training("ssh")
+    monkeypatch.setattr(runs, "UNSEEN_S", 0.0)
+    monkeypatch.setattr(mirror, "GONE_S", 0.0)
+    host.declare(folder=str(host.folder / "away"))
+    for _ in range(3):
+        state = look(run)
+        assert state.word == "unknown"
+        assert "runs isn't there: mount its file system again" in state.reason
+    host.declare()
+    monkeypatch.setattr(runs, "UNSEEN_S", 120.0)
+    assert look(run).word == "running"
+    host.finish(run)
+
+
+# What Slurm says gets lost
+
+
+def test_a_lost_reply_to_a_submission_leaves_one_job(place, jobs):
+    """The connection is cut after Slurm has taken the job and before it has said so."""
+    place.program(
+        "sbatch", f'"$real" "$@"; touch {place.folder}/taken; while [ ! -e {place.folder}/go ]; do sleep 0.1; done'
+    )
+    run = place.create("slurm")
+    starter = threading.Thread(target=launcher.start, args=(run,))
+    starter.start()
+    wait((place.folder / "taken").exists, "a job that Slurm has taken")
+    place.server.cut()
+    starter.join()
+    assert run.request["stage"] == "asked"
+    assert run.request["job"] is None
+    with pytest.raises(StoreError, match="cancel it first, or wait"):
+        launcher.resume(run)
+    look_until(run, lambda state: state.word == "running", "a job that is found by its token")
+    assert run.request["job"]
+    place.finish(run)
+    assert len(jobs()) == 1
+
+
+def test_a_submission_that_failed_though_slurm_has_the_job(place, jobs):
+    said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    place.program("sbatch", f'"$real" "$@" >/dev/null; echo "{said}" >&2; exit 1')
+    run = place.training("slurm")
+    assert run.request["job"]
+    place.finish(run)
+    assert len(jobs()) == 1
+
+
+def test_a_submission_that_never_answers(place, jobs, tmp_path, monkeypatch):
+    hasty = tmp_path / "there.py"
+    hasty.write_text(remote.SCRIPT.read_text().replace("COMMAND_S = 30", "COMMAND_S = 1"))
+    monkeypatch.setattr(remote, "SCRIPT", hasty)
+    place.program("sbatch", '"$real" "$@"; sleep 1000')
+    run = place.training("slurm")
+    place.finish(run)
+    assert len(jobs()) == 1
+
+
+def test_a_submission_that_slurm_refuses(place):
+    place.declare(partitions=["main", "gone"])
+    run = place.submit("slurm", "launch.partition=gone")
+    state = follow(run)
+    assert state.word == "failed"
+    assert "invalid partition specified" in state.reason
+    assert "mend it, then resume" in state.reason
+    place.declare(partitions=["main"])
+
+
+def test_a_controller_that_is_down_is_no_end(place, slurm, jobs, monkeypatch):
+    monkeypatch.setattr(mirror, "GONE_S", 0.0)
+    run = place.training("slurm")
+    for node in NODES:
+        slurm.drain(node)
+    waiting = place.submit("slurm")
+    look_until(waiting, lambda state: state.word == "queued", "a place in the queue")
+    slurm.stop_controller()
+    assert look(run).word == "running"  # its ranks give signs of life
+    state = waiting.state()
+    assert state.word == "unknown"
+    assert "the scheduler doesn't answer" in state.reason
+    slurm.start_controller()
+    look_until(waiting, lambda state: state.active, "an answer")
+    for node in NODES:
+        with suppress(AssertionError):  # Slurm doesn't always know, after its restart, that it was drained
+            slurm.undrain(node)
+    place.finish(run)
+    place.finish(waiting)
+    assert len(jobs()) == 2
+
+
+def test_a_drained_cluster_says_why_a_run_waits_and_a_waiting_run_can_be_cancelled(place, slurm):
+    for node in NODES:
+        slurm.drain(node)
+    run = place.submit("slurm")
+    state = look_until(run, lambda state: "ReqNodeNotAvail" in state.reason, "Slurm's reason")
+    assert state.word == "queued"
+    launcher.cancel(run)
+    assert follow(run).word == "cancelled"
+    for node in NODES:
+        slurm.undrain(node)
+    launcher.resume(run)
+    look_until(run, lambda state: state.word == "running", "the resumed run")
+    place.finish(run)
+
+
+def test_a_run_that_was_cancelled_is_so_though_slurm_has_forgotten_it(place, slurm, monkeypatch):
+    for node in NODES:
+        slurm.drain(node)
+    run = place.submit("slurm")
+    look_until(run, lambda state: state.word == "queued", "a place in the queue")
+    monkeypatch.setattr("engine.launch.scheduler.end_command", lambda *_: "false")
+    launcher.cancel(run)
+    assert follow(run).word == "cancelled"
+
+
+def test_a_job_that_somebody_else_cancels(place, slurm):
+    run = place.training("slurm")
+    slurm.command("scancel", run.request["job"])
+    state = follow(run)
+    assert state.word == "cancelled"
+    assert f"job {run.request['job']} was cancelled" in state.reason
+    launcher.resume(run)
+    look_until(run, lambda state: state.reason == "training", "training")
+    place.finish(run)
+
+
+# What is sent gets damaged, or twice
+
+
+def test_a_disk_that_is_full(host, tmp_path):
+    """A real training, for it is what writes."""
+    there = tmp_path / "there"
+    there.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(there)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        host.declare(python=sys.executable)
+        run = host.submit("ssh", "training.epochs=40")
+        look_until(run, lambda state: run.latest(), "training")
+        ballast = fill(there)
+        state = look_until(run, lambda state: not state.active, "the end")
+        assert state.word == "failed"
+        assert "is full: free some space there, then resume" in state.reason
+        with pytest.raises(TargetError, match="free some space there, then resume"):
+            launcher.resume(run)
+        assert "free some space there, then resume" in run.state().reason
+        ballast.unlink()
+        launcher.resume(run)
+        assert follow(run).word == "done"
+    finally:
+        subprocess.run(["umount", "--lazy", str(there)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes all the room that is left."""
+    path = folder / "ballast"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 4096)
+        except OSError:
+            return path
+
+
+def damaging_sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> Path:
+    """An sftp here that, so many times, leaves the end of what it has fetched away; each leaves a file `cut.N`."""
+    programs = tmp_path / "here_programs"
+    programs.mkdir(exist_ok=True)
+    text = f"""\
+#!/bin/bash
+batch=$(cat)
+{path_of("sftp")} "$@" <<< "$batch"
+rc=$?
+part=$(sed -n 's/.*"\\([^"]*[.]part\\)"$/\\1/p' <<< "$batch")
+number=$(ls {programs} | grep -c '^cut')
+if [ -s "$part" ] && [ "$number" -lt {times} ]; then truncate -s -1000 "$part"; touch {programs}/cut.$number; fi
+exit $rc
+"""
+    (programs / "sftp").write_text(text)
+    (programs / "sftp").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return programs
+
+
+def test_a_result_that_is_cut_short_is_fetched_again(host, monkeypatch):
+    run = host.training("ssh")
+    programs = damaging_sftp(host.folder, monkeypatch, times=1)
+    host.finish(run)
+    assert (programs / "cut.0").exists()
+
+
+def test_a_result_that_never_comes_whole_is_said_and_not_taken(host, monkeypatch):
+    run = host.training("ssh")
+    with monkeypatch.context() as context:
+        damaging_sftp(host.folder, context, times=2)
+        go(host.folder)
+        state = look_until(run, lambda state: "damaged twice" in state.reason, "a damaged result")
+        assert state.word == "running"
+        assert not (run.folder / "DONE").exists()
+        assert not run.best.exists()
+    host.finish(run)
+
+
+def test_a_long_log_is_here_to_its_end(host):
+    """What is written last is longer than what one look brings."""
+    run = host.training("ssh")
+    with open(folder_there(host.folder, run) / "log.txt", "ab") as log:
+        log.write(b"x" * 5_000_000 + b"\n")
+    host.finish(run)
+    assert run.log.stat().st_size > 5_000_000
+
+
+def test_two_who_watch_one_store_share_one_connection_and_write_each_line_once(host):
+    run = host.submit("ssh")
+    before = logins(host.server)
+    watchers = [watching(host.store) for _ in range(2)]
+    try:
+        wait(lambda: len(run.progress()[0]) > 50, "progress")
+        go(host.folder)
+        wait(lambda: run.state().word == "done", "the end")
+    finally:
+        for watcher in watchers:
+            watcher.kill()
+            watcher.wait()
+    host.finish(run)
+    assert logins(host.server) == before
+
+
+def logins(server: Sshd) -> int:
+    return (server.folder / "sshd.err").read_text().count("Accepted publickey")
+
+
+def watching(store: Store) -> subprocess.Popen[bytes]:
+    """A dashboard, as far as it looks at targets."""
+    return subprocess.Popen([sys.executable, "-m", "tests.engine.launch.watching", str(store.folder)], cwd=CHECKOUT)
+
+
+def test_a_dashboard_that_is_killed_and_started_again(place, slurm, jobs):
+    for node in NODES:
+        slurm.drain(node)
+    run = place.submit("slurm")
+    seen: list[Callable[[], bool]] = [
+        lambda: run.state().word == "queued" and bool(run.look),
+        lambda: len(run.progress()[0]) > 5,
+        lambda: bool(run.look.get("done")) or run.state().word == "done",
+        lambda: run.state().word == "done",
+    ]
+    between = [lambda: [slurm.undrain(node) for node in NODES], lambda: go(place.folder), lambda: None, lambda: None]
+    for condition, action in zip(seen, between, strict=True):
+        watcher = watching(place.store)
+        try:
+            wait(condition, "what is to be seen")
+        finally:
+            watcher.kill()
+            watcher.wait()
+        action()
+    place.finish(run)
+    assert len(jobs()) == 1
+
+
+def test_who_hands_a_run_over_is_killed(place, tmp_path):
+    waits = f'case "$*" in "-m engine check"*) touch {tmp_path}/checking; exec sleep 1000;; esac'
+    place.declare(waits)
+    run = place.create("slurm")
+    words = [sys.executable, "-m", "tests.engine.launch.starting", str(run.folder)]
+    starter = subprocess.Popen(words, cwd=CHECKOUT)
+    wait((tmp_path / "checking").exists, "the hand-over")
+    assert "is being handed over" in run.state().reason
+    starter.kill()
+    starter.wait()
+    state = run.state()
+    assert (state.word, "handing over was interrupted" in state.reason) == ("failed", True)
+    place.server.cut()
+    place.declare()
+    launcher.resume(run)
+    place.finish(run)
+
+
+def test_two_who_resume_at_once_start_it_once(host):
+    run = host.create("ssh")
+    host.server.stop()
+    with pytest.raises(UnreachableError):
+        launcher.start(run)
+    host.server.start()
+    said: list[str] = []
+
+    def resume() -> None:
+        try:
+            launcher.resume(run)
+            said.append("started")
+        except MesoscopeError as error:
+            said.append(str(error))
+
+    both = [threading.Thread(target=resume) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert sorted(word == "started" for word in said) == [False, True], said
+    host.finish(run)
+    assert len([record for record in run.launches() if record["event"] == "started"]) == 1
+
+
+def test_a_start_that_was_given_up_cannot_come_late(host):
+    run = host.create("ssh")
+    target = Targets.read().named("ssh")
+    token = "0" * 16
+    given = remote._prepare(run, target, token)
+    assert remote.ask(target, "give_up", run=run.id, token=token)["past"] == [token]
+    with pytest.raises(TargetError, match="this launch was given up before it arrived"):
+        remote.ask(target, "begin", **given)
+    launcher.start(run)  # with a token of its own
+    with pytest.raises(TargetError, match="this launch was given up"):
+        remote.ask(target, "begin", **given)
+    host.finish(run)
+    assert len([record for record in run.launches() if record["event"] == "started"]) == 1
+
+
+def test_a_start_that_is_asked_for_twice_happens_once(host):
+    run = host.create("ssh")
+    target = Targets.read().named("ssh")
+    given = remote._prepare(run, target, "0" * 16)
+    assert remote.ask(target, "begin", **given) == remote.ask(target, "begin", **given)
+    with pytest.raises(TargetError, match="is active there"):
+        remote.ask(target, "begin", **{**given, "token": "1" * 16})
+    go(host.folder)
+
+
+def test_a_run_that_is_cancelled_before_it_is_handed_over(host):
+    run = host.create("ssh")
+    launcher.cancel(run)
+    assert run.state().word == "cancelled"
+    with pytest.raises(LaunchError, match="cancelled before it was handed over"):
+        launcher.start(run)
+    launcher.resume(run)
+    host.finish(run)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_an_hour_off(hours, place, tmp_path):
+    place.declare(site=f"import time\n_time = time.time\ntime.time = lambda: _time() + {3600 * hours}")
+    run = place.training("slurm")
+    there = runs.read_json(folder_there(tmp_path, run) / "status" / "rank-0.json")["time"]
+    assert abs(there - 3600 * hours - run.look["since"]) < 600  # the clock there is really off
+    place.finish(run)
+    waiting = run.state()
+    assert waiting.since == pytest.approx((run.folder / "DONE").stat().st_mtime)

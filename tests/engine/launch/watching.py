@@ -1,0 +1,14 @@
+"""Looks at targets as the dashboard does, as a process of its own: `python -m tests.engine.launch.watching STORE`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from engine.launch.mirror import Mirrors
+from engine.runs import Store
+
+if __name__ == "__main__":
+    Mirrors(Store(Path(sys.argv[1]))).start()
+    signal.pause()
