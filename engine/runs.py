@@ -116,7 +116,8 @@ class Store:
                 run = Run(self.folder / _new_id(spec))
             nursery = self.folder / f".{run.id}"
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                self.folder.mkdir(mode=0o700)
             nursery.mkdir(mode=0o700)
             try:
                 for name in ("status", "control", "checkpoints", "results"):

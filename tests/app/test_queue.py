@@ -104,8 +104,8 @@ def test_a_run_that_is_being_handed_over_can_be_cancelled(store):
     cancel(run)
     assert run.cancel_file.exists()
     assert run.launches() == []  # its record is the target's to write
-    run.note(stage=None, sender=None, reason="")  # as the handing over does when it sees the wish
-    assert (run.state().word, run.state().reason) == ("cancelled", "cancelled before it began")
+    run.note(stage="refused", reason="cancelled before it was handed over")  # as it does when it sees the wish
+    assert (run.state().word, run.state().reason) == ("cancelled", "cancelled before it was handed over")
 
 
 def test_the_queue_is_shown_when_the_link_says_so(session):
