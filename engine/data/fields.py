@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import cf_xarray  # noqa: F401 (gives xarray its .cf accessor)
-import dask.array
 import numpy as np
 import xarray as xr
 
 from engine.data.grib import grib_datasets, open_grib
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid, mapping_from_wkt
+from engine.data.lazy import as_float32, joined
 from engine.data.netcdf import netcdf_file, open_netcdf
 from engine.data.times import span
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
 from engine.spec import Source
 
-BLOCK_CELLS = 1024**2  # of a lazy block, 4 MiB as float32: reading a few steps reads few others
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
 READING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
@@ -215,9 +214,10 @@ def _plain_field(dataset: xr.Dataset, variable: str, path: str, static: bool) ->
     field = _with_time(field, axes, path, static)
     field = _without_extras(field, axes, path)
     attrs = {word: field.attrs[word] for word in KEPT_ATTRS if word in field.attrs}
-    values = field.transpose(*(axis.dims[0] for axis in axes.values()))
+    one_step = len(axes) > field.ndim
+    values = field.transpose(*(axis.dims[0] for axis in list(axes.values())[one_step:]))
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
-    plain = xr.DataArray(_blocks(values), coords, list(axes), str(field.name), attrs)
+    plain = as_float32(values, coords, one_step).rename(str(field.name)).assign_attrs(attrs)
     return _with_grid(_on_the_second(plain), mapping, path)
 
 
@@ -291,7 +291,7 @@ def _no_axis(field: xr.DataArray, side: str, known: dict[Any, list[Any]], path: 
 
 
 def _with_time(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, static: bool) -> xr.DataArray:
-    """The field with time as a dimension, or without any if static; `axes` follows."""
+    """The field over time, or without any if static; `axes` follows, and names time where a single step lacks it."""
     time = axes.get("time")
     if static and time is not None:
         if time.size > 1:
@@ -310,7 +310,7 @@ def _with_time(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, sta
         )
     if time.ndim == 0:  # a file of one step, as in a folder with a file for each
         axes["time"] = xr.Variable("time", time.values[None], time.attrs)
-        return field.reset_coords(drop=True).expand_dims("time")
+        return field.reset_coords(drop=True)
     return field
 
 
@@ -324,29 +324,6 @@ def _without_extras(field: xr.DataArray, axes: dict[str, xr.Variable], path: str
                 f"and x; select one first (CDO: cdo sellevel,…; Python: dataset.isel({dim}=0).to_netcdf(…))"
             )
     return field.isel(dict.fromkeys(extras, 0), drop=True)
-
-
-def _blocks(field: xr.DataArray) -> Any:
-    """Lazy float32 blocks along time, whole multiples of the chunks in the file where these are small."""
-    steps = max(1, BLOCK_CELLS // max(1, int(np.prod(field.shape[-2:]))))
-    stored = (field.encoding.get("preferred_chunks") or {}).get(field.dims[0], 1)
-    steps = max(stored, steps // stored * stored) if stored <= 8 * steps else steps
-    chunks = (steps, -1, -1)[-field.ndim :]
-    empty = np.empty((0,) * field.ndim, np.float32)
-    return dask.array.from_array(_AsFloat32(field.variable), chunks, name=False, meta=empty)
-
-
-class _AsFloat32:
-    """A variable in a file as an array: dask hands cropping on to it, so that no more is read than needed."""
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, variable: xr.Variable):
-        self._variable = variable
-        self.shape, self.ndim = variable.shape, variable.ndim
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return self._variable[key].values.astype(np.float32)
 
 
 def _grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> dict[str, Any]:
@@ -402,8 +379,7 @@ def _join(fields: list[xr.DataArray], files: list[str], static: bool) -> xr.Data
     for field, path in zip(fields, files, strict=True):
         _check_alike(field, path, fields[0], files[0])
     ordered = sorted(fields, key=lambda field: field["time"].values[0])
-    same = [field.assign_coords(y=fields[0]["y"], x=fields[0]["x"]) for field in ordered]
-    return xr.concat(same, "time", coords="minimal", compat="override", join="override", combine_attrs="override")
+    return joined(ordered)
 
 
 def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path: str) -> None:

@@ -27,13 +27,13 @@ def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
 
 @contextmanager
 def netcdf_file(path: str | Path, mode: Literal["r", "a"] = "r") -> Iterator[netCDF4.Dataset]:
-    """The file itself. Compute nothing inside: what dask's threads read from another file would wait for ever."""
+    """The file itself. Others wait meanwhile, so compute nothing inside."""
     with _LOCK, netCDF4.Dataset(path, mode) as file:
         yield file
 
 
 def write_netcdf(dataset: xr.Dataset, path: str | Path, **options: Any) -> None:
     """`Dataset.to_netcdf` with its options; raises OSError or RuntimeError if the file can't be written."""
-    dataset = dataset.compute()  # outside the lock: dask's threads may need it to read
+    dataset = dataset.compute()  # outside the lock, for which other threads wait
     with _LOCK:
         dataset.to_netcdf(path, engine="netcdf4", **options)

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import dask
-import dask.array
 import numpy as np
 import xarray as xr
 
 from engine.data.fields import open_field
 from engine.data.grids import Grid
-from engine.data.resample import coarsen, regrid
+from engine.data.lazy import changed
+from engine.data.resample import coarsen, coarsening, regrid
 from engine.data.times import Parts, match, span, split_parts, within
 from engine.data.units import convert
 from engine.errors import DataError, GridError, TimeError
@@ -45,6 +45,7 @@ class Pairs:
     static : (y, x) each, in memory; they may have missing values.
     own : rows and columns of `hr_grid` that hold data, before extension.
     notes : what was done to the data, in sentences for the user.
+    lr_of : makes LR (n, y_lr, x_lr) of HR (n, y, x), where that is how LR comes about: so that HR is read once.
     """
 
     hr: xr.DataArray
@@ -59,6 +60,7 @@ class Pairs:
     interpolation: str
     parts: Parts
     notes: tuple[str, ...]
+    lr_of: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def times(self) -> xr.DataArray:
@@ -67,10 +69,10 @@ class Pairs:
 
     def as_applied(self) -> Pairs:
         """With the LR field that the network is for: the given one, where there is one."""
-        return self if self.given_lr is None else dataclasses.replace(self, lr=self.given_lr)
+        return self if self.given_lr is None else dataclasses.replace(self, lr=self.given_lr, lr_of=None)
 
     def read(self, steps: np.ndarray) -> Arrays:
-        """Read time steps, in the order given; a step may be given twice.
+        """Read time steps, in the order given, and nothing else; a step may be given twice.
 
         Parameters
         ----------
@@ -82,9 +84,10 @@ class Pairs:
             If a file can no longer be read.
         """
         wanted, order = np.unique(np.asarray(steps, int), return_inverse=True)
-        lazy = [field.isel(time=wanted).data for field in (self.hr, self.lr, *self.predictors)]
         try:
-            hr, lr, *predictors = dask.compute(*lazy, scheduler="threads")
+            hr = self.hr.isel(time=wanted).values
+            lr = self.lr_of(hr) if self.lr_of else self.lr.isel(time=wanted).values
+            predictors = [field.isel(time=wanted).values for field in self.predictors]
         except (OSError, RuntimeError, EOFError) as error:
             raise DataError(
                 f"{self.hr.name} and its partners can no longer be read ({error}): a file is damaged, cut off, or was "
@@ -174,8 +177,9 @@ def pair(options: DataOptions) -> Pairs:
         fields[name] = _onto(lr_grid, needed, open_field(source), name, options, notes)
     hr, *others = _common_times(fields, options, notes)
     given = others.pop(0) if options.lr is not None else None
-    lr = given if options.pairing == "mos" else coarsen(hr, options.scale, options.coarsening)
-    if given is not None and options.pairing == "perfect-prog":
+    made = options.pairing == "perfect-prog"
+    lr = coarsen(hr, options.scale, options.coarsening) if made else given
+    if made and given is not None:
         notes.append("the network learns from coarsened HR, and is applied to data.lr in the test part")
     return Pairs(
         hr=hr,
@@ -190,6 +194,7 @@ def pair(options: DataOptions) -> Pairs:
         interpolation=options.interpolation,
         parts=split_parts(hr["time"], options.split),
         notes=tuple(notes),
+        lr_of=coarsening(hr_grid, options.scale, options.coarsening) if made else None,
     )
 
 
@@ -232,7 +237,7 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
 
 def _without_values(hr: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
     """(time, y, x), all missing and taking no memory."""
-    values = dask.array.full((len(times), *hr.shape), np.nan, dtype=np.float32, chunks=(1, *hr.shape))
+    values = np.broadcast_to(np.float32(np.nan), (len(times), *hr.shape))
     return xr.DataArray(
         values, dims=("time", "y", "x"), coords={"time": times, **hr.coords}, name=hr.name, attrs=hr.attrs
     )
@@ -261,9 +266,12 @@ def _nested(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.
     notes.append(f"HR {done} from {_cells(grid)} to {_cells(new)} cells, multiples of scale {options.scale}")
     if options.pairing == "perfect-prog":
         return target.isel(y=slice(new.shape[0]), x=slice(new.shape[1]))
-    added = {side: (0, new.shape[k] - grid.shape[k]) for k, side in enumerate(("y", "x"))}
-    extended = target.drop_vars(["y", "x"]).pad(added, constant_values=np.nan).assign_coords(new.coords())
-    return extended.chunk({"y": -1, "x": -1})
+    added = [(0, new.shape[k] - grid.shape[k]) for k in range(2)]
+
+    def extend(values: np.ndarray) -> np.ndarray:
+        return np.pad(values, [(0, 0)] * (values.ndim - 2) + added, constant_values=np.nan)
+
+    return changed(target, extend, new.coords())
 
 
 def _note_scale(given: Grid, lr_grid: Grid, scale: int, notes: list[str]) -> None:

@@ -22,6 +22,7 @@ import xarray as xr
 from scipy import ndimage, sparse
 
 from engine.data.grids import GRID_MAPPING, Grid, edges, from_lonlat, is_periodic, same_crs
+from engine.data.lazy import changed
 from engine.errors import GridError
 
 LANCZOS_LOBES = 3
@@ -71,7 +72,7 @@ def coarsen(field: xr.DataArray, scale: int, kernel: str = "area", areas: np.nda
 
     Returns
     -------
-    (…, y // scale, x // scale), same unit, lazy if the field is; missing where no HR cell has a value.
+    (…, y // scale, x // scale), same unit, lazy; missing where no HR cell has a value.
 
     Raises
     ------
@@ -81,12 +82,18 @@ def coarsen(field: xr.DataArray, scale: int, kernel: str = "area", areas: np.nda
     Source: Jones (1999), Mon. Wea. Rev. 127, 2204, first-order conservative remapping.
     """
     grid = Grid.of(field)
-    coarse = grid.coarsen(scale)
+    return _on_grid(field, grid.coarsen(scale), coarsening(grid, scale, kernel, areas))
+
+
+def coarsening(
+    grid: Grid, scale: int, kernel: str = "area", areas: np.ndarray | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What `coarsen` does to values (…, y, x) on a grid."""
     if kernel == "area":
         weights = grid.cell_areas() if areas is None else areas
-        return _on_grid(field, coarse, lambda values: _block_mean(values, weights, scale))
+        return lambda values: _block_mean(values, weights, scale)
     sampled, reach = (_at_lr_centres(grid, scale, kind) for kind in (kernel, _reach_of(kernel)))
-    return _on_grid(field, coarse, Resampling(sampled, reach, kernel in WITH_LOBES))
+    return Resampling(sampled, reach, kernel in WITH_LOBES)
 
 
 def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = None) -> xr.DataArray:
@@ -102,7 +109,7 @@ def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = N
 
     Returns
     -------
-    (…, y, x) on `grid`, same unit, lazy if the field is; missing where no old cell in reach has a value.
+    (…, y, x) on `grid`, same unit, lazy; missing where no old cell in reach has a value.
 
     Raises
     ------
@@ -282,23 +289,8 @@ def _filled(values: np.ndarray) -> np.ndarray:
 
 
 def _on_grid(field: xr.DataArray, grid: Grid, change: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
-    """Apply `change` to each block (…, y, x), lazily if the field is lazy."""
-
-    def resample(values: np.ndarray) -> np.ndarray:  # dask names its tasks after the function
-        return change(values)
-
-    new = xr.apply_ufunc(
-        resample,
-        field.drop_vars(["y", "x", GRID_MAPPING], errors="ignore"),
-        input_core_dims=[["y", "x"]],
-        output_core_dims=[["y", "x"]],
-        exclude_dims={"y", "x"},
-        dask="parallelized",
-        output_dtypes=[field.dtype],
-        dask_gufunc_kwargs={"output_sizes": dict(zip(("y", "x"), grid.shape, strict=True))},
-        keep_attrs=True,
-    )
-    return new.assign_coords(grid.coords())
+    """Apply `change` to each step (…, y, x), when it is read."""
+    return changed(field.drop_vars(GRID_MAPPING, errors="ignore"), change, grid.coords())
 
 
 def _block_mean(values: np.ndarray, weights: np.ndarray, scale: int) -> np.ndarray:

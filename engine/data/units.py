@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from engine.data.lazy import changed
 from engine.errors import UnitError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def convert(field: xr.DataArray, units: str, *, what: str) -> xr.DataArray:
 
     Returns
     -------
-    The field in `units`, lazy if it was; the same object when nothing changes.
+    The field in `units`, lazy; the same object when nothing changes.
 
     Raises
     ------
@@ -68,8 +69,8 @@ def convert(field: xr.DataArray, units: str, *, what: str) -> xr.DataArray:
     factor, offset = conversion(given, units, what=what)
     if (factor, offset) == (1.0, 0.0):
         return field.assign_attrs(units=units)
-    changed = field * np.float32(factor) + np.float32(offset)
-    return changed.assign_attrs(field.attrs | {"units": units})
+    converted = changed(field, lambda values: values * np.float32(factor) + np.float32(offset))
+    return converted.assign_attrs(units=units)
 
 
 def conversion(given: str, units: str, *, what: str) -> tuple[float, float]:

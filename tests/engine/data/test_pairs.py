@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from engine.data import lazy
 from engine.data.fields import open_field
 from engine.data.grids import Grid
 from engine.data.pairs import check_values, pair
@@ -68,29 +69,29 @@ def test_reading_follows_the_order_asked_for(hr):
 
 def test_pairing_reads_no_values(hr, lr, monkeypatch):
     def forbidden(*_):
-        raise AssertionError("a block was read")
+        raise AssertionError("values were read")
 
-    monkeypatch.setattr("engine.data.fields._AsFloat32.__getitem__", forbidden)
+    monkeypatch.setattr(lazy._AsFloat32, "_read", forbidden)
     pairs = pair(options(hr, pairing="mos", lr=lr, predictors=[lr]))
-    assert pairs.hr.chunks is not None
-    assert pairs.lr.chunks is not None
-    with pytest.raises(AssertionError, match="a block was read"):
+    with pytest.raises(AssertionError, match="values were read"):
         pairs.read(np.array([0]))
 
 
-def test_hr_and_lr_come_from_one_reading(hr, monkeypatch):
-    from engine.data import fields
-
-    calls, original = [], fields._AsFloat32.__getitem__
+def test_only_what_is_asked_for_is_read_and_once(hr, lr, monkeypatch):
+    shapes, original = [], lazy._AsFloat32._read
 
     def counted(self, key):
-        calls.append(key)
-        return original(self, key)
+        values = original(self, key)
+        shapes.append(values.shape)
+        return values
 
-    pairs = pair(options(hr))
-    monkeypatch.setattr(fields._AsFloat32, "__getitem__", counted)
-    pairs.read(np.arange(5, 9))
-    assert [(k[1], k[2]) for k in calls] == [(slice(0, 8), slice(0, 12))]  # once, and only what isn't cropped
+    monkeypatch.setattr(lazy._AsFloat32, "_read", counted)
+    pair(options(hr)).read(np.array([9, 5, 18, 5]))
+    assert shapes == [(3, 8, 12)]  # HR, of which LR is made, without what is cropped
+    del shapes[:]
+    celsius = {"path": lr, "units": "degC"}
+    pair(options(hr, pairing="mos", lr=celsius, predictors=[lr])).read(np.array([0, 17]))
+    assert shapes == [(2, 10, 13), (2, 5, 6), (2, 5, 6)]
 
 
 def test_perfect_prog_learns_from_hr_and_is_applied_to_a_given_lr_field(hr, lr):

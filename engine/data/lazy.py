@@ -1,0 +1,112 @@
+"""Fields that are read when their values are needed, and of them only the steps and cells that are asked for.
+
+They are xarray's own lazily indexed arrays, which xarray opens files as: cropping and choosing steps cost nothing and
+reach the file. Arithmetic would read all of a field: `changed` puts it off until steps are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+Key = tuple[Any, ...]  # for each dimension a whole number, a slice, or an array of whole numbers
+
+
+def changed(
+    field: xr.DataArray, change: Callable[[np.ndarray], np.ndarray], coords: Mapping[str, xr.Variable] | None = None
+) -> xr.DataArray:
+    """A field with each of its steps changed on its own, when it is read.
+
+    Parameters
+    ----------
+    field : (…, y, x).
+    change : (…, y, x) → (…, new y, new x), for any number of steps; without `coords`, each cell on its own.
+    coords : new y and x, and what else describes them, where the grid changes.
+
+    Returns
+    -------
+    (…, new y, new x), same name and attributes.
+    """
+    old = field.drop_vars(["y", "x"]) if coords else field
+    values = indexing.LazilyIndexedArray(_Regridded(field, change, coords) if coords else _Changed(field, change))
+    kept = {name: coord.variable for name, coord in old.coords.items()}
+    return xr.DataArray(values, {**kept, **(coords or {})}, field.dims, field.name, field.attrs)
+
+
+def as_float32(field: xr.DataArray, coords: Mapping[str, xr.Variable], one_step: bool = False) -> xr.DataArray:
+    """A variable of a file with these coordinates, one for each dimension; `one_step` puts a dimension before them."""
+    return xr.DataArray(indexing.LazilyIndexedArray(_AsFloat32(field.variable, one_step)), coords, list(coords))
+
+
+def joined(fields: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Fields (time, y, x) on one grid, one after another; name, attributes and grid are those of the first."""
+    times = xr.Variable.concat([field["time"].variable for field in fields], "time")
+    values = indexing.LazilyIndexedArray(_Joined(fields))
+    coords = {name: coord.variable for name, coord in fields[0].coords.items() if name != "time"}
+    return xr.DataArray(values, {**coords, "time": times}, fields[0].dims, fields[0].name, fields[0].attrs)
+
+
+class _Lazy(BackendArray):
+    """What xarray asks for values by `_read`."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: Key) -> np.ndarray:
+        raise NotImplementedError
+
+
+class _AsFloat32(_Lazy):
+    def __init__(self, variable: xr.Variable, one_step: bool):
+        self.variable, self.one_step, self.dtype = variable, one_step, np.dtype(np.float32)
+        self.shape = (1, *variable.shape) if one_step else variable.shape
+
+    def _read(self, key: Key) -> np.ndarray:
+        if self.one_step:
+            return self.variable[key[1:]].values.astype(np.float32)[None][key[0]]
+        return self.variable[key].values.astype(np.float32)
+
+
+class _Changed(_Lazy):
+    def __init__(self, field: xr.DataArray, change: Callable[[np.ndarray], np.ndarray]):
+        self.field, self.change, self.shape, self.dtype = field, change, field.shape, field.dtype
+
+    def _read(self, key: Key) -> np.ndarray:
+        return self.change(self.field[key].values)
+
+
+class _Regridded(_Changed):
+    def __init__(self, field: xr.DataArray, change: Callable[[np.ndarray], np.ndarray], coords: Mapping[str, Any]):
+        super().__init__(field, change)
+        self.shape = (*field.shape[:-2], coords["y"].size, coords["x"].size)
+
+    def _read(self, key: Key) -> np.ndarray:
+        *steps, y, x = key
+        return self.change(self.field[tuple(steps)].values)[..., y, :][..., x]
+
+
+class _Joined(_Lazy):
+    def __init__(self, fields: Sequence[xr.DataArray]):
+        self.fields, self.dtype = fields, fields[0].dtype
+        self.ends = np.cumsum([field.sizes["time"] for field in fields])
+        self.shape = (int(self.ends[-1]), *fields[0].shape[1:])
+
+    def _read(self, key: Key) -> np.ndarray:
+        steps = np.arange(self.shape[0])[key[0]]
+        wanted = np.atleast_1d(steps)
+        files = np.searchsorted(self.ends, wanted, side="right")
+        cells = [np.arange(n)[part].shape for n, part in zip(self.shape[1:], key[1:], strict=True)]
+        values = np.empty((len(wanted), *(n for shape in cells for n in shape)), self.dtype)
+        for number in np.unique(files):
+            here, field = files == number, self.fields[number]
+            first = self.ends[number] - field.sizes["time"]
+            values[here] = field.variable[(wanted[here] - first, *key[1:])].values
+        return values if np.ndim(steps) else values[0]
