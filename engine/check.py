@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,13 @@ from engine.data.scaling import check_log, load_frame
 from engine.errors import GridError, SpecError
 from engine.models.limits import check_field
 from engine.models.picture import picture
-from engine.models.shapes import (
-    Shape,
-    activation_bytes,
-    count_discriminator,
-    count_parameters,
-    discriminator_bytes,
-    outputs_of,
-)
+from engine.models.shapes import Shape, count_discriminator, count_parameters, outputs_of, training_bytes
 from engine.models.starting import misfits
 from engine.runs import Run, Store
 from engine.spec import LR_FACTORS, Spec
 
 PARTS = ("train", "validation", "test")
 BASE_BYTES = 900 * 2**20  # of a process that trains next to nothing: TensorFlow, its graphs and their kernels
-OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments
 
 
 @dataclass(frozen=True)
@@ -106,7 +98,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
         blocks=blocks,
         parameters=sum(blocks.values()),
         discriminator=discriminator,
-        memory_bytes=_memory(spec, pairs, shape, sum(blocks.values()) + discriminator),
+        memory_bytes=_memory(spec, pairs, shape),
         network=_network(spec, pairs, shape),
         notes=notes,
     )
@@ -195,13 +187,8 @@ def _iso(time: Any) -> str:
     return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}"
 
 
-def _memory(spec: Spec, pairs: Pairs, shape: Shape, parameters: int) -> int:
-    """Bytes of one process: itself, the training part twice while it is handed over, weights, activations of a step."""
+def _memory(spec: Spec, pairs: Pairs, shape: Shape) -> int:
+    """Bytes of one process: itself, the training part twice while it is handed over, and what training takes."""
     (y, x), samples = shape.hr, 2 * len(pairs.parts.train) + len(pairs.parts.validation)
     parts = 4 * samples * (y * x + shape.y_lr * shape.x_lr * shape.channels)
-    patch = spec.data.patch_size // spec.data.scale
-    step = replace(shape, y_lr=patch, x_lr=patch) if patch else shape
-    activations = activation_bytes(spec.model, step, spec.training.batch_size)
-    if spec.training.learning == "adversarial":
-        activations += discriminator_bytes(step, spec.training.batch_size)
-    return BASE_BYTES + parts + 4 * OPTIMIZER_COPIES * parameters + 2 * activations
+    return BASE_BYTES + parts + training_bytes(spec, shape)

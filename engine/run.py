@@ -23,7 +23,7 @@ from engine.files import append_line, read_json, to_json, write_whole
 from engine.models.discriminator import build_discriminator
 from engine.models.limits import check_field
 from engine.models.network import Output, build
-from engine.models.shapes import Shape, outputs_of
+from engine.models.shapes import Shape, outputs_of, training_bytes
 from engine.runs import Heartbeat, Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
@@ -125,8 +125,9 @@ def _step(
 def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, scaling: Scaling) -> Training:
     """Ready to run: from the last checkpoint if there is one, else from another run's weights, else anew."""
     spec, folder = run.spec, run.folder / "checkpoints"
+    reserved = training_bytes(spec, _shape(spec, pairs, scaling))
     train, validation = (
-        Feed.of(Samples.of(spec, pairs, scaling, part), workers.local_size)
+        Feed.of(Samples.of(spec, pairs, scaling, part), workers.local_size, reserved)
         for part in (pairs.parts.train, pairs.parts.validation)
     )
     shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)

@@ -16,18 +16,22 @@ from typing import Any, Literal
 import netCDF4
 import xarray as xr
 
+CACHE_BYTES = 2**24  # of chunks of each variable that is read; the library's own 64 MiB are much for several files
+
 _LOCK = threading.RLock()
 
 
 def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
     """`xarray.open_dataset` of a NetCDF file, lazily, with its options; raises what that raises."""
     with _LOCK:
+        netCDF4.set_chunk_cache(CACHE_BYTES)  # also holds when xarray closes files, and opens them again
         return xr.open_dataset(path, engine="netcdf4", lock=_LOCK, **options)
 
 
 @contextmanager
 def netcdf_file(path: str | Path, mode: Literal["r", "a"] = "r") -> Iterator[netCDF4.Dataset]:
     """The file itself. Others wait meanwhile, so compute nothing inside."""
+    netCDF4.set_chunk_cache(CACHE_BYTES)
     with _LOCK, netCDF4.Dataset(path, mode) as file:
         yield file
 

@@ -13,10 +13,10 @@ import numpy as np
 from engine.data.pairs import Arrays, Pairs
 from engine.data.resample import fill_missing
 from engine.data.scaling import Scaling
-from engine.data.times import runs, time_features, window
+from engine.data.times import in_blocks, runs, time_features, window
 from engine.spec import DataOptions, Spec
 
-SAMPLES_AT_ONCE = 128
+CELLS_AT_ONCE = 1_000_000  # of HR, in what is read at once: 4 MB as float32
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ class Samples:
         """The whole part, read some samples at a time, so that nothing larger than itself is in memory."""
         inputs = np.empty((len(self), *self.pairs.lr_grid.shape, self.channels), np.float32)
         hr = np.empty((len(self), *self.pairs.hr_grid.shape, 1), np.float32)
-        for start in range(0, len(self), SAMPLES_AT_ONCE):
-            rows = np.arange(start, min(start + SAMPLES_AT_ONCE, len(self)))
+        for rows in in_blocks(np.arange(len(self)), self.pairs.hr_grid.shape, CELLS_AT_ONCE):
             inputs[rows], hr[rows] = self.load(rows)
         return inputs, hr
 

@@ -16,14 +16,15 @@ from engine.data.grids import GRID_MAPPING
 from engine.data.netcdf import open_netcdf, write_netcdf
 from engine.data.pairs import Arrays, Frame, Pairs
 from engine.data.resample import fill_missing, interpolate
+from engine.data.times import in_blocks
 from engine.errors import DataError
 
 MOST_STEPS = 2000  # time steps looked at, spread evenly over the training part
-STEPS_AT_ONCE = 100
+CELLS_AT_ONCE = 1_000_000  # of HR, in what is looked at at once: 8 MB as float64, and some fields as large
 KEPT = ("units", "long_name", "standard_name", "cell_methods")  # attributes of the target that go with the run
 # Parts of CF standard names (table 85) of quantities that have no values below zero.
 NEVER_NEGATIVE = ("precipitation", "rainfall", "snowfall", "concentration", "mixing_ratio", "wind_speed", "humidity")
-KEPT_BYTES = 2**29
+KEPT_BYTES = 2**28  # of fields that are looked at twice
 SMALLEST_SPREAD = 1e-12
 
 
@@ -163,9 +164,9 @@ def check_log(pairs: Pairs) -> None:
     if never_negative(pairs.hr.attrs.get("standard_name", "")):
         return
     steps = _looked_at(pairs.parts.train)
-    for start in range(0, len(steps), STEPS_AT_ONCE):
+    for some in in_blocks(steps, pairs.hr_grid.shape, CELLS_AT_ONCE):
         tally = _Moments()
-        tally.add(pairs.hr.isel(time=steps[start : start + STEPS_AT_ONCE]).values)
+        tally.add(pairs.hr.isel(time=some).values)
         _refuse_negative(str(pairs.hr.name), tally.low)
 
 
@@ -264,8 +265,8 @@ class _Blocks:
         if self.kept:
             yield from self.kept
             return
-        for start in range(0, len(self.steps), STEPS_AT_ONCE):
-            arrays = self.pairs.read(self.steps[start : start + STEPS_AT_ONCE])
+        for steps in in_blocks(self.steps, self.pairs.hr_grid.shape, CELLS_AT_ONCE):
+            arrays = self.pairs.read(steps)
             if self.keep:
                 self.kept.append(arrays)
             yield arrays

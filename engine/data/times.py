@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +100,13 @@ def split_parts(times: xr.DataArray, split: Split) -> Parts:
 
 
 PARTS = ("train", "validation", "test")
+
+
+def in_blocks(steps: np.ndarray, shape: tuple[int, ...], cells: int) -> Iterator[np.ndarray]:
+    """Steps in order, at least one at once, as many as have so many cells together; `shape` is that of one step."""
+    at_once = max(1, cells // max(1, math.prod(shape)))
+    for start in range(0, len(steps), at_once):
+        yield steps[start : start + at_once]
 
 
 def runs(times: xr.DataArray) -> np.ndarray:

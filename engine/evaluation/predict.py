@@ -20,12 +20,13 @@ from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
 from engine.data.scaling import KEPT, Scaling
+from engine.data.times import in_blocks
 from engine.evaluation.scores import FIELDS, pixel_rmse
 from engine.models.blocks import drawn
 from engine.models.network import bound_of, scaled_zero
 from engine.spec import ModelOptions
 
-HR_CELLS_AT_ONCE = 2_000_000  # of a batch in prediction
+HR_CELLS_AT_ONCE = 500_000  # of a batch in prediction: 64 MB of activations for each layer of 32 filters
 CF = {"Conventions": "CF-1.11"}
 
 Told = Callable[[int, int], None]
@@ -132,9 +133,7 @@ def _untold(done: int, total: int) -> None:
 
 def batches(samples: Samples) -> Iterator[np.ndarray]:
     """Rows of the part, as many at once as HR_CELLS_AT_ONCE allows."""
-    at_once = max(1, HR_CELLS_AT_ONCE // int(np.prod(samples.pairs.hr_grid.shape)))
-    for start in range(0, len(samples), at_once):
-        yield np.arange(start, min(start + at_once, len(samples)))
+    return in_blocks(np.arange(len(samples)), samples.pairs.hr_grid.shape, HR_CELLS_AT_ONCE)
 
 
 def _own(pairs: Pairs) -> tuple[slice, slice]:

@@ -13,9 +13,11 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
+from engine.data.times import in_blocks
+
 FIELDS = ("downscaled", "interpolated")
 METRICS = ("mae", "rmse", "pearson", "ssim", "psnr", "bias")
-CELLS_AT_ONCE = 4_000_000
+CELLS_AT_ONCE = 500_000  # 4 MB as float64, of which SSIM takes a dozen
 
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5  # cells; Wang et al. (2004), section III.B: a window of 11 × 11
 SSIM_K1, SSIM_K2 = 0.01, 0.03  # ibid.
@@ -138,9 +140,8 @@ def value_range(results: xr.Dataset) -> float:
 
 def _blocks(results: xr.Dataset) -> Iterator[xr.Dataset]:
     steps, *sides = results["hr"].shape
-    at_once = max(1, CELLS_AT_ONCE // max(1, int(np.prod(sides))))
-    for start in range(0, steps, at_once):
-        yield results.isel(time=slice(start, start + at_once))
+    for some in in_blocks(np.arange(steps), tuple(sides), CELLS_AT_ONCE):
+        yield results.isel(time=slice(some[0], some[-1] + 1))
 
 
 def _largest(values: np.ndarray) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from engine.spec import ModelOptions
+from engine.spec import ModelOptions, Spec
 
 Weights = tuple[int, list[int]]  # of the entry, and of each block
 KERNEL = 9  # cells of a 3 × 3 convolution
@@ -17,6 +17,7 @@ DEPTHWISE_SIDE = 7  # cells; Liu et al. (2022), section 2.5
 WIDENING = 4  # ibid., section 2.4
 DISCRIMINATOR_HR_FILTERS, DISCRIMINATOR_FILTERS, DISCRIMINATOR_BLOCKS = 16, 32, 2
 STATES = 12  # tensors that a step of the recurrence keeps for its gradient, each as wide as the hidden state
+OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments
 ATTENTION_RATIO = 4  # channels per hidden unit of channel attention (Hu et al. 2018 use 16, on wider networks)
 
 
@@ -156,6 +157,18 @@ def discriminator_bytes(shape: Shape, batch_size: int) -> int:
     m, n, cells = DISCRIMINATOR_HR_FILTERS, DISCRIMINATOR_FILTERS, shape.y_lr * shape.x_lr
     at_lr = n * (4 + 5 * DISCRIMINATOR_BLOCKS) + 2 * shape.channels
     return 4 * 2 * batch_size * cells * (shape.scale**2 * (2 * m + 5) + at_lr)
+
+
+def training_bytes(spec: Spec, shape: Shape) -> int:
+    """What training takes beside the data: weights with gradients and moments, and activations of a step, twice."""
+    patch, batch_size = spec.data.patch_size // spec.data.scale, spec.training.batch_size
+    step = replace(shape, y_lr=patch, x_lr=patch) if patch else shape
+    parameters = sum(count_parameters(spec.model, shape).values())
+    activations = activation_bytes(spec.model, step, batch_size)
+    if spec.training.learning == "adversarial":
+        parameters += count_discriminator(shape)
+        activations += discriminator_bytes(step, batch_size)
+    return 4 * OPTIMIZER_COPIES * parameters + 2 * activations
 
 
 def _conv(channels: int, filters: int) -> int:

@@ -12,7 +12,8 @@ import tensorflow as tf
 from engine.data.samples import Samples
 from engine.memory import free_memory
 
-MEMORY_SHARE = 0.25  # of the free memory, for one part
+MEMORY_SHARE = 0.25  # of the free memory, for one part: there are two, each twice while it is handed over
+RUNTIME_BYTES = 400 * 2**20  # that TensorFlow takes once it runs, for threads, graphs and kernels
 READ_AHEAD = 4  # batches
 
 
@@ -28,9 +29,13 @@ class Feed:
     in_memory: bool
 
     @classmethod
-    def of(cls, samples: Samples, processes: int = 1) -> Feed:
-        """In memory if there is room; `processes` of a kind share this machine."""
-        return cls(samples, samples.bytes_in_memory < MEMORY_SHARE * free_memory(processes))
+    def of(cls, samples: Samples, processes: int = 1, reserved: int = 0) -> Feed:
+        """In memory if there is room.
+
+        processes : how many of a kind share this machine; reserved : bytes that training itself will take.
+        """
+        room = free_memory(processes) - RUNTIME_BYTES - reserved
+        return cls(samples, samples.bytes_in_memory < MEMORY_SHARE * room)
 
     def stream(self, plans: Callable[[], Iterable[np.ndarray]], patch_lr: int = 0) -> tf.data.Dataset:
         """Batches for a sequence of plans, each (step, sample, 3) as in Shuffle, read ahead in their order."""

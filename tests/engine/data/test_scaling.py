@@ -178,7 +178,7 @@ def test_a_long_training_part_is_looked_at_evenly(monkeypatch):
 def test_blocks_and_memory_do_not_change_what_is_found(monkeypatch):
     hr = waves(40, 4, 4)
     at_once = numbers(fit_scaling(make_pairs(hr), "log"))
-    monkeypatch.setattr(scaling_module, "STEPS_AT_ONCE", 3)
+    monkeypatch.setattr(scaling_module, "CELLS_AT_ONCE", 3 * 16)
     in_blocks = fit_scaling(make_pairs(hr), "log")
     monkeypatch.setattr(scaling_module, "KEPT_BYTES", 0)
     read_again = fit_scaling(make_pairs(hr), "log")

@@ -89,10 +89,14 @@ def test_no_more_is_read_ahead_than_a_few_batches(samples):
 
 
 def test_a_part_is_kept_in_memory_where_its_share_is_free(samples, monkeypatch):
-    def with_free(n_bytes: int, processes: int = 1) -> Feed:
-        monkeypatch.setattr(feed_module, "free_memory", lambda processes: n_bytes // processes)
-        return Feed.of(samples, processes)
+    def kept(room: int, processes: int = 1, reserved: int = 0) -> bool:
+        free = feed_module.RUNTIME_BYTES + room
+        monkeypatch.setattr(feed_module, "free_memory", lambda processes: free // processes)
+        return Feed.of(samples, processes, reserved).in_memory
 
-    assert with_free(4 * samples.bytes_in_memory + 4).in_memory  # a quarter of it may be used
-    assert not with_free(4 * samples.bytes_in_memory + 4, processes=2).in_memory
-    assert not with_free(4 * samples.bytes_in_memory - 4).in_memory
+    enough = 4 * samples.bytes_in_memory + 4  # a quarter of it may be used
+    assert kept(enough)
+    assert not kept(enough, processes=2)
+    assert not kept(enough - 8)
+    assert kept(enough + 1000, reserved=1000)
+    assert not kept(enough, reserved=1000)
