@@ -12,7 +12,7 @@ from engine.launch import remote, scheduler, travel
 from engine.launch.targets import Target
 
 PACKAGES = (
-    "tensorflow", "keras", "horovod", "numpy", "pandas", "scipy", "xarray", "dask", "netCDF4", "cfgrib", "zarr",
+    "tensorflow", "keras", "horovod", "numpy", "pandas", "scipy", "xarray", "netCDF4", "cfgrib", "zarr",
     "cftime", "cf_xarray", "pint", "pyproj", "param", "psutil", "yaml",
 )  # fmt: skip
 FIND = "import importlib.util as u; print(*[p for p in {names!r} if u.find_spec(p) is None])"
