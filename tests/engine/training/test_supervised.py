@@ -267,7 +267,7 @@ def test_another_seed_gives_another_network(lab, undisturbed):
 def test_values_that_cannot_be_are_told_as_divergence(lab, tmp_path):
     hr = waves(32, 8, 8)
     train, _, _ = samples_of(hr)
-    train.pairs.lr.values[5, 2, 2] = np.inf
+    train.pairs.hr.values[5, 2, 2] = np.inf
     broken = Lab(train, lab.validation, lab.step, lab.start)
     lab.reset()
     training = make_training(broken, tmp_path)
