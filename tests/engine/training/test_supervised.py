@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -266,9 +267,11 @@ def test_another_seed_gives_another_network(lab, undisturbed):
 
 def test_values_that_cannot_be_are_told_as_divergence(lab, tmp_path):
     hr = waves(32, 8, 8)
-    train, _, _ = samples_of(hr)
-    train.pairs.hr.values[5, 2, 2] = np.inf
-    broken = Lab(train, lab.validation, lab.step, lab.start)
+    train, _, scaling = samples_of(hr)
+    lr = train.pairs.lr.values.copy()
+    lr[5, 2, 2] = np.inf
+    pairs = dataclasses.replace(train.pairs, lr=train.pairs.lr.copy(data=lr), lr_of=None)
+    broken = Lab(Samples(pairs, scaling, SPEC.data, pairs.parts.train), lab.validation, lab.step, lab.start)
     lab.reset()
     training = make_training(broken, tmp_path)
     with pytest.raises(DivergedError) as caught:
