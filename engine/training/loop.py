@@ -66,6 +66,7 @@ class Training:
     stop: Stop
     position: Position = field(default_factory=Position)
     best_weights: dict[str, np.ndarray] = field(default_factory=dict)
+    _each_statistics: np.ndarray | None = None  # (rank, number)
     _losses: dict[str, float] = field(default_factory=lambda: {"loss": math.nan})
     _pace: Pace = field(default_factory=lambda: Pace())
     _saved_at: float = field(default_factory=time.monotonic)
@@ -81,7 +82,7 @@ class Training:
         batches = iter(self.train.stream(self._plans, self.shuffle.patch_lr))
         while self.position.epoch < self.options.epochs and not self._patience_is_over():
             if not self._epoch(batches):
-                self._save()
+                self._save(self._gather_statistics())
                 return False
         self._save()
         checkpoints.restore(self.step.network.variables, self.best_weights, self.folder / BEST)
@@ -97,6 +98,7 @@ class Training:
             checkpoints.restore(variables, groups.get(name, {}), path)
         self.position = Position(**{**state, "best": math.inf if state["best"] is None else state["best"]})
         self.best_weights = groups.get("best", {})
+        self._each_statistics = groups.get("ranks", {}).get("statistics")
         return True
 
     def _plans(self) -> Iterator[np.ndarray]:
@@ -202,26 +204,54 @@ class Training:
         self.position.elapsed_s += now - self._counted_at
         self._counted_at = now
 
-    def _save(self) -> None:
-        """The last checkpoint with everything a resume needs, and the best weights on their own."""
+    def _save(self, each_statistics: np.ndarray | None = None) -> None:
+        """The last checkpoint with everything a resume needs, and the best weights on their own.
+
+        Within an epoch, the ranks differ by their running statistics: these are given for each.
+        """
         self._count_time()
         self._saved_at = time.monotonic()
         if not self.workers.chief:
             return
         state = {**asdict(self.position), "best": self.position.best if math.isfinite(self.position.best) else None}
         groups = {name: checkpoints.arrays_of(variables) for name, variables in self.step.groups.items()}
-        checkpoints.save(self.folder / LAST, {**groups, "best": self.best_weights}, state)
+        ranks = {} if each_statistics is None else {"ranks": {"statistics": each_statistics}}
+        checkpoints.save(self.folder / LAST, {**groups, **ranks, "best": self.best_weights}, state)
         if self.best_weights:
             checkpoints.save(self.folder / BEST, {"weights": self.best_weights}, state)
 
     def _align_ranks(self) -> None:
-        """Every rank begins with rank 0's weights, optimizer and random state."""
+        """Every rank begins with rank 0's weights, optimizer and random state.
+
+        Of the running statistics, it has its own if the training was stopped within an epoch: their mean if there were
+        more ranks then, or fewer.
+        """
         self.workers.share([variable.value for group in self.step.groups.values() for variable in group])
+        if (each := self._each_statistics) is not None:
+            self._set_statistics(each[self.workers.rank] if len(each) == self.workers.size else each.mean(axis=0))
 
     def _average_statistics(self) -> None:
         """Running statistics of batch normalisation see each rank's samples: take their mean."""
-        for variable in [*statistics(self.step.network), *self.step.average.averaged_statistics]:
+        for variable in self._statistics:
             variable.assign(self.workers.mean(variable.numpy().astype(np.float64)).astype(np.float32))
+
+    def _gather_statistics(self) -> np.ndarray | None:
+        """Each rank's running statistics, (rank, number), or None where there are none to tell apart."""
+        if self.workers.size == 1 or not self._statistics:
+            return None
+        return self.workers.gather(np.concatenate([np.ravel(variable.numpy()) for variable in self._statistics]))
+
+    def _set_statistics(self, values: np.ndarray) -> None:
+        """As `_gather_statistics` has them, of one rank."""
+        sizes = [int(np.prod(variable.shape)) for variable in self._statistics]
+        parts = np.split(values, np.cumsum(sizes)[:-1])
+        for variable, part in zip(self._statistics, parts, strict=True):
+            variable.assign(part.reshape(tuple(variable.shape)))
+
+    @cached_property
+    def _statistics(self) -> list[Any]:
+        """What batch normalisation keeps of the samples, and its moving average."""
+        return [*statistics(self.step.network), *self.step.average.averaged_statistics]
 
 
 @dataclass

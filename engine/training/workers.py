@@ -43,6 +43,12 @@ class Workers:
             return list(values)
         return hvd.broadcast(tf.constant(values, tf.int64), root_rank=0, name="agree").numpy().tolist()
 
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """Each rank's float32 numbers (n,), on every rank: (rank, n)."""
+        if self.size == 1:
+            return values[None]
+        return hvd.allgather(tf.constant(values[None], tf.float32), name="gather").numpy()
+
     def share(self, variables: Sequence[tf.Variable]) -> None:
         """Give every rank the values of rank 0."""
         if self.size > 1:

@@ -44,4 +44,5 @@ def stopped_after(run: Run) -> int:
     return state["epoch"] * steps + state["step"]
 
 
-main(Spec.read(Path(sys.argv[1])), Store(Path(sys.argv[2])), [int(word) for word in sys.argv[3:]])
+if __name__ == "__main__":
+    main(Spec.read(Path(sys.argv[1])), Store(Path(sys.argv[2])), [int(word) for word in sys.argv[3:]])

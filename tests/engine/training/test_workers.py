@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from engine.launch.local import ROOT, environment
-from engine.runs import Run
+from engine.runs import Run, Store
+from engine.spec import Spec
 from tests.engine.data.mock import make_field
-from tests.engine.launch.command import PATIENCE_S, CommandLine, nothing_left
+from tests.engine.launch.command import PATIENCE_S, CommandLine, nothing_left, weights_of
 
 pytestmark = pytest.mark.slow
 
@@ -55,14 +56,19 @@ def write_spec(folder: Path, hr: Path, batch_size: int, **what: dict[str, object
 def run_ranks(spec: Path, folder: Path, ranks: int) -> list[dict[str, np.ndarray]]:
     """What each rank wrote."""
     folder.mkdir()
-    script = [sys.executable, str(Path(__file__).with_name("ranks.py")), str(spec), str(folder)]
+    run_script(folder, ranks, "ranks.py", str(spec), str(folder))
+    return [dict(np.load(folder / f"rank-{rank}.npz", allow_pickle=False)) for rank in range(ranks)]
+
+
+def run_script(folder: Path, ranks: int, name: str, *words: str) -> None:
+    """A script of this folder, alone or under horovodrun."""
+    script = [sys.executable, str(Path(__file__).with_name(name)), *words]
     horovodrun = [str(Path(sys.executable).with_name("horovodrun")), "-np", str(ranks), "--gloo"]
     command = [*horovodrun, *script] if ranks > 1 else script
     outer = environment({}, ranks)
     with nothing_left(folder):
         ended = subprocess.run(command, cwd=ROOT, env=outer, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    return [dict(np.load(folder / f"rank-{rank}.npz", allow_pickle=False)) for rank in range(ranks)]
 
 
 WHAT = {
@@ -124,3 +130,14 @@ def test_a_training_with_two_ranks_ends_with_the_same_weights_on_both(data, tmp_
     assert last["val_rmse"] == pytest.approx(expected["val_rmse"], rel=1e-3)
     first = one.progress()[0][0]
     assert abs(first["val_loss"] - expected["val_loss"]) > 0.01 * expected["val_loss"]  # it did learn
+
+
+def test_two_ranks_stopped_within_an_epoch_end_with_the_weights_of_two_that_were_not(data, tmp_path):
+    """Each rank's running means of batch normalisation, which within an epoch are its own, come back."""
+    spec = Spec.read(write_spec(tmp_path, data, BATCH, model={"normalization": "batch", "dropout_rate": 0.1}))
+    whole, stopped = (Store(tmp_path / "runs").create(spec, {}) for _ in range(2))
+    run_script(tmp_path, 2, "interrupted.py", str(whole.folder), str(stopped.folder), "5")  # of 3 steps an epoch
+    expected, found = weights_of(whole), weights_of(stopped)
+    assert "moving_mean" in " ".join(expected)
+    pairs = zip(expected.items(), found.values(), strict=True)  # layers get other names when made again
+    assert [name for (name, array), other in pairs if array.tobytes() != other.tobytes()] == []

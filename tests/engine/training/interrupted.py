@@ -1,0 +1,32 @@
+"""One rank of two trainings, the second of which is stopped and taken up: `interrupted.py WHOLE STOPPED STEPS`.
+
+WHOLE and STOPPED are run folders of the same spec; STEPS is after how many steps the second stops.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from engine import run as story
+from engine.runs import Run
+from engine.training import loop
+from engine.training.workers import join
+from tests.engine.stopped import StopAfter
+
+
+def main(whole: Run, stopped: Run, steps: int) -> None:
+    loop.CHUNK_S, loop.FIRST_CHUNK = 0.0, 1  # look up after every step
+    story.work(whole)
+    ask_nobody = story.Stop.of
+    story.Stop.of = lambda run: StopAfter(steps)
+    story.work(stopped)
+    assert not (stopped.folder / "DONE").exists()
+    join().mean(np.zeros(1))  # no rank goes on before the chief has written its checkpoint
+    story.Stop.of = ask_nobody
+    story.work(stopped)
+
+
+main(Run(Path(sys.argv[1])), Run(Path(sys.argv[2])), int(sys.argv[3]))
