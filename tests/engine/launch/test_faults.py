@@ -5,6 +5,7 @@ nothing is lost. Where the training itself doesn't matter, quick.py stands in fo
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -273,7 +274,8 @@ def test_a_drained_cluster_says_why_a_run_waits_and_a_waiting_run_can_be_cancell
     for node in NODES:
         slurm.drain(node)
     run = place.submit("slurm")
-    state = look_until(run, lambda state: "ReqNodeNotAvail" in state.reason, "Slurm's reason")
+    words = re.compile("ReqNodeNotAvail|Nodes required for job are DOWN, DRAINED")  # Slurm gives one or the other
+    state = look_until(run, lambda state: words.search(state.reason), "Slurm's reason")
     assert state.word == "queued"
     launcher.cancel(run)
     assert follow(run).word == "cancelled"
