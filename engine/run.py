@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def work(run: Run) -> None:
             run.clear_remains()
         _set_up(run.spec)
         pairs = pair(run.spec.data)
-        scaling = _scaling(run, pairs)
+        scaling = _scaling(run, workers, pairs)
         network = _network(run.spec, pairs, scaling)
         training = _training(run, workers, network, pairs, scaling)
         heartbeat.phase("training")
@@ -85,14 +86,23 @@ def _set_up(spec: Spec) -> None:
     keras.config.set_dtype_policy(spec.training.precision)
 
 
-def _scaling(run: Run, pairs: Pairs) -> Scaling:
-    """Fitted once: every rank finds the same, and a resumed run goes on with what it had.
+def _scaling(run: Run, workers: Workers, pairs: Pairs) -> Scaling:
+    """Fitted once, by rank 0, which tells the others what it found; a resumed run goes on with what it had."""
+    if workers.chief and not run.scaling.exists():
+        _fitted(run, pairs).save(run.scaling, pairs)
+    told = workers.tell(run.scaling.read_bytes() if workers.chief else b"")
+    with tempfile.NamedTemporaryFile(suffix=".nc") as file:
+        file.write(told)
+        file.flush()
+        return Scaling.load(Path(file.name))
+
+
+def _fitted(run: Run, pairs: Pairs) -> Scaling:
+    """As the training part wants it.
 
     A run that starts from another's weights has a scaling of its own, so that its fields, of another region, say, are
     about as large as those that the network knows.
     """
-    if run.scaling.exists():
-        return Scaling.load(run.scaling)
     fitted = fit_scaling(pairs, run.spec.data.scaling)
     if start := Store(run.folder.parent).start_run(run.spec):  # its network has the channel that tells gaps, or hasn't
         return replace(fitted, lr_gaps=Scaling.load(start.scaling).lr_gaps)
@@ -147,8 +157,6 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, sc
     elif start := Store(run.folder.parent).start_run(spec):
         groups, _ = checkpoints.load(start.best)
         checkpoints.adopt(network.variables, groups["weights"], start.best, free="localized")
-    if workers.chief and not run.scaling.exists():
-        scaling.save(run.scaling, pairs)
     _say(f"{len(train.samples)} training samples, {'in memory' if train.in_memory else 'read ahead from the files'}")
     return training
 

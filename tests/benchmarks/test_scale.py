@@ -35,7 +35,7 @@ def test_checkpoints_and_reading_of_the_reference_experiment(tmp_path: Path) -> 
     spec = Spec.from_plain({"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}}, tmp_path)
     run = Store(tmp_path / "runs").create(spec, {})
     pairs = pair(spec.data)
-    scaling = story._scaling(run, pairs)
+    scaling = story._scaling(run, Workers(0, 1), pairs)
     network = story._network(spec, pairs, scaling)
     training = story._training(run, Workers(0, 1), network, pairs, scaling)
     training._save()

@@ -47,7 +47,7 @@ class Bench:
     def training(self, spec: Spec) -> tuple[Run, Training]:
         story._set_up(spec)
         run, pairs = self.store.create(spec, {}), pair(spec.data)
-        scaling = story._scaling(run, pairs)
+        scaling = story._scaling(run, ALONE, pairs)
         network = story._network(spec, pairs, scaling)
         return run, story._training(run, ALONE, network, pairs, scaling)
 

@@ -29,7 +29,7 @@ def main(spec: Spec, store: Store) -> None:
     workers, run = join(), store.create(spec, {})
     story._set_up(spec)
     pairs = pair(spec.data)
-    scaling = story._scaling(run, pairs)
+    scaling = story._scaling(run, workers, pairs)
     network = story._network(spec, pairs, scaling)
     training = story._training(run, workers, network, pairs, scaling)
     held: list[int] = []
