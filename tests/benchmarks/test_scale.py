@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from engine import run as story
 from engine.data.pairs import pair
@@ -23,13 +24,13 @@ from engine.training.workers import Workers
 from tests.benchmarks.record import record
 from tests.engine.data.mock import write_field
 
-SIDE, FIELDS, BATCH = 256, 400, 16
+SIDE, FIELDS, BATCH, STEPS = 256, 400, 16, 8
 PARAMETERS = 1_000_000
 PATIENCE_S = 300
 
 
 @pytest.mark.slow
-def test_checkpoints_and_reading_of_the_reference_experiment(tmp_path: Path) -> None:
+def test_checkpoint_reading_and_step_of_the_reference_experiment(tmp_path: Path) -> None:
     """The default network on 256 × 256 cells at scale 4."""
     write_field(tmp_path / "hr.nc", ny=SIDE, nx=SIDE, times=FIELDS, dy=0.1, dx=0.1)
     spec = Spec.from_plain({"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}}, tmp_path)
@@ -52,6 +53,12 @@ def test_checkpoints_and_reading_of_the_reference_experiment(tmp_path: Path) -> 
         training.train.samples.load(order[first : first + BATCH])
     rate = (len(order) // BATCH * BATCH) / (time.perf_counter() - began)
     record("reading alone", {"samples_per_s": round(rate), "hr_mb_per_s": round(rate * 4 * SIDE**2 / 1e6)})
+
+    batches = iter(training.train.stream(training._plans))
+    training.step.run(batches, tf.constant(1)).numpy()  # builds the graph
+    began = time.perf_counter()
+    training.step.run(batches, tf.constant(STEPS)).numpy()
+    record("reference step", {"samples_per_s": round(STEPS * BATCH / (time.perf_counter() - began), 1)})
 
 
 @pytest.mark.slow
