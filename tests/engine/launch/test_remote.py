@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -28,6 +29,7 @@ def test_one_experiment_gives_the_same_run_on_all_kinds_of_target(processes, log
     for kind in ("local", "ssh", "slurm"):
         nodes = processes if kind == "slurm" else 1
         settings = [f"launch.target={kind}", f"launch.processes={processes}", f"launch.nodes={nodes}"]
+        settings += [f"launch.threads={(os.cpu_count() or 1) // processes}"]  # sums depend on the number of threads
         runs[kind] = engine.submit(path, *settings)
     for kind, run in runs.items():
         assert follow(run).word == "done", (kind, run.state(), run.log.read_text())
