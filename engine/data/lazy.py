@@ -6,6 +6,7 @@ reach the file. Arithmetic would read all of a field: `changed` puts it off unti
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ def joined(fields: Sequence[xr.DataArray]) -> xr.DataArray:
     return xr.DataArray(values, {**coords, "time": times}, fields[0].dims, fields[0].name, fields[0].attrs)
 
 
-class _Lazy(BackendArray):
+class _Lazy(BackendArray, ABC):
     """What xarray asks for values by `_read`."""
 
     shape: tuple[int, ...]
@@ -60,8 +61,9 @@ class _Lazy(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
+    @abstractmethod
     def _read(self, key: Key) -> np.ndarray:
-        raise NotImplementedError
+        """The values of a key that has one part for each dimension."""
 
 
 class _AsFloat32(_Lazy):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from engine.errors import LaunchError, MesoscopeError
-from engine.launch import remote, scheduler, travel
+from engine.launch import ranks, remote, scheduler, travel
 from engine.launch.targets import Target
 
 PACKAGES = (
@@ -81,12 +80,12 @@ def _packages(target: Target) -> str:
 
 def _build(target: Target) -> str:
     said = _said(target, [target.python, "-m", "horovod.runner.launch", "--check-build"])
-    built = set(re.findall(r"\[X\]\s+(\w+)", said))
-    if "TensorFlow" not in built:
+    parts = ranks.built(said)
+    if "TensorFlow" not in parts:
         raise _FaultError("Horovod was built without TensorFlow", "build it with HOROVOD_WITH_TENSORFLOW=1")
-    if not built & {"Gloo", "MPI"}:
+    if not parts & {"Gloo", "MPI"}:
         raise _FaultError("Horovod was built without Gloo and MPI", "build it with one of them")
-    return f"built with {', '.join(sorted(built))}"
+    return f"built with {', '.join(sorted(parts))}"
 
 
 def _scheduler(target: Target) -> str:

@@ -18,6 +18,7 @@ import psutil
 
 from engine.errors import LaunchError
 from engine.files import private
+from engine.launch.ranks import threads
 from engine.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,12 +67,7 @@ def stop(run: Run) -> None:
 def environment(outer: Mapping[str, str], processes: int) -> dict[str, str]:
     """What the ranks see of the environment: nothing that might be secret, and their share of the cores."""
     kept = {name: value for name, value in outer.items() if KEPT_VARIABLES.match(name)}
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    defaults = {
-        "TF_NUM_INTRAOP_THREADS": str(threads),
-        "OMP_NUM_THREADS": str(threads),
-        "PYTHONUNBUFFERED": "1",
-    }
+    defaults = {**threads((os.cpu_count() or 1) // processes), "PYTHONUNBUFFERED": "1"}
     return {**defaults, **kept, "PYTHONPATH": str(ROOT)}
 
 

@@ -266,12 +266,16 @@ class Mirrors:
 
 def refresh(store: Store, note: Note = lambda line: None, *, name: str = "") -> None:
     """Look once at each target, or at the one of that name, and bring what is done."""
-    with suppress(TargetError):  # without targets there is nothing to look at: runs say so themselves
-        for target in Targets.read().all:
-            if target.remote and name in ("", target.name):
-                mirror = Mirror(store, target, note)
-                mirror.look()
-                mirror.fetch()
+    try:
+        targets = Targets.read().all
+    except TargetError as error:  # what can be told without them is still told
+        note(str(error))
+        return
+    for target in targets:
+        if target.remote and name in ("", target.name):
+            mirror = Mirror(store, target, note)
+            mirror.look()
+            mirror.fetch()
 
 
 def _due(last: Mapping[str, Any], pause_s: float = 0.0) -> bool:

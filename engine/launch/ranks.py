@@ -192,10 +192,15 @@ def controller(launcher: Path) -> str:
         raise LaunchError(
             f"{launcher} doesn't work ({error}): install Horovod (make install), or use one process"
         ) from error
-    built = set(re.findall(r"\[X\]\s+(\w+)", answer))
-    if not built & {"Gloo", "MPI"}:
+    parts = built(answer)
+    if not parts & {"Gloo", "MPI"}:
         raise LaunchError(f"{launcher} was built without Gloo and MPI: build Horovod with one of them")
-    return "--gloo" if "Gloo" in built else "--mpi"
+    return "--gloo" if "Gloo" in parts else "--mpi"
+
+
+def built(answer: str) -> set[str]:
+    """What Horovod was built with, by what its --check-build says."""
+    return set(re.findall(r"\[X\]\s+(\w+)", answer))
 
 
 def process_management() -> str:
