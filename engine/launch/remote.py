@@ -21,6 +21,7 @@ from engine.launch import scheduler, travel
 from engine.launch.connection import Connection
 from engine.launch.local import identity
 from engine.launch.targets import Target
+from engine.launch.there import MARK
 from engine.runs import FINAL, Run, Store, describe_error
 from engine.spec import Spec
 
@@ -108,8 +109,8 @@ def ask(target: Target, verb: str, **given: Any) -> dict[str, Any]:
     source = f"{SCRIPT.read_text(encoding='utf-8')}\nimport json\nmain(json.loads({request!r}))\n"
     done = target.connection.shell(_script(target, f"exec {target.python_word} -", source))
     for line in reversed(done.out.splitlines()):
-        if line.startswith("mesoscope-answer:"):
-            answer = _parsed(line.removeprefix("mesoscope-answer:"), target)
+        if line.startswith(MARK):
+            answer = _parsed(line.removeprefix(MARK), target)
             if "error" in answer:
                 full = ": free some space there, then resume" if answer.get("full") else ""
                 raise TargetError(f"{target.name} said: {answer['error']}{full}")
