@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Slow tests and those that need Chromium, Slurm or sshd run with CI=true only.
 QUICK := not slow and not browser and not cluster
 # Two at a time: tests wait for processes that start. One file's tests stay together, for they share what they set up.
-PAIRED := --numprocesses 2 --dist loadfile
+PAIRED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test lint bench lock clean check-port

@@ -11,6 +11,7 @@ MesoscopeError
 │   └── TargetError         a place to run: unknown, or not able to
 └── RunError                the run began and failed, exit code 1
     ├── LaunchError         no process could be started
+    ├── RanksLostError      other ranks are gone: those that are left may go on
     ├── UnreachableError    a target can't be asked just now: what is there isn't known
     ├── CheckpointError     a checkpoint that doesn't fit, or is damaged
     └── DivergedError       the loss is no longer a number
@@ -59,6 +60,10 @@ class RunError(MesoscopeError):
 
 class LaunchError(RunError):
     """No process could be started."""
+
+
+class RanksLostError(RunError):
+    """Other ranks are gone."""
 
 
 class UnreachableError(RunError):

@@ -17,7 +17,7 @@ from engine.data.netcdf import open_netcdf
 from engine.data.pairs import Pairs, pair, pair_new
 from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import Scaling, fit_scaling, load_frame
-from engine.errors import RunError
+from engine.errors import RanksLostError, RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import score, told_violation
 from engine.files import append_line, read_json, to_json, write_whole
@@ -32,7 +32,7 @@ from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed
 from engine.training.loop import Training
 from engine.training.supervised import Step
-from engine.training.workers import Workers, join
+from engine.training.workers import Workers, join, rejoin, telling_losses
 
 
 def work(run: Run) -> None:
@@ -40,20 +40,15 @@ def work(run: Run) -> None:
     workers = join()
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
         heartbeat.phase("reading")
-        if workers.chief:
-            run.clear_remains()
-        _set_up(run.spec)
         pairs = pair(run.spec.data)
-        scaling = _scaling(run, workers, pairs)
-        network = _network(run.spec, pairs, scaling)
-        training = _training(run, workers, network, pairs, scaling)
-        heartbeat.phase("training")
-        if not training.run():
+        training, finished = _trained(run, workers, heartbeat, pairs)
+        if not finished:
             _say(f"stopped in epoch {training.position.epoch + 1}: {training.stop.reason}; resume continues from here")
             heartbeat.end("stopped", reason=training.stop.reason)
             return
-        if workers.chief:
-            _evaluate(run, heartbeat, network, pairs, scaling)
+        network = training.step.network
+        if training.workers.chief:
+            _evaluate(run, heartbeat, network, pairs, Scaling.load(run.scaling))
             run.write_manifest()
             write_whole(run.folder / "DONE", to_json({"time": time.time()}))
         heartbeat.end("done", weights=checkpoints.fingerprint(network.trainable_variables))
@@ -79,8 +74,34 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     return pairs.notes
 
 
+def _trained(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tuple[Training, bool]:
+    """The training, and whether it came to its end; ranks that are lost on the way may be done without."""
+    while True:
+        try:
+            with telling_losses():
+                return _train(run, workers, heartbeat, pairs)
+        except RanksLostError as loss:
+            _say(f"{loss}: waiting for those that are left")
+            heartbeat.phase("waiting for the ranks that are left")
+        workers = rejoin(workers)
+        _say(f"rank {workers.first_rank} goes on as rank {workers.rank} of {workers.size}")
+
+
+def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tuple[Training, bool]:
+    if workers.chief:
+        run.clear_remains()
+    _set_up(run.spec)
+    scaling = _scaling(run, workers, pairs)
+    network = _network(run.spec, pairs, scaling)
+    training = _training(run, workers, network, pairs, scaling)
+    left = "" if not workers.round else f" with {workers.size} of {run.spec.launch.processes} processes"
+    heartbeat.phase(f"training{left}")
+    return training, training.run()
+
+
 def _set_up(spec: Spec) -> None:
     """Seeds and number formats; the same operations in the same order give the same weights."""
+    keras.backend.clear_session()  # layers have the same names whenever they are made
     keras.utils.set_random_seed(spec.training.seed)
     tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(spec.training.precision)

@@ -15,7 +15,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -261,9 +261,10 @@ class Run:
             return self._local_state(last)
         return self._remote_state(last)
 
-    def ranks_here(self) -> list[int]:
-        """Process ids of the ranks that live on this host."""
-        here = (beat for beat in self.heartbeats() if beat.get("host") == socket.gethostname() and "end" not in beat)
+    def ranks_here(self, ranks: Container[int] | None = None) -> list[int]:
+        """Process ids of the ranks, or of some of them, that live on this host."""
+        beats = (beat for beat in self.heartbeats() if ranks is None or beat["rank"] in ranks)
+        here = (beat for beat in beats if beat.get("host") == socket.gethostname() and "end" not in beat)
         return [beat["pid"] for beat in here if process_alive(beat.get("pid"), beat.get("pid_started"))]
 
     def _local_state(self, last: dict[str, Any]) -> State:
@@ -331,10 +332,12 @@ class Run:
         with _writing(self.folder):
             write_whole(self.folder / "request.json", to_json({**self.request, **facts}))
 
-    def forget_heartbeats(self) -> None:
-        """Before a new launch: what the ranks of the last one said is over."""
-        for path in (*(self.folder / "status").glob("rank-*.json"), *(self.folder / "status").glob(".rank-*")):
-            path.unlink(missing_ok=True)
+    def forget_heartbeats(self, *ranks: int) -> None:
+        """What these ranks said is over, or all of the last launch."""
+        for number in ranks or ("*",):
+            for pattern in (f"rank-{number}.json", f".rank-{number}.json*"):
+                for path in (self.folder / "status").glob(pattern):
+                    path.unlink(missing_ok=True)
 
     def clear_remains(self) -> None:
         """Remove what a kill left half written (see write_whole), where rank 0 alone writes."""

@@ -436,8 +436,24 @@ class LaunchOptions(Options):
         unit="restarts",
         doc="Automatic restarts from the last checkpoint after a rank died without a word.",
     )
+    min_processes = Whole(
+        0,
+        bounds=(0, 4096),
+        unit="processes",
+        doc="When processes are lost, training goes on with those left, down to so many. 0: it needs all of them.",
+    )
+
+    @property
+    def elastic(self) -> bool:
+        """Whether training goes on with the processes that are left when others are lost."""
+        return 0 < self.min_processes < self.processes
 
     def check(self) -> None:
+        if self.min_processes > self.processes:
+            raise SpecError(
+                f"launch.min_processes is {self.min_processes}, but launch.processes is {self.processes}: expected at "
+                "most as many, or 0 if training needs all of them"
+            )
         if self.processes % self.nodes:
             raise SpecError(
                 f"launch.processes is {self.processes}, which {self.nodes} nodes can't share evenly: give a multiple "

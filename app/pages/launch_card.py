@@ -14,7 +14,8 @@ from engine.launch.targets import LOCAL, Target, Targets
 from engine.spec import LaunchOptions, Spec
 
 ORDER = ["title", "target", "processes", "time_limit", "nodes", "partition", "account", "gpus", "threads", "upload"]
-EVERYWHERE = ("title", "target", "processes", "time_limit")
+ORDER += ["restarts", "min_processes"]
+EVERYWHERE = ("title", "target", "processes", "time_limit", "restarts", "min_processes")
 ON_CLUSTERS = ("nodes", "gpus", "threads")
 
 

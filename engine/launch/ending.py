@@ -40,10 +40,10 @@ def ending(run: Run, rc: int, log_from: int = 0) -> End:
     log_from : where the log of this launch begins, in bytes.
     """
     if (run.folder / "DONE").exists():
-        return End("done", "done", rc)
+        return End("done", "done", 0)  # whatever became of ranks that were lost on the way
     beats = run.heartbeats()
     stopped = [beat for beat in beats if beat.get("end") == "stopped"]
-    if rc == 0 and stopped:
+    if stopped and (rc == 0 or len(stopped) == len(beats)):  # what became of ranks that were lost doesn't matter
         return End("stopped", f"{stopped[0].get('reason', 'stopped')}: resume continues from here", rc)
     if run.cancel_file.exists():
         return End("cancelled", "cancelled", rc)

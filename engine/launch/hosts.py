@@ -32,10 +32,11 @@ Processes = Mapping[str, "subprocess.Popen[bytes]"]
 
 
 def start_hosts(run: Run) -> int:
-    """Start the ranks on all hosts of the request, this one without SSH; returns the first exit code that isn't 0."""
-    hosts = layout(ranks.Ranks.of(run.request).hosts, run.spec.launch.processes)
+    """Start the ranks on all hosts of the request, or on this one; returns the first exit code that isn't 0."""
+    wanted = run.spec.launch.processes
+    hosts = layout(ranks.Ranks.of(run.request).hosts or (Host("localhost", wanted),), wanted)
     processes = {f"host {host.name}": _start_host(run, hosts, number) for number, host in enumerate(hosts)}
-    return together(processes, _let_go)
+    return together(processes, _leave if run.spec.launch.elastic else _let_go)
 
 
 def start_ranks(run: Run) -> int:
@@ -54,7 +55,7 @@ def start_ranks(run: Run) -> int:
         for place in places
     }
     threading.Thread(target=_hold, args=(processes,), daemon=True).start()
-    return together(processes, _end)
+    return together(processes, _leave if run.spec.launch.elastic else _end)
 
 
 def layout(hosts: Sequence[Host], processes: int) -> list[Host]:
@@ -113,6 +114,10 @@ def _start_host(run: Run, hosts: Sequence[Host], number: int) -> subprocess.Pope
         process.stdin.write(script(run, {**told, HERE: json.dumps(here)}).encode())
         process.stdin.flush()
     return process
+
+
+def _leave(process: subprocess.Popen[bytes]) -> None:
+    """Elastic ranks go on without those that have ended."""
 
 
 def _let_go(host: subprocess.Popen[bytes]) -> None:

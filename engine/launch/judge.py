@@ -110,7 +110,8 @@ def _heard(seen: Seen) -> bool:
 
 def _phase(seen: Seen) -> str:
     assert seen.facts is not None
-    return next((str(beat.get("phase", "")) for beat in seen.facts["beats"] if beat.get("rank") == 0), "")
+    first: Mapping[str, Any] = min(seen.facts["beats"], key=lambda beat: beat.get("rank", 0), default={})
+    return str(first.get("phase", ""))
 
 
 def _waits(reason: str) -> str:

@@ -23,6 +23,7 @@ HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*):([1-9][0-9]{0,2})")
 INTERFACE = re.compile(r"[A-Za-z0-9._-]{0,15}")
 TASKS = re.compile(r"(\d+)(?:\(x(\d+)\))?")  # Slurm's 2(x3),1: three nodes with two tasks, one with one
 GLOO_TIMEOUT_S = 300  # the first rank waits so long for the last: 512 of them import from one file system
+LOSS_S = 30  # elastic ranks, which meet only when all are there, take the others for lost after such a silence
 STEP = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE")
 
 
@@ -77,6 +78,9 @@ def plan(run: Run, environment: Mapping[str, str]) -> Plan:
 
 
 def by_horovodrun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
+    """Elastic ranks aren't started by it, for it ends all when one dies, but as over SSH: on this host alone."""
+    if run.spec.launch.elastic:
+        return Plan(_elastic(engine("hosts", run)), meets=True)
     launcher = horovodrun()
     return Plan((str(launcher), "-np", str(run.spec.launch.processes), controller(launcher), *engine("work", run)))
 
@@ -87,7 +91,7 @@ def by_srun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     options = [
         f"--ntasks={run.spec.launch.processes}",
         f"--mpi={'none' if gloo else process_management()}",
-        "--kill-on-bad-exit=1",
+        *(["--kill-on-bad-exit=0", "--no-kill"] if run.spec.launch.elastic else ["--kill-on-bad-exit=1"]),
         "--wait=0",  # the chief evaluates when the others have ended
         "--distribution=block",
         "--export=ALL",  # also where the job was submitted with --export=NONE
@@ -95,7 +99,8 @@ def by_srun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     ]
     if cores := environment.get("SLURM_CPUS_PER_TASK"):  # which srun doesn't take from the job since Slurm 22.05
         options.append(f"--cpus-per-task={cores}")
-    return Plan(("srun", *options, *engine("rank" if gloo else "work", run)), meets=gloo)
+    command = ("srun", *options, *engine("rank" if gloo else "work", run))
+    return Plan(_elastic(command) if run.spec.launch.elastic else command, meets=gloo)
 
 
 def by_ssh(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
@@ -110,19 +115,32 @@ def by_ssh(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     return Plan(engine("hosts", run), meets=True)
 
 
+def _elastic(command: tuple[str, ...]) -> tuple[str, ...]:
+    if controller(horovodrun()) != "--gloo":
+        raise LaunchError(
+            "Horovod was built without Gloo, which launch.min_processes needs: build it with Gloo, or set it to 0"
+        )
+    return command
+
+
 PLANS = {"horovodrun": by_horovodrun, "srun": by_srun, "ssh": by_ssh}
 
 
-def meeting(address: str, port: int, interface: str, given: Mapping[str, str]) -> dict[str, str]:
+def meeting(
+    address: str, port: int, interface: str, given: Mapping[str, str], *, elastic: bool = False
+) -> dict[str, str]:
     """What tells ranks with Gloo where they meet, and by which interface they talk; a user's time limit stays."""
     told = {
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_GLOO_TIMEOUT_SECONDS": given.get("HOROVOD_GLOO_TIMEOUT_SECONDS", str(GLOO_TIMEOUT_S)),
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": given.get(
+            "HOROVOD_GLOO_TIMEOUT_SECONDS", str(LOSS_S if elastic else GLOO_TIMEOUT_S)
+        ),
         "PYTHONUNBUFFERED": "1",
     }
+    told |= {"HOROVOD_ELASTIC": "1"} if elastic else {}
     return {**told, "HOROVOD_GLOO_IFACE": interface} if interface else told
 
 

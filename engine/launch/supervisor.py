@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from engine.errors import LaunchError, StoreError
@@ -22,8 +23,10 @@ from engine.launch.addresses import seen_by
 from engine.launch.ending import FROM_CHECKPOINT, End, ending
 from engine.launch.hosts import is_here
 from engine.launch.local import ROOT, end_tree, identity
+from engine.launch.rounds import Rounds
 from engine.runs import Run, describe_error
 from engine.training.checkpoints import position_of
+from engine.training.rounds import WHERE
 
 PAUSED = "the job's time is nearly up"
 WARNING_S = 120.0  # between Slurm's signal and the end, unless the request says otherwise
@@ -78,7 +81,7 @@ class Watch:
         with open(self.run.log, "ab") as log, contextlib.ExitStack() as stack:
             log_from = log.tell()
             try:
-                command, environment = stack.enter_context(_prepared(self.run))
+                command, environment, rounds = stack.enter_context(self._prepared())
                 self.ranks = subprocess.Popen(
                     command,
                     cwd=ROOT,
@@ -96,6 +99,8 @@ class Watch:
             self.ranks = None  # a signal that comes later has none to end
         for pid in self.run.ranks_here():
             end_tree(pid)
+        if rounds and rounds.too_few:
+            return self._judge(End("died", rounds.too_few, rc))
         return self._judge(ending(self.run, rc, log_from))
 
     def may_restart(self) -> bool:
@@ -106,9 +111,12 @@ class Watch:
         """Record that the ranks start again, and say so in the log."""
         number = self._restarts() + 1
         self.record("restarted", number=number, reason=end.reason)
-        words = f"{time.strftime('%H:%M:%S')} {end.reason}; restart {number} of {self.run.spec.launch.restarts}\n"
-        with open(self.run.log, "a", encoding="utf-8") as log:
-            log.write(words)
+        self._log(f"{end.reason}; restart {number} of {self.run.spec.launch.restarts}")
+
+    def lost(self, ranks: list[int], left: int, why: str) -> None:
+        """Record that others go on without these ranks, and say so in the log."""
+        self.record("lost", ranks=ranks, left=left, reason=why)
+        self._log(f"{why}: {left} of {self.run.spec.launch.processes} go on from the last checkpoint")
 
     def paused(self, end: End) -> bool:
         """Whether the ranks ended for the pause: stopped, or ended because they took too long to."""
@@ -135,6 +143,32 @@ class Watch:
         if end.word in ("died", "failed") and self.told_to_end.is_set():
             return End("failed", f"it was ended from outside (SIGTERM): {FROM_CHECKPOINT}", end.rc)
         return end
+
+    @contextlib.contextmanager
+    def _prepared(self) -> Iterator[tuple[tuple[str, ...], dict[str, str], Rounds | None]]:
+        """The ranks' command and environment; while they live, the servers at which they meet, if they need them."""
+        run = self.run
+        plan = ranks.plan(run, os.environ)
+        if not plan.meets:
+            share = os.environ.get("SLURM_CPUS_PER_TASK") or (os.cpu_count() or 1) // run.spec.launch.processes
+            yield plan.command, {**ranks.threads(int(share)), **os.environ}, None  # what is set stays
+            return
+        from engine.training.rendezvous import rendezvous  # Horovod, which the dashboard does without
+
+        how, elastic = ranks.Ranks.of(run.request), run.spec.launch.elastic
+        address = seen_by(_others(how), how.interface)
+        with rendezvous(address) as keys:
+            told = ranks.meeting(address, keys.port, how.interface, os.environ, elastic=elastic)
+            if not elastic:
+                yield plan.command, {**os.environ, **told}, None
+                return
+            rounds = Rounds(run, keys, partial(rendezvous, address), self.lost, self._end_ranks)
+            with rounds.kept():
+                yield plan.command, {**os.environ, **told, WHERE: f"{address}:{keys.port}"}, rounds
+
+    def _log(self, words: str) -> None:
+        with open(self.run.log, "a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%H:%M:%S')} {words}\n")
 
     def _restarts(self) -> int:
         """How often this launch, a job's requeues included, has restarted its ranks."""
@@ -170,25 +204,9 @@ def requeue(job: str) -> str:
     return lines[-1] if ended.returncode else ""
 
 
-@contextlib.contextmanager
-def _prepared(run: Run) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
-    """The ranks' command and environment; while they live, the server at which they meet, if they need one."""
-    plan = ranks.plan(run, os.environ)
-    if not plan.meets:
-        share = os.environ.get("SLURM_CPUS_PER_TASK") or (os.cpu_count() or 1) // run.spec.launch.processes
-        yield plan.command, {**ranks.threads(int(share)), **os.environ}  # what is set stays
-        return
-    from engine.training.rendezvous import rendezvous  # Horovod, which the dashboard does without
-
-    how = ranks.Ranks.of(run.request)
-    address = seen_by(_others(how), how.interface)
-    with rendezvous(address) as port:
-        yield plan.command, {**os.environ, **ranks.meeting(address, port, how.interface, os.environ)}
-
-
 def _others(how: ranks.Ranks) -> list[str]:
     """Names of the other hosts of this run."""
-    if how.by == "ssh":
+    if how.by != "srun":
         return [host.name for host in how.hosts if not is_here(host.name)]
     command = ["scontrol", "show", "hostnames"]  # those of this job
     try:

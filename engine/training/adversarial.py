@@ -47,6 +47,10 @@ class AdversarialStep(Step):
             "discriminator_optimizer": self.discriminator_optimizer.variables,
         }
 
+    @property
+    def optimizers(self) -> list[keras.Optimizer]:
+        return [self.optimizer, self.discriminator_optimizer]
+
     def gradients(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The three losses, and the gradients of the network's weights, then of the discriminator's."""
         inputs, static, hr, weights = batch

@@ -49,6 +49,7 @@ class Position:
     waited: int = 0
     elapsed_s: float = 0.0
     seq: int = 0
+    steps: int = 0  # of an epoch
 
 
 @dataclass
@@ -99,7 +100,16 @@ class Training:
         self.position = Position(**{**state, "best": math.inf if state["best"] is None else state["best"]})
         self.best_weights = groups.get("best", {})
         self._each_statistics = groups.get("ranks", {}).get("statistics")
+        self._divide_anew()
         return True
+
+    def _divide_anew(self) -> None:
+        """With more or fewer ranks an epoch has other steps: stand at the same part of it, or a little before."""
+        position, steps = self.position, self.shuffle.steps
+        if position.steps and position.steps != steps:
+            position.step = position.step * steps // position.steps
+            for optimizer in self.step.optimizers:
+                optimizer.iterations.assign(position.epoch * steps + position.step)
 
     def _plans(self) -> Iterator[np.ndarray]:
         """Which samples each step takes, epoch by epoch from where the training stands to its end."""
@@ -213,6 +223,7 @@ class Training:
         self._saved_at = time.monotonic()
         if not self.workers.chief:
             return
+        self.position.steps = self.shuffle.steps
         state = {**asdict(self.position), "best": self.position.best if math.isfinite(self.position.best) else None}
         groups = {name: checkpoints.arrays_of(variables) for name, variables in self.step.groups.items()}
         ranks = {} if each_statistics is None else {"ranks": {"statistics": each_statistics}}

@@ -6,8 +6,9 @@ The second and last place that knows Horovod, and only its part without TensorFl
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
@@ -19,9 +20,28 @@ class _Handler(RendezvousHandler):
         self.send_status_code(405)
 
 
+@dataclass(frozen=True)
+class Keys:
+    """The keys and values of a server, by scope, and its port, which the system chose."""
+
+    server: RendezvousHTTPServer
+
+    @property
+    def port(self) -> int:
+        return int(self.server.server_address[1])
+
+    def of(self, scope: str) -> dict[str, bytes]:
+        with self.server.cache_lock:
+            return dict(self.server.cache.get(scope, {}))
+
+    def put(self, scope: str, values: Mapping[str, bytes]) -> None:
+        with self.server.cache_lock:
+            self.server.cache.setdefault(scope, {}).update(values)
+
+
 @contextmanager
-def rendezvous(address: str) -> Iterator[int]:
-    """Serve on one IPv4 address of this host while the ranks live; gives the port, which the system chooses.
+def rendezvous(address: str) -> Iterator[Keys]:
+    """Serve on one IPv4 address of this host while the ranks live.
 
     Like Gloo itself, the server asks nobody who they are: it belongs on 127.0.0.1, or on a cluster's inner network. It
     holds nothing but the addresses of the ranks.
@@ -37,7 +57,7 @@ def rendezvous(address: str) -> Iterator[int]:
     thread = threading.Thread(target=server.serve_forever, name="rendezvous", daemon=True)
     thread.start()
     try:
-        yield server.server_address[1]
+        yield Keys(server)
     finally:
         server.shutdown()
         thread.join()

@@ -39,6 +39,10 @@ class Step:
             "averaged": self.average.variables,
         }
 
+    @property
+    def optimizers(self) -> list[keras.Optimizer]:
+        return [self.optimizer]
+
     def gradients(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Loss and its gradients over the batches of all ranks, as if they were one batch."""
         inputs, static, hr, weights = batch

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
+from horovod.common.exceptions import HorovodInternalError
+
+from engine.errors import RanksLostError
+from engine.training import rounds
 
 
 @dataclass(frozen=True)
@@ -15,11 +21,14 @@ class Workers:
     """This process among all that train: `rank` of `size`. With size 1 nothing is communicated.
 
     local_size : those of them on this machine.
+    round : how often ranks were lost; `first_rank` is what this process was before.
     """
 
     rank: int
     size: int
     local_size: int = 1
+    round: int = 0
+    first_rank: int = 0
 
     @property
     def chief(self) -> bool:
@@ -65,10 +74,35 @@ class Workers:
 
 def join() -> Workers:
     """Join the processes that the launcher started, and take this rank's GPU, if there is one."""
-    hvd.init()
+    first_rank = int(os.environ.get("HOROVOD_RANK", 0))
+    workers = _enter(0, first_rank)
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if gpus:
         tf.config.set_visible_devices(gpus[hvd.local_rank() % len(gpus)], "GPU")
-    return Workers(hvd.rank(), hvd.size(), hvd.local_size())
+    return workers
+
+
+def rejoin(workers: Workers) -> Workers:
+    """Leave the ranks of a round, of which some are lost, and join those that are left."""
+    hvd.shutdown()
+    return _enter(workers.round + 1, workers.first_rank)
+
+
+@contextmanager
+def telling_losses() -> Iterator[None]:
+    """Raises RanksLostError where ranks no longer hear each other, if training may go on with those that are left."""
+    try:
+        yield
+    except (HorovodInternalError, tf.errors.UnknownError) as error:
+        if not rounds.kept() or "orovod" not in f"{type(error).__name__} {error}":
+            raise
+        raise RanksLostError("some ranks are no longer heard of") from None
+
+
+def _enter(number: int, first_rank: int) -> Workers:
+    if rounds.kept():
+        rounds.meet(number, first_rank)
+    hvd.init()
+    return Workers(hvd.rank(), hvd.size(), hvd.local_size(), number, first_rank)

@@ -217,7 +217,8 @@ def test_a_refused_handing_over_is_said_and_keeps_run_and_form(session, targets,
 )
 def test_options_are_those_that_mean_something_there(given, options, words):
     target = Target.called("there", given)
-    assert options_for(target) == {"title", "target", "processes", "time_limit"} | options
+    everywhere = {"title", "target", "processes", "time_limit", "restarts", "min_processes"}
+    assert options_for(target) == everywhere | options
     assert words in about(target)
 
 

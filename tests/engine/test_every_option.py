@@ -48,6 +48,7 @@ BEFORE: dict[str, Sections] = {
     "training.quantile": {"training": {"loss": "quantile"}},
     "model.temporal": {"data": {"time_window": 3}},
     "model.members": {"model": DRAWN},
+    "launch.min_processes": {"launch": {"processes": 3}},
 }
 AFTER: dict[str, Sections] = {
     "data.target": {"data": {"target": {"path": "hr2.nc"}}},
@@ -69,6 +70,7 @@ AFTER: dict[str, Sections] = {
     "training.patience": {"training": {"patience": 3}},
     "training.start_from": {"training": {"start_from": "trained"}},
     "training.quantile": {"training": {"loss": "quantile", "quantile": 0.5}},
+    "launch.min_processes": {"launch": {"processes": 3, "min_processes": 2}},
 }
 VALIDATION_LOSSES = [5.0, 4.95, 4.9, *[5.0] * 20]
 

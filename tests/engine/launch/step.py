@@ -19,8 +19,8 @@ def main(ranks: str, script: str, *words: str) -> int:
     from engine.training.rendezvous import rendezvous
 
     command = ["srun", f"--ntasks={ranks}", "--export=ALL", sys.executable, __file__, ranks, script, *words]
-    with rendezvous("127.0.0.1") as port:
-        return subprocess.run(command, env={**os.environ, **meeting("127.0.0.1", port, "lo", {})}).returncode
+    with rendezvous("127.0.0.1") as keys:
+        return subprocess.run(command, env={**os.environ, **meeting("127.0.0.1", keys.port, "lo", {})}).returncode
 
 
 sys.exit(main(*sys.argv[1:]))

@@ -79,6 +79,30 @@ def test_slurm_without_a_way_for_mpi(tmp_path, mpi, monkeypatch):
         plan(run_of(tmp_path / "runs", 4, by="srun"), {})
 
 
+def elastic_run(store: Path, **how: Any) -> Run:
+    launch = {"processes": 4, "min_processes": 2}
+    plain = {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}, "launch": launch}
+    return Store(store).create(Spec.from_plain(plain), {"ranks": how} if how else {})
+
+
+def test_elastic_ranks_are_started_by_what_lets_the_others_live(tmp_path, gloo):
+    run = elastic_run(tmp_path)
+    made = plan(run, {})  # horovodrun would end all
+    assert made.command[-4:] == ("-m", "engine", "hosts", str(run.folder))
+    assert made.meets
+    step = plan(elastic_run(tmp_path, by="srun"), {})
+    assert {"--kill-on-bad-exit=0", "--no-kill"} < set(step.command)
+    told = meeting("10.0.0.1", 4711, "ib0", {}, elastic=True)
+    assert (told["HOROVOD_ELASTIC"], told["HOROVOD_GLOO_TIMEOUT_SECONDS"]) == ("1", "30")
+
+
+@pytest.mark.parametrize("by", ["horovodrun", "srun"])
+def test_elastic_ranks_need_gloo(by, tmp_path, mpi, monkeypatch):
+    monkeypatch.setattr(ranks, "process_management", lambda: "pmix")
+    with pytest.raises(LaunchError, match="built without Gloo, which launch.min_processes needs: build it with Gloo"):
+        plan(elastic_run(tmp_path, by=by), {})
+
+
 def test_over_ssh_all_hosts_are_needed(tmp_path, gloo):
     run = run_of(tmp_path, 4, by="ssh", hosts=["a:2", "b:2"])
     made = plan(run, {})

@@ -116,6 +116,17 @@ def test_a_killed_rank_is_named_and_with_a_restart_the_weights_are_the_same(slur
     assert same_weights(run, undisturbed)
 
 
+def test_elastic_ranks_go_on_without_one_that_was_killed(slurm, spec, store, monkeypatch):
+    monkeypatch.setenv("HOROVOD_GLOO_TIMEOUT_SECONDS", "5")
+    run, job = submit(slurm, store, spec, "launch.min_processes=1")
+    kill_after_a_checkpoint(run, rank=0)
+    assert end_of(slurm, run, job) == "done: ", run.log.read_text()
+    assert slurm.job(job) == "COMPLETED"
+    assert [record["event"] for record in run.launches()] == ["started", "lost", "ended"]
+    assert [(beat["rank"], beat["end"]) for beat in run.heartbeats()] == [(1, "done")]
+    assert "rank 1 goes on as rank 0 of 1" in run.log.read_text()
+
+
 def test_a_job_whose_time_is_nearly_up_goes_on_in_another(slurm, spec, undisturbed, store):
     run, job = submit(slurm, store, spec, "launch.time_limit=1", options=("--requeue",))
     rank_pid(run)

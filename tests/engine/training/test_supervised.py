@@ -251,6 +251,22 @@ def test_a_finished_training_has_nothing_left_to_do(lab, undisturbed, tmp_path):
     assert checkpoints.fingerprint(lab.step.network.trainable_variables) == undisturbed.at_end
 
 
+@pytest.mark.parametrize(("size", "step"), [(2, 1), (3, 0), (1, 3)])
+def test_with_more_or_fewer_ranks_it_goes_on_at_the_same_part_of_the_epoch(lab, tmp_path, monkeypatch, size, step):
+    # Batches of 4: one rank stopped before the last of the 4 steps that 16 samples make. Two ranks have 2 steps, of
+    # which the second begins after 8 samples; three have 1.
+    monkeypatch.setattr(loop, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(loop, "CHUNK_S", 0.0)
+    lab.reset()
+    assert make_training(lab, tmp_path, stop=StopAt(1, 3)).run() is False
+    resumed = make_training(lab, tmp_path)
+    steps = resumed.shuffle.steps
+    resumed.shuffle = dataclasses.replace(resumed.shuffle, size=size)
+    assert resumed.resume() is True
+    assert (resumed.position.epoch, resumed.position.step) == (1, step)
+    assert lab.step.optimizer.iterations.numpy() == 1 * (steps // size) + step
+
+
 def test_without_a_checkpoint_there_is_nothing_to_resume(lab, tmp_path):
     assert make_training(lab, tmp_path).resume() is False
 
