@@ -9,16 +9,16 @@ import numpy as np
 
 from engine.data.pairs import Pairs, check_values, pair
 from engine.data.scaling import check_log, load_frame
+from engine.demand import memory_of
 from engine.errors import GridError, SpecError
 from engine.models.limits import check_field
 from engine.models.picture import picture
-from engine.models.shapes import Shape, count_discriminator, count_parameters, outputs_of, training_bytes
+from engine.models.shapes import Shape, count_discriminator, count_parameters, outputs_of
 from engine.models.starting import misfits
 from engine.runs import Run, Store
 from engine.spec import LR_FACTORS, Spec
 
 PARTS = ("train", "validation", "test")
-BASE_BYTES = 900 * 2**20  # of a process that trains next to nothing: TensorFlow, its graphs and their kernels
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     blocks = count_parameters(spec.model, shape)
     discriminator = count_discriminator(shape) if spec.training.learning == "adversarial" else 0
     parts = {part: getattr(pairs.parts, part) for part in PARTS}
+    memory, told = memory_of(spec, pairs, shape)
+    notes.extend(told)
     return Summary(
         grids={"hr": _grid(pairs.hr_grid), "lr": _grid(pairs.lr_grid)},
         samples={part: len(steps) for part, steps in parts.items()},
@@ -98,7 +100,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
         blocks=blocks,
         parameters=sum(blocks.values()),
         discriminator=discriminator,
-        memory_bytes=_memory(spec, pairs, shape),
+        memory_bytes=memory,
         network=_network(spec, pairs, shape),
         notes=notes,
     )
@@ -185,10 +187,3 @@ def _iso(time: Any) -> str:
     clock = time.dt
     year, month, day, hour, minute = (int(getattr(clock, part)) for part in ("year", "month", "day", "hour", "minute"))
     return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}"
-
-
-def _memory(spec: Spec, pairs: Pairs, shape: Shape) -> int:
-    """Bytes of one process: itself, the training part twice while it is handed over, and what training takes."""
-    (y, x), samples = shape.hr, 2 * len(pairs.parts.train) + len(pairs.parts.validation)
-    parts = 4 * samples * (y * x + shape.y_lr * shape.x_lr * shape.channels)
-    return BASE_BYTES + parts + training_bytes(spec, shape)

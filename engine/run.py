@@ -69,7 +69,7 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     network = _network(run.spec, pairs, scaling)
     _take_weights(network, run)
     samples = Samples.of(run.spec, pairs, scaling, pairs.parts.test)
-    downscaler = Downscaler.of(network, run.spec.model, scaling)
+    downscaler = Downscaler.of(network, run.spec.model, samples)
     write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return pairs.notes
 
@@ -136,9 +136,7 @@ def _network(spec: Spec, pairs: Pairs, scaling: Scaling) -> keras.Model:
 
 
 def _shape(spec: Spec, pairs: Pairs, scaling: Scaling) -> Shape:
-    samples = Samples.of(spec, pairs, scaling, pairs.parts.train)
-    window, outputs = (spec.data.time_window, samples.fields), outputs_of(spec.training.loss)
-    return Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window, outputs)
+    return Shape.of(Samples.of(spec, pairs, scaling, pairs.parts.train), outputs_of(spec.training.loss))
 
 
 def _step(
@@ -196,7 +194,7 @@ def _check_trained(run: Run) -> None:
 def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, scaling: Scaling) -> None:
     """Downscale the test part and score it."""
     samples = Samples.of(run.spec, pairs.as_applied(), scaling, pairs.parts.test)
-    downscaler = Downscaler.of(network, run.spec.model, scaling)
+    downscaler = Downscaler.of(network, run.spec.model, samples)
     title = f"{run.title}: test part of run {run.id}"
 
     def told(done: int, total: int) -> None:

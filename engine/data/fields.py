@@ -87,6 +87,18 @@ def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
     return field
 
 
+def steps_per_chunk(source: Source) -> int:
+    """Time steps that are read and decompressed together whenever one of them is asked for, in the first file."""
+    path = source.files()[0]
+    dataset = _open(path, source.variable)
+    field = dataset[_chosen(dataset, source.variable, path)]
+    chunks = field.encoding.get("chunksizes") or field.encoding.get("chunks")
+    time = _axes(field, bool(_grid_mapping(dataset, field, path)), path).get("time")
+    if not chunks or time is None or not time.dims:  # one field after another, or a message each
+        return 1
+    return int(chunks[field.dims.index(time.dims[0])])
+
+
 def describe(path: str) -> FileSummary:
     """Sum up a file or Zarr store without reading fields; raises DataError if it can't be read."""
     kind = _format(path)

@@ -87,6 +87,26 @@ class Samples:
         inputs, arrays = self.read(rows)
         return inputs, self.scaling.target.forward(arrays.hr)[..., None]
 
+    def load_patches(self, plan: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `load`, of patches; of large fields only a few are in memory as a whole at a time.
+
+        Parameters
+        ----------
+        plan : (sample, 3), as a step of `Shuffle.epoch`; side : of a patch, in LR cells.
+        """
+        at_hr = side * self.pairs.scale
+        inputs = np.empty((len(plan), side, side, self.channels), np.float32)
+        hr = np.empty((len(plan), at_hr, at_hr, 1), np.float32)
+        for rows in in_blocks(np.unique(plan[:, 0]), self.pairs.hr_grid.shape, CELLS_AT_ONCE):
+            fields = self.load(rows)
+            for place in np.flatnonzero(np.isin(plan[:, 0], rows)):
+                row, y, x = plan[place]
+                whole_inputs, whole_hr = (field[np.searchsorted(rows, row)] for field in fields)
+                inputs[place] = whole_inputs[y : y + side, x : x + side]
+                y, x = y * self.pairs.scale, x * self.pairs.scale
+                hr[place] = whole_hr[y : y + at_hr, x : x + at_hr]
+        return inputs, hr
+
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, Arrays]:
         """Inputs as `load` gives them, and the fields of the samples' own time steps as they are in the files."""
         around = window(self.steps[rows], self.options.time_window, self._runs)  # (sample, window)

@@ -1,4 +1,7 @@
-"""Downscaling with a trained network, in bounded memory: read some steps, predict, write, go on."""
+"""Downscaling with a trained network, in bounded memory: read some steps, predict, write, go on.
+
+A field that is larger than HR_CELLS_AT_ONCE is predicted in tiles, where the network lets it.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,17 @@ from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
 from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
-from engine.data.scaling import KEPT, Scaling
+from engine.data.scaling import KEPT
 from engine.data.times import in_blocks
 from engine.evaluation.scores import FIELDS, pixel_rmse
+from engine.evaluation.tiles import Tile, plan
 from engine.models.blocks import drawn
 from engine.models.network import bound_of, scaled_zero
+from engine.models.picture import Reach, reach
+from engine.models.shapes import Shape
 from engine.spec import ModelOptions
+from engine.training.room import HR_CELLS_AT_ONCE
 
-HR_CELLS_AT_ONCE = 500_000  # of a batch in prediction: 64 MB of activations for each layer of 32 filters
 CF = {"Conventions": "CF-1.11"}
 
 Told = Callable[[int, int], None]
@@ -37,56 +43,77 @@ class Downscaler:
     """A trained network with all that it needs to turn samples into fields in the target's unit.
 
     `members` are drawn with Monte Carlo dropout, the network's random state being part of its weights; with 0 there is
-    one prediction, without dropout.
+    one prediction, without dropout. Each tile draws its own: in tiles the members are others than of the whole field,
+    of the same distribution. reach : None if the network has to be given whole fields.
     """
 
     network: keras.Model
     bound: str  # as model.output_activation, without auto
     members: int = 0
+    reach: Reach | None = None
 
     @classmethod
-    def of(cls, network: keras.Model, options: ModelOptions, scaling: Scaling) -> Downscaler:
-        return cls(network, bound_of(options, scaling), options.members if options.sampled else 0)
+    def of(cls, network: keras.Model, options: ModelOptions, samples: Samples) -> Downscaler:
+        """For these samples, and others on the same grids."""
+        return cls(
+            network,
+            bound_of(options, samples.scaling),
+            options.members if options.sampled else 0,
+            reach(options, Shape.of(samples), samples.pairs.interpolation),
+        )
 
     def __call__(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
         """Inputs of some samples to fields (sample, y, x) in the target's unit; NaN where HR never has a value."""
         return self.fields(samples, inputs)["downscaled"]
 
     def fields(self, samples: Samples, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """`downscaled`, and where members are drawn their `spread`, with one member at a time in memory.
+        """`downscaled`, and where members are drawn their `spread`, with one tile of one member at a time in memory."""
+        pairs = samples.pairs
+        names = ("downscaled", "spread") if self.members else ("downscaled",)
+        found = {name: np.empty((len(inputs), *pairs.hr_grid.shape), np.float32) for name in names}
+        for tile in plan(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE):
+            pieces = self._drawn(samples, inputs, tile) if self.members else (self._member(samples, inputs, tile),)
+            for name, piece in zip(names, pieces, strict=True):
+                found[name][:, *tile.kept_at_hr(pairs.scale)] = piece
+        return found
+
+    def _drawn(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and spread of the members in a tile.
 
         Source: Gal and Ghahramani (2016), eq. 6, for the mean; Welford (1962), eq. I, for the running sums.
         """
-        if not self.members:
-            return {"downscaled": self._member(samples, inputs)}
-        mean = np.zeros((len(inputs), *samples.pairs.hr_grid.shape))
-        squares = np.zeros_like(mean)
+        mean = squares = np.zeros(())
         for number in range(1, self.members + 1):
-            member = self._member(samples, inputs)
+            member = self._member(samples, inputs, tile).astype(np.float64)
             off = member - mean
-            mean += off / number
-            squares += off * (member - mean)
-        spread = np.sqrt(squares / max(self.members - 1, 1))
-        return {"downscaled": mean.astype(np.float32), "spread": spread.astype(np.float32)}
+            mean = mean + off / number
+            squares = squares + off * (member - mean)
+        return mean, np.sqrt(squares / max(self.members - 1, 1))
 
-    def _member(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
-        scaled = self._predict(tf.constant(inputs), tf.constant(samples.static[None]))[..., 0].numpy()
+    def _member(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> np.ndarray:
+        """What is kept of a prediction, in the target's unit."""
+        scale = samples.pairs.scale
+        static = samples.static[None, *tile.seen_at_hr(scale)]
+        predicted = self._predict(tf.constant(inputs[:, *tile.seen]), tf.constant(static), static.shape[1:3])
+        scaled = predicted[..., 0].numpy()[:, *tile.kept_of_seen(scale)]
         field = samples.scaling.target.inverse(scaled)
         if self.bound == "relu":  # what rests on the bound is zero itself, not zero up to rounding
             field[scaled <= np.float32(scaled_zero(samples.scaling))] = 0.0
-        return self._finished(field, samples)
+        return self._finished(field, samples.scaling.cells[tile.kept_at_hr(scale)])
 
     def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
         """The yardstick: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
         pairs = samples.pairs
-        return self._finished(interpolate(fill_missing(lr), pairs.scale, pairs.interpolation), samples)
+        fields = interpolate(fill_missing(lr), pairs.scale, pairs.interpolation)
+        return self._finished(fields, samples.scaling.cells)
 
-    def _finished(self, fields: np.ndarray, samples: Samples) -> np.ndarray:
+    def _finished(self, fields: np.ndarray, cells: np.ndarray) -> np.ndarray:
         fields = fields if self.bound == "linear" else np.maximum(fields, 0.0)
-        return np.where(samples.scaling.cells, fields, np.nan).astype(np.float32)
+        return np.where(cells, fields, np.float32(np.nan))
 
     @tf.function(reduce_retracing=True)
-    def _predict(self, inputs: tf.Tensor, static: tf.Tensor) -> tf.Tensor:
+    def _predict(self, inputs: tf.Tensor, static: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
+        """One graph for any number of samples; one for each shape, given as numbers, since interpolation needs it."""
         with drawn(self.network) if self.members else nullcontext():
             return self.network([inputs, static], training=False)
 

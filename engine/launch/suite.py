@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.errors import LaunchError, MesoscopeError, SpecError
 from engine.launch import launcher, local
@@ -30,7 +31,8 @@ def specs(own: Spec, letters: str = LETTERS, settings: Iterable[str] = ()) -> li
     Raises
     ------
     SpecError
-        If `own` gives no LR field, a letter isn't one of the suite, or a setting doesn't fit one of the models.
+        If `own` gives no LR field, a letter isn't one of the suite, a setting doesn't fit one of the models, or
+        there are patches, in which those with a localized block can't be trained.
     """
     if own.data.lr is None:
         raise SpecError(
@@ -41,7 +43,11 @@ def specs(own: Spec, letters: str = LETTERS, settings: Iterable[str] = ()) -> li
         raise SpecError(f"{unknown[0]} is no model of the suite: {did_you_mean(unknown[0], list(LETTERS))}")
     if not letters:
         raise SpecError(f"no model is named: expected letters of the suite, {LETTERS} for all")
-    return [_on_data_of(own, Spec.read(SPECS / f"{letter.lower()}.yaml"), list(settings)) for letter in letters]
+    models = {letter: Spec.read(SPECS / f"{letter.lower()}.yaml") for letter in letters}
+    wanted = list(settings)
+    plain = {letter: with_settings(_on_data_of(own, model), wanted) for letter, model in models.items()}
+    _check_patches(plain)
+    return [Spec.from_plain(each) for each in plain.values()]
 
 
 def create(suite: Sequence[Spec], store: Store) -> list[Run]:
@@ -87,9 +93,22 @@ def _begun(run: Run) -> bool:
     return bool(run.launches()) or bool(run.request.get("stage")) or run.cancel_file.exists()
 
 
-def _on_data_of(own: Spec, model: Spec, settings: list[str]) -> Spec:
+def _on_data_of(own: Spec, model: Spec) -> dict[str, Any]:
     """A model of the suite on other data: what makes it that model stays."""
     data = own.data.replace(pairing=model.data.pairing, time_window=model.data.time_window)
     launch = own.launch.replace(title=model.launch.title)
-    plain = {**model.plain(), "data": data.plain(), "launch": launch.plain()}
-    return Spec.from_plain(with_settings(plain, settings))
+    return {**model.plain(), "data": data.plain(), "launch": launch.plain()}
+
+
+def _check_patches(models: dict[str, dict[str, Any]]) -> None:
+    """Refuse all models at once that patches exclude."""
+    side = next(iter(models.values()))["data"].get("patch_size")  # of all alike
+    localized = [letter for letter, plain in models.items() if plain["model"].get("localized") is True]
+    if not side or not isinstance(side, int) or not localized:
+        return
+    others = "".join(letter for letter in models if letter not in localized)
+    alone = f"train {', '.join(others)} alone (--models {others}), " if others else ""
+    raise SpecError(
+        f"data.patch_size is {side}, but {', '.join(localized)} of the suite have a localized block, whose weights are "
+        f"those of each cell of the whole grid: {alone}set data.patch_size=0, or model.localized=false for all models"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ BLOCKS = {
 }
 STAGES = {"spc": "sub-pixel convolution", "rc": "resize convolution", "dc": "transposed convolution"}
 SMALLEST_WEIGHT = 0.01  # of an LR cell in an interpolated value, to count as seen
-INTERPOLATED_SIDE = 16  # LR cells, so many that the middle is far from the borders
+LOST_WEIGHT = 1e-7  # of an LR cell in an interpolated value, that float32 doesn't show
+INTERPOLATED_SIDE = 48  # LR cells, so many that the middle is far from the borders
 CONVOLUTION = "3 × 3 convolution"
 
 # Cells of the input that the cells from a first to a last one of the output depend on, along a side.
@@ -60,6 +62,18 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """What a network has to be given, to predict a piece of a field as it predicts the whole.
+
+    halo : LR cells around the piece, on each side, up to the border of the field.
+    align : the first LR row and column given are multiples of it, as a U-Net halves its fields cell by cell.
+    """
+
+    halo: int
+    align: int
+
+
+@dataclass(frozen=True)
 class _Step:
     """A part before it is known what it sees."""
 
@@ -77,33 +91,62 @@ class _Step:
 
 def picture(options: ModelOptions, shape: Shape, interpolation: str) -> list[Part]:
     """The parts of the network that `build` makes, from its inputs to the field."""
-    steps = [*_inputs(options, shape, interpolation), *_backbone(options, shape), *_upsampling(options, shape)]
-    steps += _end(options, shape, interpolation)
-    period = shape.scale * 2 ** (len(unet_widths(options)) if options.backbone == "unet" else 0)
     parts: list[Part] = []
     back: list[Back] = []
     everywhere = False
-    for step in steps:
+    for step in _steps(options, shape, interpolation, SMALLEST_WEIGHT):
         back += step.back
         everywhere |= step.everywhere
-        sees = None if everywhere else _most_seen(back, step.beside, period)
+        sees = None if everywhere else _most_seen(back, step.beside, _period(options, shape))
         parts.append(Part(step.name, step.does, step.y, step.x, step.channels, step.parameters, sees, step.times))
     return parts
 
 
+def reach(options: ModelOptions, shape: Shape, interpolation: str) -> Reach | None:
+    """What has to be known around a piece of the field; None where the network has to see the whole.
+
+    It has to with attention, which takes means over the field, and with a localized block, whose weights are of cells.
+    """
+    steps = _steps(options, shape, interpolation, LOST_WEIGHT)
+    if options.localized or any(step.everywhere for step in steps):
+        return None
+    back, beside, period = [each for step in steps for each in step.back], steps[-1].beside, _period(options, shape)
+    halo = 0
+    for cell in range(period):
+        (first, last), own = _seen(cell, back, beside), cell // shape.scale
+        halo = max(halo, own - first, last - own)
+    return Reach(halo, period // shape.scale // gcd(period // shape.scale, shape.scale))
+
+
+def _steps(options: ModelOptions, shape: Shape, interpolation: str, least: float) -> list[_Step]:
+    """least : weight of an LR cell in an interpolated value, to count as seen."""
+    base = _interpolated(shape, interpolation, least)
+    inputs = _inputs(options, shape, interpolation, base)
+    ends = _end(options, shape, interpolation, base)
+    return [*inputs, *_backbone(options, shape), *_upsampling(options, shape), *ends]
+
+
+def _period(options: ModelOptions, shape: Shape) -> int:
+    """HR cells after which a cell lies in its LR cell, and in the halved fields of a U-Net, as another did."""
+    return shape.scale * 2 ** (len(unet_widths(options)) - 1 if options.backbone == "unet" else 0)
+
+
 def _most_seen(back: Sequence[Back], beside: Back | None, period: int) -> int:
     """Cells of the inputs that an output cell depends on, of all places that it can have within an LR cell."""
-    most = 0
-    for cell in range(period):
-        first = last = cell
-        for step in reversed(back):
-            first, last = step(first, last)
-        other = beside(cell, cell) if beside else (first, last)
-        most = max(most, max(last, other[1]) - min(first, other[0]) + 1)
-    return most
+    seen = [_seen(cell, back, beside) for cell in range(period)]
+    return max(last - first + 1 for first, last in seen)
 
 
-def _inputs(options: ModelOptions, shape: Shape, interpolation: str) -> list[_Step]:
+def _seen(cell: int, back: Sequence[Back], beside: Back | None) -> tuple[int, int]:
+    """The first and the last cell of the inputs that an output cell depends on."""
+    first = last = cell
+    for step in reversed(back):
+        first, last = step(first, last)
+    other = beside(cell, cell) if beside else (first, last)
+    return min(first, other[0]), max(last, other[1])
+
+
+def _inputs(options: ModelOptions, shape: Shape, interpolation: str, base: Back) -> list[_Step]:
     many = shape.channels + shape.static
     beside = f", {shape.static} static" if shape.static else ""
     recurrent = is_recurrent(options, shape)
@@ -111,9 +154,7 @@ def _inputs(options: ModelOptions, shape: Shape, interpolation: str) -> list[_St
     channels = f"{shape.channels} channel{'s' if shape.channels > 1 else ''}"
     inputs = [_Step("inputs", f"{steps}{channels}{beside}", shape.y_lr, shape.x_lr, many)]
     if options.upsampling == "pin":
-        inputs.append(
-            _Step("interpolation", interpolation, *shape.hr, many, back=[_interpolated(shape, interpolation)])
-        )
+        inputs.append(_Step("interpolation", interpolation, *shape.hr, many, back=[base]))
     return inputs
 
 
@@ -179,7 +220,7 @@ def _upsampling(options: ModelOptions, shape: Shape) -> list[_Step]:
     return found
 
 
-def _end(options: ModelOptions, shape: Shape, interpolation: str) -> list[_Step]:
+def _end(options: ModelOptions, shape: Shape, interpolation: str, base: Back) -> list[_Step]:
     weights, sides = count_parameters(options, shape), shape.hr
     beside = " with static variables" if shape.static else ""
     found = [
@@ -189,7 +230,6 @@ def _end(options: ModelOptions, shape: Shape, interpolation: str) -> list[_Step]
     if options.localized:
         does = "weights for each cell, beside output"
         found.append(_Step("localized", does, *sides, shape.outputs, weights["localized"]))
-    base = _interpolated(shape, interpolation)
     if options.residual or shape.outputs > 1:
         made = ["mean of the distribution"] * (shape.outputs > 1) + [f"with the {interpolation} LR"] * options.residual
         found.append(_Step("field", ", ".join(made), *sides, 1, beside=base if options.residual else None))
@@ -225,11 +265,11 @@ def _transposed(factor: int) -> Back:
     return lambda first, last: (-(-(first + before - 2 * factor + 1) // factor), (last + before) // factor)
 
 
-def _interpolated(shape: Shape, kernel: str) -> Back:
+def _interpolated(shape: Shape, kernel: str, least: float) -> Back:
     """The columns of the interpolation's own matrix that count: those of a spline never end, but fade."""
     middle, scale = INTERPOLATED_SIDE // 2, shape.scale
     matrix = upsampling_matrix(INTERPOLATED_SIDE, scale, kernel)[middle * scale : (middle + 1) * scale]
-    seen = [np.flatnonzero(np.abs(row) >= SMALLEST_WEIGHT) - middle for row in matrix]
+    seen = [np.flatnonzero(np.abs(row) >= least) - middle for row in matrix]
 
     def back(first: int, last: int) -> tuple[int, int]:
         cells = [cell // scale + seen[cell % scale] for cell in range(first, last + 1)]

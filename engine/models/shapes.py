@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from engine.data.samples import Samples
 from engine.spec import ModelOptions, Spec
 
 Weights = tuple[int, list[int]]  # of the entry, and of each block
@@ -40,6 +41,12 @@ class Shape:
     window: int = 1
     fields: int = 1
     outputs: int = 1
+
+    @classmethod
+    def of(cls, samples: Samples, outputs: int = 1) -> Shape:
+        """Of a network for these samples, gaps and all."""
+        pairs, window = samples.pairs, (samples.options.time_window, samples.fields)
+        return cls(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window, outputs)
 
     @property
     def channels_of_step(self) -> int:
@@ -150,6 +157,24 @@ def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> in
         cells *= factor * factor
         total += 2 * cells * m
     return 4 * batch_size * (total + at_hr * (3 * m + shape.static + 4))
+
+
+def prediction_bytes(options: ModelOptions, shape: Shape, samples: int) -> int:
+    """Activations of so many samples that are there at once in prediction: those of the widest block, or at HR."""
+    n, m, cells, at_hr = options.n_filters, hr_filters(options), shape.y_lr * shape.x_lr, shape.hr[0] * shape.hr[1]
+    widest = {
+        "densenet": 2 * (n + DENSE_LAYERS * growth(options)),
+        "convnext": n * (1 + 2 * WIDENING),
+        "unet": n * (3 + UNET_LEVELS),
+    }.get(options.backbone, 4 * n)
+    if is_recurrent(options, shape):
+        seen = shape.window // 2 + 1
+        widest = max(
+            widest, shape.window * (shape.channels_of_step + n), shape.window * n + 9 * seen * hidden_filters(options)
+        )
+    ends = at_hr * (4 * m + shape.channels + 2 * shape.static + 4)
+    pinned = options.upsampling == "pin"
+    return 4 * samples * (max(ends, at_hr * widest) if pinned else max(ends, cells * widest))
 
 
 def discriminator_bytes(shape: Shape, batch_size: int) -> int:

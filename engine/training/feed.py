@@ -11,10 +11,7 @@ import tensorflow as tf
 
 from engine.data.samples import Samples
 from engine.memory import free_memory
-
-MEMORY_SHARE = 0.25  # of the free memory, for one part: there are two, each twice while it is handed over
-RUNTIME_BYTES = 400 * 2**20  # that TensorFlow takes once it runs, for threads, graphs and kernels
-READ_AHEAD = 4  # batches
+from engine.training.room import READ_AHEAD, READERS, Pieces, fits
 
 
 @dataclass(frozen=True)
@@ -34,20 +31,30 @@ class Feed:
 
         processes : how many of a kind share this machine; reserved : bytes that training itself will take.
         """
-        room = free_memory(processes) - RUNTIME_BYTES - reserved
-        return cls(samples, samples.bytes_in_memory < MEMORY_SHARE * room)
+        return cls(samples, fits(samples.bytes_in_memory, free_memory(processes), reserved))
 
     def stream(self, plans: Callable[[], Iterable[np.ndarray]], patch_lr: int = 0) -> tf.data.Dataset:
         """Batches for a sequence of plans, each (step, sample, 3) as in Shuffle, read ahead in their order."""
         steps = tf.data.Dataset.from_generator(plans, output_signature=tf.TensorSpec((None, None, 3), tf.int32))
 
         def fetch(plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            fields, whole = (
-                (self._memory, plan[:, 0]) if self.in_memory else (self._read(plan), tf.range(tf.shape(plan)[0]))
-            )
-            return self._crop(*fields, whole, plan, patch_lr) if patch_lr else self._whole(*fields, whole)
+            return self._patches(plan, patch_lr) if patch_lr else self._whole(plan)
 
-        return steps.unbatch().map(fetch, num_parallel_calls=2, deterministic=True).prefetch(READ_AHEAD)
+        return steps.unbatch().map(fetch, num_parallel_calls=READERS, deterministic=True).prefetch(READ_AHEAD)
+
+    def cut(self, stream: tf.data.Dataset, pieces: Pieces) -> tf.data.Dataset:
+        """A stream of whole fields, each cut into pieces, one after another."""
+        side, scale = pieces.side, self.samples.pairs.scale
+
+        def cut(*fields: tf.Tensor) -> tf.data.Dataset:
+            def piece(corner: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                inputs, static, hr, weights = fields
+                at_hr = (_squares(field, corner * scale, side * scale) for field in (static, hr, weights))
+                return _squares(inputs, corner, side), *at_hr
+
+            return tf.data.Dataset.from_tensor_slices(np.array(pieces.corners, np.int32)).map(piece)
+
+        return stream.flat_map(cut)
 
     @cached_property
     def _memory(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -60,27 +67,37 @@ class Feed:
         with tf.init_scope(), tf.device("/CPU:0"):
             return tf.concat([self.samples.static, self.samples.areas[..., None]], axis=-1)
 
-    def _read(self, plan: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs, hr = tf.numpy_function(self.samples.load, [plan[:, 0]], (tf.float32, tf.float32), stateful=False)
-        pairs = self.samples.pairs
-        inputs.set_shape((None, *pairs.lr_grid.shape, self.samples.channels))
-        hr.set_shape((None, *pairs.hr_grid.shape, 1))
-        return inputs, hr
-
-    def _whole(self, inputs: tf.Tensor, hr: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _whole(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Whole fields of some rows."""
         static, weights = self._fixed[None, ..., :-1], self._fixed[None, ..., -1:]
-        return tf.gather(inputs, rows), static, tf.gather(hr, rows), weights
+        fields = [tf.gather(field, plan[:, 0]) for field in self._memory] if self.in_memory else self._read(plan)
+        return fields[0], static, fields[1], weights
 
-    def _crop(
-        self, inputs: tf.Tensor, hr: tf.Tensor, rows: tf.Tensor, plan: tf.Tensor, patch_lr: int
-    ) -> tuple[tf.Tensor, ...]:
+    def _patches(self, plan: tf.Tensor, patch_lr: int) -> tuple[tf.Tensor, ...]:
         """Patches of some rows, cut where the plan says."""
         scale = self.samples.pairs.scale
-        side, y, x = patch_lr * scale, plan[:, 1], plan[:, 2]
-        fixed = _cut(self._fixed[None], tf.zeros_like(rows), y * scale, x * scale, side)
-        hr = _cut(hr, rows, y * scale, x * scale, side)
-        return _cut(inputs, rows, y, x, patch_lr), fixed[..., :-1], hr, fixed[..., -1:]
+        rows, y, x = tf.unstack(plan, axis=1)
+        fixed = _cut(self._fixed[None], tf.zeros_like(rows), y * scale, x * scale, patch_lr * scale)
+        if self.in_memory:
+            inputs = _cut(self._memory[0], rows, y, x, patch_lr)
+            hr = _cut(self._memory[1], rows, y * scale, x * scale, patch_lr * scale)
+        else:
+            inputs, hr = self._read(plan, patch_lr)
+        return inputs, fixed[..., :-1], hr, fixed[..., -1:]
+
+    def _read(self, plan: tf.Tensor, patch_lr: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+        """Whole fields from the files, or patches of them."""
+        samples = self.samples
+
+        def load(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return samples.load_patches(plan, patch_lr) if patch_lr else samples.load(plan[:, 0])
+
+        inputs, hr = tf.numpy_function(load, [plan], (tf.float32, tf.float32), stateful=False)
+        y, x = (patch_lr, patch_lr) if patch_lr else samples.pairs.lr_grid.shape
+        scale = samples.pairs.scale
+        inputs.set_shape((None, y, x, samples.channels))
+        hr.set_shape((None, y * scale, x * scale, 1))
+        return inputs, hr
 
 
 def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: int) -> tf.Tensor:
@@ -90,3 +107,9 @@ def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: i
     first = (rows * height + y) * width + x
     square = tf.range(side, dtype=tf.int64)[:, None] * width + tf.range(side, dtype=tf.int64)
     return tf.gather(tf.reshape(fields, (-1, channels)), first[:, None, None] + square)
+
+
+def _squares(fields: tf.Tensor, corner: tf.Tensor, side: int) -> tf.Tensor:
+    """(batch, side, side, channels), from each field the same square."""
+    y, x = tf.unstack(corner, num=2)
+    return tf.ensure_shape(fields[:, y : y + side, x : x + side], (None, side, side, fields.shape[-1]))

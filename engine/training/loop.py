@@ -19,6 +19,7 @@ from engine.spec import TrainingOptions
 from engine.training import checkpoints
 from engine.training.averaging import statistics
 from engine.training.feed import Feed
+from engine.training.room import Pieces
 from engine.training.supervised import Step
 from engine.training.workers import Workers
 
@@ -165,8 +166,8 @@ class Training:
 
     def _validate(self) -> tuple[float, float]:
         """Loss, and RMSE in the target's unit, over the validation part; each rank takes its share."""
-        steps = math.ceil(len(self._validation_rows) / self.options.batch_size)
-        sums = self.step.validate(iter(self._validation_stream), tf.constant(steps)).numpy()
+        steps = tf.constant(self._pieces.steps(len(self._validation_rows)))
+        sums = self.step.validate(iter(self._validation_stream), steps).numpy()
         loss, weight, squares, cells = self.workers.mean(sums)
         return float(loss / max(weight, 1e-6)), float(np.sqrt(squares / max(cells, 1e-6)))
 
@@ -175,10 +176,16 @@ class Training:
         return np.arange(self.workers.rank, len(self.validation.samples), self.workers.size, dtype=np.int32)
 
     @cached_property
+    def _pieces(self) -> Pieces:
+        pairs, shuffle = self.validation.samples.pairs, self.shuffle
+        return Pieces.of(pairs.lr_grid.shape, pairs.scale, shuffle.patch_lr, shuffle.batch_size)
+
+    @cached_property
     def _validation_stream(self) -> tf.data.Dataset:
-        plan = np.pad(self._validation_rows[:, None], ((0, 0), (0, 2)))
-        starts = range(0, len(plan), self.options.batch_size)
-        return self.validation.stream(lambda: (plan[None, k : k + self.options.batch_size] for k in starts))
+        plan, at_once = np.pad(self._validation_rows[:, None], ((0, 0), (0, 2))), self._pieces.at_once
+        starts = range(0, len(plan), at_once)
+        stream = self.validation.stream(lambda: (plan[None, k : k + at_once] for k in starts))
+        return self.validation.cut(stream, self._pieces) if self._pieces.corners else stream
 
     def _patience_is_over(self) -> bool:
         return self.options.early_stopping and self.position.waited >= self.options.patience

@@ -92,8 +92,10 @@ def test_radar_precipitation_in_patches(shared_data, tmp_path):
             "patch_size": 128,
             "split": SPLIT,
         },
-        "model": {"localized": False},
-        "training": {"loss": "mse", "epochs": 20},  # the median of a field that is mostly zero is zero
+        # The constraint leaves to the network only where in an LR cell it rains, of which MSE asks the mean. Filters,
+        # rate and steps were chosen by the validation part; the defaults come as far in three times the time.
+        "model": {"localized": False, "constraint": "multiplicative", "n_filters": 16},
+        "training": {"loss": "mse", "epochs": 20, "steps_per_epoch": 40, "learning_rate": 0.004},
     }
     results = trained(tmp_path, spec)
     assert results["downscaled"].shape == (29, 512, 512)  # 0.2 of 144, whole fields
@@ -101,4 +103,4 @@ def test_radar_precipitation_in_patches(shared_data, tmp_path):
     filled = results[["hr", "downscaled", "interpolated"]].fillna(0.0)
     assert float(filled["downscaled"].min()) >= 0
     assert rmse(filled, "interpolated") == pytest.approx(0.0183, abs=5e-5)
-    assert rmse(filled, "downscaled") < min(0.0183, rmse(filled, "interpolated"))
+    assert rmse(filled, "downscaled") <= 0.0165

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.check import BASE_BYTES, shape_of, summarize
+from engine.check import shape_of, summarize
 from engine.data.pairs import pair
 from engine.data.samples import Samples
 from engine.data.scaling import fit_scaling
+from engine.demand import BASE_BYTES
 from engine.errors import GridError
 from engine.models.shapes import Shape, activation_bytes
 from engine.spec import Spec

@@ -128,7 +128,7 @@ def seen_in_model(spec: Spec, store: Store) -> list[Any]:
     """The layers of the network with all that they were made with, and how often it is drawn from."""
     pairs, scaling = _prepared(spec)
     network = engine_run._network(spec, pairs, scaling)
-    members = Downscaler.of(network, spec.model, scaling).members
+    members = Downscaler.of(network, spec.model, Samples.of(spec, pairs, scaling, pairs.parts.test)).members
     return [members, *([type(layer).__name__, layer.get_config()] for layer in network.layers)]
 
 

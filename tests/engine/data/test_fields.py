@@ -6,7 +6,7 @@ import pyproj
 import pytest
 import xarray as xr
 
-from engine.data.fields import describe, open_field
+from engine.data.fields import describe, open_field, steps_per_chunk
 from engine.data.grids import Grid
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.spec import Source
@@ -355,6 +355,24 @@ def test_files_that_do_not_belong_together(tmp_path):
     )
     with pytest.raises(DataError, match=r"a static variable is given by 2 files .*: expected one file"):
         open_field(Source((write_field(tmp_path / "e.nc", times=0), first.replace("a.nc", "e.nc"))), static=True)
+
+
+def test_steps_that_are_decompressed_together(tmp_path):
+    def chunk(path: str) -> int:
+        return steps_per_chunk(Source(path))
+
+    field = make_field(times=20, names=("t", "y_", "x_"), north_first=True)
+    packed = {"t2m": {"chunksizes": (7, 4, 12), "zlib": True}}
+    field.to_netcdf(tmp_path / "packed.nc", encoding=packed)
+    field.to_netcdf(tmp_path / "plain.nc")
+    field.to_netcdf(tmp_path / "classic.nc", format="NETCDF3_64BIT")
+    field.to_zarr(tmp_path / "a.zarr", encoding={"t2m": {"chunks": (6, 8, 12)}}, consolidated=False)
+    turned = field.transpose("y_", "t", "x_")
+    turned.to_netcdf(tmp_path / "turned.nc", encoding={"t2m": {"chunksizes": (8, 3, 12)}})
+    found = {path.name: chunk(str(path)) for path in tmp_path.iterdir()}
+    assert found == {"packed.nc": 7, "plain.nc": 1, "classic.nc": 1, "a.zarr": 6, "turned.nc": 3}
+    assert chunk(write_grib(tmp_path / "a.grib", [{"dataDate": 20010101 + day} for day in range(3)])) == 1
+    assert chunk(write_field(tmp_path / "step.nc", times=0)) == 1
 
 
 def test_describe(tmp_path):

@@ -16,6 +16,7 @@ from engine.data.scaling import fit_scaling
 from engine.evaluation import predict
 from engine.evaluation.predict import Downscaler, batches, write_downscaled, write_results
 from engine.evaluation.scores import pixel_rmse, score
+from engine.evaluation.tiles import plan
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import DataOptions, ModelOptions
@@ -140,14 +141,15 @@ def drawn_downscaler(samples: Samples, members: int, bound: str = "linear") -> D
     network = build(options, Shape(4, 4, samples.channels, 0, 2), output)
     kernel, bias = network.get_layer("output").get_weights()
     network.get_layer("output").set_weights([np.random.default_rng(0).normal(size=kernel.shape), bias])
-    return Downscaler.of(network, options, samples.scaling)
+    return Downscaler.of(network, options, samples)
 
 
 def test_monte_carlo_dropout_gives_the_mean_of_its_members_and_their_spread():
     samples = samples_of(waves(16))
     inputs, _ = samples.read(np.arange(4))
     downscaler = drawn_downscaler(samples, 5)
-    members = [downscaler._member(samples, inputs) for _ in range(5)]
+    (whole,) = plan((4, 4), 2, None)
+    members = [downscaler._member(samples, inputs, whole) for _ in range(5)]
     fields = drawn_downscaler(samples, 5).fields(samples, inputs)  # the same seed draws the same members
     np.testing.assert_allclose(fields["downscaled"], np.mean(members, axis=0), rtol=1e-6)
     np.testing.assert_allclose(fields["spread"], np.std(members, axis=0, ddof=1), rtol=1e-3, atol=1e-4)
@@ -166,7 +168,7 @@ def test_without_monte_carlo_dropout_a_prediction_is_always_the_same():
     np.testing.assert_array_equal(plain(samples, inputs), plain(samples, inputs))
     assert list(plain.fields(samples, inputs)) == ["downscaled"]
     assert (drawn(samples, inputs) != plain(samples, inputs)).any()
-    assert Downscaler.of(drawn.network, MODEL, samples.scaling).members == 0
+    assert Downscaler.of(drawn.network, MODEL, samples).members == 0
 
 
 @pytest.mark.parametrize("standard_name", ["air_temperature", "precipitation_flux"])

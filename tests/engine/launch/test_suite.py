@@ -76,6 +76,27 @@ def test_what_cannot_be_compared_is_refused(letters, data, message, own):
         suite.specs(own.replace(data=data), letters)
 
 
+def test_models_without_a_localized_block_are_trained_in_patches(own):
+    own = own.replace(data={"patch_size": 16}, model={"localized": False})
+    assert [(spec.launch.title[0], spec.data.patch_size) for spec in suite.specs(own, "ABC")] == [
+        ("A", 16), ("B", 16), ("C", 16),
+    ]  # fmt: skip
+    assert not any(spec.model.localized for spec in suite.specs(own, settings=["model.localized=false"]))
+
+
+@pytest.mark.parametrize(
+    ("letters", "message"),
+    [
+        ("ABCDEFGH", "data.patch_size is 16, but D, E, F, G, H of the suite have a localized block, whose weights are "
+         r"those of each cell of the whole grid: train A, B, C alone \(--models ABC\), set data.patch_size=0, or "),
+        ("DE", "but D, E of the suite have a localized block, .* grid: set data.patch_size=0, or model.localized"),
+    ],
+)  # fmt: skip
+def test_all_models_that_patches_exclude_are_named(letters, message, own):
+    with pytest.raises(SpecError, match=message):
+        suite.specs(own.replace(data={"patch_size": 16}, model={"localized": False}), letters)
+
+
 def test_a_run_cancelled_while_it_waits_is_left_out(own, tmp_path, monkeypatch):
     runs = suite.create(suite.specs(own, "AB"), Store(tmp_path))
     runs[0].record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from engine.data import samples as samples_module
 from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import fit_scaling
 from engine.spec import DataOptions
 from engine.training import feed as feed_module
+from engine.training import room as room_module
 from engine.training.feed import Feed
+from engine.training.room import Pieces
 from tests.engine.small import make_pairs, waves
 
 OPTIONS = DataOptions(target={"path": "hr.nc"}, scale=2)
@@ -85,12 +88,12 @@ def test_no_more_is_read_ahead_than_a_few_batches(samples):
             yield np.array([[[k % 8, 0, 0]]], np.int32)
 
     next(iter(Feed(samples, False).stream(plans)))
-    assert len(taken) <= feed_module.READ_AHEAD + 2 * 2 + 3  # the buffer, two maps of two, one in each hand
+    assert len(taken) <= room_module.READ_AHEAD + 2 * 2 + 3  # the buffer, two maps of two, one in each hand
 
 
 def test_a_part_is_kept_in_memory_where_its_share_is_free(samples, monkeypatch):
     def kept(room: int, processes: int = 1, reserved: int = 0) -> bool:
-        free = feed_module.RUNTIME_BYTES + room
+        free = room_module.RUNTIME_BYTES + room
         monkeypatch.setattr(feed_module, "free_memory", lambda processes: free // processes)
         return Feed.of(samples, processes, reserved).in_memory
 
@@ -100,3 +103,38 @@ def test_a_part_is_kept_in_memory_where_its_share_is_free(samples, monkeypatch):
     assert not kept(enough - 8)
     assert kept(enough + 1000, reserved=1000)
     assert not kept(enough, reserved=1000)
+
+
+def test_patches_are_read_of_large_fields_one_after_another(samples, monkeypatch):
+    """Fields whose rows come again are read once; of more than CELLS_AT_ONCE no two together."""
+    plan = PLANS[0]
+    expected = samples.load_patches(plan, 2)
+    asked: list[list[int]] = []
+    load = Samples.load
+
+    def noted(self: Samples, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(rows.tolist())
+        return load(self, rows)
+
+    monkeypatch.setattr(samples_module, "CELLS_AT_ONCE", 1)
+    monkeypatch.setattr(Samples, "load", noted)
+    for got, one in zip(samples.load_patches(plan, 2), expected, strict=True):
+        np.testing.assert_array_equal(got, one)
+    assert asked == [[0], [3]]  # of rows 3, 0, 3
+
+
+def test_large_fields_are_validated_in_pieces_that_cover_them(samples):
+    # 4 × 5 LR cells in squares of 3: from 0 and 1 along y, from 0 and 2 along x.
+    pieces = Pieces(1, 3, ((0, 0), (0, 2), (1, 0), (1, 2)))
+    feed = Feed(samples, True)
+    stream = feed.cut(feed.stream(lambda: iter([np.array([[[5, 0, 0]], [[2, 0, 0]]], np.int32)])), pieces)
+    inputs, hr = samples.load_all()
+    got = list(stream)
+    assert len(got) == pieces.steps(2) == 8
+    for number, (got_inputs, static, got_hr, weights) in enumerate(got):
+        row, (y, x) = (5, 2)[number // 4], pieces.corners[number % 4]
+        at_hr = slice(2 * y, 2 * y + 6), slice(2 * x, 2 * x + 6)
+        np.testing.assert_array_equal(got_inputs, inputs[row : row + 1, y : y + 3, x : x + 3])
+        np.testing.assert_array_equal(got_hr, hr[row : row + 1, *at_hr])
+        np.testing.assert_array_equal(static, samples.static[None, *at_hr])
+        np.testing.assert_array_equal(weights, samples.areas[None, *at_hr, None])

@@ -1,0 +1,57 @@
+"""What prediction takes of the memory: within what check foretells, and in tiles next to nothing for the network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine.check import summarize
+from engine.launch.local import ROOT, environment
+from engine.spec import Spec
+from tests.engine.data.mock import write_field
+from tests.engine.launch.command import PATIENCE_S
+
+pytestmark = pytest.mark.slow
+
+SIDE = 1536  # nearly five times as many cells as are predicted at once
+
+
+def peak(folder: Path, side: int, model: dict[str, Any]) -> tuple[int, int]:
+    """Bytes that an evaluation of such fields takes at most, and what check foretells of the run."""
+    folder.mkdir()
+    write_field(folder / "hr.nc", ny=side, nx=side, times=8, dy=0.01, dx=0.01)
+    plain = {
+        "version": 1,
+        "data": {"target": {"path": "hr.nc"}, "scale": 4, "patch_size": 64},
+        "model": {"localized": False, **model},
+        "training": {"batch_size": 1},
+    }
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(plain))
+    script = Path(__file__).with_name("memory.py")
+    ended = subprocess.run(
+        [sys.executable, str(script), str(path), str(folder / "runs")],
+        cwd=ROOT,
+        env=environment(os.environ, 1),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])["peak"], summarize(Spec.read(path)).memory_bytes
+
+
+def test_in_tiles_the_network_takes_no_more_than_was_foretold(tmp_path):
+    """Attention has to see the whole field: so it tells what tiles spare, which check knows of both."""
+    tiles, tiles_foretold = peak(tmp_path / "tiles", SIDE, {"upsampling": "pin", "n_blocks": 1})
+    whole, whole_foretold = peak(tmp_path / "whole", SIDE, {"upsampling": "pin", "n_blocks": 1, "attention": True})
+    assert tiles < tiles_foretold
+    assert whole < whole_foretold
+    assert whole - tiles > 0.8 * (whole_foretold - tiles_foretold) > 600 * 2**20
