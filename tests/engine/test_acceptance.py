@@ -55,7 +55,7 @@ def test_era5_temperature_perfect_prog(shared_data, tmp_path):
     np.testing.assert_allclose(results["lr"], lr, atol=1e-3)
     assert results["downscaled"].attrs["units"] == "K"
     assert rmse(results, "interpolated") == pytest.approx(0.682, abs=0.002)
-    assert rmse(results, "downscaled") <= 0.40
+    assert rmse(results, "downscaled") <= 0.36
 
 
 def test_eobs_temperature_mos(shared_data, tmp_path):
@@ -80,7 +80,7 @@ def test_eobs_temperature_mos(shared_data, tmp_path):
     np.testing.assert_array_equal(np.isfinite(results["downscaled"].values).any(axis=0), land)
     np.testing.assert_array_equal(np.isfinite(results["downscaled"].values).all(axis=0), land)
     np.testing.assert_allclose(results["hr"], original.sel(time=results["time"]), atol=1e-4)
-    assert rmse(results, "downscaled") < 1.63
+    assert rmse(results, "downscaled") <= 1.55
 
 
 def test_radar_precipitation_in_patches(shared_data, tmp_path):
