@@ -209,7 +209,7 @@ def _begin_request(run: Run, target: Target, spec: Spec, home: str, token: str) 
         texts[scheduler.SCRIPT] = scheduler.job_script(target, spec.launch, token, folder, engine)
         command, wait = scheduler.submit_command(target.kind), True
     else:
-        command, wait = ["{python}", "-m", "engine", "supervise", "{run}"], False
+        command, wait = ["{python}", "-m", "engine", "supervise", "{run}", "--token", token], False
     variables = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": engine}
     environment = {"variables": {} if wait else variables, "wait": wait, "cwd": engine}
     return {"run": run.id, "token": token, "texts": texts, "command": command, "environment": environment}

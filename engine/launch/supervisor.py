@@ -21,6 +21,7 @@ from engine.errors import LaunchError, StoreError
 from engine.launch import ranks
 from engine.launch.addresses import seen_by
 from engine.launch.ending import FROM_CHECKPOINT, End, ending
+from engine.launch.fence import Fence
 from engine.launch.hosts import is_here
 from engine.launch.local import ROOT, end_tree, identity
 from engine.launch.rounds import Rounds
@@ -35,10 +36,22 @@ SETTLE_S = 2.0  # Slurm ends all processes of a job at once: its signal may come
 SCONTROL_S = 60.0
 
 
-def supervise(run: Run) -> int:
-    """Start the ranks, wait for their end, and record it; returns their exit code."""
+def supervise(run: Run, token: str = "") -> int:
+    """Start the ranks, wait for their end, and record it; returns their exit code.
+
+    token : of the launch that this process is, as its job was given it; one that comes late does nothing.
+    """
+    fence = Fence(run, token)
+    if refusal := fence.refusal():
+        fence.tell(f"comes late ({refusal}): it does nothing")
+        return 0
+    with fence.watched(lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        return _supervise(run, fence)
+
+
+def _supervise(run: Run, fence: Fence) -> int:
     run.withdraw_pause()
-    watch = Watch(run)
+    watch = Watch(run, fence)
     watch.listen()
     began_at = position_of(run.last)
     watch.record("started", requeues=int(os.environ.get("SLURM_RESTART_COUNT", 0)))
@@ -47,7 +60,9 @@ def supervise(run: Run) -> int:
         watch.restart(end)
         end = watch.attempt()
     end = watch.pause(end, began_at) if watch.paused(end) else end
-    if end.word != "paused":  # else the job is queued again, and another process goes on
+    if end.word == "replaced":
+        fence.tell(end.reason)
+    elif end.word != "paused":  # else the job is queued again, and another process goes on
         watch.record("ended", **end.facts())
     return 1 if end.rc is None else end.rc
 
@@ -55,8 +70,8 @@ def supervise(run: Run) -> int:
 class Watch:
     """What one supervisor knows: its run, its ranks, and what it was told by signals."""
 
-    def __init__(self, run: Run):
-        self.run = run
+    def __init__(self, run: Run, fence: Fence):
+        self.run, self.fence = run, fence
         self.job = os.environ.get("SLURM_JOB_ID")
         self.facts = (
             identity(os.getpid()) | {"token": run.request.get("token")} | ({"job": self.job} if self.job else {})
@@ -97,6 +112,8 @@ class Watch:
                 self._end_ranks()
             rc = self.ranks.wait()
             self.ranks = None  # a signal that comes later has none to end
+        if self.fence.replaced:  # the ranks that beat now may be those of the other launch
+            return End("replaced", "has ended its ranks: the run was handed over again", rc)
         for pid in self.run.ranks_here():
             end_tree(pid)
         if rounds and rounds.too_few:

@@ -131,16 +131,24 @@ def begin(folder, run, token, texts, command, environment):
         return begun
 
 
-def give_up(folder, run, token):
-    """Never begin with that token, even if the request still arrives; tells what has begun."""
+def give_up(folder, run, token, arrived):
+    """Never begin with that token, even if the request still arrives; tells what has begun.
+
+    arrived: cross it out though its start was asked for, as of a job that a scheduler may yet start.
+    """
     home = _inside(folder, "runs", run)
     _make_parts(home)
     with _alone(home):
         begun = _begun(home)
-        if begun.get("token") != token and token not in begun.get("past", []):
+        if (arrived or begun.get("token") != token) and token not in begun.get("past", []):
             begun["past"] = [*begun.get("past", []), token]
             _note(home, begun)
         return begun
+
+
+def crossed_out(home, token):
+    """Whether the launch with that token must not begin any more; for one that was started late."""
+    return token in _begun(home).get("past", [])
 
 
 def _start(home, command, environment):

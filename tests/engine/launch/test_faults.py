@@ -35,7 +35,7 @@ from tests.engine.launch.places import (
     mirror_of,
     quick_python,
 )
-from tests.engine.launch.servers import NODES, Sshd
+from tests.engine.launch.servers import NODES, Slurm, Sshd
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -236,6 +236,40 @@ def test_a_submission_that_never_answers(place, jobs, tmp_path, monkeypatch):
     run = place.training("slurm")
     place.finish(run)
     assert len(jobs()) == 1
+
+
+def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(place, slurm):
+    """Once when the run is given up, and once beside the training of a retry."""
+    place.declare(python=sys.executable)  # a real supervisor and a real training
+    before, kept = dict(place.server.environment), place.folder / "kept.sh"
+    said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    place.program("sbatch", f'cp "${{@: -1}}" {kept}; echo "{said}" >&2; exit 1')
+    run = place.submit("slurm", "training.epochs=60")
+    state = follow(run)
+    assert (state.word, "refused the job" in state.reason) == ("failed", True)
+    there = Run(folder_there(place.folder, run))
+    assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
+    old = run.request["token"]
+    assert f"launch {old} comes late (the run was given up before): it does nothing" in there.log.read_text()
+    assert (there.launches(), there.heartbeats(), there.latest()) == ([], [], {})
+
+    place.server.set_environment(before)
+    launcher.resume(run)
+    look_until(run, lambda state: run.latest(), "training")
+    assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
+    assert f"launch {old} comes late (the run was handed over again since): it does nothing" in there.log.read_text()
+    assert follow(run).word == "done"
+    assert_same_as_there(place.folder, run)
+    assert [record["token"] for record in run.launches()] == [run.request["token"]] * 2
+    assert len({(beat["host"], beat["pid"]) for beat in there.heartbeats()}) == 1
+    sequence = [record["seq"] for record in run.progress()[0]]
+    assert sequence == list(range(len(sequence)))
+
+
+def end_of_job(slurm: Slurm, job: str) -> str:
+    """Slurm's word for it."""
+    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), f"the end of job {job}")
+    return slurm.job(job)
 
 
 def test_a_submission_that_slurm_refuses(place):
@@ -492,7 +526,7 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
     target = Targets.read().named("ssh")
     token = "0" * 16
     given = remote._prepare(run, target, token)
-    assert remote.ask(target, "give_up", run=run.id, token=token)["past"] == [token]
+    assert remote.ask(target, "give_up", run=run.id, token=token, arrived=False)["past"] == [token]
     with pytest.raises(TargetError, match="this launch was given up before it arrived"):
         remote.ask(target, "begin", **given)
     launcher.start(run)  # with a token of its own
