@@ -24,6 +24,7 @@ from engine.launch.ending import FROM_CHECKPOINT, End, ending
 from engine.launch.fence import Fence
 from engine.launch.hosts import is_here
 from engine.launch.local import ROOT, end_tree, identity
+from engine.launch.requeue import requeue
 from engine.launch.rounds import Rounds
 from engine.runs import Run, describe_error
 from engine.training.checkpoints import position_of
@@ -79,6 +80,8 @@ class Watch:
         self.ranks: subprocess.Popen[bytes] | None = None
         self.told_to_end = threading.Event()
         self.told_to_pause = False
+        self.paused_at = 0.0  # of time.monotonic
+        self.warning_s = float((run.request.get("ranks") or {}).get("warning_s", WARNING_S))
 
     def listen(self) -> None:
         signal.signal(signal.SIGTERM, self._end)
@@ -148,7 +151,7 @@ class Watch:
         self.record("paused", reason=PAUSED, epoch=reached[0] + 1, step=reached[1])
         if not self.job:
             return End("stopped", f"{PAUSED}: {FROM_CHECKPOINT}", end.rc)
-        refusal = requeue(self.job)
+        refusal = requeue(self.job, self.paused_at + self.warning_s, self.told_to_end, self._log)
         if refusal and not self.told_to_end.is_set():
             return End("stopped", f"{PAUSED}, and Slurm didn't queue the job again ({refusal}): {FROM_CHECKPOINT}", 0)
         return End("paused", PAUSED, 0)
@@ -201,24 +204,14 @@ class Watch:
         if self.told_to_pause:
             return
         self.told_to_pause = True
-        warning_s = (self.run.request.get("ranks") or {}).get("warning_s", WARNING_S)
-        signal.setitimer(signal.ITIMER_REAL, SHARE * warning_s)
+        self.paused_at = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, SHARE * self.warning_s)
         with contextlib.suppress(StoreError):  # on a full disk, say: the ranks are ended later
             self.run.ask_to_pause(PAUSED)
 
     def _end_ranks(self) -> None:
         if self.ranks:
             end_tree(self.ranks.pid)
-
-
-def requeue(job: str) -> str:
-    """Have Slurm queue a job of its own again; returns why not, in Slurm's words, or ''."""
-    try:
-        ended = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=SCONTROL_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return describe_error(error)
-    lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
-    return lines[-1] if ended.returncode else ""
 
 
 def _others(how: ranks.Ranks) -> list[str]:

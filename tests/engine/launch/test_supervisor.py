@@ -16,6 +16,7 @@ import pytest
 from engine.files import to_json, write_whole
 from engine.launch.fence import Fence
 from engine.launch.local import ROOT, identity
+from engine.launch.requeue import UNREACHED
 from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.engine.launch.command import PATIENCE_S, nothing_left, wait
@@ -32,9 +33,9 @@ class Stage:
         self.bin = folder / "bin"
         self.bin.mkdir()
 
-    def run(self, **launch: Any) -> Run:
+    def run(self, *, warning_s: float = 2.0, **launch: Any) -> Run:
         spec = {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}, "launch": launch}
-        request = {"token": "a-token", "ranks": {"warning_s": 2}}
+        request = {"token": "a-token", "ranks": {"warning_s": warning_s}}
         return Store(self.folder / "runs").create(Spec.from_plain(spec), request)
 
     def slurm(self, lines: str) -> None:
@@ -177,12 +178,57 @@ def test_slurm_may_refuse(stage):
     stage.slurm("echo 'Requested operation is presently disabled for job 7' >&2; exit 1")
     run = stage.run()
     pause(stage, run, "save=3,stops", SLURM_JOB_ID="7")
+    assert stage.asked() == ["requeue 7"]
     assert events(run) == ["started", "paused", "ended"]
     assert run.state().word == "cancelled"
     assert run.state().reason == (
         f"{PAUSED}, and Slurm didn't queue the job again (Requested operation is presently disabled for job 7): "
         "resume continues from the last checkpoint"
     )
+
+
+AWAY = "slurm_requeue error: Unable to contact slurm controller (connect failure)"
+
+
+def test_slurm_is_asked_again_while_it_does_not_answer(stage):
+    stage.slurm(f'[ "$(wc -l < {stage.folder}/asked)" -gt 2 ] && exit 0\necho "{AWAY}" >&2; exit 1')
+    run = stage.run(warning_s=600)
+    assert pause(stage, run, "save=3,stops", SLURM_JOB_ID="7") == 0
+    assert stage.asked() == ["requeue 7"] * 3
+    assert events(run) == ["started", "paused"]
+    (line,) = run.log.read_text().splitlines()
+    assert f"Slurm doesn't answer ({AWAY}): it is asked for " in line
+
+
+def test_and_no_longer_than_the_warning_time(stage):
+    stage.slurm(f'echo "{AWAY}" >&2; exit 1')
+    run = stage.run(warning_s=4)
+    pause(stage, run, "save=3,stops", SLURM_JOB_ID="7")
+    assert len(stage.asked()) > 1
+    assert events(run) == ["started", "paused", "ended"]
+    reason = f"{PAUSED}, and Slurm didn't queue the job again ({AWAY}): resume continues from the last checkpoint"
+    assert run.state().reason == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("slurm_requeue error: Unable to contact slurm controller (receive failure)", True),
+        ("slurm_requeue error: Socket timed out on send/recv operation", True),
+        ("slurm_requeue error: Communication connection failure", True),
+        ("slurm_requeue error: Zero Bytes were transmitted or received", True),
+        ("No answer within 10 s", True),
+        ("Requested operation is presently disabled for job 7", False),
+        ("Job has already finished", False),
+        ("Access/permission denied", False),
+        ("Invalid job id specified", False),
+        ("exit code -15", False),
+        ("FileNotFoundError: No such file or directory: 'scontrol'", False),
+        ("", False),
+    ],
+)
+def test_only_what_is_no_answer_is_asked_again(said, again):
+    assert bool(UNREACHED.search(said)) == again
 
 
 def test_ranks_that_take_too_long_to_pause_are_ended(stage):
