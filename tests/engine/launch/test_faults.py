@@ -19,6 +19,7 @@ import pytest
 from engine import runs
 from engine.errors import LaunchError, MesoscopeError, StoreError, TargetError, UnreachableError
 from engine.launch import connection, launcher, mirror, remote
+from engine.launch.sending import Sending
 from engine.launch.targets import Targets
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -525,7 +526,7 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
     run = host.create("ssh")
     target = Targets.read().named("ssh")
     token = "0" * 16
-    given = remote._prepare(run, target, token)
+    given = remote._prepare(run, target, token, Sending(run, token))
     assert remote.ask(target, "give_up", run=run.id, token=token, arrived=False)["past"] == [token]
     with pytest.raises(TargetError, match="this launch was given up before it arrived"):
         remote.ask(target, "begin", **given)
@@ -539,7 +540,7 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
 def test_a_start_that_is_asked_for_twice_happens_once(host):
     run = host.create("ssh")
     target = Targets.read().named("ssh")
-    given = remote._prepare(run, target, "0" * 16)
+    given = remote._prepare(run, target, "0" * 16, Sending(run, "0" * 16))
     assert remote.ask(target, "begin", **given) == remote.ask(target, "begin", **given)
     with pytest.raises(TargetError, match="is active there"):
         remote.ask(target, "begin", **{**given, "token": "1" * 16})
