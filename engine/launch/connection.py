@@ -72,8 +72,8 @@ class Connection:
         done = self._judged(_fed(words, content))
         if done.rc:
             raise TargetError(
-                f"{self.host or 'this machine'} couldn't take a file ({_last_line(done.err)}): if its disk is full, free "
-                "some space there, then resume"
+                f"{self.host or 'this machine'} couldn't take a file ({_last_line(done.err)}): if its disk is full, "
+                "free some space there, then resume"
             )
 
     def get(self, there: str, here: Path, timeout_s: float | None = None) -> None:

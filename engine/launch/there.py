@@ -65,7 +65,7 @@ def unpack(folder, archive, checksum):
         try:
             _extract(source, nursery)
             os.rename(nursery, place)
-        except OSError:
+        except (OSError, ValueError):
             shutil.rmtree(nursery, ignore_errors=True)
             if not os.path.isdir(place):  # somebody else was faster otherwise
                 raise
@@ -114,11 +114,14 @@ def _place_folder(archive, goal, checksum):
 
 def _extract(archive, folder):
     """Plain files alone, all below the folder."""
-    with tarfile.open(archive) as content:
-        for member in content.getmembers():
-            if not member.isfile() or ".." in member.name.split("/") or member.name.startswith("/"):
-                raise ValueError(f"the archive holds {member.name}, which is no plain file")
-        content.extractall(folder, filter="data")
+    try:
+        with tarfile.open(archive) as content:
+            for member in content.getmembers():
+                if not member.isfile() or ".." in member.name.split("/") or member.name.startswith("/"):
+                    raise ValueError(f"the archive holds {member.name}, which is no plain file")
+            content.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise ValueError(f"an archive arrived damaged ({error})") from None
 
 
 def adopt(folder, run, files):

@@ -18,7 +18,7 @@ import pytest
 
 from engine import runs
 from engine.errors import LaunchError, MesoscopeError, StoreError, TargetError, UnreachableError
-from engine.launch import connection, launcher, mirror, remote
+from engine.launch import connection, launcher, mirror, remote, sending
 from engine.launch.sending import Sending
 from engine.launch.targets import Targets
 from engine.runs import Run, Store
@@ -194,6 +194,88 @@ def test_a_folder_that_is_away_for_a_while_is_no_failure(host, monkeypatch):
     monkeypatch.setattr(runs, "UNSEEN_S", 120.0)
     assert look(run).word == "running"
     host.finish(run)
+
+
+# What is sent takes long
+
+
+class Upload:
+    """A run whose input of 20 MB is on its way, in a thread, and gets stuck when 3 MB of it are there."""
+
+    def __init__(self, host: Place):
+        self.host = host
+        remote.send_engine(Targets.read().named("ssh"))
+        host.server.cut()  # a session of before has the programs of before
+        stuck = f'touch {host.folder}/stuck; while [ ! -e {host.folder}/on ]; do sleep 0.1; done; exec "$real"'
+        host.program("cat", f"head -c 3000000; {stuck}")
+        self.run = host.create("ssh", "launch.upload=true")
+        (host.folder / "hr.nc").write_bytes(os.urandom(20_000_000))
+        self.error: MesoscopeError | None = None
+        self._thread = threading.Thread(target=self._start)
+        self._thread.start()
+        wait((host.folder / "stuck").exists, "the beginning of the upload")
+
+    def _start(self) -> None:
+        try:
+            launcher.start(self.run)
+        except MesoscopeError as error:
+            self.error = error
+
+    def go_on(self) -> None:
+        (self.host.folder / "on").touch()
+
+    def end(self) -> MesoscopeError | None:
+        self._thread.join()
+        return self.error
+
+
+def test_an_upload_tells_how_much_of_it_has_gone(host, monkeypatch):
+    monkeypatch.setattr(sending, "BEAT_S", 0.05)
+    upload = Upload(host)
+    words = re.compile(r"is being handed over to ssh: sends hr\.nc, (\d+\.\d) of 20\.0 MB \((\d+) %\)")
+
+    def told() -> tuple[float, int] | None:
+        found = words.fullmatch(upload.run.state().reason)
+        return (float(found[1]), int(found[2])) if found and float(found[1]) >= 3 else None
+
+    megabytes, percent = wait(told, "3 MB")
+    assert megabytes < 12  # the rest waits here, but for what is in pipes and windows
+    assert percent == int(megabytes / 20 * 100)
+    shown = [sys.executable, "-m", "engine", "show", upload.run.id, "--store", str(host.store.folder)]
+    assert words.search(subprocess.run(shown, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout)
+    upload.go_on()
+    assert upload.end() is None
+    assert not upload.run.sending_file.exists()
+    host.finish(upload.run)
+
+
+def test_a_connection_that_is_cut_while_inputs_are_sent(host):
+    upload = Upload(host)
+    host.server.cut()
+    error = upload.end()
+    assert isinstance(error, UnreachableError)
+    assert "resume hands it over again" in upload.run.state().reason
+    upload.go_on()
+    launcher.resume(upload.run)
+    host.finish(upload.run)
+    (copy,) = (host.folder / "there" / "data").glob("*/hr.nc")
+    assert copy.read_bytes() == (host.folder / "hr.nc").read_bytes()
+
+
+def test_an_upload_that_is_cancelled_ends_in_its_midst(host):
+    upload = Upload(host)
+    launcher.cancel(upload.run)
+    upload.go_on()
+    assert isinstance(upload.end(), LaunchError)
+    state = upload.run.state()
+    assert (state.word, state.reason) == ("cancelled", "cancelled before it was handed over")
+    assert not list((host.folder / "there" / "data").iterdir())
+
+
+def test_a_disk_that_fills_up_with_what_is_sent(host):
+    host.program("cat", 'echo "cat: write error: No space left on device" >&2; exit 1')
+    with pytest.raises(TargetError, match="No space left on device.*free some space there, then resume"):
+        host.submit("ssh")
 
 
 # What Slurm says gets lost
