@@ -238,7 +238,9 @@ def test_dates_in_order_are_taken_and_the_other_way_round_refused(first, last):
         Period.parse([last, first], "data.period")
 
 
-@pytest.mark.parametrize("first, last", [("2001-06", "2001"), ("2001-06-15", "2001-06"), ("2001-02-30", "2001-02-30")])
+@pytest.mark.parametrize(
+    ("first", "last"), [("2001-06", "2001"), ("2001-06-15", "2001-06"), ("2001-02-30", "2001-02-30")]
+)
 def test_a_last_date_means_all_that_it_leaves_open(first, last):
     assert Period.parse([first, last], "data.period") == Period(first, last)
     assert Period.parse([last, first], "data.period") == Period(last, first)

@@ -579,6 +579,30 @@ def test_who_hands_a_run_over_is_killed(place, tmp_path):
     place.finish(run)
 
 
+def test_who_was_taken_for_dead_does_not_go_on(host, tmp_path):
+    """It was asleep, say, and somebody on another host has handed the run over again."""
+    host.declare(f'case "$*" in "-m engine check"*) touch {tmp_path}/checking; while [ ! -e {tmp_path}/on ]; do '
+                 'sleep 0.1; done;; esac')  # fmt: skip
+    run = host.create("ssh")
+    said: list[str] = []
+
+    def start() -> None:
+        with pytest.raises(LaunchError) as error:
+            launcher.start(run)
+        said.append(str(error.value))
+
+    starter = threading.Thread(target=start)
+    starter.start()
+    wait((tmp_path / "checking").exists, "the hand-over")
+    taken = {"token": "0" * 16, "stage": "sending", "sender": {"host": "another", "pid": 1, "pid_started": 1.0}}
+    run.note(**taken)
+    (tmp_path / "on").touch()
+    starter.join()
+    assert said == [f"run {run.id} is handed over by somebody else, who took this one for dead"]
+    assert {name: run.request[name] for name in taken} == taken
+    assert not folder_there(tmp_path, run).exists()
+
+
 def test_two_who_resume_at_once_start_it_once(host):
     run = host.create("ssh")
     host.server.stop()
