@@ -65,8 +65,13 @@ def test_what_was_sent_is_counted_and_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("sent", "total", "words"),
-    [(0, 0, ""), (0, 100, "0.0 of 0.0 MB (0 %)"), (999_999, 1_000_000, "1.0 of 1.0 MB (99 %)"), (5, 4, "0.0 of 0.0 MB (100 %)")],
-)  # fmt: skip
+    [
+        (0, 0, ""),
+        (0, 2_000_000, "0.0 of 2.0 MB (0 %)"),
+        (999_999, 1_000_000, "1.0 of 1.0 MB (99 %)"),
+        (1_010_240, 1_000_000, "1.0 of 1.0 MB (100 %)"),  # with what an archive adds
+    ],
+)
 def test_how_far_that_is(sent, total, words):
     assert how_far(sent, total) == words
 
