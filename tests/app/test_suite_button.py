@@ -104,7 +104,7 @@ def test_eight_runs_are_queued_and_ticked(session, monkeypatch):
     assert session.runs == [run.id for run in started]
     assert (session.page, session.run) == ("runs", started[0].id)
     assert {run.state().word for run in session.store.runs()} == {"queued"}
-    assert [text[:17] for text in told[:8]] == [f"Makes run {number} of 8" for number in range(1, 9)]
+    assert [text[:16] for text in told[:8]] == [f"Makes run {number} of 8" for number in range(1, 9)]
     assert told[8] == "Hands over 8 runs …"
     assert button.told.object == plain_text(f"Submitted: {', '.join(run.title for run in started)}")
     assert (button.told.severity, button.told.visible) == ("success", True)

@@ -227,8 +227,8 @@ def test_dates_are_kept_as_text():
         ("-0850-01-01", "-0849-01-01"),  # as text too
         ("-0001", "0000"),
         ("2001-01-01T06:00", "2001-01-01 12:00"),
-        ("2001-01-01 06:00", "2001-01-01T06:00:30"),
-        (datetime.date(850, 1, 2), datetime.datetime(850, 1, 2, 6)),
+        ("2001-01-01T05:59:59", "2001-01-01 06:00"),
+        (datetime.date(850, 1, 2), datetime.datetime(850, 1, 3, 6)),
     ],
 )
 def test_dates_in_order_are_taken_and_the_other_way_round_refused(first, last):

@@ -47,7 +47,9 @@ def test_a_file_goes_to_the_place_that_its_name_says_and_nowhere_else(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path):
-    with pytest.raises(TargetError, match=r"No such file or directory.*free some space there, then resume"):
+    with pytest.raises(
+        TargetError, match=r"couldn't take a file \(.*/gone/a.*\): .*free some space there, then resume"
+    ):
         Connection("").send((b"x" * 2**20 for _ in range(100)), str(tmp_path / "gone" / "a"))
 
 

@@ -58,7 +58,8 @@ def test_a_zarr_store_arrives_whole(target, store):
     assert (path, name.partition("/")[2]) == (store, "hr.zarr")
     goal = sent(target, content_of(store), name)
     assert files_in(goal) == files_in(store)
-    xr.testing.assert_identical(xr.open_zarr(goal).load(), xr.open_zarr(store).load())
+    copy, own = (xr.open_zarr(path, consolidated=False).load() for path in (goal, store))
+    xr.testing.assert_identical(copy, own)
     assert sum(map(len, files_in(store).values())) == travel.size_of(store)
     assert not list((target / "incoming").iterdir())
     assert sent(target, content_of(store), name) == goal  # somebody else was faster
@@ -163,7 +164,7 @@ def test_a_store_that_changes_while_it_is_sent_is_refused(tmp_path):
 def test_a_store_that_arrives_damaged_is_not_taken(target, store):
     ((name, _),) = inputs(store).items()
     content = bytearray(content_of(store))
-    content[600] ^= 1  # within the first file
+    content[512] ^= 1  # the first byte after the first header
     for damaged in (bytes(content), content_of(store)[:-3000], b""):
         with pytest.raises(ValueError, match="arrived damaged"):
             sent(target, damaged, name)
