@@ -16,6 +16,7 @@ ANSWER_S = 10.0  # at least so long an answer is waited for, though the time is 
 # slurm_errno.c: the controller can't be reached, or its answer was lost. All else is an answer.
 UNREACHED = re.compile(
     r"Unable to contact slurm controller|Communication .*failure|Socket timed out|Zero Bytes were transmitted"
+    r"|Unexpected message received"  # which is what scontrol makes of any of these when it asks for a requeue
     r"|Connection (refused|timed out|reset by peer)|backup controller in standby mode|No answer within"
 )
 
