@@ -342,13 +342,14 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
     assert (there.launches(), there.heartbeats(), there.latest()) == ([], [], {})
 
     place.server.set_environment(before)
+    place.server.cut()  # a session of before has the programs of before
     launcher.resume(run)
     look_until(run, lambda state: run.latest(), "training")
     assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
     assert f"launch {old} comes late (the run was handed over again since): it does nothing" in there.log.read_text()
     assert follow(run).word == "done"
     assert_same_as_there(place.folder, run)
-    assert [record["token"] for record in run.launches()] == [run.request["token"]] * 2
+    assert {record["token"] for record in run.launches()} == {run.request["token"]}
     assert len({(beat["host"], beat["pid"]) for beat in there.heartbeats()}) == 1
     sequence = [record["seq"] for record in run.progress()[0]]
     assert sequence == list(range(len(sequence)))
