@@ -352,7 +352,7 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
     assert {record["token"] for record in run.launches()} == {run.request["token"]}
     assert len({(beat["host"], beat["pid"]) for beat in there.heartbeats()}) == 1
     sequence = [record["seq"] for record in run.progress()[0]]
-    assert sequence == list(range(len(sequence)))
+    assert sequence == list(range(1, len(sequence) + 1))
 
 
 def end_of_job(slurm: Slurm, job: str) -> str:
