@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
         inner = commands.add_parser(name)
         inner.add_argument("folder", type=Path, nargs="+" if name == "conduct" else None)
         inner.set_defaults(command=start)
+    commands.choices["supervise"].add_argument("--token", default="")
     return top
 
 
@@ -372,7 +373,7 @@ def _host(given: argparse.Namespace) -> int:
 def _supervise(given: argparse.Namespace) -> int:
     from engine.launch.supervisor import supervise
 
-    return supervise(Run(given.folder))
+    return supervise(Run(given.folder), given.token)
 
 
 def _spec(given: argparse.Namespace) -> Spec:

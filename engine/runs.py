@@ -33,6 +33,7 @@ ACTIVE = ("queued", "running")
 STATES = ("queued", "running", "done", "failed", "cancelled", "unknown")
 HEARTBEAT_S = 2.0
 SILENCE_S = 60.0  # a rank on another host that has been silent for so long is in an unknown state
+SENDER_SILENCE_S = 180.0  # a hand-over by another host that was silent for so long has ended without a word
 UNSEEN_S = 120.0  # a target that nobody could look at for so long: its runs are in an unknown state
 FINAL = ("done", "failed", "cancelled")
 TRACE_HEADS = ("Graph execution error:", "in user code:")
@@ -174,6 +175,11 @@ class Run:
         return self.request.get("kind", "local") != "local"
 
     @property
+    def sending_file(self) -> Path:
+        """The sign of life of who hands it over to a target: see engine/launch/sending.py."""
+        return self.folder / "status" / "sending.json"
+
+    @property
     def look_file(self) -> Path:
         return self.folder / "status" / "look.json"
 
@@ -301,18 +307,37 @@ class Run:
     @property
     def is_being_sent(self) -> bool:
         """Whether somebody is handing it over to its target, as far as can be known from here."""
-        sender = self.request.get("sender")
-        if not sender or self.request.get("stage") != "sending":
+        request = self.request
+        sender = request.get("sender")
+        if not sender or request.get("stage") != "sending":
             return False
-        return sender.get("host") != socket.gethostname() or process_alive(sender["pid"], sender["pid_started"])
+        if sender.get("host") == socket.gethostname():
+            return process_alive(sender["pid"], sender["pid_started"])
+        return time.time() - self._heard_of_sender(request) < SENDER_SILENCE_S
+
+    def _sending(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The last sign of life of who hands it over now."""
+        sign = read_json(self.sending_file)
+        return sign if sign.get("token") == request.get("token") else {}
+
+    def _heard_of_sender(self, request: dict[str, Any]) -> float:
+        """When, by its own clock."""
+        return float(max(request["time"], self._sending(request).get("time", 0)))
 
     def _being_sent(self, request: dict[str, Any]) -> State:
-        if not request.get("sender"):
+        sender = request.get("sender")
+        if not sender:
             return State("queued", "not started yet", self.created)
         if self.is_being_sent:
-            doing = f": {request['reason']}" if request.get("reason") else ""
-            return State("queued", f"is being handed over to {request['target']}{doing}", request["time"])
-        return State("failed", "its handing over was interrupted: resume hands it over again", request["time"])
+            how_far = self._sending(request).get("how_far")
+            doing = ", ".join(filter(None, [request.get("reason"), how_far]))
+            return State(
+                "queued", f"is being handed over to {request['target']}{': ' if doing else ''}{doing}", request["time"]
+            )
+        if sender.get("host") == socket.gethostname():
+            return State("failed", "its handing over was interrupted: resume hands it over again", request["time"])
+        silent = f"its handing over by {sender.get('host')} ended without a word: resume hands it over again"
+        return State("failed", silent, self._heard_of_sender(request))
 
     def _remote_state(self, last: dict[str, Any]) -> State:
         heard = max((beat["time"] for beat in self.heartbeats()), default=last["time"])

@@ -28,6 +28,7 @@ NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # what may stand in a scheduler
 # Of the learning rate, for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
 # sqrt: the learning rate's part of the rule of Malladi et al. (2022), NeurIPS 35, arXiv 2205.10287, for Adam.
 LR_FACTORS: dict[str, Callable[[int], float]] = {"none": lambda n: 1.0, "linear": float, "sqrt": math.sqrt}
+DATE = re.compile(r"([+-]?\d{4,9})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?)?)?")  # ISO 8601, expanded
 KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
 
 
@@ -108,10 +109,22 @@ class Period:
     def parse(cls, value: Any, where: str) -> Self:
         if not (isinstance(value, list | tuple) and len(value) == 2):
             raise SpecError(f"{where} is {value!r}: expected {cls.EXPECTED}")
-        first, last = (_date(v, where, cls.EXPECTED) for v in value)
-        if first > last:
-            raise SpecError(f"{where} is [{first}, {last}]: the first date is after the last; swap them")
-        return cls(first, last)
+        period = cls(*(_date(v, where, cls.EXPECTED) for v in value))
+        if period.begin > period.end:
+            raise SpecError(f"{where} is [{period.first}, {period.last}]: the first date is after the last; swap them")
+        return period
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """Year, month, day, hour, minute, second before which nothing is meant, in any calendar."""
+        given = _parts_of_date(self.first)
+        return (*given, *[0] * (6 - len(given)))
+
+    @property
+    def end(self) -> tuple[int, ...]:
+        """Year to second after which nothing is meant, in any calendar: what the last date leaves open is all of it."""
+        given = _parts_of_date(self.last)
+        return (*given, *[99] * (6 - len(given)))
 
     def plain(self) -> list[str]:
         return [self.first, self.last]
@@ -691,8 +704,18 @@ def _is_number(value: Any) -> bool:
 
 def _date(value: Any, where: str, expected: str) -> str:
     """An ISO date or date and time as text; any CF calendar's day counts, so 30 February passes."""
-    if isinstance(value, datetime.datetime | datetime.date):  # from Python
-        return value.isoformat()
-    if isinstance(value, str) and re.fullmatch(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?)?", value):
-        return value
-    raise SpecError(f"{where} is {value!r}: expected {expected}")
+    text = value.isoformat() if isinstance(value, datetime.date) else value  # that is from Python
+    if not (isinstance(text, str) and DATE.fullmatch(text)):
+        raise SpecError(f"{where} is {value!r}: expected {expected}; a year has at least four digits, as in 0850")
+    bounds = ((1, 12), (1, 31), (0, 23), (0, 59), (0, 59))
+    for part, (least, most) in zip(_parts_of_date(text)[1:], bounds, strict=False):
+        if not least <= part <= most:
+            raise SpecError(f"{where} is {value!r}, in which {part:02d} can't be: expected {expected}")
+    return text
+
+
+def _parts_of_date(text: str) -> tuple[int, ...]:
+    """'-0850-02-30T06:00' → (-850, 2, 30, 6, 0): what is given of year, month, day, hour, minute, second."""
+    found = DATE.fullmatch(text)
+    assert found
+    return tuple(int(part) for part in found.groups() if part)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -72,7 +71,8 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
 def within(times: xr.DataArray, period: Period) -> np.ndarray:
     """Numbers of the steps from the first to the last date, both included to their end; works for any calendar."""
     keys = stamps(times)
-    return np.flatnonzero((keys >= _stamp(period.first, last=False)) & (keys <= _stamp(period.last, last=True)))
+    begin, end = (_packed(np.array(parts, np.int64)) for parts in (period.begin, period.end))
+    return np.flatnonzero((keys >= begin) & (keys <= end))
 
 
 def split_parts(times: xr.DataArray, split: Split) -> Parts:
@@ -188,13 +188,6 @@ def _text(time: object) -> str:
 def _packed(parts: np.ndarray) -> np.ndarray:
     """(6, …) years to seconds as one number YYYYMMDDhhmmss, (…)."""
     return np.tensordot([10**10, 10**8, 10**6, 10**4, 100, 1], parts, 1)
-
-
-def _stamp(date: str, *, last: bool) -> int:
-    """The first or last second that a date (a year, month, day or time) means, as YYYYMMDDhhmmss."""
-    given = [int(part) for part in re.split(r"[-T :]", date)]
-    missing = [99, 99, 99, 99, 99] if last else [0, 0, 0, 0, 0]
-    return int(_packed(np.array(given + missing[len(given) - 1 :])))
 
 
 def _check_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> None:

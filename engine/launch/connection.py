@@ -14,6 +14,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +57,24 @@ class Connection:
         words = [*self._ssh("ssh"), self.host, "exec /bin/bash -s"] if self.host else ["/bin/bash", "-s"]
         return self._judged(_call(words, script, timeout_s))
 
-    def put(self, files: Iterable[tuple[Path, str]], timeout_s: float | None = None) -> None:
-        """Send files: (path here, path there)."""
-        self._move([f"put {_quoted(str(here))} {_quoted(there)}" for here, there in files], timeout_s, list(files))
+    def send(self, content: Iterable[bytes], there: str) -> None:
+        """Write a file there, block by block.
+
+        Raises
+        ------
+        UnreachableError
+            If the host can't be reached, or the connection was lost.
+        TargetError
+            If the login is refused, or the file can't be written.
+        """
+        writer = shlex.join(["/bin/sh", "-c", f"umask 077; exec cat > {shlex.quote(there)}"])
+        words = [*self._ssh("ssh"), self.host, writer] if self.host else shlex.split(writer)
+        done = self._judged(_fed(words, content))
+        if done.rc:
+            raise TargetError(
+                f"{self.host or 'this machine'} couldn't take a file ({_last_line(done.err)}): if its disk is full, "
+                "free some space there, then resume"
+            )
 
     def get(self, there: str, here: Path, timeout_s: float | None = None) -> None:
         """Fetch a file, going on where an earlier try was cut off."""
@@ -77,13 +93,6 @@ class Connection:
         """What to type in a terminal where a login asks for something: later commands ride on that connection."""
         words = ["ssh", *self._config(), *_options(ControlMaster="yes", ControlPath=_socket(), ControlPersist="8h")]
         return shlex.join([*words, "-fN", self.host])
-
-    def _move(self, lines: list[str], timeout_s: float | None, files: list[tuple[Path, str]]) -> None:
-        if self.host:
-            self._batch(lines, timeout_s)
-            return
-        for here, there in files:
-            shutil.copyfile(here, there)
 
     def _batch(self, lines: list[str], timeout_s: float | None) -> None:
         done = self._judged(_call([*self._ssh("sftp"), "-b", "-", self.host], "\n".join(lines) + "\n", timeout_s))
@@ -153,6 +162,27 @@ def _call(words: list[str], given: str, timeout_s: float | None) -> Completed:
         out.seek(0)
         err.seek(0)
         return Completed(ended.returncode, out.read().decode(errors="replace"), err.read().decode(errors="replace"))
+
+
+def _fed(words: list[str], content: Iterable[bytes]) -> Completed:
+    """Run a program that reads all of the content, unless it ends before; see `_call` for what it says."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out, stderr=err)
+        except OSError as error:
+            raise TargetError(f"{words[0]} can't be started ({error.strerror}): install OpenSSH's client") from None
+        assert process.stdin
+        try:
+            with suppress(BrokenPipeError), process.stdin as pipe:
+                for block in content:
+                    pipe.write(block)
+        except BaseException:  # the content's own: what was sent of it is of no use
+            process.kill()
+            raise
+        finally:
+            process.wait()
+        err.seek(0)
+        return Completed(process.returncode, "", err.read().decode(errors="replace"))
 
 
 def _options(**named: str) -> list[str]:

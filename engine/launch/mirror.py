@@ -162,13 +162,19 @@ class Mirror:
             return None
         if time.time() - since < GONE_S:
             return None
-        if not seen.arrived(token) and self._arrived_late(run, token):
+        if not self._can_begin_no_more(run, token, arrived=seen.arrived(token)):
             return None
         return self._how_it_went(run, state)
 
-    def _arrived_late(self, run: Run, token: str) -> bool:
-        """Whether its start has been asked for there after all; if not, it can't be from now on."""
-        return bool(ask(self.target, "give_up", run=run.id, token=token).get("token") == token)
+    def _can_begin_no_more(self, run: Run, token: str, *, arrived: bool) -> bool:
+        """A launch that never began is crossed out there, lest it begin later; False if it has just arrived after all.
+
+        arrived : whether its start was asked for there when that was looked at.
+        """
+        if any(record.get("token") == token for record in run.launches()):
+            return True
+        begun = ask(self.target, "give_up", run=run.id, token=token, arrived=arrived)
+        return arrived or begun.get("token") != token
 
     def _how_it_went(self, run: Run, state: State) -> State:
         """With the scheduler's own word for the end, while it remembers it."""

@@ -11,15 +11,16 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.errors import LaunchError, RequestError, StoreError, TargetError, UnreachableError
 from engine.files import to_json
 from engine.launch import scheduler, travel
-from engine.launch.connection import Connection
+from engine.launch.connection import COMMAND_S
 from engine.launch.local import identity
+from engine.launch.sending import Sending
 from engine.launch.targets import Target
 from engine.launch.there import MARK
 from engine.runs import FINAL, Run, Store, describe_error
@@ -27,6 +28,7 @@ from engine.spec import Spec
 
 SCRIPT = Path(__file__).with_name("there.py")
 ROOM_BYTES = 64 * 2**20  # for a run folder's first files
+READ_BYTES_PER_S = 20e6  # at least so fast what came in is read and unpacked there
 
 
 def start(run: Run, target: Target) -> None:
@@ -44,12 +46,12 @@ def start(run: Run, target: Target) -> None:
             raise StoreError(f"run {run.id} is {run.state().word}: somebody else has started it a moment ago")
         token = secrets.token_hex(8)
         run.note(stage="sending", token=token, job=None, time=time.time(), reason="", sender=identity(os.getpid()))
-        with _refusal_noted(run):
-            _check_wanted(run)
-            given = _prepare(run, target, token)
-            _check_wanted(run)
-        run.note(stage="asked", reason="")
-        with _refusal_noted(run):
+        with Sending(run, token) as sending, _refusal_noted(run, token):
+            sending.check()
+            given = _prepare(run, target, token, sending)
+            sending.check()
+            run.note(stage="asked", reason="")
+        with _refusal_noted(run, token):
             try:
                 begun = ask(target, "begin", **given)
             except UnreachableError as error:
@@ -59,20 +61,16 @@ def start(run: Run, target: Target) -> None:
 
 
 @contextlib.contextmanager
-def _refusal_noted(run: Run) -> Iterator[None]:
+def _refusal_noted(run: Run, token: str) -> Iterator[None]:
     """Whatever goes wrong is noted: a run must not stay "being handed over" for good."""
     try:
         yield
     except Exception as error:
         mend = ": resume hands it over again" if isinstance(error, UnreachableError) else ""
         with contextlib.suppress(StoreError):  # it must not hide the error that is on its way up
-            run.note(stage="refused", reason=f"{describe_error(error)}{mend}")
+            if run.request.get("token") == token:  # else somebody else hands it over
+                run.note(stage="refused", reason=f"{describe_error(error)}{mend}")
         raise
-
-
-def _check_wanted(run: Run) -> None:
-    if run.cancel_file.exists():
-        raise LaunchError("cancelled before it was handed over")
 
 
 def withdraw(run: Run) -> None:
@@ -95,8 +93,10 @@ def cancel(run: Run, target: Target, *, now: bool = False) -> None:
         )
 
 
-def ask(target: Target, verb: str, **given: Any) -> dict[str, Any]:
+def ask(target: Target, verb: str, patience_s: float = COMMAND_S, **given: Any) -> dict[str, Any]:
     """What there.py answers on the target.
+
+    patience_s : for the answer; `given` is the verb's own.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def ask(target: Target, verb: str, **given: Any) -> dict[str, Any]:
     """
     request = json.dumps({"verb": verb, "folder": target.folder, "given": given})
     source = f"{SCRIPT.read_text(encoding='utf-8')}\nimport json\nmain(json.loads({request!r}))\n"
-    done = target.connection.shell(_script(target, f"exec {target.python_word} -", source))
+    done = target.connection.shell(_script(target, f"exec {target.python_word} -", source), patience_s)
     for line in reversed(done.out.splitlines()):
         if line.startswith(MARK):
             answer = _parsed(line.removeprefix(MARK), target)
@@ -145,39 +145,45 @@ def _script(target: Target, command: str, given: str) -> str:
 
 def send_engine(target: Target) -> str:
     """The engine's source is there, once a version; returns the target's folder, absolute."""
-    checksum, _ = travel.engine_archive()
+    checksum, archive = travel.engine_archive()
     there = ask(target, "greet", engine=checksum)
     if there["free_bytes"] < ROOM_BYTES:
         raise TargetError(f"the disk of {target.name} is full ({there['folder']}): free some space there, then resume")
     home = str(there["folder"])
     if not there["engine"]:
-        with travel.engine_file() as archive:
-            name = _send(target.connection, archive, home)
-        ask(target, "unpack", archive=name, checksum=checksum)
+        ask(target, "unpack", archive=_send(target, [archive], home), checksum=checksum)
     return home
 
 
-def _prepare(run: Run, target: Target, token: str) -> dict[str, Any]:
+def _prepare(run: Run, target: Target, token: str, sending: Sending) -> dict[str, Any]:
     """Folders, engine, inputs, and what the run starts from, are there; returns what there.py needs to begin."""
     run.note(reason="connects, and sends the engine if it is new there")
     home = send_engine(target)
+    if run.spec.launch.upload:
+        run.note(reason="reads the inputs for their checksums")
     inputs = travel.inputs_of(run.spec, home)
-    if inputs.files:
-        for name in ask(target, "wanting", names=list(inputs.files))["names"]:
-            run.note(reason=f"sends {_described(inputs.files[name])}")
-            ask(target, "place", incoming=_send(target.connection, inputs.files[name], home), name=name)
+    _send_inputs(run, target, inputs.files, home, sending)
     _send_start(run, target, home)
     return _begin_request(run, target, inputs.spec, home, token)
 
 
-def _described(path: Path) -> str:
-    """'t2m.nc, 12.3 MB'."""
-    return f"{path.name}, {path.stat().st_size / 1e6:.1f} MB"
+def _send_inputs(run: Run, target: Target, files: dict[str, Path], home: str, sending: Sending) -> None:
+    """What is not there yet."""
+    wanted = ask(target, "wanting", names=list(files))["names"] if files else []
+    sending.expect(sum(travel.size_of(files[name]) for name in wanted))
+    for name in wanted:
+        path = files[name]
+        run.note(reason=f"sends {path.name}")
+        incoming = _send(target, sending.count(travel.content_of(path)), home)
+        patience_s = COMMAND_S + travel.size_of(path) / READ_BYTES_PER_S
+        ask(target, "place", patience_s, incoming=incoming, name=name, packed=path.is_dir())
+    sending.expect(0)
 
 
-def _send(connection: Connection, path: Path, home: str) -> str:
+def _send(target: Target, content: Iterable[bytes], home: str) -> str:
+    """Under a new name in the folder for what comes in, which is returned."""
     name = travel.incoming_name()
-    connection.put([(path, f"{home}/incoming/{name}")])
+    target.connection.send(content, f"{home}/incoming/{name}")
     return name
 
 
@@ -187,7 +193,7 @@ def _send_start(run: Run, target: Target, home: str) -> None:
     if start is None:
         return
     names = ("spec.yaml", "checkpoints/best.npz", "checkpoints/scaling.nc")
-    files = {name: _send(target.connection, start.folder / name, home) for name in names}
+    files = {name: _send(target, travel.content_of(start.folder / name), home) for name in names}
     ask(target, "adopt", run=start.id, files=files)
 
 
@@ -209,7 +215,7 @@ def _begin_request(run: Run, target: Target, spec: Spec, home: str, token: str) 
         texts[scheduler.SCRIPT] = scheduler.job_script(target, spec.launch, token, folder, engine)
         command, wait = scheduler.submit_command(target.kind), True
     else:
-        command, wait = ["{python}", "-m", "engine", "supervise", "{run}"], False
+        command, wait = ["{python}", "-m", "engine", "supervise", "{run}", "--token", token], False
     variables = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": engine}
     environment = {"variables": {} if wait else variables, "wait": wait, "cwd": engine}
     return {"run": run.id, "token": token, "texts": texts, "command": command, "environment": environment}

@@ -49,7 +49,7 @@ def job_script(target: Target, launch: LaunchOptions, token: str, run: str, engi
     run, engine : folders there, absolute.
     """
     made = {"slurm": _slurm_header, "pbs": _pbs_header}[target.kind](target, launch, token, run)
-    command = f"exec {target.python_word} -m engine supervise {shlex.quote(run)}"
+    command = f"exec {target.python_word} -m engine supervise {shlex.quote(run)} --token {token}"
     body = [*filter(None, [target.prelude.rstrip("\n")]), f"cd {shlex.quote(engine)} || exit", "umask 077", command, ""]
     return IOS[target.kind]().get_submission_script("\n".join(body), made)
 

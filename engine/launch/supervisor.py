@@ -21,8 +21,10 @@ from engine.errors import LaunchError, StoreError
 from engine.launch import ranks
 from engine.launch.addresses import seen_by
 from engine.launch.ending import FROM_CHECKPOINT, End, ending
+from engine.launch.fence import Fence
 from engine.launch.hosts import is_here
 from engine.launch.local import ROOT, end_tree, identity
+from engine.launch.requeue import requeue
 from engine.launch.rounds import Rounds
 from engine.runs import Run, describe_error
 from engine.training.checkpoints import position_of
@@ -35,10 +37,22 @@ SETTLE_S = 2.0  # Slurm ends all processes of a job at once: its signal may come
 SCONTROL_S = 60.0
 
 
-def supervise(run: Run) -> int:
-    """Start the ranks, wait for their end, and record it; returns their exit code."""
+def supervise(run: Run, token: str = "") -> int:
+    """Start the ranks, wait for their end, and record it; returns their exit code.
+
+    token : of the launch that this process is, as its job was given it; one that comes late does nothing.
+    """
+    fence = Fence(run, token)
+    if refusal := fence.refusal():
+        fence.tell(f"comes late ({refusal}): it does nothing")
+        return 0
+    with fence.watched(lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        return _supervise(run, fence)
+
+
+def _supervise(run: Run, fence: Fence) -> int:
     run.withdraw_pause()
-    watch = Watch(run)
+    watch = Watch(run, fence)
     watch.listen()
     began_at = position_of(run.last)
     watch.record("started", requeues=int(os.environ.get("SLURM_RESTART_COUNT", 0)))
@@ -47,7 +61,9 @@ def supervise(run: Run) -> int:
         watch.restart(end)
         end = watch.attempt()
     end = watch.pause(end, began_at) if watch.paused(end) else end
-    if end.word != "paused":  # else the job is queued again, and another process goes on
+    if end.word == "replaced":
+        fence.tell(end.reason)
+    elif end.word != "paused":  # else the job is queued again, and another process goes on
         watch.record("ended", **end.facts())
     return 1 if end.rc is None else end.rc
 
@@ -55,8 +71,8 @@ def supervise(run: Run) -> int:
 class Watch:
     """What one supervisor knows: its run, its ranks, and what it was told by signals."""
 
-    def __init__(self, run: Run):
-        self.run = run
+    def __init__(self, run: Run, fence: Fence):
+        self.run, self.fence = run, fence
         self.job = os.environ.get("SLURM_JOB_ID")
         self.facts = (
             identity(os.getpid()) | {"token": run.request.get("token")} | ({"job": self.job} if self.job else {})
@@ -64,6 +80,8 @@ class Watch:
         self.ranks: subprocess.Popen[bytes] | None = None
         self.told_to_end = threading.Event()
         self.told_to_pause = False
+        self.paused_at = 0.0  # of time.monotonic
+        self.warning_s = float((run.request.get("ranks") or {}).get("warning_s", WARNING_S))
 
     def listen(self) -> None:
         signal.signal(signal.SIGTERM, self._end)
@@ -97,6 +115,8 @@ class Watch:
                 self._end_ranks()
             rc = self.ranks.wait()
             self.ranks = None  # a signal that comes later has none to end
+        if self.fence.replaced:  # the ranks that beat now may be those of the other launch
+            return End("replaced", "has ended its ranks: the run was handed over again", rc)
         for pid in self.run.ranks_here():
             end_tree(pid)
         if rounds and rounds.too_few:
@@ -131,7 +151,7 @@ class Watch:
         self.record("paused", reason=PAUSED, epoch=reached[0] + 1, step=reached[1])
         if not self.job:
             return End("stopped", f"{PAUSED}: {FROM_CHECKPOINT}", end.rc)
-        refusal = requeue(self.job)
+        refusal = requeue(self.job, self.paused_at + self.warning_s, self.told_to_end, self._log)
         if refusal and not self.told_to_end.is_set():
             return End("stopped", f"{PAUSED}, and Slurm didn't queue the job again ({refusal}): {FROM_CHECKPOINT}", 0)
         return End("paused", PAUSED, 0)
@@ -184,24 +204,14 @@ class Watch:
         if self.told_to_pause:
             return
         self.told_to_pause = True
-        warning_s = (self.run.request.get("ranks") or {}).get("warning_s", WARNING_S)
-        signal.setitimer(signal.ITIMER_REAL, SHARE * warning_s)
+        self.paused_at = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, SHARE * self.warning_s)
         with contextlib.suppress(StoreError):  # on a full disk, say: the ranks are ended later
             self.run.ask_to_pause(PAUSED)
 
     def _end_ranks(self) -> None:
         if self.ranks:
             end_tree(self.ranks.pid)
-
-
-def requeue(job: str) -> str:
-    """Have Slurm queue a job of its own again; returns why not, in Slurm's words, or ''."""
-    try:
-        ended = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=SCONTROL_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return describe_error(error)
-    lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
-    return lines[-1] if ended.returncode else ""
 
 
 def _others(how: ranks.Ranks) -> list[str]:

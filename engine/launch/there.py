@@ -63,13 +63,9 @@ def unpack(folder, archive, checksum):
         nursery = f"{place}.{os.getpid()}"
         os.mkdir(nursery, 0o700)
         try:
-            with tarfile.open(source) as content:
-                for member in content.getmembers():
-                    if not member.isfile() or ".." in member.name.split("/") or member.name.startswith("/"):
-                        raise ValueError(f"the archive holds {member.name}, which is no plain file")
-                content.extractall(nursery, filter="data")
+            _extract(source, nursery)
             os.rename(nursery, place)
-        except OSError:
+        except (OSError, ValueError):
             shutil.rmtree(nursery, ignore_errors=True)
             if not os.path.isdir(place):  # somebody else was faster otherwise
                 raise
@@ -82,14 +78,50 @@ def wanting(folder, names):
     return {"names": [name for name in names if not os.path.exists(_inside(folder, "data", *name.split("/")))]}
 
 
-def place(folder, incoming, name):
-    """An input that came in goes to its place once its checksum is right; 'checksum/file'."""
+def place(folder, incoming, name, packed=False):
+    """An input that came in goes to its place once its checksum is right; 'checksum/file'.
+
+    packed: it is a folder, which came as an archive.
+    """
     checksum, _ = name.split("/")
     source, goal = _inside(folder, "incoming", incoming), _inside(folder, "data", *name.split("/"))
+    if packed:
+        _place_folder(source, goal, checksum)
+        return {}
     _check_sum(source, checksum)
     os.makedirs(os.path.dirname(goal), mode=0o700, exist_ok=True)
     os.replace(source, goal)
     return {}
+
+
+def _place_folder(archive, goal, checksum):
+    nursery = f"{archive}.d"
+    os.mkdir(nursery, 0o700)
+    try:
+        _extract(archive, nursery)
+        if tree_sum(nursery) != checksum:
+            raise ValueError("a folder arrived damaged: its checksum is not the one it was sent with")
+        os.makedirs(os.path.dirname(goal), mode=0o700, exist_ok=True)
+        try:
+            os.rename(nursery, goal)
+        except OSError:
+            if not os.path.isdir(goal):  # else somebody else was faster
+                raise
+    finally:
+        shutil.rmtree(nursery, ignore_errors=True)
+        _remove(archive)
+
+
+def _extract(archive, folder):
+    """Plain files alone, all below the folder."""
+    try:
+        with tarfile.open(archive) as content:
+            for member in content.getmembers():
+                if not member.isfile() or ".." in member.name.split("/") or member.name.startswith("/"):
+                    raise ValueError(f"the archive holds {member.name}, which is no plain file")
+            content.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise ValueError(f"an archive arrived damaged ({error})") from None
 
 
 def adopt(folder, run, files):
@@ -131,16 +163,24 @@ def begin(folder, run, token, texts, command, environment):
         return begun
 
 
-def give_up(folder, run, token):
-    """Never begin with that token, even if the request still arrives; tells what has begun."""
+def give_up(folder, run, token, arrived):
+    """Never begin with that token, even if the request still arrives; tells what has begun.
+
+    arrived: cross it out though its start was asked for, as of a job that a scheduler may yet start.
+    """
     home = _inside(folder, "runs", run)
     _make_parts(home)
     with _alone(home):
         begun = _begun(home)
-        if begun.get("token") != token and token not in begun.get("past", []):
+        if (arrived or begun.get("token") != token) and token not in begun.get("past", []):
             begun["past"] = [*begun.get("past", []), token]
             _note(home, begun)
         return begun
+
+
+def crossed_out(home, token):
+    """Whether the launch with that token must not begin any more; for one that was started late."""
+    return token in _begun(home).get("past", [])
 
 
 def _start(home, command, environment):
@@ -250,6 +290,35 @@ def _inside(folder, *names):
     return os.path.join(folder, *names)
 
 
+def tree_sum(folder):
+    """The sha256 of a folder: of the paths of its files, in order, and of their contents."""
+    total = hashlib.sha256()
+    for name in files_below(folder):
+        total.update(f"{len(os.fsencode(name))} ".encode() + os.fsencode(name))
+        total.update(_sha256(os.path.join(folder, name)).encode())
+    return total.hexdigest()
+
+
+def files_below(folder):
+    """The paths of a folder's files, below it and in order of their bytes; a link in it leads to a file in it."""
+    found, root = [], os.path.realpath(folder)
+    for home, folders, names in os.walk(folder, onerror=_raise):
+        for name in (*folders, *names):
+            path = os.path.join(home, name)
+            if os.path.islink(path) and not os.path.realpath(path).startswith(root + os.sep):
+                raise ValueError(f"{path} is a link that leads out of {folder}")
+            if name in names and not os.path.isfile(path):
+                raise ValueError(f"{path} is no plain file")
+            if name in folders and os.path.islink(path):
+                raise ValueError(f"{path} is a link to a folder")
+        found += [os.path.relpath(os.path.join(home, name), folder) for name in names]
+    return sorted(found, key=os.fsencode)
+
+
+def _raise(error):
+    raise error
+
+
 def _sha256(path):
     checksum = hashlib.sha256()
     with open(path, "rb") as file:
@@ -308,7 +377,7 @@ def _clear_incoming(folder):
         path = os.path.join(folder, name)
         with contextlib.suppress(OSError):
             if time.time() - os.lstat(path).st_mtime > KEPT_S:
-                os.unlink(path)
+                shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
 
 
 def _run(command, cwd, variables=None, timeout_s=COMMAND_S):

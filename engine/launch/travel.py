@@ -7,9 +7,7 @@ import io
 import re
 import secrets
 import tarfile
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256 as digest_of
 from pathlib import Path
@@ -17,9 +15,11 @@ from typing import Any
 
 from engine.errors import DataError
 from engine.files import sha256
+from engine.launch.there import files_below, tree_sum
 from engine.spec import Source, Spec
 
 SOURCE = Path(__file__).resolve().parents[1]
+BLOCK = 1 << 18  # bytes
 
 
 @cache
@@ -35,18 +35,9 @@ def engine_archive() -> tuple[str, bytes]:
     return digest_of(content.getvalue()).hexdigest(), content.getvalue()
 
 
-@contextmanager
-def engine_file() -> Iterator[Path]:
-    """The archive as a file, for as long as it is sent."""
-    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
-        file.write(engine_archive()[1])
-        file.flush()
-        yield Path(file.name)
-
-
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """The spec as the target reads it, and which files have to be there: 'checksum/name' → the file here."""
+    """The spec as the target reads it, and what has to be there: 'checksum/name' → the file or folder here."""
 
     spec: Spec
     files: dict[str, Path]
@@ -58,7 +49,7 @@ def inputs_of(spec: Spec, folder: str) -> Inputs:
     Raises
     ------
     DataError
-        If an input doesn't exist here, or is a folder.
+        If an input doesn't exist here, or is a folder with links that lead out of it.
     """
     if not spec.launch.upload:
         return Inputs(spec, {})
@@ -89,12 +80,51 @@ def incoming_name() -> str:
     return f"in-{secrets.token_hex(8)}"
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    return sum(file.stat().st_size for _, file in _files_of(path)) if path.is_dir() else path.stat().st_size
+
+
+def content_of(path: Path) -> Iterator[bytes]:
+    """A file's content in blocks, or a folder's as a tar archive of plain files."""
+    if not path.is_dir():
+        yield from _blocks(path)
+        return
+    for name, file in _files_of(path):
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = file.stat().st_size, 0o600
+        yield member.tobuf(tarfile.GNU_FORMAT)
+        yield from _blocks(file, member.size)
+        yield b"\0" * (-member.size % tarfile.BLOCKSIZE)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _blocks(path: Path, size: int | None = None) -> Iterator[bytes]:
+    """A file in blocks; raises DataError if it hasn't got that size any more."""
+    sent = 0
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            sent += len(block)
+            yield block
+    if size not in (None, sent):
+        raise DataError(f"{path} was changed while it was sent: wait until nobody writes to it, then resume")
+
+
+def _files_of(folder: Path) -> list[tuple[str, Path]]:
+    """Name below the folder and path of each of its files; raises DataError for what can't be sent."""
+    try:
+        names = files_below(str(folder))
+    except ValueError as error:
+        raise DataError(f"{error}: launch.upload sends plain files; put a copy in its place") from None
+    if not names:
+        raise DataError(f"{folder} is a folder without files: give a file or a Zarr store")
+    return [(name, folder / name) for name in names]
+
+
 def _checksum(path: Path) -> str:
     if path.is_dir():
-        raise DataError(
-            f"{path} is a folder (a Zarr store): launch.upload sends files; put it on the target yourself and give its "
-            "path there with launch.upload=false, or write it as NetCDF"
-        )
+        _files_of(path)
+        return tree_sum(str(path))
     if not path.is_file():
         raise DataError(f"{path} doesn't exist here, so it can't be sent: set launch.upload=false if the target has it")
     return sha256(path)

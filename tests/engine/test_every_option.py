@@ -19,6 +19,7 @@ from engine.data.scaling import Scaling, fit_scaling
 from engine.errors import MesoscopeError
 from engine.evaluation.predict import Downscaler
 from engine.launch import launcher, ranks, scheduler, supervisor, travel
+from engine.launch.fence import Fence
 from engine.launch.targets import Target
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -169,7 +170,7 @@ def seen_in_launch(spec: Spec, store: Store) -> list[Any]:
     except MesoscopeError as error:
         return [job, sent, str(error)]
     command = ranks.plan(run, {}).command
-    stops, restarts = engine_run.Stop.of(run).deadline < float("inf"), supervisor.Watch(run).may_restart()
+    stops, restarts = engine_run.Stop.of(run).deadline < float("inf"), supervisor.Watch(run, Fence(run)).may_restart()
     return [job, sent, run.title, command[:-1], stops, restarts]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import subprocess
 import sys
@@ -216,6 +217,58 @@ def test_dates_are_kept_as_text():
     assert DataOptions(target=TARGET, scale=2, split=years).split.test == Period("2003", "2003-06")
     refused = data_refusal(split={**years, "train": ["1-01-01", "2001"]})
     assert refused.startswith("data.split.train is '1-01-01': expected two dates")
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("9999-12-31", "10000-01-01"),  # the other way round as text
+        ("0850", "1850"),
+        ("-0850-01-01", "-0849-01-01"),  # as text too
+        ("-0001", "0000"),
+        ("2001-01-01T06:00", "2001-01-01 12:00"),
+        ("2001-01-01T05:59:59", "2001-01-01 06:00"),
+        (datetime.date(850, 1, 2), datetime.datetime(850, 1, 3, 6)),
+    ],
+)
+def test_dates_in_order_are_taken_and_the_other_way_round_refused(first, last):
+    texts = [date if isinstance(date, str) else date.isoformat() for date in (first, last)]
+    assert Period.parse([first, last], "data.period").plain() == texts
+    with pytest.raises(SpecError, match="the first date is after the last; swap them"):
+        Period.parse([last, first], "data.period")
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [("2001-06", "2001"), ("2001-06-15", "2001-06"), ("2001-02-30", "2001-02-30")]
+)
+def test_a_last_date_means_all_that_it_leaves_open(first, last):
+    assert Period.parse([first, last], "data.period") == Period(first, last)
+    assert Period.parse([last, first], "data.period") == Period(last, first)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "850-01-01",
+        "2001-13-01",
+        "2001-00-01",
+        "2001-01-32",
+        "2001-01-00",
+        "2001-01-01T24:00",
+        "2001-01-01T00:60",
+        "2001-01-01T00:00:60",
+        "2001-1-1",
+        "2001-01-01T00:00Z",
+        "2001-01-01\n",
+        datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC),
+        datetime.datetime(2001, 1, 1, 0, 0, 0, 5),
+        20010101,
+        None,
+    ],
+)
+def test_what_is_no_date_in_any_calendar_is_refused(date):
+    with pytest.raises(SpecError, match="expected two dates"):
+        Period.parse([date, date], "data.period")
 
 
 def test_yaml_that_gives_a_key_twice_is_refused():

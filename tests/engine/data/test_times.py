@@ -1,5 +1,7 @@
 import math
+from datetime import timedelta
 
+import cftime
 import numpy as np
 import pytest
 import xarray as xr
@@ -72,6 +74,22 @@ def test_a_period_includes_both_ends(calendar):
 def test_30_february_is_a_day_like_any_other():
     times = axis(70, calendar="360_day")
     np.testing.assert_array_equal(within(times, Period("2001-02-30", "2001-03-01")), [59, 60])
+
+
+@pytest.mark.parametrize("year", [-850, 0, 850, 9999, 10_000, 123_456])
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "proleptic_gregorian"])
+def test_years_that_are_long_past_or_far_ahead(year, calendar):
+    """Seven days on both sides of a new year."""
+
+    def day(number: int) -> cftime.datetime:
+        return cftime.datetime(year, 1, 1, calendar=calendar, has_year_zero=True) + timedelta(days=number)
+
+    times = xr.DataArray([day(number) for number in range(-7, 7)], dims="time", name="time")
+    text = f"{'-' if year < 0 else ''}{abs(year):04d}"
+    np.testing.assert_array_equal(within(times, Period(text, text)), np.arange(7, 14))
+    np.testing.assert_array_equal(within(times, Period(f"{text}-01-02", f"{text}-01-03T23:59")), [8, 9])
+    before = f"{'-' if year - 1 < 0 else ''}{abs(year - 1):04d}"
+    np.testing.assert_array_equal(within(times, Period(f"{before}-12", f"{text}-01-01")), np.arange(8))
 
 
 def test_fractions_in_order_of_time():

@@ -1,7 +1,8 @@
 """Plays the ranks of a run, for a supervisor: `actor.py FOLDER ACT…`; the n-th start plays the n-th act.
 
 An act is a list of words: `save=EPOCH` writes a checkpoint, `told=TEXT` fails saying so, `stops` waits for a pause or a
-cancel and stops as ranks do, `stays` waits for its end, `killed` ends itself by SIGKILL, `done` is done.
+cancel and stops as ranks do, `stays` waits for its end, `killed` ends itself by SIGKILL, `done` is done, `yields` waits
+for another launch and ends as that one's rank beats, which other.json tells.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
         time.sleep(3600)
     elif word == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif word == "yields":
+        while run.request["token"] == "a-token":
+            time.sleep(LOOK_S)
+        heartbeat._over.set()
+        heartbeat._thread.join()
+        write_whole(heartbeat.path, (run.folder / "other.json").read_bytes())
+        os._exit(0)
     elif word == "done":
         heartbeat.end("done")
         write_whole(run.folder / "DONE", to_json({"time": time.time()}))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import TargetError, UnreachableError
+from engine.errors import DataError, TargetError, UnreachableError
 from engine.launch import connection
 from engine.launch.connection import Completed, Connection
 
@@ -34,10 +34,32 @@ def test_a_command_here_needs_no_server():
 
 
 def test_files_move_here_too(tmp_path):
-    (tmp_path / "a").write_bytes(b"x" * 10)
-    Connection("").put([(tmp_path / "a", str(tmp_path / "b"))])
+    Connection("").send([b"x" * 4, b"x" * 6], str(tmp_path / "b"))
     Connection("").get(str(tmp_path / "b"), tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == b"x" * 10
+
+
+def test_a_file_goes_to_the_place_that_its_name_says_and_nowhere_else(tmp_path):
+    name = "$(touch canary) `touch canary` ; 'x' \"y\" \n*?"
+    Connection("").send([b"x"], str(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(
+        TargetError, match=r"couldn't take a file \(.*/gone/a.*\): .*free some space there, then resume"
+    ):
+        Connection("").send((b"x" * 2**20 for _ in range(100)), str(tmp_path / "gone" / "a"))
+
+
+def test_an_error_of_the_content_itself_ends_the_sending(tmp_path):
+    def content() -> Iterator[bytes]:
+        yield b"x"
+        raise DataError("changed")
+
+    with pytest.raises(DataError, match="changed"):
+        Connection("").send(content(), str(tmp_path / "a"))
 
 
 def test_a_command_that_does_not_end_is_given_up():

@@ -18,7 +18,8 @@ import pytest
 
 from engine import runs
 from engine.errors import LaunchError, MesoscopeError, StoreError, TargetError, UnreachableError
-from engine.launch import connection, launcher, mirror, remote
+from engine.launch import connection, launcher, mirror, remote, sending
+from engine.launch.sending import Sending
 from engine.launch.targets import Targets
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -35,7 +36,7 @@ from tests.engine.launch.places import (
     mirror_of,
     quick_python,
 )
-from tests.engine.launch.servers import NODES, Sshd
+from tests.engine.launch.servers import NODES, Slurm, Sshd
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -195,6 +196,93 @@ def test_a_folder_that_is_away_for_a_while_is_no_failure(host, monkeypatch):
     host.finish(run)
 
 
+# What is sent takes long
+
+
+class Upload:
+    """A run whose input of 20 MB is on its way, in a thread, and gets stuck when 3 MB of it are there."""
+
+    def __init__(self, host: Place):
+        self.host = host
+        remote.send_engine(Targets.read().named("ssh"))
+        host.server.cut()  # a session of before has the programs of before
+        stuck = f"touch {host.folder}/stuck; while [ ! -e {host.folder}/on ]; do sleep 0.1; done"
+        host.program("cat", incoming(f"head -c 3000000; {stuck}"))
+        self.run = host.create("ssh", "launch.upload=true")
+        (host.folder / "hr.nc").write_bytes(os.urandom(20_000_000))
+        self.error: MesoscopeError | None = None
+        self._thread = threading.Thread(target=self._start)
+        self._thread.start()
+        wait((host.folder / "stuck").exists, "the beginning of the upload")
+
+    def _start(self) -> None:
+        try:
+            launcher.start(self.run)
+        except MesoscopeError as error:
+            self.error = error
+
+    def go_on(self) -> None:
+        (self.host.folder / "on").touch()
+
+    def end(self) -> MesoscopeError | None:
+        self._thread.join()
+        return self.error
+
+
+def incoming(lines: str) -> str:
+    """What the `cat` of what comes in does first; any other is the real one."""
+    return f'case "$(readlink /proc/$$/fd/1)" in */incoming/in-*) {lines};; esac; exec "$real" "$@"'
+
+
+def test_an_upload_tells_how_much_of_it_has_gone(host, monkeypatch):
+    monkeypatch.setattr(sending, "BEAT_S", 0.05)
+    upload = Upload(host)
+    words = re.compile(r"is being handed over to ssh: sends hr\.nc, (\d+\.\d) of 20\.0 MB \((\d+) %\)")
+
+    def told() -> tuple[float, int] | None:
+        found = words.fullmatch(upload.run.state().reason)
+        return (float(found[1]), int(found[2])) if found and float(found[1]) >= 3 else None
+
+    megabytes, percent = wait(told, "3 MB")
+    assert megabytes < 12  # the rest waits here, but for what is in pipes and windows
+    assert percent == int(megabytes / 20 * 100)
+    shown = [sys.executable, "-m", "engine", "show", upload.run.id, "--store", str(host.store.folder)]
+    assert words.search(subprocess.run(shown, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout)
+    upload.go_on()
+    assert upload.end() is None
+    assert not upload.run.sending_file.exists()
+    host.finish(upload.run)
+
+
+def test_a_connection_that_is_cut_while_inputs_are_sent(host):
+    upload = Upload(host)
+    host.server.cut()
+    error = upload.end()
+    assert isinstance(error, UnreachableError)
+    assert "resume hands it over again" in upload.run.state().reason
+    upload.go_on()
+    launcher.resume(upload.run)
+    host.finish(upload.run)
+    (copy,) = (host.folder / "there" / "data").glob("*/hr.nc")
+    assert copy.read_bytes() == (host.folder / "hr.nc").read_bytes()
+
+
+def test_an_upload_that_is_cancelled_ends_in_its_midst(host):
+    upload = Upload(host)
+    launcher.cancel(upload.run)
+    upload.go_on()
+    assert isinstance(upload.end(), LaunchError)
+    state = upload.run.state()
+    assert (state.word, state.reason) == ("cancelled", "cancelled before it was handed over")
+    assert not list((host.folder / "there" / "data").iterdir())
+
+
+def test_a_disk_that_fills_up_with_what_is_sent(host):
+    host.program("cat", incoming('echo "cat: write error: No space left on device" >&2; exit 1'))
+    with pytest.raises(TargetError, match="No space left on device.*free some space there, then resume"):
+        host.submit("ssh")
+
+
 # What Slurm says gets lost
 
 
@@ -236,6 +324,41 @@ def test_a_submission_that_never_answers(place, jobs, tmp_path, monkeypatch):
     run = place.training("slurm")
     place.finish(run)
     assert len(jobs()) == 1
+
+
+def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(place, slurm):
+    """Once when the run is given up, and once beside the training of a retry."""
+    place.declare(python=sys.executable)  # a real supervisor and a real training
+    before, kept = dict(place.server.environment), place.folder / "kept.sh"
+    said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    place.program("sbatch", f'cp "${{@: -1}}" {kept}; echo "{said}" >&2; exit 1')
+    run = place.submit("slurm", "training.epochs=60")
+    state = follow(run)
+    assert (state.word, "refused the job" in state.reason) == ("failed", True)
+    there = Run(folder_there(place.folder, run))
+    assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
+    old = run.request["token"]
+    assert f"launch {old} comes late (the run was given up before): it does nothing" in there.log.read_text()
+    assert (there.launches(), there.heartbeats(), there.latest()) == ([], [], {})
+
+    place.server.set_environment(before)
+    place.server.cut()  # a session of before has the programs of before
+    launcher.resume(run)
+    look_until(run, lambda state: run.latest(), "training")
+    assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
+    assert f"launch {old} comes late (the run was handed over again since): it does nothing" in there.log.read_text()
+    assert follow(run).word == "done"
+    assert_same_as_there(place.folder, run)
+    assert {record["token"] for record in run.launches()} == {run.request["token"]}
+    assert len({(beat["host"], beat["pid"]) for beat in there.heartbeats()}) == 1
+    sequence = [record["seq"] for record in run.progress()[0]]
+    assert sequence == list(range(1, len(sequence) + 1))
+
+
+def end_of_job(slurm: Slurm, job: str) -> str:
+    """Slurm's word for it."""
+    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), f"the end of job {job}")
+    return slurm.job(job)
 
 
 def test_a_submission_that_slurm_refuses(place):
@@ -462,6 +585,30 @@ def test_who_hands_a_run_over_is_killed(place, tmp_path):
     place.finish(run)
 
 
+def test_who_was_taken_for_dead_does_not_go_on(host, tmp_path):
+    """It was asleep, say, and somebody on another host has handed the run over again."""
+    host.declare(f'case "$*" in "-m engine check"*) touch {tmp_path}/checking; while [ ! -e {tmp_path}/on ]; do '
+                 'sleep 0.1; done;; esac')  # fmt: skip
+    run = host.create("ssh")
+    said: list[str] = []
+
+    def start() -> None:
+        with pytest.raises(LaunchError) as error:
+            launcher.start(run)
+        said.append(str(error.value))
+
+    starter = threading.Thread(target=start)
+    starter.start()
+    wait((tmp_path / "checking").exists, "the hand-over")
+    taken = {"token": "0" * 16, "stage": "sending", "sender": {"host": "another", "pid": 1, "pid_started": 1.0}}
+    run.note(**taken)
+    (tmp_path / "on").touch()
+    starter.join()
+    assert said == [f"run {run.id} is handed over by somebody else, who took this one for dead"]
+    assert {name: run.request[name] for name in taken} == taken
+    assert not folder_there(tmp_path, run).exists()
+
+
 def test_two_who_resume_at_once_start_it_once(host):
     run = host.create("ssh")
     host.server.stop()
@@ -491,8 +638,8 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
     run = host.create("ssh")
     target = Targets.read().named("ssh")
     token = "0" * 16
-    given = remote._prepare(run, target, token)
-    assert remote.ask(target, "give_up", run=run.id, token=token)["past"] == [token]
+    given = remote._prepare(run, target, token, Sending(run, token))
+    assert remote.ask(target, "give_up", run=run.id, token=token, arrived=False)["past"] == [token]
     with pytest.raises(TargetError, match="this launch was given up before it arrived"):
         remote.ask(target, "begin", **given)
     launcher.start(run)  # with a token of its own
@@ -505,7 +652,7 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
 def test_a_start_that_is_asked_for_twice_happens_once(host):
     run = host.create("ssh")
     target = Targets.read().named("ssh")
-    given = remote._prepare(run, target, "0" * 16)
+    given = remote._prepare(run, target, "0" * 16, Sending(run, "0" * 16))
     assert remote.ask(target, "begin", **given) == remote.ask(target, "begin", **given)
     with pytest.raises(TargetError, match="is active there"):
         remote.ask(target, "begin", **{**given, "token": "1" * 16})

@@ -14,7 +14,7 @@ import xarray as xr
 from engine.files import sha256
 from engine.runs import Run
 from tests.engine.launch.command import CHECKOUT, CommandLine, weights_of, write_spec
-from tests.engine.launch.places import declare, follow
+from tests.engine.launch.places import declare, folder_there, follow
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 SHORT = {"epochs": 3, "batch_size": 7, "early_stopping": False}
@@ -66,6 +66,27 @@ def test_inputs_are_sent_once_and_weights_to_start_from_too(sshd, store, tmp_pat
     here, there = xr.open_dataset(run.results), xr.open_dataset(first.results)
     xr.testing.assert_identical(here["hr"].load(), there["hr"].load())
     assert run.spec.data.target.path == str(tmp_path / "hr.nc")  # as the user gave it
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_zarr_store_is_sent_once_and_read_there(version, sshd, store, tmp_path, monkeypatch):
+    declare(tmp_path, monkeypatch, sshd)
+    path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
+    with xr.open_dataset(tmp_path / "hr.nc") as field:
+        field.drop_encoding().to_zarr(tmp_path / "hr.zarr", zarr_format=version, consolidated=False)
+    settings = [f"data.target={{path: {tmp_path / 'hr.zarr'}}}", "training.epochs=1"]
+    here = engine.submit(path, *settings)
+    assert follow(here).word == "done", here.state()
+    sent = []
+    for _ in range(2):
+        run = engine.submit(path, *settings, "launch.target=ssh", "launch.upload=true")
+        assert follow(run).word == "done", (run.state(), run.log.read_text())
+        sent.append({file: file.stat().st_mtime_ns for file in (tmp_path / "there" / "data").rglob("*")})
+    assert sent[0] == sent[1]
+    (copy,) = (tmp_path / "there" / "data").glob("*/*")
+    assert Run(folder_there(tmp_path, run)).spec.data.target.path == str(copy)
+    assert copy.name == "hr.zarr"
+    assert run.scores() == here.scores()
 
 
 def test_the_command_line_follows_a_run_on_a_target(sshd, store, tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ module load cuda
 export A='b c'
 cd {ENGINE} || exit
 umask 077
-exec "$HOME"/env/bin/python -m engine supervise {RUN}
+exec "$HOME"/env/bin/python -m engine supervise {RUN} --token {TOKEN}
 """
 SLURM_PLAIN = f"""\
 #!/bin/bash
@@ -67,7 +67,7 @@ SLURM_PLAIN = f"""\
 
 cd {ENGINE} || exit
 umask 077
-exec python3 -m engine supervise {RUN}
+exec python3 -m engine supervise {RUN} --token {TOKEN}
 """
 PBS_FULL = f"""\
 #!/bin/bash
@@ -85,7 +85,7 @@ module load cuda
 export A='b c'
 cd {ENGINE} || exit
 umask 077
-exec "$HOME"/env/bin/python -m engine supervise {RUN}
+exec "$HOME"/env/bin/python -m engine supervise {RUN} --token {TOKEN}
 """
 
 

@@ -141,6 +141,23 @@ def test_a_job_whose_time_is_nearly_up_goes_on_in_another(slurm, spec, undisturb
     assert same_weights(run, undisturbed)
 
 
+def test_a_job_is_queued_again_once_a_controller_that_was_away_is_back(slurm, spec, undisturbed, store):
+    run, job = submit(slurm, store, spec, options=("--requeue",))
+    ranks = [psutil.Process(rank_pid(run, rank)) for rank in (0, 1)]
+    for rank in ranks:
+        rank.suspend()  # the pause waits for them, so that Slurm is away when it is to queue the job again
+    slurm.command("scancel", "--batch", "--signal=USR1", job)
+    wait(run.pause_file.exists, "the signal")
+    slurm.stop_controller()
+    for rank in ranks:
+        rank.resume()
+    wait(lambda: "Slurm doesn't answer (" in run.log.read_text(), "a request that isn't answered")
+    slurm.start_controller()
+    assert end_of(slurm, run, job) == "done: ", run.log.read_text()
+    assert [record["event"] for record in run.launches()] == ["started", "paused", "started", "ended"]
+    assert same_weights(run, undisturbed)
+
+
 def test_a_job_that_was_cancelled_tells_its_end(slurm, spec, store):
     run, job = submit(slurm, store, spec)
     rank_pid(run)

@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.launch.local import ROOT
+from engine.files import to_json, write_whole
+from engine.launch.fence import Fence
+from engine.launch.local import ROOT, identity
+from engine.launch.requeue import UNREACHED
 from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.engine.launch.command import PATIENCE_S, nothing_left, wait
@@ -29,9 +33,9 @@ class Stage:
         self.bin = folder / "bin"
         self.bin.mkdir()
 
-    def run(self, **launch: Any) -> Run:
+    def run(self, *, warning_s: float = 2.0, **launch: Any) -> Run:
         spec = {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}, "launch": launch}
-        request = {"token": "a-token", "ranks": {"warning_s": 2}}
+        request = {"token": "a-token", "ranks": {"warning_s": warning_s}}
         return Store(self.folder / "runs").create(Spec.from_plain(spec), request)
 
     def slurm(self, lines: str) -> None:
@@ -174,12 +178,58 @@ def test_slurm_may_refuse(stage):
     stage.slurm("echo 'Requested operation is presently disabled for job 7' >&2; exit 1")
     run = stage.run()
     pause(stage, run, "save=3,stops", SLURM_JOB_ID="7")
+    assert stage.asked() == ["requeue 7"]
     assert events(run) == ["started", "paused", "ended"]
     assert run.state().word == "cancelled"
     assert run.state().reason == (
         f"{PAUSED}, and Slurm didn't queue the job again (Requested operation is presently disabled for job 7): "
         "resume continues from the last checkpoint"
     )
+
+
+AWAY = "Unexpected message received for job 7"  # what scontrol 22.05 says of a controller that is away
+
+
+def test_slurm_is_asked_again_while_it_does_not_answer(stage):
+    stage.slurm(f'[ "$(wc -l < {stage.folder}/asked)" -gt 2 ] && exit 0\necho "{AWAY}" >&2; exit 1')
+    run = stage.run(warning_s=600)
+    assert pause(stage, run, "save=3,stops", SLURM_JOB_ID="7") == 0
+    assert stage.asked() == ["requeue 7"] * 3
+    assert events(run) == ["started", "paused"]
+    (line,) = run.log.read_text().splitlines()
+    assert f"Slurm doesn't answer ({AWAY}): it is asked for " in line
+
+
+def test_and_no_longer_than_the_warning_time(stage):
+    stage.slurm(f'echo "{AWAY}" >&2; exit 1')
+    run = stage.run(warning_s=4)
+    pause(stage, run, "save=3,stops", SLURM_JOB_ID="7")
+    assert len(stage.asked()) > 1
+    assert events(run) == ["started", "paused", "ended"]
+    reason = f"{PAUSED}, and Slurm didn't queue the job again ({AWAY}): resume continues from the last checkpoint"
+    assert run.state().reason == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("Unexpected message received for job 7", True),  # Slurm 22.05 with its controller away
+        ("slurm_requeue error: Unable to contact slurm controller (receive failure)", True),
+        ("slurm_requeue error: Socket timed out on send/recv operation", True),
+        ("slurm_requeue error: Communication connection failure", True),
+        ("slurm_requeue error: Zero Bytes were transmitted or received", True),
+        ("No answer within 10 s", True),
+        ("Requested operation is presently disabled for job 7", False),
+        ("Job has already finished", False),
+        ("Access/permission denied", False),
+        ("Invalid job id specified", False),
+        ("exit code -15", False),
+        ("FileNotFoundError: No such file or directory: 'scontrol'", False),
+        ("", False),
+    ],
+)
+def test_only_what_is_no_answer_is_asked_again(said, again):
+    assert bool(UNREACHED.search(said)) == again
 
 
 def test_ranks_that_take_too_long_to_pause_are_ended(stage):
@@ -218,3 +268,77 @@ def test_without_slurm_a_pause_is_a_stop(stage):
     assert events(run) == ["started", "paused", "ended"]
     assert run.state().word == "cancelled"
     assert run.state().reason == f"{PAUSED}: resume continues from the last checkpoint"
+
+
+# A launch that comes late
+
+
+def test_a_launch_that_was_replaced_before_it_began_says_so_and_does_nothing(stage):
+    run = stage.run()
+    run.ask_to_pause("another launch was asked to")
+    before = files_of(run)
+    assert end(stage.supervise(run, "done", LAUNCH="an-old-token", SLURM_JOB_ID="7")) == 0
+    assert starts(run) == 0
+    line = run.log.read_text()
+    assert line.endswith("launch an-old-token comes late (the run was handed over again since): it does nothing\n")
+    assert files_of(run) == {**before, "log.txt": line.encode()}
+
+
+def test_a_launch_that_was_given_up_does_nothing(stage):
+    run = stage.run()
+    write_whole(run.folder / "status" / "begun.json", to_json({"token": "a-token", "past": ["a-token"]}))
+    assert end(stage.supervise(run, "done", LAUNCH="a-token")) == 0
+    assert (starts(run), run.launches()) == (0, [])
+    assert "comes late (the run was given up before): it does nothing" in run.log.read_text()
+
+
+def test_a_launch_whose_token_is_that_of_the_folder_goes_on(stage):
+    run = stage.run()
+    write_whole(run.folder / "status" / "begun.json", to_json({"token": "a-token", "past": ["an-old-token"]}))
+    assert end(stage.supervise(run, "done", LAUNCH="a-token")) == 0
+    assert events(run) == ["started", "ended"]
+
+
+def test_a_launch_that_is_replaced_ends_its_ranks_and_records_nothing(stage):
+    run = stage.run(restarts=5)
+    supervisor = stage.supervise(run, "stays", LAUNCH="a-token", SLURM_JOB_ID="7")
+    wait(lambda: starts(run) and run.heartbeats(), "the ranks")
+    run.note(token="a-newer-token")
+    assert end(supervisor) == 0
+    assert not run.ranks_here()
+    assert (starts(run), events(run)) == (1, ["started"])
+    assert "launch a-token has ended its ranks: the run was handed over again" in run.log.read_text()
+
+
+def test_a_launch_that_is_replaced_leaves_the_ranks_of_the_other_alone(stage):
+    run = stage.run()
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)", str(run.folder)])
+    try:
+        write_whole(run.folder / "other.json", to_json({"rank": 0, "time": time.time(), **identity(other.pid)}))
+        supervisor = stage.supervise(run, "yields", LAUNCH="a-token")
+        wait(lambda: starts(run) and run.heartbeats(), "the ranks")
+        run.note(token="a-newer-token")
+        assert end(supervisor) == 0
+        assert run.ranks_here() == [other.pid]
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_request_that_cannot_be_read_for_a_while_ends_nothing(stage):
+    run = stage.run()
+    fence = Fence(run, "a-token")
+    assert not fence.replaced
+    (run.folder / "request.json").write_text('{"token": "a-ne')
+    assert not fence.replaced
+    (run.folder / "request.json").unlink()
+    assert not fence.replaced
+    (run.folder / "request.json").mkdir()  # any error of the system
+    assert not fence.replaced
+    (run.folder / "request.json").rmdir()
+    run.note(token="a-newer-token")
+    assert fence.replaced
+
+
+def files_of(run: Run) -> dict[str, bytes]:
+    return {str(path.relative_to(run.folder)): path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
