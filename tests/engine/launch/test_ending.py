@@ -76,6 +76,18 @@ def test_ranks_that_never_began(run):
     assert ending(run, 2) == End("failed", "it ended with exit code 2 before it began: see the log", 2)
 
 
+def test_elastic_ranks_that_stop_have_stopped_whatever_became_of_the_lost_one(tmp_path):
+    launch = {"processes": 3, "min_processes": 1}
+    plain = {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}, "launch": launch}
+    run = Store(tmp_path).create(Spec.from_plain(plain), {})
+    run.log.touch()
+    beat(run, 0, end="stopped", reason="paused")
+    beat(run, 2, end="stopped", reason="paused")
+    assert ending(run, 247) == End("stopped", "paused: resume continues from here", 247)
+    (run.folder / "DONE").touch()
+    assert ending(run, 247) == End("done", "done", 0)
+
+
 def test_what_is_recorded(run):
     beat(run, 0, end="stopped", reason="cancelled")
     end = ending(run, 0)
