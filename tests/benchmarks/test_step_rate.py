@@ -14,15 +14,15 @@ from engine.data.demo import write_demo
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import fit_scaling
-from engine.launch import launcher
 from engine.models.network import Output, build
 from engine.models.shapes import KERNEL, Shape, hr_filters, stages
-from engine.runs import Run, Store
+from engine.runs import Run
 from engine.spec import Spec
 from engine.training.feed import Feed
 from engine.training.supervised import Step
 from engine.training.workers import Workers
 from tests.benchmarks.record import record
+from tests.engine.launch.command import CommandLine
 
 SIDE, PRODUCTS, STEPS, ROUNDS = 1024, 20, 30, 7
 GRADIENT = 3  # a step computes each product once forward and twice for the gradient
@@ -76,13 +76,13 @@ def test_the_step_against_matrix_products(shared_data: Path) -> None:
 @pytest.mark.slow
 def test_two_ranks_against_one_process(tmp_path: Path) -> None:
     """Samples per second of all ranks together, the same batch for all; trained by turns, three times each."""
-    write_demo(tmp_path, days=30)
+    write_demo(tmp_path)
+    engine = CommandLine(tmp_path / "runs")
     speeds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(3):
         for processes in speeds:
-            settings = {f"launch.processes={processes}", f"training.batch_size={16 // processes}", "training.epochs=6"}
-            spec = Spec.read(tmp_path / "demo_mos.yaml", settings)
-            speeds[processes].append(_speed(launcher.submit(spec, Store(tmp_path / "runs"))))
+            settings = (f"launch.processes={processes}", f"training.batch_size={16 // processes}", "training.epochs=6")
+            speeds[processes].append(_speed(engine.submit(tmp_path / "demo_mos.yaml", *settings)))
     ratio = statistics.median(two / one for one, two in zip(speeds[1], speeds[2], strict=True))
     figures = {f"samples_per_s_{n}": round(statistics.median(values), 1) for n, values in speeds.items()}
     record("two ranks against one process", {**figures, "two_over_one": round(ratio, 3)})

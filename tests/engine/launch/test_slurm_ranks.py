@@ -127,20 +127,6 @@ def test_elastic_ranks_go_on_without_one_that_was_killed(slurm, spec, store, mon
     assert "rank 1 goes on as rank 0 of 1" in run.log.read_text()
 
 
-def test_a_job_whose_time_is_nearly_up_goes_on_in_another(slurm, spec, undisturbed, store):
-    run, job = submit(slurm, store, spec, "launch.time_limit=1", options=("--requeue",))
-    rank_pid(run)
-    slurm.command("scancel", "--batch", "--signal=USR1", job)  # as --signal=B:USR1@… does
-    wait(lambda: run.launches()[-1]["event"] == "paused", "the pause")
-    assert run.state().word == "queued"
-    assert end_of(slurm, run, job) == "done: ", run.log.read_text()
-    assert [record["event"] for record in run.launches()] == ["started", "paused", "started", "ended"]
-    assert run.launches()[2]["requeues"] == 1
-    assert "stopped in epoch" in run.log.read_text()
-    assert resumed_epoch(run) > 1
-    assert same_weights(run, undisturbed)
-
-
 def test_a_job_is_queued_again_once_a_controller_that_was_away_is_back(slurm, spec, undisturbed, store):
     run, job = submit(slurm, store, spec, options=("--requeue",))
     ranks = [psutil.Process(rank_pid(run, rank)) for rank in (0, 1)]
@@ -155,6 +141,8 @@ def test_a_job_is_queued_again_once_a_controller_that_was_away_is_back(slurm, sp
     slurm.start_controller()
     assert end_of(slurm, run, job) == "done: ", run.log.read_text()
     assert [record["event"] for record in run.launches()] == ["started", "paused", "started", "ended"]
+    assert run.launches()[2]["requeues"] == 1
+    assert resumed_epoch(run) >= 1
     assert same_weights(run, undisturbed)
 
 
