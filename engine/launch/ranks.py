@@ -79,19 +79,24 @@ def plan(run: Run, environment: Mapping[str, str]) -> Plan:
 
 def by_horovodrun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     """Elastic ranks aren't started by it, for it ends all when one dies, but as over SSH: on this host alone."""
-    if run.spec.launch.elastic:
-        return Plan(_elastic(engine("hosts", run)), meets=True)
     launcher = horovodrun()
-    return Plan((str(launcher), "-np", str(run.spec.launch.processes), controller(launcher), *engine("work", run)))
+    found = controller(launcher)
+    if run.spec.launch.elastic:
+        need_gloo(found, "launch.min_processes needs")
+        return Plan(engine("hosts", run), meets=True)
+    return Plan((str(launcher), "-np", str(run.spec.launch.processes), found, *engine("work", run)))
 
 
 def by_srun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     """With Gloo the ranks meet at a server of the supervisor's; with MPI alone, Slurm introduces them."""
-    gloo = controller(horovodrun()) == "--gloo"
+    found, elastic = controller(horovodrun()), run.spec.launch.elastic
+    if elastic:
+        need_gloo(found, "launch.min_processes needs")
+    gloo = found == "--gloo"
     options = [
         f"--ntasks={run.spec.launch.processes}",
         f"--mpi={'none' if gloo else process_management()}",
-        *(["--kill-on-bad-exit=0", "--no-kill"] if run.spec.launch.elastic else ["--kill-on-bad-exit=1"]),
+        *(["--kill-on-bad-exit=0", "--no-kill"] if elastic else ["--kill-on-bad-exit=1"]),
         "--wait=0",  # the chief evaluates when the others have ended
         "--distribution=block",
         "--export=ALL",  # also where the job was submitted with --export=NONE
@@ -99,8 +104,7 @@ def by_srun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     ]
     if cores := environment.get("SLURM_CPUS_PER_TASK"):  # which srun doesn't take from the job since Slurm 22.05
         options.append(f"--cpus-per-task={cores}")
-    command = ("srun", *options, *engine("rank" if gloo else "work", run))
-    return Plan(_elastic(command) if run.spec.launch.elastic else command, meets=gloo)
+    return Plan(("srun", *options, *engine("rank" if gloo else "work", run)), meets=gloo)
 
 
 def by_ssh(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
@@ -110,17 +114,8 @@ def by_ssh(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
         raise LaunchError(
             f"launch.processes is {wanted}, but the hosts of the target take {given}: ask for fewer, or add hosts"
         )
-    if controller(horovodrun()) != "--gloo":
-        raise LaunchError("Horovod was built without Gloo, which several hosts over SSH need: build it with Gloo")
+    need_gloo(controller(horovodrun()), "several hosts over SSH need")
     return Plan(engine("hosts", run), meets=True)
-
-
-def _elastic(command: tuple[str, ...]) -> tuple[str, ...]:
-    if controller(horovodrun()) != "--gloo":
-        raise LaunchError(
-            "Horovod was built without Gloo, which launch.min_processes needs: build it with Gloo, or set it to 0"
-        )
-    return command
 
 
 PLANS = {"horovodrun": by_horovodrun, "srun": by_srun, "ssh": by_ssh}
@@ -214,6 +209,11 @@ def controller(launcher: Path) -> str:
     if not parts & {"Gloo", "MPI"}:
         raise LaunchError(f"{launcher} was built without Gloo and MPI: build Horovod with one of them")
     return "--gloo" if "Gloo" in parts else "--mpi"
+
+
+def need_gloo(found: str, what: str) -> None:
+    if found != "--gloo":
+        raise LaunchError(f"Horovod was built without Gloo, which {what}: build it with Gloo, or do without")
 
 
 def built(answer: str) -> set[str]:

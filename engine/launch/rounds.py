@@ -74,12 +74,12 @@ class Rounds:
         """Host of each member that has arrived, once no other is worth waiting for; {} if it's over before."""
         began = None
         while not over.wait(LOOK_S):
-            arrived = self._arrived(number)
-            began = began or (time.monotonic() if arrived else None)
-            missing = [rank for rank in self._members if rank not in arrived]
-            if not began or (number and any(map(self._lives, missing)) and time.monotonic() - began < GATHER_S):
+            if not (arrived := self._arrived(number)):
                 continue
-            if number or not missing or time.monotonic() - began > GATHER_S:
+            began = began or time.monotonic()
+            missing = [rank for rank in self._members if rank not in arrived]
+            hopeless = number > 0 and not any(map(self._lives, missing))  # at first, ranks have given no sign yet
+            if not missing or hopeless or time.monotonic() - began > GATHER_S:
                 return arrived
         return {}
 
@@ -95,7 +95,7 @@ class Rounds:
         if beat.get("host") == socket.gethostname():
             return process_alive(beat["pid"], beat["pid_started"])
         said, now = beat.get("time"), time.monotonic()
-        if self._heard.get(rank, (None, 0.0))[0] != said or rank not in self._heard:
+        if rank not in self._heard or self._heard[rank][0] != said:
             self._heard[rank] = (said, now)
         return now - self._heard[rank][1] < SILENCE_S
 

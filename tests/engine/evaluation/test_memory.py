@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +9,9 @@ import pytest
 import yaml
 
 from engine.check import summarize
-from engine.launch.local import ROOT, environment
 from engine.spec import Spec
 from tests.engine.data.mock import write_field
-from tests.engine.launch.command import PATIENCE_S
+from tests.engine.measured import measure
 
 pytestmark = pytest.mark.slow
 
@@ -35,17 +30,7 @@ def peak(folder: Path, side: int, model: dict[str, Any]) -> tuple[int, int]:
     }
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump(plain))
-    script = Path(__file__).with_name("memory.py")
-    ended = subprocess.run(
-        [sys.executable, str(script), str(path), str(folder / "runs")],
-        cwd=ROOT,
-        env=environment(os.environ, 1),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout.splitlines()[-1])["peak"], summarize(Spec.read(path)).memory_bytes
+    return measure(Path(__file__).with_name("memory.py"), path)["peak"], summarize(Spec.read(path)).memory_bytes
 
 
 def test_in_tiles_the_network_takes_no_more_than_was_foretold(tmp_path):

@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 from engine import run as story
-from engine.data.pairs import pair
 from engine.runs import Store
 from engine.spec import Spec
-from engine.training.workers import join
+from tests.engine.measured import prepared, resident
 
 
 class MallInfo(ctypes.Structure):
@@ -26,11 +25,7 @@ class MallInfo(ctypes.Structure):
 
 
 def main(spec: Spec, store: Store) -> None:
-    workers, run = join(), store.create(spec, {})
-    story._set_up(spec)
-    pairs = pair(spec.data)
-    scaling = story._scaling(run, workers, pairs)
-    network = story._network(spec, pairs, scaling)
+    run, workers, pairs, scaling, network = prepared(spec, store)
     training = story._training(run, workers, network, pairs, scaling)
     held: list[int] = []
 
@@ -40,7 +35,7 @@ def main(spec: Spec, store: Store) -> None:
 
     training.report = report
     assert training.run()
-    sys.stdout.write("\n" + json.dumps({"held": held, "peak": _peak()}))
+    sys.stdout.write("\n" + json.dumps({"held": held, "peak": resident("VmHWM")}))
 
 
 def _held() -> int:
@@ -52,12 +47,6 @@ def _held() -> int:
     ask.restype = MallInfo
     found = ask()
     return found.uordblks + found.hblkhd
-
-
-def _peak() -> int:
-    """Resident, of this program alone: getrusage would also count the process that it was forked from."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
 
 
 main(Spec.read(Path(sys.argv[1])), Store(Path(sys.argv[2])))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +10,9 @@ import yaml
 from scipy.stats import theilslopes
 
 from engine.check import summarize
-from engine.launch.local import ROOT, environment
 from engine.spec import Spec
 from tests.engine.data.mock import write_field
-from tests.engine.launch.command import PATIENCE_S
+from tests.engine.measured import measure
 
 EPOCHS, SETTLED = 40, 10
 GROWTH = 0.05 * 2**20  # bytes an epoch; measured: 0.003; one batch kept from each epoch: 0.4
@@ -41,17 +36,7 @@ def test_memory_stays_flat_and_within_what_was_foretold(case, tmp_path):
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump({"version": 1, **plain}))
     foretold = summarize(Spec.read(path)).memory_bytes
-    script = Path(__file__).with_name("memory.py")
-    ended = subprocess.run(
-        [sys.executable, str(script), str(path), str(tmp_path / "runs")],
-        cwd=ROOT,
-        env=environment(os.environ, 1) | {"PYTHONMALLOC": "malloc"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert ended.returncode == 0, ended.stderr
-    taken = json.loads(ended.stdout.splitlines()[-1])
+    taken = measure(Path(__file__).with_name("memory.py"), path, PYTHONMALLOC="malloc")
     assert len(taken["held"]) == EPOCHS
     # The median of all slopes between two epochs: batches that are read ahead come and go, by some MiB.
     grown = theilslopes(taken["held"][SETTLED:]).slope

@@ -1,0 +1,50 @@
+"""Programs that measure what a run takes of the memory, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from engine import run as story
+from engine.data.pairs import Pairs, pair
+from engine.data.scaling import Scaling
+from engine.launch.local import ROOT, environment
+from engine.runs import Run, Store
+from engine.spec import Spec
+from engine.training.workers import Workers, join
+from tests.engine.launch.command import PATIENCE_S
+
+
+def measure(program: Path, spec: Path, **variables: str) -> dict[str, Any]:
+    """What the program tells on its last line, given a spec and a new store beside it."""
+    ended = subprocess.run(
+        [sys.executable, str(program), str(spec), str(spec.with_name("runs"))],
+        cwd=ROOT,
+        env=environment(os.environ, 1) | variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def prepared(spec: Spec, store: Store) -> tuple[Run, Workers, Pairs, Scaling, keras.Model]:
+    """A new run up to its network, as `engine.run` does it."""
+    workers, run = join(), store.create(spec, {})
+    story._set_up(spec)
+    pairs = pair(spec.data)
+    scaling = story._scaling(run, workers, pairs)
+    return run, workers, pairs, scaling, story._network(spec, pairs, scaling)
+
+
+def resident(word: str) -> int:
+    """Bytes of this program alone, now (VmRSS) or at most (VmHWM): getrusage would count what it was forked from."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{word}:"))
+    return 1024 * int(line.split()[1])
