@@ -7,7 +7,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `panel serve app` doesn't know the checkout
 
 import app.shell  # noqa: F401
-from app.watcher import stop_all, watcher_of
+from app.services.watcher import stop_all, watcher_of
 from engine.runs import Store, default_store
 
 

@@ -12,9 +12,9 @@ from app.pages.compare import ComparePage
 from app.pages.data import DataPage
 from app.pages.design import DesignPage
 from app.pages.runs import RunsPage
+from app.services.watcher import watcher_of
 from app.session import PAGES, Session
 from app.theme import ASSETS, MENU_SX, PAGE_SX, THEME
-from app.watcher import watcher_of
 
 LOOK_MS = 1000
 MINUTE_S = 60

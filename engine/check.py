@@ -9,12 +9,12 @@ import numpy as np
 
 from engine.data.pairs import Pairs, check_values, pair
 from engine.data.scaling import check_log, load_frame
-from engine.demand import memory_of
 from engine.errors import GridError, SpecError
-from engine.models.limits import check_field
-from engine.models.picture import picture
+from engine.memory_estimate import memory_of
+from engine.models.compatibility import check_field
+from engine.models.receptive_field import picture
 from engine.models.shapes import Shape, count_discriminator, count_parameters, outputs_of
-from engine.models.starting import misfits
+from engine.models.warm_start import misfits
 from engine.runs import Run, Store
 from engine.spec import LR_FACTORS, Spec
 

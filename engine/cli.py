@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 from engine.errors import MesoscopeError, RequestError, StoreError
 from engine.files import to_json
 from engine.options import Options, did_you_mean
-from engine.quiet import quiet_import
 from engine.runs import Run, Store, default_store, describe_error
 from engine.spec import SECTIONS, Spec, flow_yaml
+from engine.tensorflow_import import quiet_import
 
 FOLLOW_S = 0.2
 COMMANDS = (
@@ -157,20 +157,21 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _train(given: argparse.Namespace) -> int:
-    from engine.launch import launcher
+    from engine.launch import api
 
-    return _follow(given, launcher.submit(_checked(given), _store(given)))
+    return _follow(given, api.submit(_checked(given), _store(given)))
 
 
 def _submit(given: argparse.Namespace) -> None:
-    from engine.launch import launcher
+    from engine.launch import api
 
-    run = launcher.submit(_checked(given), _store(given))
+    run = api.submit(_checked(given), _store(given))
     _answer(given, {"run": run.id, "folder": str(run.folder)}, f"submitted {run.id}")
 
 
 def _suite(given: argparse.Namespace) -> int:
-    from engine.launch import launcher, suite
+    from engine import suite
+    from engine.launch import api
 
     try:
         given.output.mkdir(parents=True, exist_ok=True)
@@ -183,13 +184,13 @@ def _suite(given: argparse.Namespace) -> int:
     runs = suite.create(specs, _store(given))
     for run in runs:
         if run.remote:  # a target has a queue of its own
-            launcher.start(run)
+            api.start(run)
     for number, run in enumerate(runs):
         if not run.remote:
-            launcher.start(run)
+            api.start(run)
         if _watch(given, run):
             for other in runs[number + 1 :]:
-                launcher.cancel(other)
+                api.cancel(other)
             break
     done = [run for run in runs if run.state().word == "done"]
     for run in runs:
@@ -227,17 +228,17 @@ def _export(runs: list[Run], folder: Path) -> list[Path]:
 
 
 def _conduct(given: argparse.Namespace) -> int:
-    from engine.launch import suite
+    from engine import suite
 
     suite.conduct([Run(folder) for folder in given.folder])
     return 0
 
 
 def _targets(given: argparse.Namespace) -> int:
-    from engine.launch.checkup import check
-    from engine.launch.targets import Targets, targets_file
+    from engine.launch.site_check import check
+    from engine.launch.sites import Sites, targets_file
 
-    targets = Targets.read()
+    targets = Sites.read()
     if given.action == "list":
         rows = [{"name": target.name, **target.plain()} for target in targets.all]
         text = "\n".join(
@@ -259,7 +260,7 @@ def _targets(given: argparse.Namespace) -> int:
 
 def _refresh(given: argparse.Namespace, run: Run | None = None) -> None:
     """What runs on targets are doing now, or one of them; what can't be asked shows in their states."""
-    from engine.launch.mirror import refresh
+    from engine.launch.remote.poll import refresh
 
     if run is None or run.remote:
         refresh(_store(given), lambda line: _tell(given, line), name=run.request["target"] if run else "")
@@ -305,17 +306,17 @@ def _logs(given: argparse.Namespace) -> None:
 
 
 def _cancel(given: argparse.Namespace) -> None:
-    from engine.launch import launcher
+    from engine.launch import api
 
     run = _run(given)
-    launcher.cancel(run, now=given.now)
+    api.cancel(run, now=given.now)
     _answer(given, {"run": run.id, "state": run.state().word}, f"{run.id} will stop after the step it is in")
 
 
 def _resume(given: argparse.Namespace) -> None:
-    from engine.launch import launcher
+    from engine.launch import api
 
-    run = launcher.resume(_run(given))
+    run = api.resume(_run(given))
     _answer(given, {"run": run.id, "state": run.state().word}, f"{run.id} goes on from its last checkpoint")
 
 
@@ -352,26 +353,26 @@ def _work(given: argparse.Namespace) -> int:
 
 def _rank(given: argparse.Namespace) -> int:
     """`work`, as a task of a Slurm step."""
-    from engine.launch.ranks import in_step
+    from engine.launch.ranks.command import in_step
 
     os.environ |= in_step(os.environ)
     return _work(given)
 
 
 def _hosts(given: argparse.Namespace) -> int:
-    from engine.launch.hosts import start_hosts
+    from engine.launch.ranks.ssh_ranks import start_hosts
 
     return start_hosts(Run(given.folder))
 
 
 def _host(given: argparse.Namespace) -> int:
-    from engine.launch.hosts import start_ranks
+    from engine.launch.ranks.ssh_ranks import start_ranks
 
     return start_ranks(Run(given.folder))
 
 
 def _supervise(given: argparse.Namespace) -> int:
-    from engine.launch.supervisor import supervise
+    from engine.launch.supervision.supervisor import supervise
 
     return supervise(Run(given.folder), given.token)
 
@@ -389,10 +390,11 @@ def _spec(given: argparse.Namespace) -> Spec:
 
 def _checked(given: argparse.Namespace) -> Spec:
     """The spec, once the data have been found to fit it; a target that has them itself looks at them there."""
-    from engine.launch.targets import Targets
 
     spec = _spec(given)
-    if Targets.read().named(spec.launch.target).remote and not spec.launch.upload:
+    from engine.launch.sites import Sites
+
+    if Sites.read().named(spec.launch.target).remote and not spec.launch.upload:
         return spec
     for note in _check_data(spec, _store(given)):
         sys.stderr.write(f"note: {note}\n")
@@ -432,7 +434,7 @@ def _follow(given: argparse.Namespace, run: Run) -> int:
 
 def _watch(given: argparse.Namespace, run: Run) -> int:
     """Show a run's progress until it ends; an interrupt asks it to stop, a second one ends it; returns their number."""
-    from engine.launch import launcher
+    from engine.launch import api
 
     if not given.json:
         sys.stderr.write(f"run {run.id} in {run.folder}\n")
@@ -447,7 +449,7 @@ def _watch(given: argparse.Namespace, run: Run) -> int:
             except KeyboardInterrupt:
                 interrupted += 1
                 with contextlib.suppress(StoreError):  # it may have ended just now
-                    launcher.cancel(run, now=interrupted > 1)
+                    api.cancel(run, now=interrupted > 1)
         bar.update(run, state.reason)
     return interrupted
 

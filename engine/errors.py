@@ -8,7 +8,7 @@ MesoscopeError
 │   │   ├── TimeError       calendars, periods, splits, steps without a partner
 │   │   └── UnitError       units that can't be converted
 │   ├── StoreError          the store of runs: not writable, full, no such run
-│   └── TargetError         a place to run: unknown, or not able to
+│   └── SiteError         a place to run: unknown, or not able to
 └── RunError                the run began and failed, exit code 1
     ├── LaunchError         no process could be started
     ├── RanksLostError      other ranks are gone: those that are left may go on
@@ -50,7 +50,7 @@ class StoreError(RequestError):
     """The store of runs can't be used, or has no such run."""
 
 
-class TargetError(RequestError):
+class SiteError(RequestError):
     """A place to run is unknown, or not able to."""
 
 

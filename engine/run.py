@@ -21,8 +21,8 @@ from engine.errors import RanksLostError, RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import score, told_violation
 from engine.files import append_line, read_json, to_json, write_whole
+from engine.models.compatibility import check_field
 from engine.models.discriminator import build_discriminator
-from engine.models.limits import check_field
 from engine.models.network import Output, build
 from engine.models.shapes import Shape, outputs_of, training_bytes
 from engine.runs import Heartbeat, Run, Store

@@ -11,10 +11,9 @@ import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
 
-from app.comparison import Comparison
-from app.pages.cards import card, heading
-from app.pages.cell_card import CellCard
-from app.pages.compare_maps import (
+from app.components.cards import card, heading
+from app.components.cell_card import CellCard
+from app.components.map_board import (
     Frame,
     MapBoard,
     SwipeBoard,
@@ -23,13 +22,14 @@ from app.pages.compare_maps import (
     field_frames,
     rmse_frames,
 )
-from app.pages.run_chips import RunChips
-from app.pages.score_card import ScoreCard
-from app.pages.time_bar import TimeBar
+from app.components.run_chips import RunChips
+from app.components.score_card import ScoreCard
+from app.components.time_bar import TimeBar
 from app.plots.histogram import histogram
 from app.plots.live import SharedView, line_figure
 from app.plots.maps import DIFFERENCES, ERRORS, colour_map, colour_range
 from app.plots.products import name_of
+from app.services.comparison import Comparison
 from app.session import LAYOUTS, Session
 
 SPREAD_HEIGHT = 250

@@ -11,15 +11,15 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from app import words
-from app.pages.suite_button import SuiteButton
+from app import formatting
+from app.components.suite_button import SuiteButton
+from app.form.fields import card, plain_text
 from app.plots.live import ColourBar, LiveMap, SharedView
 from app.plots.maps import colour_map
 from app.plots.overview import spread
-from app.preview import Preview, open_preview
+from app.services.preview import Preview, open_preview
 from app.session import Session, demo_folder
 from app.theme import PAGE_CSS
-from app.widgets import card, plain_text
 from engine.data.demo import write_demo
 from engine.data.fields import FileSummary, describe
 from engine.errors import MesoscopeError, SpecError
@@ -205,7 +205,7 @@ class DataPage:
             self._fault.visible = self._empty.visible = False
             self._seen.visible = True
             self._variable.param.update(options=labels, value=preview.source.variable)
-            self._facts.object = words.table({"File": Path(preview.source.files()[0]).name, **preview.facts})
+            self._facts.object = formatting.table({"File": Path(preview.source.files()[0]).name, **preview.facts})
             self._step.param.update(end=max(preview.steps - 1, 1), value=0, visible=preview.steps > 1)
             for part, button in self._uses.items():
                 button.disabled = preview.static != (part == "static")

@@ -15,18 +15,18 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from app import words
-from app.checker import check, command_in
-from app.pages.launch_card import ORDER as LAUNCH
-from app.pages.launch_card import LaunchCard
-from app.pages.submission import Submission
-from app.pages.suite_button import SuiteButton
+from app import formatting
+from app.components.launch_card import ORDER as LAUNCH
+from app.components.launch_card import LaunchCard
+from app.components.submission import Submission
+from app.components.suite_button import SuiteButton
+from app.form.fields import Field, card, field_of, plain_text
 from app.plots.network import network
+from app.services.checker import check, command_in
+from app.services.watcher import watcher_of
 from app.session import Draft, Session, demo_folder
 from app.theme import PAGE_CSS
-from app.watcher import watcher_of
-from app.widgets import Field, card, field_of, plain_text
-from engine.errors import MesoscopeError, RequestError, SpecError, TargetError
+from engine.errors import MesoscopeError, RequestError, SiteError, SpecError
 from engine.runs import Store
 from engine.spec import SECTIONS, Spec, dump_yaml
 
@@ -203,7 +203,7 @@ class DesignPage:
         if not fault:
             try:
                 self._spec = self._accepted()
-            except (SpecError, TargetError) as error:
+            except (SpecError, SiteError) as error:
                 fault = str(error)
         blank = self.session.draft.get("data", "target") is None and not self._refused
         self._launch.show(self.session.draft.sections["launch"])
@@ -220,7 +220,7 @@ class DesignPage:
         pn.state.execute(self._ask)
 
     def _accepted(self) -> Spec:
-        """The draft as a spec that its target takes; raises SpecError or TargetError."""
+        """The draft as a spec that its target takes; raises SpecError or SiteError."""
         spec = self.session.draft.seal()
         self._launch.refuse(spec)
         return spec
@@ -264,7 +264,7 @@ class DesignPage:
             return
         self._network.object = network(answer["network"]) if "network" in answer else UNDRAWN
         where = "" if spec.launch.target == "local" else f" on {spec.launch.target}"
-        self._finish("success", f"Ready to train{where}.", words.table(facts_of(answer)) + _notes(answer))
+        self._finish("success", f"Ready to train{where}.", formatting.table(facts_of(answer)) + _notes(answer))
 
     def _finish(self, severity: str, text: str, facts: str) -> None:
         with pn.io.hold():
@@ -316,13 +316,13 @@ def facts_of(answer: dict[str, Any]) -> dict[str, str]:
     for part, samples in answer.get("samples", {}).items():
         first, last = answer.get("periods", {}).get(part, ("", ""))
         period = f"\n{_minute(first)} to {_minute(last)}" if first else ""
-        rows[f"{part.capitalize()} samples"] = words.count(samples) + period
+        rows[f"{part.capitalize()} samples"] = formatting.count(samples) + period
     if "parameters" in answer:
-        rows["Parameters"] = words.count(answer["parameters"])
+        rows["Parameters"] = formatting.count(answer["parameters"])
     if answer.get("discriminator"):
-        rows["of the discriminator"] = words.count(answer["discriminator"])
+        rows["of the discriminator"] = formatting.count(answer["discriminator"])
     if "memory_bytes" in answer:
-        rows["Memory per process"] = words.size(answer["memory_bytes"])
+        rows["Memory per process"] = formatting.size(answer["memory_bytes"])
     return rows
 
 

@@ -13,17 +13,17 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
-from app import words
-from app.pages.queue import COLUMNS as QUEUE_COLUMNS
-from app.pages.queue import QUEUED, queue_of, queue_table, state_html, title_html, told_html
-from app.pages.run_table import Column, RunTable
+from app import formatting
+from app.components.queue import COLUMNS as QUEUE_COLUMNS
+from app.components.queue import QUEUED, queue_of, queue_table, state_html, title_html, told_html
+from app.components.run_table import Column, RunTable
+from app.form.fields import card, plain_text
 from app.plots.overview import LearningCurves
+from app.services.watcher import Glance, watcher_of
 from app.session import MOST_RUNS, Session
 from app.theme import PAGE_CSS
-from app.watcher import Glance, watcher_of
-from app.widgets import card, plain_text
 from engine.errors import MesoscopeError, UnreachableError
-from engine.launch import launcher
+from engine.launch import api
 from engine.runs import Run
 from engine.spec import flow_yaml
 
@@ -126,8 +126,8 @@ class RunsPage:
         self._cancel = pmui.Button(label="Cancel", icon="stop", **_SMALL)
         self._resume = pmui.Button(label="Resume", icon="play_arrow", **_SMALL)
         self._again = pmui.Button(label="Design from it", icon="edit", **_SMALL)
-        self._cancel.on_click(partial(self._act, launcher.cancel))
-        self._resume.on_click(partial(self._act, launcher.resume))
+        self._cancel.on_click(partial(self._act, api.cancel))
+        self._resume.on_click(partial(self._act, api.resume))
         self._again.on_click(self._design)
         self._maps = pmui.Button(label="Compare maps", icon="compare", size="small", margin=0, disable_elevation=True)
         self._maps.on_click(self._show_maps)
@@ -194,7 +194,7 @@ class RunsPage:
     def _show_state(self, seen: Glance) -> None:
         if seen.id != self._shown:
             self._shown, self._offset, self._records = seen.id, 0, []
-            self._settings.object = words.table(settings_of(seen.run))
+            self._settings.object = formatting.table(settings_of(seen.run))
             self._fault.visible = False
             self._learning.show([])
         word = seen.state.word
@@ -210,7 +210,7 @@ class RunsPage:
             self._cancel.disabled = seen.place.cancelling and (word == "running" or not seen.run.remote)
         if seen.fault:
             self._say_fault("error", seen.fault)
-        self._facts.object = words.table(facts_of(seen))
+        self._facts.object = formatting.table(facts_of(seen))
 
     async def _pull(self) -> None:
         """Read the chosen run's files, and once more if that was asked for meanwhile: they may have grown."""
@@ -298,11 +298,11 @@ def table_of(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
             "place": one.place.name,
             "data": told_html(one.target or "–"),
             "epoch": epoch_html(one),
-            "rmse": words.number(one.rmse("downscaled")),
-            "interpolated": words.number(one.rmse("interpolated")),
+            "rmse": formatting.number(one.rmse("downscaled")),
+            "interpolated": formatting.number(one.rmse("interpolated")),
             "gain": gain_of(one),
-            "val_loss": words.number(one.val_loss),
-            "age": words.age(one.created) if one.created else "–",
+            "val_loss": formatting.number(one.val_loss),
+            "age": formatting.age(one.created) if one.created else "–",
         }
         for one in seen
     ]
@@ -336,20 +336,20 @@ def _said(seen: Glance) -> str:
         return unseen(seen)
     if seen.state.word == "running" and latest.get("epochs") and not seen.place.fetching:
         eta = latest.get("eta_s")
-        left = f" · {words.duration(eta)} left" if eta else ""
-        speed = f" · {words.number(latest['samples_per_s'])} samples/s" if latest.get("samples_per_s") else ""
+        left = f" · {formatting.duration(eta)} left" if eta else ""
+        speed = f" · {formatting.number(latest['samples_per_s'])} samples/s" if latest.get("samples_per_s") else ""
         return f"epoch {latest.get('epoch', 1)} of {latest['epochs']}{speed}{left}"
     if seen.state.word == "done":
         gain = gain_of(seen)
         return f"RMSE {gain} against the interpolated field" if gain != "–" else ""
-    if seen.state.word == "queued" and (waited := words.span(seen.state.since)):
+    if seen.state.word == "queued" and (waited := formatting.span(seen.state.since)):
         return f"for {waited} · {reason}" if reason else f"for {waited}"
     return "" if seen.state.word == "failed" else reason or ""
 
 
 def unseen(seen: Glance) -> str:
     """That nothing is known, since when and why; what runs may well go on."""
-    since = words.span(seen.state.since) if seen.state.since else ""
+    since = formatting.span(seen.state.since) if seen.state.since else ""
     parts = [f"since {since}" if since else "", "" if seen.fault else "what runs there goes on", seen.state.reason]
     return " · ".join(filter(None, parts))
 
@@ -375,17 +375,17 @@ def facts_of(seen: Glance) -> dict[str, str]:
     """What a run is doing now, as rows of a table."""
     latest, active = seen.latest, seen.state.active
     rows = {"Epoch": f"{latest.get('epoch', '–')} of {latest.get('epochs', '–')}"} if latest else {}
-    rows["Training loss"] = words.number(latest.get("loss"), 4)
-    rows["Validation loss"] = words.number(seen.val_loss, 4)
-    rows["Throughput"] = f"{words.number(latest.get('samples_per_s'))} samples/s"
-    rows["Learning rate"] = words.number(latest.get("learning_rate"))
-    rows["Elapsed"] = words.duration(latest.get("elapsed_s"))
+    rows["Training loss"] = formatting.number(latest.get("loss"), 4)
+    rows["Validation loss"] = formatting.number(seen.val_loss, 4)
+    rows["Throughput"] = f"{formatting.number(latest.get('samples_per_s'))} samples/s"
+    rows["Learning rate"] = formatting.number(latest.get("learning_rate"))
+    rows["Elapsed"] = formatting.duration(latest.get("elapsed_s"))
     if active:
-        rows["Time left"] = words.duration(latest.get("eta_s"))
+        rows["Time left"] = formatting.duration(latest.get("eta_s"))
     for product in ("downscaled", "interpolated"):
         if (rmse := seen.rmse(product)) is not None:
-            rows[f"RMSE {product}"] = words.number(rmse, 4)
-    rows["Runs on"] = words.place(seen.place.name, seen.place.kind)
+            rows[f"RMSE {product}"] = formatting.number(rmse, 4)
+    rows["Runs on"] = formatting.place(seen.place.name, seen.place.kind)
     if seen.place.job:
         rows["Process there" if seen.place.kind == "ssh" else "Job"] = seen.place.job
     return {**rows, "Run": seen.id, "Folder": str(seen.run.folder)}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from app import words
+from app import formatting
 
 WIDTH, HEAD, PITCH = 940, 92, (53, 112)  # px: of all, of the names of the rows, of a part from least to most
 TOP, GROUND, LINE_HEIGHT = 34, 150, 17  # px: above the slabs, where they stand, between rows
@@ -108,10 +108,10 @@ def _column(part: Part) -> list[str]:
     return [
         SHORT.get(name, name),
         f"{part['y']} × {part['x']}",
-        words.count(part["channels"]),
-        words.count(part["parameters"]) if part["parameters"] else "–",
-        "all" if sees is None else words.count(sees),
-        "all" if km is None else words.count(round(km)),
+        formatting.count(part["channels"]),
+        formatting.count(part["parameters"]) if part["parameters"] else "–",
+        "all" if sees is None else formatting.count(sees),
+        "all" if km is None else formatting.count(round(km)),
     ]
 
 

@@ -28,10 +28,10 @@ from engine.evaluation.scores import FIELDS, pixel_rmse
 from engine.evaluation.tiles import Tile, plan
 from engine.models.blocks import drawn
 from engine.models.network import bound_of, scaled_zero
-from engine.models.picture import Reach, reach
+from engine.models.receptive_field import Reach, reach
 from engine.models.shapes import Shape
 from engine.spec import ModelOptions
-from engine.training.room import HR_CELLS_AT_ONCE
+from engine.training.memory_budget import HR_CELLS_AT_ONCE
 
 CF = {"Conventions": "CF-1.11"}
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from math import sqrt
 
-from engine.models.picture import Reach
-from engine.training.room import HR_CELLS_AT_ONCE
+from engine.models.receptive_field import Reach
+from engine.training.memory_budget import HR_CELLS_AT_ONCE
 
 LEAST_HALOS = 6  # along a side of a tile: of what is predicted, two thirds of each side are kept
 

@@ -18,7 +18,7 @@ import psutil
 
 from engine.errors import LaunchError
 from engine.files import private
-from engine.launch.ranks import threads
+from engine.launch.ranks.command import threads
 from engine.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]

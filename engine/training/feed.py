@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import tensorflow as tf
 
+from engine.available_memory import free_memory
 from engine.data.samples import Samples
-from engine.memory import free_memory
-from engine.training.room import READ_AHEAD, READERS, Pieces, fits
+from engine.training.memory_budget import READ_AHEAD, READERS, Pieces, fits
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from engine.spec import TrainingOptions
 from engine.training import checkpoints
 from engine.training.averaging import statistics
 from engine.training.feed import Feed
-from engine.training.room import Pieces
+from engine.training.memory_budget import Pieces
 from engine.training.supervised import Step
 from engine.training.workers import Workers
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from horovod.common.exceptions import HorovodInternalError
 
 from engine.errors import RanksLostError
-from engine.training import rounds
+from engine.training import elastic
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ def telling_losses() -> Iterator[None]:
     try:
         yield
     except (HorovodInternalError, tf.errors.UnknownError) as error:
-        if not rounds.kept() or "orovod" not in f"{type(error).__name__} {error}":
+        if not elastic.kept() or "orovod" not in f"{type(error).__name__} {error}":
             raise
         raise RanksLostError("some ranks are no longer heard of") from None
 
 
 def _enter(number: int, first_rank: int) -> Workers:
-    if rounds.kept():
-        rounds.meet(number, first_rank)
+    if elastic.kept():
+        elastic.meet(number, first_rank)
     hvd.init()
     return Workers(hvd.rank(), hvd.size(), hvd.local_size(), number, first_rank)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from app.services.watcher import stop_all
 from app.session import Session
-from app.watcher import stop_all
 from engine.runs import Store
 
 

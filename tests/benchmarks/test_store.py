@@ -14,11 +14,11 @@ import psutil
 import pytest
 import yaml
 
-from app.watcher import RunWatcher
+from app.services.watcher import RunWatcher
 from engine.files import append_line, to_json
-from engine.launch.launcher import request_of
-from engine.launch.mirror import Mirrors
-from engine.launch.targets import Targets
+from engine.launch.api import request_of
+from engine.launch.remote.poll import Mirrors
+from engine.launch.sites import Sites
 from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.benchmarks.record import record
@@ -37,7 +37,7 @@ def test_a_thousand_runs_are_listed_at_once(tmp_path: Path) -> None:
     """The best of some tries of the whole command, start-up of Python included."""
     spec, store = Spec.read(write_spec(tmp_path)), Store(tmp_path / "runs")
     for _ in range(RUNS):
-        _done(store.create(spec, request_of(spec, Targets.read().named("local"))))
+        _done(store.create(spec, request_of(spec, Sites.read().named("local"))))
     words = [sys.executable, "-m", "engine", "runs", "--store", str(store.folder)]
     took, listed = [], ""
     for _ in range(TRIES):
@@ -61,7 +61,7 @@ def test_fifty_runs_on_a_target_are_watched(tmp_path: Path, monkeypatch: pytest.
         path.write_text(yaml.safe_dump({"version": 1, "targets": {"box": {**target, "python": sys.executable}}}))
         monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
         spec, store = Spec.read(write_spec(tmp_path), ["launch.target=box"]), Store(tmp_path / "runs")
-        runs = [store.create(spec, request_of(spec, Targets.read().named("box"))) for _ in range(ACTIVE)]
+        runs = [store.create(spec, request_of(spec, Sites.read().named("box"))) for _ in range(ACTIVE)]
         writer = subprocess.Popen([sys.executable, "-c", WRITER, *(str(_begun(run, there)) for run in runs)])
         share = _share_while_watching(store)
         connections = len(_children(server.processes.live("sshd")))

@@ -13,8 +13,8 @@ from engine.check import shape_of, summarize
 from engine.data.pairs import pair
 from engine.data.samples import Samples
 from engine.data.scaling import fit_scaling
-from engine.demand import BASE_BYTES
 from engine.errors import GridError
+from engine.memory_estimate import BASE_BYTES
 from engine.models.shapes import Shape, activation_bytes
 from engine.spec import Spec
 from tests.engine.data.mock import steps, write_field

@@ -20,7 +20,7 @@ from engine.cli import main, option_help
 from engine.errors import CheckpointError
 from engine.evaluation.tables import METRICS
 from engine.files import append_line, to_json, write_whole
-from engine.launch import launcher
+from engine.launch import api
 from engine.runs import Run, Store
 from engine.spec import SECTIONS, Spec
 from tests.engine.data.mock import write_field
@@ -263,7 +263,7 @@ def test_training_in_the_foreground_ends_with_the_scores(store, spec_file, capsy
         write_whole(run.folder / "results" / "scores.json", to_json(scores(1.0)))
         write_whole(run.folder / "DONE", "{}")
 
-    monkeypatch.setattr(launcher.local, "start", start)
+    monkeypatch.setattr(api.local, "start", start)
     monkeypatch.setattr(cli.time, "sleep", look)
     flags = ["--processes", "2", "--set", "training.epochs=9", "--store", store.folder]
     facts = answer(capsys, "train", spec_file, *flags)
@@ -282,7 +282,7 @@ def test_training_that_fails_leaves_with_1_and_says_why(store, spec_file, capsys
     def start(run: Run) -> None:
         run.record_launch("ended", rc=1, pid=1, host="here", reason="the loss is nan in epoch 1: lower it")
 
-    monkeypatch.setattr(launcher.local, "start", start)
+    monkeypatch.setattr(api.local, "start", start)
     assert main(["train", str(spec_file), "--store", str(store.folder), "--json"]) == 1
     told = capsys.readouterr()
     assert json.loads(told.out)["state"] == "failed"
@@ -302,14 +302,14 @@ def test_an_interrupt_asks_the_run_to_stop(store, spec_file, capsys, monkeypatch
             "ended", **{k: v for k, v in run.launches()[-1].items() if k.startswith(("pid", "host"))}, **facts
         )
 
-    monkeypatch.setattr(launcher.local, "start", start)
+    monkeypatch.setattr(api.local, "start", start)
     monkeypatch.setattr(cli.time, "sleep", interrupt)
     assert main(["train", str(spec_file), "--store", str(store.folder)]) == 1
     assert " cancelled: cancelled: resume continues from here\n" in capsys.readouterr().err
 
 
 def test_submit_returns_at_once(store, spec_file, capsys, monkeypatch):
-    monkeypatch.setattr(launcher.local, "start", lambda run: None)
+    monkeypatch.setattr(api.local, "start", lambda run: None)
     facts = answer(capsys, "submit", spec_file, "--target", "local", "--store", store.folder)
     (run,) = store.runs()
     assert facts == {"run": run.id, "folder": str(run.folder)}

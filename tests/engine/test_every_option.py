@@ -18,9 +18,12 @@ from engine.data.samples import Samples, Shuffle
 from engine.data.scaling import Scaling, fit_scaling
 from engine.errors import MesoscopeError
 from engine.evaluation.predict import Downscaler
-from engine.launch import launcher, ranks, scheduler, supervisor, travel
-from engine.launch.fence import Fence
-from engine.launch.targets import Target
+from engine.launch import api
+from engine.launch.ranks import command
+from engine.launch.remote import scheduler, staging
+from engine.launch.sites import Site
+from engine.launch.supervision import supervisor
+from engine.launch.supervision.launch_token import Fence
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints
@@ -30,7 +33,7 @@ from tests.engine.data.mock import steps, write_field
 from tests.engine.variants import variants
 
 ALONE = Workers(0, 1)
-CLUSTER = Target.called("cluster", {"kind": "slurm", "partitions": ["cpu", "gpu-2"], "accounts": ["mine", "climate"]})
+CLUSTER = Site.called("cluster", {"kind": "slurm", "partitions": ["cpu", "gpu-2"], "accounts": ["mine", "climate"]})
 Sections = dict[str, dict[str, Any]]
 
 BASE: Sections = {
@@ -97,7 +100,7 @@ def store(tmp_path: Path) -> Store:
 def _no_question_to_horovod() -> Iterator[None]:
     """How Horovod was built takes it seconds to say."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranks, "controller", lambda horovodrun: "--gloo")
+        patch.setattr(command, "controller", lambda horovodrun: "--gloo")
         yield
 
 
@@ -164,14 +167,14 @@ def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
 def seen_in_launch(spec: Spec, store: Store) -> list[Any]:
     """What is started where, under which name, until when, and what a cluster and a host without the data are told."""
     job = scheduler.job_script(CLUSTER, spec.launch, "token", "/there/runs/one", "/there/engine/one")
-    sent = sorted(path.name for path in travel.inputs_of(spec, "/there").files.values())
+    sent = sorted(path.name for path in staging.inputs_of(spec, "/there").files.values())
     try:
-        run = launcher.create(spec, store)
+        run = api.create(spec, store)
     except MesoscopeError as error:
         return [job, sent, str(error)]
-    command = ranks.plan(run, {}).command
+    words = command.plan(run, {}).command
     stops, restarts = engine_run.Stop.of(run).deadline < float("inf"), supervisor.Watch(run, Fence(run)).may_restart()
-    return [job, sent, run.title, command[:-1], stops, restarts]
+    return [job, sent, run.title, words[:-1], stops, restarts]
 
 
 OBSERVERS = {

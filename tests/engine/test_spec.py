@@ -385,7 +385,7 @@ def test_a_region_keeps_its_sides():
 
 
 def test_specs_runs_and_launchers_do_not_bring_tensorflow():
-    modules = ["engine.spec", "engine.runs", "engine.launch.launcher", "engine.cli", "engine.check"]
+    modules = ["engine.spec", "engine.runs", "engine.launch.api", "engine.cli", "engine.check"]
     code = (
         "import importlib, sys\n"
         f"for name in {modules}: importlib.import_module(name)\n"

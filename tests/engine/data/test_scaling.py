@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engine.data import scaling as scaling_module
+from engine.data import scaling
 from engine.data.grids import Grid
 from engine.data.pairs import Pairs
 from engine.data.resample import interpolate
@@ -169,7 +169,7 @@ def test_a_training_part_without_values_or_without_change_is_refused():
 
 
 def test_a_long_training_part_is_looked_at_evenly(monkeypatch):
-    monkeypatch.setattr(scaling_module, "MOST_STEPS", 3)
+    monkeypatch.setattr(scaling, "MOST_STEPS", 3)
     hr = two_values(1, 3, n=18)
     hr[[0, 4, 8]] += 10  # linspace(0, 8, 3): first, middle and last of the 9 training steps
     assert fit_scaling(make_pairs(hr), "standard").target == Scale(12.0, 1.0)
@@ -178,9 +178,9 @@ def test_a_long_training_part_is_looked_at_evenly(monkeypatch):
 def test_blocks_and_memory_do_not_change_what_is_found(monkeypatch):
     hr = waves(40, 4, 4)
     at_once = numbers(fit_scaling(make_pairs(hr), "log"))
-    monkeypatch.setattr(scaling_module, "CELLS_AT_ONCE", 3 * 16)
+    monkeypatch.setattr(scaling, "CELLS_AT_ONCE", 3 * 16)
     in_blocks = fit_scaling(make_pairs(hr), "log")
-    monkeypatch.setattr(scaling_module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(scaling, "KEPT_BYTES", 0)
     read_again = fit_scaling(make_pairs(hr), "log")
     assert numbers(in_blocks) == numbers(read_again)
     assert in_blocks.target.centre == pytest.approx(at_once["target"]["centre"], rel=1e-12)

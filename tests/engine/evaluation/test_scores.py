@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.stats import pearsonr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from engine.evaluation import scores as scores_module
+from engine.evaluation import scores
 from engine.evaluation.scores import METRICS, pixel_rmse, score, ssim, step_scores, value_range
 
 NAN = np.nan
@@ -189,7 +189,7 @@ def test_blocks_change_nothing(monkeypatch):
     hr, field = fields(7)
     hr[2, 3, 4] = NAN
     whole, maps = score(results(hr, field)), pixel_rmse(results(hr, field), "downscaled")
-    monkeypatch.setattr(scores_module, "CELLS_AT_ONCE", 2 * 20 * 30)
+    monkeypatch.setattr(scores, "CELLS_AT_ONCE", 2 * 20 * 30)
     in_blocks = score(results(hr, field))
     for metric in METRICS:
         assert in_blocks["downscaled"][metric] == pytest.approx(whole["downscaled"][metric])

@@ -9,12 +9,11 @@ import pytest
 
 from engine.data.samples import Samples
 from engine.data.scaling import fit_scaling
-from engine.evaluation import predict
-from engine.evaluation import tiles as tiles_module
+from engine.evaluation import predict, tiles
 from engine.evaluation.predict import Downscaler
 from engine.evaluation.tiles import Tile, largest, plan
 from engine.models.network import Output, build
-from engine.models.picture import Reach, reach
+from engine.models.receptive_field import Reach, reach
 from engine.models.shapes import Shape
 from engine.spec import DataOptions, ModelOptions
 from tests.engine.combinations import COMBINATIONS
@@ -110,7 +109,7 @@ def lab(
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles that keep a third of each side, so that fields of some tiles are small."""
     monkeypatch.setattr(predict, "HR_CELLS_AT_ONCE", 1)
-    monkeypatch.setattr(tiles_module, "LEAST_HALOS", 3)
+    monkeypatch.setattr(tiles, "LEAST_HALOS", 3)
 
 
 def assert_tiles_are_the_whole(downscaler: Downscaler, samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:

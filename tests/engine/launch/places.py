@@ -1,4 +1,4 @@
-"""Targets for tests, and runs that are sent there."""
+"""Sites for tests, and runs that are sent there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from engine.launch.mirror import Mirror
-from engine.launch.targets import Targets
+from engine.launch.remote.poll import Mirror
+from engine.launch.sites import Sites
 from engine.runs import Run, State, Store
 from tests.engine.launch.command import end_of, wait
 from tests.engine.launch.servers import Sshd
@@ -35,7 +35,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Sshd, **mor
 
 
 def mirror_of(run: Run) -> Mirror:
-    return Mirror(Store(run.folder.parent), Targets.read().named(run.request["target"]))
+    return Mirror(Store(run.folder.parent), Sites.read().named(run.request["target"]))
 
 
 def look(run: Run, mirror: Mirror | None = None) -> State:

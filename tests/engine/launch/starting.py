@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from engine.launch import launcher
+from engine.launch import api
 from engine.runs import Run
 
 if __name__ == "__main__":
-    launcher.start(Run(Path(sys.argv[1])))
+    api.start(Run(Path(sys.argv[1])))

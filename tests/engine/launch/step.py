@@ -7,7 +7,7 @@ import runpy
 import subprocess
 import sys
 
-from engine.launch.ranks import in_step, meeting
+from engine.launch.ranks.command import in_step, meeting
 
 
 def main(ranks: str, script: str, *words: str) -> int:
@@ -16,7 +16,7 @@ def main(ranks: str, script: str, *words: str) -> int:
         sys.argv = [script, *words]
         runpy.run_path(script, run_name="__main__")
         return 0
-    from engine.training.rendezvous import rendezvous
+    from engine.launch.ranks.rendezvous import rendezvous
 
     command = ["srun", f"--ntasks={ranks}", "--export=ALL", sys.executable, __file__, ranks, script, *words]
     with rendezvous("127.0.0.1") as keys:

@@ -4,11 +4,11 @@ import sys
 import time
 from pathlib import Path
 
-from engine.launch import launcher
+from engine.launch import api
 from engine.runs import Store
 from engine.spec import Spec
 
-run = launcher.submit(Spec.read(Path(sys.argv[1])), Store(Path(sys.argv[2])))
+run = api.submit(Spec.read(Path(sys.argv[1])), Store(Path(sys.argv[2])))
 sys.stdout.write(f"{run.folder}\n")
 sys.stdout.flush()
 time.sleep(3600)

@@ -15,11 +15,13 @@ import psutil
 import pytest
 import yaml
 
-from engine.errors import SpecError, TargetError
+from engine.errors import SiteError, SpecError
 from engine.files import read_json
-from engine.launch import launcher, mirror, remote
-from engine.launch.mirror import Mirror
-from engine.launch.targets import Targets
+from engine.launch import api
+from engine.launch.remote import poll
+from engine.launch.remote.poll import Mirror
+from engine.launch.remote.submit import ask
+from engine.launch.sites import Sites
 from engine.runs import Run
 from engine.spec import Spec
 from tests.engine.data.mock import write_field
@@ -57,7 +59,7 @@ TRICKS = [
 @pytest.fixture
 def place(tmp_path, sshd, store, monkeypatch) -> Iterator[Path]:
     """A folder with a targets file for the SSH server; no canary is in it at the end, nor anywhere near."""
-    monkeypatch.setattr(mirror, "LOOK_S", 0.2)
+    monkeypatch.setattr(poll, "LOOK_S", 0.2)
     declare(tmp_path, monkeypatch, sshd, python=quick_python(tmp_path))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -70,7 +72,7 @@ def submit(place: Path, store, *settings: str, **launch: str) -> Run:
     plain = yaml.safe_load(write_spec(place).read_text())
     plain["launch"] = {"target": "ssh", **launch}
     (place / "spec.yaml").write_text(yaml.safe_dump(plain))
-    return launcher.submit(Spec.read(place / "spec.yaml", settings), store)
+    return api.submit(Spec.read(place / "spec.yaml", settings), store)
 
 
 def training(place: Path, store, **launch: str) -> Run:
@@ -90,7 +92,7 @@ def fingerprint(key: Path) -> str:
 
 def test_a_host_that_is_not_known_is_refused_with_its_fingerprint(place, sshd, store):
     sshd.known_hosts.write_text("")
-    with pytest.raises(TargetError) as error:
+    with pytest.raises(SiteError) as error:
         submit(place, store)
     said = str(error.value)
     assert "is not known here" in said
@@ -100,7 +102,7 @@ def test_a_host_that_is_not_known_is_refused_with_its_fingerprint(place, sshd, s
     run = store.runs()[0]
     assert (run.state().word, run.state().reason) == ("failed", said)
     sshd.trust()
-    launcher.resume(run)
+    api.resume(run)
     go(place)
     assert follow(run).word == "done"
 
@@ -108,7 +110,7 @@ def test_a_host_that_is_not_known_is_refused_with_its_fingerprint(place, sshd, s
 def test_a_host_with_another_key_is_refused_with_its_fingerprint(place, sshd, store):
     old = fingerprint(sshd.folder / "host_key.pub")
     sshd.new_host_key()
-    with pytest.raises(TargetError) as error:
+    with pytest.raises(SiteError) as error:
         submit(place, store)
     said = str(error.value)
     assert "has changed" in said
@@ -123,7 +125,7 @@ def test_a_login_that_is_refused_says_how_to_log_in(place, sshd, store):
     kept = keys.read_text()
     keys.write_text("")
     try:
-        with pytest.raises(TargetError, match="refused the login") as error:
+        with pytest.raises(SiteError, match="refused the login") as error:
             submit(place, store)
     finally:
         keys.write_text(kept)
@@ -132,7 +134,7 @@ def test_a_login_that_is_refused_says_how_to_log_in(place, sshd, store):
 
 def test_one_login_in_a_terminal_is_enough(place, sshd, store):
     """As with a one-time password: the command that a refusal shows makes a connection, and the rest rides on it."""
-    words = Targets.read().named("ssh").connection.login_command()
+    words = Sites.read().named("ssh").connection.login_command()
     keys = sshd.folder / "authorized_keys"
     kept = keys.read_text()
     subprocess.run(["bash", "-c", words], check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -182,7 +184,7 @@ def upload(place: Path, store, paths: list[Path]) -> Run:
     data = {**DATA, "target": {"path": [str(path) for path in paths]}}
     plain = {"version": 1, "data": data, "model": MODEL, "training": TRAINING}
     (place / "spec.yaml").write_text(yaml.safe_dump({**plain, "launch": {"target": "ssh", "upload": True}}))
-    return launcher.submit(Spec.read(place / "spec.yaml"), store)
+    return api.submit(Spec.read(place / "spec.yaml"), store)
 
 
 def test_names_of_inputs_may_hold_anything_and_arrive_whole(place, store):
@@ -200,8 +202,8 @@ def test_names_of_inputs_may_hold_anything_and_arrive_whole(place, store):
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", ".ssh", "a b", "a\n", "-rf", ""])
 def test_names_are_checked_once_more_there(name, place):
-    target = Targets.read().named("ssh")
-    remote.ask(target, "greet", engine="")
+    target = Sites.read().named("ssh")
+    ask(target, "greet", engine="")
     for verb, given in [
         ("listing", {"run": name}),
         ("stop", {"run": name, "command": None, "now": False}),
@@ -209,8 +211,8 @@ def test_names_are_checked_once_more_there(name, place):
         ("wanting", {"names": [f"{name}/x"]}),
         ("look", {"runs": {name: {"offsets": {}}}, "listing": None}),
     ]:
-        with pytest.raises(TargetError, match="is no name of a file here|a file arrived damaged"):
-            remote.ask(target, verb, **given)
+        with pytest.raises(SiteError, match="is no name of a file here|a file arrived damaged"):
+            ask(target, verb, **given)
 
 
 # Results with a sting
@@ -277,11 +279,11 @@ def test_a_target_that_lies_about_its_results_writes_nothing_here(place, store, 
     told = {run.folder / "status" / "fetch.json", run.folder / "status" / ".fetch"}
     for name in ("../../../.bashrc", "/etc/passwd", "results/../../x", "status/rank-0.json", "results/", "spec.yaml"):
         lie = {"folder": "/", "files": [{"name": name, "bytes": 4, "sha256": "0" * 64}]}
-        monkeypatch.setattr(mirror, "ask", lambda *_, lie=lie, **__: lie)
+        monkeypatch.setattr(poll, "ask", lambda *_, lie=lie, **__: lie)
         assert "outside of the results: nothing was fetched" in fetch_now(run, watch)
         assert set(store.folder.parent.rglob("*")) - before <= told
     for file in ({"name": "results/x"}, {"name": "results/x", "bytes": -1, "sha256": ""}, 7):
-        monkeypatch.setattr(mirror, "ask", lambda *_, file=file, **__: {"folder": "/", "files": [file]})
+        monkeypatch.setattr(poll, "ask", lambda *_, file=file, **__: {"folder": "/", "files": [file]})
         assert "isn't understood" in fetch_now(run, watch)
 
 
@@ -301,12 +303,12 @@ def test_an_answer_that_makes_no_sense_ends_nothing(place, store, monkeypatch):
     for number, change in enumerate(LIES, start=1):
 
         def changed(*words: Any, change: Callable[[dict[str, Any]], Any] = change, **given: Any) -> dict[str, Any]:
-            answer = remote.ask(*words, **given)
+            answer = ask(*words, **given)
             change(answer)
             return answer
 
         with monkeypatch.context() as context:
-            context.setattr(mirror, "ask", changed)
+            context.setattr(poll, "ask", changed)
             mirror_of(run).look(at_once=True)
         assert run.state().word == "running"
         assert read_json(store.target_file("ssh", "json"))["failures"] == number
@@ -375,7 +377,7 @@ def command_lines() -> list[str]:
 def test_a_folder_of_sockets_that_others_may_enter_is_refused(place, store):
     sockets = Path(os.environ["XDG_RUNTIME_DIR"]) / f"mesoscope-{os.getuid()}"
     sockets.mkdir(mode=0o755)
-    with pytest.raises(TargetError, match="is not yours alone"):
+    with pytest.raises(SiteError, match="is not yours alone"):
         submit(place, store)
     assert store.runs()[0].state().word == "failed"
     assert not list(sockets.iterdir())

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from engine import runs
-from engine.errors import LaunchError, MesoscopeError, StoreError, TargetError, UnreachableError
-from engine.launch import connection, launcher, mirror, remote, sending
-from engine.launch.sending import Sending
-from engine.launch.targets import Targets
+from engine.errors import LaunchError, MesoscopeError, SiteError, StoreError, UnreachableError
+from engine.launch import api
+from engine.launch.remote import poll, ssh, submit, upload_heartbeat
+from engine.launch.remote.upload_heartbeat import Sending
+from engine.launch.sites import Sites
 from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.engine.launch.command import CHECKOUT, wait, write_spec
@@ -54,11 +55,11 @@ class Place:
 
     def create(self, kind: str, *settings: str) -> Run:
         spec = Spec.read(write_spec(self.folder), [f"launch.target={kind}", *settings])
-        return launcher.create(spec, self.store)
+        return api.create(spec, self.store)
 
     def submit(self, kind: str, *settings: str) -> Run:
         run = self.create(kind, *settings)
-        launcher.start(run)
+        api.start(run)
         return run
 
     def training(self, kind: str, *settings: str) -> Run:
@@ -88,8 +89,8 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path, login, store, monkeypatch) -> Place:
-    monkeypatch.setattr(mirror, "LOOK_S", 0.2)
-    monkeypatch.setattr(mirror, "GONE_S", 0.5)
+    monkeypatch.setattr(poll, "LOOK_S", 0.2)
+    monkeypatch.setattr(poll, "GONE_S", 0.5)
     return Place(tmp_path, login, store, monkeypatch)
 
 
@@ -107,8 +108,8 @@ def jobs(slurm) -> Callable[[], list[str]]:
 @pytest.fixture
 def host(tmp_path, sshd, store, monkeypatch) -> Place:
     """A target without a scheduler."""
-    monkeypatch.setattr(mirror, "LOOK_S", 0.2)
-    monkeypatch.setattr(mirror, "GONE_S", 0.5)
+    monkeypatch.setattr(poll, "LOOK_S", 0.2)
+    monkeypatch.setattr(poll, "GONE_S", 0.5)
     return Place(tmp_path, sshd, store, monkeypatch)
 
 
@@ -119,13 +120,13 @@ def test_a_server_that_is_down_at_submission(host):
     run = host.create("ssh")
     host.server.stop()
     with pytest.raises(UnreachableError, match="Connection refused"):
-        launcher.start(run)
+        api.start(run)
     state = run.state()
     assert state.word == "failed"
     assert "target can't be reached" in state.reason
     assert "resume hands it over again" in state.reason
     host.server.start()
-    launcher.resume(run)
+    api.resume(run)
     host.finish(run)
 
 
@@ -167,7 +168,7 @@ def test_a_connection_that_is_cut_while_a_run_is_followed(host):
 
 
 def test_a_connection_that_hangs_is_given_up(host, monkeypatch):
-    monkeypatch.setattr(connection, "ALIVE_S", 1)
+    monkeypatch.setattr(ssh, "ALIVE_S", 1)
     run = host.training("ssh")
     sessions = host.server._sessions()
     for session in sessions:
@@ -184,7 +185,7 @@ def test_a_folder_that_is_away_for_a_while_is_no_failure(host, monkeypatch):
     """Its file system isn't mounted, say."""
     run = host.training("ssh")
     monkeypatch.setattr(runs, "UNSEEN_S", 0.0)
-    monkeypatch.setattr(mirror, "GONE_S", 0.0)
+    monkeypatch.setattr(poll, "GONE_S", 0.0)
     host.declare(folder=str(host.folder / "away"))
     for _ in range(3):
         state = look(run)
@@ -204,7 +205,7 @@ class Upload:
 
     def __init__(self, host: Place):
         self.host = host
-        remote.send_engine(Targets.read().named("ssh"))
+        submit.send_engine(Sites.read().named("ssh"))
         host.server.cut()  # a session of before has the programs of before
         stuck = f"touch {host.folder}/stuck; while [ ! -e {host.folder}/on ]; do sleep 0.1; done"
         host.program("cat", incoming(f"head -c 3000000; {stuck}"))
@@ -217,7 +218,7 @@ class Upload:
 
     def _start(self) -> None:
         try:
-            launcher.start(self.run)
+            api.start(self.run)
         except MesoscopeError as error:
             self.error = error
 
@@ -235,7 +236,7 @@ def incoming(lines: str) -> str:
 
 
 def test_an_upload_tells_how_much_of_it_has_gone(host, monkeypatch):
-    monkeypatch.setattr(sending, "BEAT_S", 0.05)
+    monkeypatch.setattr(upload_heartbeat, "BEAT_S", 0.05)
     upload = Upload(host)
     words = re.compile(r"is being handed over to ssh: sends hr\.nc, (\d+\.\d) of 20\.0 MB \((\d+) %\)")
 
@@ -261,7 +262,7 @@ def test_a_connection_that_is_cut_while_inputs_are_sent(host):
     assert isinstance(error, UnreachableError)
     assert "resume hands it over again" in upload.run.state().reason
     upload.go_on()
-    launcher.resume(upload.run)
+    api.resume(upload.run)
     host.finish(upload.run)
     (copy,) = (host.folder / "there" / "data").glob("*/hr.nc")
     assert copy.read_bytes() == (host.folder / "hr.nc").read_bytes()
@@ -269,7 +270,7 @@ def test_a_connection_that_is_cut_while_inputs_are_sent(host):
 
 def test_an_upload_that_is_cancelled_ends_in_its_midst(host):
     upload = Upload(host)
-    launcher.cancel(upload.run)
+    api.cancel(upload.run)
     upload.go_on()
     assert isinstance(upload.end(), LaunchError)
     state = upload.run.state()
@@ -279,7 +280,7 @@ def test_an_upload_that_is_cancelled_ends_in_its_midst(host):
 
 def test_a_disk_that_fills_up_with_what_is_sent(host):
     host.program("cat", incoming('echo "cat: write error: No space left on device" >&2; exit 1'))
-    with pytest.raises(TargetError, match="No space left on device.*free some space there, then resume"):
+    with pytest.raises(SiteError, match="No space left on device.*free some space there, then resume"):
         host.submit("ssh")
 
 
@@ -292,7 +293,7 @@ def test_a_lost_reply_to_a_submission_leaves_one_job(place, jobs):
         "sbatch", f'"$real" "$@"; touch {place.folder}/taken; while [ ! -e {place.folder}/go ]; do sleep 0.1; done'
     )
     run = place.create("slurm")
-    starter = threading.Thread(target=launcher.start, args=(run,))
+    starter = threading.Thread(target=api.start, args=(run,))
     starter.start()
     wait((place.folder / "taken").exists, "a job that Slurm has taken")
     place.server.cut()
@@ -300,7 +301,7 @@ def test_a_lost_reply_to_a_submission_leaves_one_job(place, jobs):
     assert run.request["stage"] == "asked"
     assert run.request["job"] is None
     with pytest.raises(StoreError, match="cancel it first, or wait"):
-        launcher.resume(run)
+        api.resume(run)
     look_until(run, lambda state: state.word == "running", "a job that is found by its token")
     assert run.request["job"]
     place.finish(run)
@@ -317,9 +318,9 @@ def test_a_submission_that_failed_though_slurm_has_the_job(place, jobs):
 
 
 def test_a_submission_that_never_answers(place, jobs, tmp_path, monkeypatch):
-    hasty = tmp_path / "there.py"
-    hasty.write_text(remote.SCRIPT.read_text().replace("COMMAND_S = 30", "COMMAND_S = 1"))
-    monkeypatch.setattr(remote, "SCRIPT", hasty)
+    hasty = tmp_path / "agent.py"
+    hasty.write_text(submit.SCRIPT.read_text().replace("COMMAND_S = 30", "COMMAND_S = 1"))
+    monkeypatch.setattr(submit, "SCRIPT", hasty)
     place.program("sbatch", '"$real" "$@"; sleep 1000')
     run = place.training("slurm")
     place.finish(run)
@@ -343,7 +344,7 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
 
     place.server.set_environment(before)
     place.server.cut()  # a session of before has the programs of before
-    launcher.resume(run)
+    api.resume(run)
     look_until(run, lambda state: run.latest(), "training")
     assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
     assert f"launch {old} comes late (the run was handed over again since): it does nothing" in there.log.read_text()
@@ -372,7 +373,7 @@ def test_a_submission_that_slurm_refuses(place):
 
 
 def test_a_controller_that_is_down_is_no_end(place, slurm, jobs, monkeypatch):
-    monkeypatch.setattr(mirror, "GONE_S", 0.0)
+    monkeypatch.setattr(poll, "GONE_S", 0.0)
     run = place.training("slurm")
     for node in NODES:
         slurm.drain(node)
@@ -400,11 +401,11 @@ def test_a_drained_cluster_says_why_a_run_waits_and_a_waiting_run_can_be_cancell
     words = re.compile("ReqNodeNotAvail|Nodes required for job are DOWN, DRAINED")  # Slurm gives one or the other
     state = look_until(run, lambda state: words.search(state.reason), "Slurm's reason")
     assert state.word == "queued"
-    launcher.cancel(run)
+    api.cancel(run)
     assert follow(run).word == "cancelled"
     for node in NODES:
         slurm.undrain(node)
-    launcher.resume(run)
+    api.resume(run)
     look_until(run, lambda state: state.word == "running", "the resumed run")
     place.finish(run)
 
@@ -414,8 +415,8 @@ def test_a_run_that_was_cancelled_is_so_though_slurm_has_forgotten_it(place, slu
         slurm.drain(node)
     run = place.submit("slurm")
     look_until(run, lambda state: state.word == "queued", "a place in the queue")
-    monkeypatch.setattr("engine.launch.scheduler.end_command", lambda *_: "false")
-    launcher.cancel(run)
+    monkeypatch.setattr("engine.launch.remote.scheduler.end_command", lambda *_: "false")
+    api.cancel(run)
     assert follow(run).word == "cancelled"
 
 
@@ -425,7 +426,7 @@ def test_a_job_that_somebody_else_cancels(place, slurm):
     state = follow(run)
     assert state.word == "cancelled"
     assert f"job {run.request['job']} was cancelled" in state.reason
-    launcher.resume(run)
+    api.resume(run)
     look_until(run, lambda state: state.reason == "training", "training")
     place.finish(run)
 
@@ -450,11 +451,11 @@ def test_a_disk_that_is_full(host, tmp_path):
         state = look_until(run, lambda state: not state.active, "the end")
         assert state.word == "failed"
         assert "is full: free some space there, then resume" in state.reason
-        with pytest.raises(TargetError, match="free some space there, then resume"):
-            launcher.resume(run)
+        with pytest.raises(SiteError, match="free some space there, then resume"):
+            api.resume(run)
         assert "free some space there, then resume" in run.state().reason
         ballast.unlink()
-        launcher.resume(run)
+        api.resume(run)
         assert follow(run).word == "done"
     finally:
         subprocess.run(["umount", "--lazy", str(there)], check=True)
@@ -581,7 +582,7 @@ def test_who_hands_a_run_over_is_killed(place, tmp_path):
     assert (state.word, "handing over was interrupted" in state.reason) == ("failed", True)
     place.server.cut()
     place.declare()
-    launcher.resume(run)
+    api.resume(run)
     place.finish(run)
 
 
@@ -594,7 +595,7 @@ def test_who_was_taken_for_dead_does_not_go_on(host, tmp_path):
 
     def start() -> None:
         with pytest.raises(LaunchError) as error:
-            launcher.start(run)
+            api.start(run)
         said.append(str(error.value))
 
     starter = threading.Thread(target=start)
@@ -613,13 +614,13 @@ def test_two_who_resume_at_once_start_it_once(host):
     run = host.create("ssh")
     host.server.stop()
     with pytest.raises(UnreachableError):
-        launcher.start(run)
+        api.start(run)
     host.server.start()
     said: list[str] = []
 
     def resume() -> None:
         try:
-            launcher.resume(run)
+            api.resume(run)
             said.append("started")
         except MesoscopeError as error:
             said.append(str(error))
@@ -636,36 +637,36 @@ def test_two_who_resume_at_once_start_it_once(host):
 
 def test_a_start_that_was_given_up_cannot_come_late(host):
     run = host.create("ssh")
-    target = Targets.read().named("ssh")
+    target = Sites.read().named("ssh")
     token = "0" * 16
-    given = remote._prepare(run, target, token, Sending(run, token))
-    assert remote.ask(target, "give_up", run=run.id, token=token, arrived=False)["past"] == [token]
-    with pytest.raises(TargetError, match="this launch was given up before it arrived"):
-        remote.ask(target, "begin", **given)
-    launcher.start(run)  # with a token of its own
-    with pytest.raises(TargetError, match="this launch was given up"):
-        remote.ask(target, "begin", **given)
+    given = submit._prepare(run, target, token, Sending(run, token))
+    assert submit.ask(target, "give_up", run=run.id, token=token, arrived=False)["past"] == [token]
+    with pytest.raises(SiteError, match="this launch was given up before it arrived"):
+        submit.ask(target, "begin", **given)
+    api.start(run)  # with a token of its own
+    with pytest.raises(SiteError, match="this launch was given up"):
+        submit.ask(target, "begin", **given)
     host.finish(run)
     assert len([record for record in run.launches() if record["event"] == "started"]) == 1
 
 
 def test_a_start_that_is_asked_for_twice_happens_once(host):
     run = host.create("ssh")
-    target = Targets.read().named("ssh")
-    given = remote._prepare(run, target, "0" * 16, Sending(run, "0" * 16))
-    assert remote.ask(target, "begin", **given) == remote.ask(target, "begin", **given)
-    with pytest.raises(TargetError, match="is active there"):
-        remote.ask(target, "begin", **{**given, "token": "1" * 16})
+    target = Sites.read().named("ssh")
+    given = submit._prepare(run, target, "0" * 16, Sending(run, "0" * 16))
+    assert submit.ask(target, "begin", **given) == submit.ask(target, "begin", **given)
+    with pytest.raises(SiteError, match="is active there"):
+        submit.ask(target, "begin", **{**given, "token": "1" * 16})
     go(host.folder)
 
 
 def test_a_run_that_is_cancelled_before_it_is_handed_over(host):
     run = host.create("ssh")
-    launcher.cancel(run)
+    api.cancel(run)
     assert run.state().word == "cancelled"
     with pytest.raises(LaunchError, match="cancelled before it was handed over"):
-        launcher.start(run)
-    launcher.resume(run)
+        api.start(run)
+    api.resume(run)
     host.finish(run)
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from engine.errors import StoreError
-from engine.launch import launcher
+from engine.launch import api
 from engine.launch.local import environment
 from engine.runs import Run
 from tests.engine.launch.command import (
@@ -84,7 +84,7 @@ def test_a_run_outlives_the_process_that_submitted_it(spec, undisturbed, tmp_pat
 def test_a_cancelled_run_goes_on_where_it_stopped(spec, undisturbed, engine):
     run = engine.submit(spec)
     rank_pid(run)
-    launcher.cancel(run)
+    api.cancel(run)
     state = end_of(run)
     assert (state.word, state.reason) == ("cancelled", "cancelled: resume continues from here")
     assert (run.folder / "checkpoints" / "last.npz").exists()
@@ -133,7 +133,7 @@ def test_a_rank_goes_on_without_its_supervisor(spec, undisturbed, engine):
     assert psutil.pid_exists(rank)
     assert run.state().word == "running"
     with pytest.raises(StoreError, match=f"run {run.id} is running: cancel it first, or wait for its end"):
-        launcher.resume(run)
+        api.resume(run)
     assert end_of(run).word == "done"
     assert same_weights(run, undisturbed)
 

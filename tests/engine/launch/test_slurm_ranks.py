@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from engine.launch.ranks import threads
+from engine.launch.ranks.command import threads
 from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.engine.launch.command import (

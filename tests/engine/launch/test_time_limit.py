@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.launch.ranks import threads
+from engine.launch.ranks.command import threads
 from engine.runs import Run
 from tests.engine.launch.command import CommandLine, rank_pid, same_weights, wait, write_spec
 from tests.engine.launch.places import declare, folder_there, follow, look_until

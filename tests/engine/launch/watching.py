@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from engine.launch.mirror import Mirrors
+from engine.launch.remote.poll import Mirrors
 from engine.runs import Store
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from engine.data.scaling import Scale, fit_scaling
 from engine.errors import DataError, SpecError
 from engine.evaluation.predict import Downscaler, write_results
 from engine.evaluation.scores import told_violation
+from engine.models.compatibility import check_field
 from engine.models.constraints import CONSTRAINTS, Blocks, Logits, in_unit, scaled
-from engine.models.limits import check_field
 from engine.models.network import Output, bound_of, build
 from engine.models.shapes import Shape, count_parameters
 from engine.spec import Spec

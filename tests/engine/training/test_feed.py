@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from engine.training.room import Pieces
 
 from engine.data import samples as samples_module
 from engine.data.samples import Samples, Shuffle
@@ -14,7 +15,6 @@ from engine.spec import DataOptions
 from engine.training import feed as feed_module
 from engine.training import room as room_module
 from engine.training.feed import Feed
-from engine.training.room import Pieces
 from tests.engine.small import make_pairs, waves
 
 OPTIONS = DataOptions(target={"path": "hr.nc"}, scale=2)

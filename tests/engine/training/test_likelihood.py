@@ -15,8 +15,8 @@ from engine.data.samples import Samples
 from engine.data.scaling import Scale, Scaling, fit_scaling
 from engine.errors import DataError, SpecError
 from engine.evaluation.predict import Downscaler
+from engine.models.compatibility import check_field
 from engine.models.likelihood import TRACE, BernoulliGamma, minus_log_likelihood
-from engine.models.limits import check_field
 from engine.models.network import Output, bound_of, build
 from engine.models.shapes import Shape, count_parameters
 from engine.spec import Spec

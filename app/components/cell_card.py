@@ -1,0 +1,123 @@
+"""The clicked cell through the test period: series, histogram, power spectrum."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import bokeh.models as bm
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+
+from app.components.cards import card, heading
+from app.plots.histogram import histogram
+from app.plots.live import SharedView, line_figure
+from app.plots.series import cell_series, cell_spectrum, time_axis
+from app.services.comparison import Comparison
+from app.session import Session
+
+HEIGHT = 250
+NOW = {"dimension": "height", "line_color": "#d9a21b", "line_width": 1.5, "line_alpha": 0.9}
+TABS = ("series", "histogram", "PSD")
+
+
+class CellCard:
+    """Follows `session.cell` and the time; begins with the middle of the map."""
+
+    def __init__(self, session: Session):
+        self.session, self._comparison = session, Comparison()
+        self._view: SharedView | None = None
+        self._now = bm.Span(**NOW)
+        self._series: dict[str, np.ndarray] = {}
+        self._head = heading("Cell")
+        self._tabs = pmui.RadioButtonGroup(options=list(TABS), value=TABS[0], size="small", margin=0)
+        self._place = pn.Column(sizing_mode="stretch_width", height=HEIGHT, margin=0)
+        head = pn.Row(self._head, self._tabs, sizing_mode="stretch_width", margin=0)
+        self.view = card(head, self._place)
+        session.param.watch(lambda _: pn.state.execute(self.read), "cell")
+        session.param.watch(lambda _: pn.state.execute(self.draw), "dark")
+        self._tabs.param.watch(lambda _: pn.state.execute(self.draw), "value")
+
+    async def take(self, comparison: Comparison, view: SharedView) -> None:
+        """Other runs."""
+        self._comparison, self._view = comparison, view
+        await self.read()
+
+    async def read(self) -> None:
+        """Read the cell's values, in a thread: on a large file this takes seconds."""
+        if not self._comparison:
+            return
+        self._place.loading = True
+        try:
+            cell = await asyncio.to_thread(self._cell)
+            pn.state.execute(partial(self._mark, cell), schedule=True)
+            self._series = await asyncio.to_thread(self._comparison.cell, *cell)
+            await self.draw()
+        finally:
+            self._place.loading = False
+
+    async def draw(self) -> None:
+        """The chosen view of the values at hand."""
+        if not self._series:
+            return
+        figure = await asyncio.to_thread(self._figure)
+        pn.state.execute(partial(self._place.__setitem__, slice(None), [_pane(figure)]), schedule=True)
+
+    def mark_time(self, step: int) -> None:
+        """Move the line that marks the time on the map."""
+        if self._comparison.n_steps:
+            self._now.location = self._time_at(step)
+
+    def _time_at(self, step: int) -> float:
+        """Where a step stands on the series' axis: Bokeh counts dates in milliseconds."""
+        at = time_axis(self._comparison.times)[0][step]
+        return float(at.astype("datetime64[ms]").astype(float) if at.dtype.kind == "M" else at)
+
+    def _mark(self, cell: tuple[float, float]) -> None:
+        self._head.object = heading("Cell", f"{self._where(*cell)} · click a map to choose another").object
+        if self._view is not None:
+            self._view.mark(cell)
+
+    def _cell(self) -> tuple[float, float]:
+        """The clicked cell, else the one nearest to the middle that has values."""
+        if self.session.cell is not None:
+            return self._comparison.nearest(*self.session.cell)
+        rmse = self._comparison.first.rmse("interpolated").values
+        y, x = np.nonzero(np.isfinite(rmse))
+        grid = self._comparison.first.grid
+        if not y.size:
+            return float(grid.y[0]), float(grid.x[0])
+        middle = np.argmin((y - grid.shape[0] / 2) ** 2 + (x - grid.shape[1] / 2) ** 2)
+        return float(grid.y[y[middle]]), float(grid.x[x[middle]])
+
+    def _where(self, y: float, x: float) -> str:
+        grid = self._comparison.first.grid
+        if not grid.on_sphere:
+            return f"x {x:,.0f}, y {y:,.0f} {grid.x_attrs.get('units', '')}"
+        lon = (x + 180) % 360 - 180
+        return f"{abs(y):.2f}° {'N' if y >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
+
+    def _figure(self) -> Any:
+        if not any(np.isfinite(values).any() for values in self._series.values()):
+            return "No values here: the cell is missing in the target."
+        comparison, dark = self._comparison, self.session.dark
+        attrs, tab = comparison.first.data["hr"].attrs, self._tabs.value
+        if tab == "histogram":
+            return line_figure(histogram(self._series, attrs, dark=dark), height=HEIGHT)
+        if tab == "PSD":
+            lines = cell_spectrum(self._series, comparison.times, comparison.first.units, dark)
+            few = "A spectrum needs 16 evenly spaced steps without a gap; this period has fewer."
+            return few if lines is None else line_figure(lines, height=HEIGHT)
+        figure = line_figure(cell_series(self._series, comparison.times, attrs, dark), height=HEIGHT)
+        self._now = bm.Span(**NOW, location=self._time_at(min(self.session.time, comparison.n_steps - 1)))
+        figure.add_layout(self._now)
+        return figure
+
+
+def _pane(figure: Any) -> pn.viewable.Viewable:
+    """A figure, or the words that stand in its place."""
+    if isinstance(figure, str):
+        return pmui.Typography(figure, margin=(90, 0), align="center", sx={"opacity": 0.7})
+    return pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=0)

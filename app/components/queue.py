@@ -1,0 +1,67 @@
+"""What waits or runs, over all targets: where, as which job, why it waits, since when."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import pandas as pd
+
+from app import formatting
+from app.components.run_table import Column
+from app.services.watcher import Glance
+
+QUEUED = ("queued", "running", "unknown")
+COLUMNS = {
+    "state": Column("State", 116, html=True),
+    "title": Column("Title", 220, html=True),
+    "place": Column("Runs on", 150),
+    "job": Column("Job", 92),
+    "reason": Column("What it does or waits for", html=True),
+    "since": Column("Since", 104, right=True, sortable=False),
+}
+
+
+def queue_of(seen: Sequence[Glance]) -> list[Glance]:
+    """The runs that wait or run, as far as is known: what runs first, then what waits, the longest first."""
+    waiting = [one for one in seen if one.state.word in QUEUED and not one.fault]
+    return sorted(waiting, key=lambda one: (one.state.word == "queued", one.state.since))
+
+
+def queue_table(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
+    """One row a run; `shown` is the id of the run shown below."""
+    rows = [
+        {
+            "id": one.id,
+            "state": state_html(one.state.word),
+            "title": title_html(one, shown),
+            "place": formatting.place(one.place.name, one.place.kind),
+            "job": one.place.job or "–",
+            "reason": told_html(doing(one)),
+            "since": formatting.age(one.state.since) if one.state.since else "–",
+        }
+        for one in seen
+    ]
+    return pd.DataFrame(rows, columns=["id", *COLUMNS])
+
+
+def doing(seen: Glance) -> str:
+    """How far the training is, or the reason in the words of whoever gave it."""
+    latest = seen.latest
+    if seen.state.word == "running" and latest.get("epochs") and not seen.place.fetching:
+        return f"epoch {latest.get('epoch', 1)} of {latest['epochs']}"
+    return seen.state.reason or seen.state.word
+
+
+def title_html(seen: Glance, shown: str) -> str:
+    title = html.escape(seen.title)
+    return f"<b class='shown'>{title}</b>" if seen.id == shown else title
+
+
+def told_html(text: str) -> str:
+    """Text that a narrow column cuts, whole when pointed at."""
+    return f"<span title='{html.escape(text)}'>{html.escape(text)}</span>"
+
+
+def state_html(word: str) -> str:
+    return f"<span class='state {word}'><i></i>{word}</span>"

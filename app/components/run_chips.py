@@ -1,0 +1,88 @@
+"""The runs under comparison, as chips with their letter, and what can be added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from app.plots.products import colour_of
+from app.services.comparison import LETTERS
+from app.session import MOST_RUNS, Session
+from engine.errors import MesoscopeError
+from engine.runs import Run
+
+COPY_LINK = """
+const done = () => { button.label = 'copied'; setTimeout(() => { button.label = 'link' }, 1500) }
+if (navigator.clipboard) { navigator.clipboard.writeText(window.location.href).then(done) }
+"""
+
+
+class RunChips:
+    """Sets `session.runs`: a click on ✕ takes a run out, the menu adds one."""
+
+    def __init__(self, session: Session):
+        self.session = session
+        self._offered: list[str] = []
+        self._shown: list[str] = []
+        self._add = pmui.MenuButton(label="run", icon="add", items=[], variant="text", size="small", margin=0)
+        self._add.on_click(self._added)
+        self._chips = pn.FlexBox(self._add, margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width")
+        self._link = pmui.Button(label="link", icon="link", variant="text", size="small", margin=0)
+        self._link.js_on_click(code=COPY_LINK, args={"button": self._link})
+        self.view = pn.Row(
+            self._chips, self._link, sizing_mode="stretch_width", margin=(0, 0, 8, 0), styles={"align-items": "center"},
+        )  # fmt: skip
+
+    def refresh(self) -> None:
+        """Show the chosen runs, offer the others that are done."""
+        with pn.io.hold():
+            if self._shown != self.session.runs:
+                self._shown = list(self.session.runs)
+                self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)), self._add]
+            self._offer()
+
+    def newest_done(self) -> str | None:
+        """The run to begin with."""
+        done = self._done()
+        return done[0].id if done else None
+
+    def _done(self) -> list[Run]:
+        return [run for run in self.session.store.runs() if run.results.is_file()]
+
+    def _offer(self) -> None:
+        runs = [run for run in self._done() if run.id not in self.session.runs]
+        items = [{"label": f"{_title(run)}   ·   {run.id[:15]}"} for run in runs]
+        if [run.id for run in runs] != self._offered or not self._add.items:
+            self._offered = [run.id for run in runs]
+            self._add.items = items
+        self._add.disabled = not items or len(self.session.runs) >= MOST_RUNS
+
+    def _added(self, item: Any) -> None:
+        labels = [one["label"] for one in self._add.items]
+        if item in self._add.items and len(self.session.runs) < MOST_RUNS:
+            run_id = self._offered[labels.index(item["label"])]
+            self.session.runs = [*self.session.runs, run_id]
+
+    def _chip(self, letter: str, run_id: str) -> pmui.Button:
+        title = _title(Run(self.session.store.folder / run_id)).removeprefix(f"{letter} ")
+        edge = {"borderColor": colour_of(letter), "borderLeft": f"6px solid {colour_of(letter)}"}
+        chip = pmui.Button(
+            label=f"{letter}  {title}", end_icon="close", size="small", variant="outlined",
+            description=f"Take {run_id} out of the comparison", margin=(0, 8, 0, 0),
+            sx={"color": "text.primary", **edge},
+        )  # fmt: skip
+        chip.on_click(lambda _: self._removed(run_id))
+        return chip
+
+    def _removed(self, run_id: str) -> None:
+        self.session.runs = [other for other in self.session.runs if other != run_id]
+
+
+def _title(run: Run) -> str:
+    """The run's title; its id where its spec can't be read any more."""
+    try:
+        return run.title
+    except MesoscopeError:
+        return run.id

@@ -1,0 +1,73 @@
+"""The score table, to read and to take along."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import bokeh.models as bm
+import panel as pn
+import panel_material_ui as pmui
+
+from app.components.cards import card, heading
+from app.plots.products import colour_of
+from app.services.comparison import Comparison
+from engine.evaluation.tables import styled, to_csv, to_latex
+
+COPY = """
+const text = texts.data.text[which], label = button.label
+const done = () => { button.label = 'copied'; setTimeout(() => { button.label = label }, 1500) }
+if (navigator.clipboard) { navigator.clipboard.writeText(text).then(done) }
+"""
+TABLE_CSS = """
+table { border-collapse: collapse; width: 100%; font-size: 12px; font-variant-numeric: tabular-nums; }
+th, td { padding: 7px 5px; white-space: nowrap; text-align: right; border-bottom: 1px solid rgba(128, 140, 152, 0.25); }
+th.row_heading { text-align: left; font-weight: 500; max-width: 190px; overflow: hidden; text-overflow: ellipsis; }
+thead th { font-weight: 500; opacity: 0.75; }
+tbody tr:last-child > * { border-bottom: none; }
+i { font-style: normal; font-weight: 700; font-size: 11px; color: #fff; border-radius: 4px; }
+i { padding: 1px 6px; margin-right: 6px; }
+.scroll { overflow-x: auto; }
+p { font-size: 12px; opacity: 0.75; margin: 10px 0 0; line-height: 1.5; }
+"""
+MOST_DIFFERENCES = 5
+
+
+class ScoreCard:
+    """Mean ± standard deviation over the test steps; best in bold."""
+
+    def __init__(self) -> None:
+        self._texts = bm.ColumnDataSource({"text": ["", ""]})
+        self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", min_height=215, margin=0)
+        buttons = [self._copy(label, which) for which, label in enumerate(("CSV", "LaTeX"))]
+        head = pn.Row(heading("Scores", "mean ± standard deviation over test steps"), *buttons, margin=0)
+        head.sizing_mode = "stretch_width"
+        self.view = card(head, self._table)
+
+    def show(self, comparison: Comparison, scores: Mapping[str, Any]) -> None:
+        units = comparison.first.units
+        plain = {"interpolated": "interpolated"} | {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
+        badges = {
+            key: f'<i style="background:{colour_of(key)}">{key}</i>{html.escape(name[2:])}' if len(key) == 1 else name
+            for key, name in plain.items()
+        }
+        table = styled(scores, badges, units).set_table_attributes('aria-label="Scores"').to_html()
+        self._table.object = f'<div class="scroll">{table}</div>{_differences(comparison)}'
+        self._texts.data = {"text": [to_csv(scores, plain, units), to_latex(scores, plain, units)]}
+
+    def _copy(self, label: str, which: int) -> pmui.Button:
+        button = pmui.Button(label=label, icon="content_copy", variant="text", size="small", margin=0)
+        button.js_on_click(code=COPY, args={"texts": self._texts, "button": button, "which": which})
+        return button
+
+
+def _differences(comparison: Comparison) -> str:
+    """Only the settings in which the runs differ."""
+    differing = comparison.differing()
+    told = [f"{html.escape(option)} {html.escape(' | '.join(values))}" for option, values in differing.items()]
+    if not told:
+        return ""
+    more = f" … and {len(told) - MOST_DIFFERENCES} more" if len(told) > MOST_DIFFERENCES else ""
+    letters = " | ".join(result.letter for result in comparison.results)
+    return f"<p>Settings that differ ({letters}): {'; '.join(told[:MOST_DIFFERENCES])}{more}</p>"

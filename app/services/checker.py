@@ -1,0 +1,72 @@
+"""Asks the engine what a spec comes to, in a process of its own: grids, samples, parameters, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.errors import MesoscopeError, RequestError
+from engine.spec import Spec
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = (sys.executable, "-m", "engine", "check", "-", "--json")
+TIME_LIMIT_S = 300.0
+
+
+def command_in(store: Path) -> tuple[str, ...]:
+    """The check's command, where a run that training starts from is looked for in this store."""
+    return (*COMMAND, "--store", str(store))
+
+
+async def check(spec: Spec, command: Sequence[str] = COMMAND, time_limit_s: float = TIME_LIMIT_S) -> dict[str, Any]:
+    """The engine's account of a spec; cancelling the task ends the process.
+
+    Raises
+    ------
+    RequestError
+        If the engine refuses the spec, in the engine's words.
+    MesoscopeError
+        If the engine itself fails.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(time_limit_s):
+            out, err = await process.communicate(spec.to_yaml().encode())
+    except TimeoutError:
+        raise MesoscopeError(
+            f"the check took longer than {time_limit_s:g} s and was ended: are the files on a slow or sleeping disk?"
+        ) from None
+    finally:
+        await _end(process)
+    return _answer(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def _answer(returncode: int | None, out: str, err: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(out)
+    except json.JSONDecodeError:
+        answer = {}
+    if returncode == 0 and isinstance(answer, dict) and answer:
+        return answer
+    if isinstance(answer, dict) and "error" in answer:
+        raise RequestError(str(answer["error"]))
+    last = next((line for line in reversed(err.splitlines()) if line.strip()), "it said nothing")
+    raise MesoscopeError(f"the check failed with exit code {returncode}: {last}")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

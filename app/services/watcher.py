@@ -1,0 +1,204 @@
+"""The one run watcher of the server process: looks at the store, bumps a version when something changed.
+
+Sessions compare versions and pull a snapshot; nothing is pushed, so a slow tab holds up no other. Beside it, threads of
+the engine bring what happens on targets into the store.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from engine.errors import MesoscopeError, SiteError
+from engine.launch.remote.poll import Mirrors
+from engine.runs import Run, State, Store
+
+PERIOD_S = 1.0
+IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
+ATTENTION_S = 10.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run runs: a target's name and kind, the job or process there, how its handing over went."""
+
+    name: str = "local"
+    kind: str = "local"
+    job: str = ""
+    stage: str = ""
+    fetching: bool = False  # it is done there
+    cancelling: bool = False  # it was asked to stop
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        request, look = run.request, run.look if run.remote else {}
+        return cls(
+            str(request.get("target") or "local"),
+            str(request.get("kind") or "local"),
+            str(request.get("job") or ""),
+            str(request.get("stage") or ""),
+            bool(look.get("done")) and look.get("token") == request.get("token"),
+            run.cancel_file.exists(),
+        )
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a list of runs shows of one run. `fault` says why a folder can't be read; '' when it can."""
+
+    run: Run
+    state: State
+    title: str
+    created: float  # seconds since the epoch
+    target: str = ""  # variable and file
+    latest: dict[str, Any] = field(default_factory=dict)  # newest progress record
+    scores: dict[str, Any] = field(default_factory=dict)
+    fault: str = ""
+    place: Place = Place()
+    seen_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
+    closely: bool = True
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done, from 0 to 1."""
+        if self.state.word == "done":
+            return 1.0
+        epochs, steps = self.latest.get("epochs") or 0, self.latest.get("steps") or 1
+        done = max((self.latest.get("epoch") or 1) - 1, 0) + min((self.latest.get("step") or 0) / steps, 1.0)
+        return min(done / epochs, 1.0) if epochs else 0.0
+
+    @property
+    def val_loss(self) -> float | None:
+        return self.latest.get("best_val_loss") or self.latest.get("val_loss") or self.seen_val_loss
+
+    def rmse(self, product: str) -> float | None:
+        """Mean test RMSE of 'downscaled' or 'interpolated', in the target's unit."""
+        return ((self.scores.get(product) or {}).get("rmse") or {}).get("mean")
+
+
+def glance(run: Run, *, closely: bool = True) -> Glance:
+    """Look at one run folder; a folder that is broken, half written or just deleted is said to be so.
+
+    closely : read its spec too, which takes longer than all else.
+    """
+    try:
+        if closely:
+            _ = run.spec
+        place, state = Place.of(run), run.state()
+        told = (run.field, run.latest(), run.scores() or {})
+        seen = Glance(run, state, run.title, run.created, *told, place=place, closely=closely)
+        seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
+        return seen
+    except MesoscopeError as error:
+        fault = str(error)
+    except OSError as error:
+        fault = f"{run.folder} can't be read ({error.strerror}): it was just deleted, or isn't yours to read"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        fault = f"{run.folder} is damaged ({type(error).__name__}: {error}): delete it, or restore it from a copy"
+    return Glance(run, State("unknown", "the run folder can't be read"), run.id, 0.0, fault=fault, closely=closely)
+
+
+class RunWatcher:
+    """Looks at a store in a thread of its own, at most once a period."""
+
+    def __init__(self, store: Store, look: Callable[..., Glance] = glance, period_s: float = PERIOD_S):
+        self.store = store
+        self.version = 0
+        self._look_at, self._period_s = look, period_s
+        self._glances: tuple[Glance, ...] = ()
+        self._asked = -ATTENTION_S
+        self._chosen: set[str] = set()
+        self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to look; a second call changes nothing."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._stopping.clear()
+                self._thread = threading.Thread(target=self._watch, name="run watcher", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def nudge(self) -> None:
+        """Look again at once, as after a submission."""
+        self._wake.set()
+
+    def glances(self) -> tuple[Glance, ...]:
+        """The newest look, newest run first. Cheap: reads nothing from disk."""
+        now = time.monotonic()
+        if now - self._asked > ATTENTION_S:
+            self._wake.set()  # the first to ask for a while: what is known may be old
+        self._asked = now
+        return self._glances
+
+    def find(self, run_id: str) -> Glance | None:
+        """The newest look at one run, closely from the next one on."""
+        if run_id not in self._chosen:
+            self._chosen.add(run_id)
+            self._wake.set()
+        return next((seen for seen in self.glances() if seen.id == run_id), None)
+
+    def look(self) -> None:
+        """Look once, in the caller's thread."""
+        known = {seen.id: seen for seen in self._glances}
+        try:
+            found = tuple(self._look_again(run, known.get(run.id)) for run in self.store.runs())
+        except OSError:
+            found = self._glances  # the store can't be listed just now: what was seen still stands
+        if found != self._glances:
+            self._glances = found
+            self.version += 1
+
+    def _look_again(self, run: Run, seen: Glance | None) -> Glance:
+        """Look at a run, reading no more than can have changed: a spec never does, a done run neither."""
+        closely = run.id in self._chosen
+        if seen is None or seen.fault:
+            return self._look_at(run, closely=closely)
+        if seen.state.word == "done" and seen.closely >= closely:
+            return seen
+        return replace(self._look_at(seen.run, closely=closely), seen_val_loss=seen.val_loss)
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            self.look()
+            attended = time.monotonic() - self._asked < ATTENTION_S
+            self._wake.wait(self._period_s if attended else max(self._period_s, IDLE_PERIOD_S))
+            self._wake.clear()
+
+
+_watchers: dict[str, tuple[RunWatcher, Mirrors]] = {}
+_watchers_lock = threading.Lock()
+
+
+def watcher_of(store: Store) -> RunWatcher:
+    """The process's watcher of that store, started; every target that the targets file names by now is looked at."""
+    with _watchers_lock:
+        watcher, mirrors = _watchers.setdefault(str(store.folder.absolute()), (RunWatcher(store), Mirrors(store)))
+        with suppress(SiteError):  # the Design page says so, and what runs here goes on
+            mirrors.start()
+    watcher.start()
+    return watcher
+
+
+def stop_all() -> None:
+    """Stop every watcher of this process."""
+    with _watchers_lock:
+        watched = list(_watchers.values())
+        _watchers.clear()
+    for watcher, mirrors in watched:
+        watcher.stop()
+        mirrors.stop()

@@ -1,0 +1,106 @@
+"""Hand runs over to a place to run, take them back, and continue them: what the app and the command line call."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from engine.errors import SiteError, StoreError
+from engine.launch import local
+from engine.launch.remote import submit as remote
+from engine.launch.sites import Site, site_of
+from engine.runs import Run, Store, describe_inputs
+from engine.spec import Spec
+
+VERSIONED = ("tensorflow", "keras", "horovod", "numpy", "xarray")
+
+
+def submit(spec: Spec, store: Store) -> Run:
+    """Create a run and start it, detached.
+
+    Raises
+    ------
+    SiteError, StoreError, LaunchError, UnreachableError
+        If the target is unknown or refuses, the store can't be written or hasn't the run to start from, no process
+        starts, or the target can't be reached.
+    """
+    run = create(spec, store)
+    start(run)
+    return run
+
+
+def create(spec: Spec, store: Store) -> Run:
+    """A run folder for this spec, not started yet; raises SiteError or StoreError, as `submit` does."""
+    target = site_of(spec.launch.target)
+    target.accept(spec.launch)
+    store.start_run(spec)
+    return store.create(spec, request_of(spec, target))
+
+
+def start(run: Run) -> None:
+    """Start a run where its spec says; raises what `submit` raises."""
+    try:
+        target = _target(run)
+    except SiteError as error:
+        if run.remote:  # it was created when the targets file still had its target
+            run.note(stage="refused", reason=str(error))
+        raise
+    if target.remote:
+        remote.start(run, target)
+    else:
+        local.start(run)
+
+
+def resume(run: Run) -> Run:
+    """Start a run again from its last checkpoint; raises StoreError if it is active or done."""
+    state = run.state()
+    if state.active or state.word == "unknown":
+        raise StoreError(f"run {run.id} is {state.word}: cancel it first, or wait for its end")
+    if state.word == "done":
+        raise StoreError(f"run {run.id} is done: train a new one with training.start_from={run.id} to go on")
+    run.withdraw_cancel()
+    start(run)
+    return run
+
+
+def cancel(run: Run, *, now: bool = False) -> None:
+    """Ask a run to stop after the step it is in; with `now`, end its processes at once."""
+    state = run.state()
+    if not state.active and state.word != "unknown":
+        raise StoreError(f"run {run.id} is {state.word}: there is nothing to cancel")
+    if run.remote:
+        if run.request.get("stage") in ("asked", "sent"):
+            remote.cancel(run, _target(run), now=now)
+        else:
+            remote.withdraw(run)
+        return
+    run.ask_to_cancel()
+    if not run.launches():
+        run.record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
+    elif now:
+        local.stop(run)
+
+
+def _target(run: Run) -> Site:
+    return site_of(run.request.get("target", "local"))
+
+
+def request_of(spec: Spec, target: Site) -> dict[str, Any]:
+    """Who was asked to run it, with what versions, on what data."""
+    return {
+        "target": target.name,
+        "kind": target.kind,
+        "job": None,
+        "token": secrets.token_hex(8),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
+        "inputs": describe_inputs(spec),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,241 @@
+"""How the ranks of a run are started: which command, and what it and they find in their environment.
+
+`request.json` may hold `"ranks": {"by": …, "interface": …, "hosts": […]}`. `horovodrun` starts them on this machine,
+`srun` on all nodes of a Slurm job, without SSH between these, `ssh` on hosts that share the run folder.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from engine.errors import LaunchError
+from engine.launch.ranks.addresses import interface_towards
+from engine.options import did_you_mean
+from engine.runs import Run
+
+HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*):([1-9][0-9]{0,2})")
+INTERFACE = re.compile(r"[A-Za-z0-9._-]{0,15}")
+TASKS = re.compile(r"(\d+)(?:\(x(\d+)\))?")  # Slurm's 2(x3),1: three nodes with two tasks, one with one
+GLOO_TIMEOUT_S = 300  # the first rank waits so long for the last: 512 of them import from one file system
+LOSS_S = 30  # elastic ranks, which meet only when all are there, take the others for lost after such a silence
+STEP = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host and how many of the ranks it takes."""
+
+    name: str
+    ranks: int
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What request.json says of how the ranks are started."""
+
+    by: str = "horovodrun"
+    interface: str = ""
+    hosts: tuple[Host, ...] = ()
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> Self:
+        """Raises LaunchError for what can't be meant."""
+        given = request.get("ranks") or {}
+        how = cls(given.get("by", cls.by), given.get("interface", ""), tuple(map(parse_host, given.get("hosts", ()))))
+        if how.by not in PLANS:
+            raise LaunchError(f"ranks.by is {how.by!r} in request.json: {did_you_mean(str(how.by), list(PLANS))}")
+        if not INTERFACE.fullmatch(how.interface):
+            raise LaunchError(f"ranks.interface is {how.interface!r} in request.json: expected a name as ib0 or eth0")
+        return how
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One command that lives as long as the ranks, and whether these have to be told where to meet."""
+
+    command: tuple[str, ...]
+    meets: bool = False
+
+
+def plan(run: Run, environment: Mapping[str, str]) -> Plan:
+    """The ranks' command, in the environment that the supervisor finds: one process is started as it is.
+
+    Raises
+    ------
+    LaunchError
+        If the request can't be meant, or Horovod isn't built for it.
+    """
+    how = Ranks.of(run.request)
+    if run.spec.launch.processes == 1:
+        return Plan(engine("work", run))
+    return PLANS[how.by](run, how, environment)
+
+
+def by_horovodrun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
+    """Elastic ranks aren't started by it, for it ends all when one dies, but as over SSH: on this host alone."""
+    launcher = horovodrun()
+    found = controller(launcher)
+    if run.spec.launch.elastic:
+        need_gloo(found, "launch.min_processes needs")
+        return Plan(engine("hosts", run), meets=True)
+    return Plan((str(launcher), "-np", str(run.spec.launch.processes), found, *engine("work", run)))
+
+
+def by_srun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
+    """With Gloo the ranks meet at a server of the supervisor's; with MPI alone, Slurm introduces them."""
+    found, elastic = controller(horovodrun()), run.spec.launch.elastic
+    if elastic:
+        need_gloo(found, "launch.min_processes needs")
+    gloo = found == "--gloo"
+    options = [
+        f"--ntasks={run.spec.launch.processes}",
+        f"--mpi={'none' if gloo else process_management()}",
+        *(["--kill-on-bad-exit=0", "--no-kill"] if elastic else ["--kill-on-bad-exit=1"]),
+        "--wait=0",  # the chief evaluates when the others have ended
+        "--distribution=block",
+        "--export=ALL",  # also where the job was submitted with --export=NONE
+        "--label",
+    ]
+    if cores := environment.get("SLURM_CPUS_PER_TASK"):  # which srun doesn't take from the job since Slurm 22.05
+        options.append(f"--cpus-per-task={cores}")
+    return Plan(("srun", *options, *engine("rank" if gloo else "work", run)), meets=gloo)
+
+
+def by_ssh(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
+    """Over all hosts of the request, this one included; Gloo only."""
+    wanted, given = run.spec.launch.processes, sum(host.ranks for host in how.hosts)
+    if given < wanted:
+        raise LaunchError(
+            f"launch.processes is {wanted}, but the hosts of the target take {given}: ask for fewer, or add hosts"
+        )
+    need_gloo(controller(horovodrun()), "several hosts over SSH need")
+    return Plan(engine("hosts", run), meets=True)
+
+
+PLANS = {"horovodrun": by_horovodrun, "srun": by_srun, "ssh": by_ssh}
+
+
+def meeting(
+    address: str, port: int, interface: str, given: Mapping[str, str], *, elastic: bool = False
+) -> dict[str, str]:
+    """What tells ranks with Gloo where they meet, and by which interface they talk; a user's time limit stays."""
+    told = {
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
+        "HOROVOD_CONTROLLER": "gloo",
+        "HOROVOD_CPU_OPERATIONS": "gloo",
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": given.get(
+            "HOROVOD_GLOO_TIMEOUT_SECONDS", str(LOSS_S if elastic else GLOO_TIMEOUT_S)
+        ),
+        "PYTHONUNBUFFERED": "1",
+    }
+    told |= {"HOROVOD_ELASTIC": "1"} if elastic else {}
+    return {**told, "HOROVOD_GLOO_IFACE": interface} if interface else told
+
+
+def in_step(outer: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a rank that srun has started: what was set before stays."""
+    place, cores = place_in_step(outer), outer.get("SLURM_CPUS_PER_TASK") or outer.get("SLURM_CPUS_ON_NODE", "1")
+    share = 1 if "SLURM_CPUS_PER_TASK" in outer else int(place["HOROVOD_LOCAL_SIZE"])
+    interface = outer.get("HOROVOD_GLOO_IFACE") or interface_towards(outer["HOROVOD_GLOO_RENDEZVOUS_ADDR"])
+    usual = {**threads(int(cores) // share), "NCCL_SOCKET_IFNAME": interface}
+    kept = {name: outer[name] for name in usual if name in outer}
+    return {**usual, **kept, **place, "HOROVOD_GLOO_IFACE": interface}
+
+
+def place_in_step(slurm: Mapping[str, str]) -> dict[str, str]:
+    """HOROVOD_* of one rank from what Slurm tells each task of a step; raises LaunchError outside one."""
+    if missing := [name for name in STEP if name not in slurm]:
+        raise LaunchError(f"{missing[0]} is not set: `rank` is started by srun, in a job")
+    node, local = int(slurm["SLURM_NODEID"]), int(slurm["SLURM_LOCALID"])
+    layout = tasks_per_node(slurm["SLURM_STEP_TASKS_PER_NODE"])
+    name = slurm.get("SLURMD_NODENAME", f"node-{node}")
+    return place(int(slurm["SLURM_PROCID"]), name, node, local, layout)
+
+
+def place(rank: int, host: str, node: int, local: int, layout: Sequence[int]) -> dict[str, str]:
+    """HOROVOD_* of a rank, the `local`-th of `layout[node]` on its host.
+
+    Ranks with the same local number on all hosts that have so many are across from each other.
+    """
+    across = [number for number, ranks in enumerate(layout) if ranks > local]
+    return {
+        "HOROVOD_HOSTNAME": host,
+        "HOROVOD_RANK": str(rank),
+        "HOROVOD_SIZE": str(sum(layout)),
+        "HOROVOD_LOCAL_RANK": str(local),
+        "HOROVOD_LOCAL_SIZE": str(layout[node]),
+        "HOROVOD_CROSS_RANK": str(across.index(node)),
+        "HOROVOD_CROSS_SIZE": str(len(across)),
+    }
+
+
+def tasks_per_node(text: str) -> list[int]:
+    """Slurm's "2(x3),1" → [2, 2, 2, 1]."""
+    parts = [TASKS.fullmatch(part) for part in text.split(",")]
+    if not all(parts):
+        raise LaunchError(f"SLURM_STEP_TASKS_PER_NODE is {text!r}: expected the like of 2(x3),1")
+    return [int(part[1]) for part in parts if part for _ in range(int(part[2] or 1))]
+
+
+def threads(cores: int) -> dict[str, str]:
+    """TensorFlow's and OpenMP's threads."""
+    return {"TF_NUM_INTRAOP_THREADS": str(max(1, cores)), "OMP_NUM_THREADS": str(max(1, cores))}
+
+
+def parse_host(word: Any) -> Host:
+    """`name:ranks`; raises LaunchError for what might be an option of ssh, or worse."""
+    found = HOST.fullmatch(word) if isinstance(word, str) else None
+    if not found:
+        raise LaunchError(f"ranks.hosts holds {word!r} in request.json: expected a host and its ranks, as node1:4")
+    return Host(found[1], int(found[2]))
+
+
+def controller(launcher: Path) -> str:
+    """--gloo, or --mpi where Horovod was built without Gloo (as conda-forge does)."""
+    try:
+        answer = subprocess.run([launcher, "--check-build"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise LaunchError(
+            f"{launcher} doesn't work ({error}): install Horovod (make install), or use one process"
+        ) from error
+    parts = built(answer)
+    if not parts & {"Gloo", "MPI"}:
+        raise LaunchError(f"{launcher} was built without Gloo and MPI: build Horovod with one of them")
+    return "--gloo" if "Gloo" in parts else "--mpi"
+
+
+def need_gloo(found: str, what: str) -> None:
+    if found != "--gloo":
+        raise LaunchError(f"Horovod was built without Gloo, which {what}: build it with Gloo, or do without")
+
+
+def built(answer: str) -> set[str]:
+    """What Horovod was built with, by what its --check-build says."""
+    return set(re.findall(r"\[X\]\s+(\w+)", answer))
+
+
+def process_management() -> str:
+    """By which of srun's ways MPI learns of its ranks: pmix, else pmi2."""
+    try:
+        ended = subprocess.run(["srun", "--mpi=list"], capture_output=True, text=True)
+    except OSError as error:
+        raise LaunchError(f"srun can't be started ({error.strerror}): is this a node of a Slurm cluster?") from error
+    offered = re.findall(r"\b(pmix|pmi2)\b", ended.stdout + ended.stderr)
+    if not offered:
+        raise LaunchError("srun offers neither pmix nor pmi2, which MPI needs: build Horovod with Gloo")
+    return "pmix" if "pmix" in offered else "pmi2"
+
+
+def horovodrun() -> Path:
+    return Path(sys.executable).with_name("horovodrun")
+
+
+def engine(command: str, run: Run) -> tuple[str, ...]:
+    return (sys.executable, "-m", "engine", command, str(run.folder))

@@ -1,0 +1,156 @@
+"""Rounds of an elastic training, as its supervisor keeps them: which ranks take part, from one loss to the next.
+
+A round begins when the first rank says that it no longer hears the others. Those that live are waited for; then each
+is told its place among those that are left, which take up the last checkpoint. engine/training/rounds.py is the ranks'
+side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from engine.launch.local import end_tree
+from engine.launch.ranks.command import place
+from engine.launch.supervision.exit_reason import FROM_CHECKPOINT
+from engine.runs import SILENCE_S, Run, process_alive
+
+if TYPE_CHECKING:
+    from engine.launch.ranks.rendezvous import Keys
+
+LOOK_S = 0.2
+GATHER_S = 300.0  # so long a round's first rank waits for its last
+HOROVODS_PLACE = ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE", "CROSS_RANK", "CROSS_SIZE")
+
+
+@dataclass
+class Rounds:
+    """Those who take part, by the ranks they had first.
+
+    keys : where ranks say that they are there, and read their places.
+    meet : one more server, where the ranks of a round find each other.
+    told : of ranks that were lost, how many are left, and why in words.
+    end : ends all ranks.
+    too_few : why training can't go on, once it can't.
+    """
+
+    run: Run
+    keys: Keys
+    meet: Callable[[], contextlib.AbstractContextManager[Keys]]
+    told: Callable[[list[int], int, str], None]
+    end: Callable[[], None]
+    too_few: str = ""
+    _members: list[int] = field(default_factory=list)
+    _heard: dict[int, tuple[Any, float]] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep them beside whatever is done within."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._keep, args=(over,), name="rounds", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _keep(self, over: threading.Event) -> None:
+        self._members, number = list(range(self.run.spec.launch.processes)), 0
+        with contextlib.ExitStack() as servers:
+            while self._members and (arrived := self._gather(number, over)):
+                self._members = self._open(number, arrived, servers)
+                number += 1
+            over.wait()
+
+    def _gather(self, number: int, over: threading.Event) -> dict[int, str]:
+        """Host of each member that has arrived, once no other is worth waiting for; {} if it's over before."""
+        began = None
+        while not over.wait(LOOK_S):
+            if not (arrived := self._arrived(number)):
+                continue
+            began = began or time.monotonic()
+            missing = [rank for rank in self._members if rank not in arrived]
+            hopeless = number > 0 and not any(map(self._lives, missing))  # at first, ranks have given no sign yet
+            if not missing or hopeless or time.monotonic() - began > GATHER_S:
+                return arrived
+        return {}
+
+    def _arrived(self, number: int) -> dict[int, str]:
+        said = self.keys.of(f"arrived-{number}")
+        return {rank: said[str(rank)].decode() for rank in self._members if str(rank) in said}
+
+    def _lives(self, rank: int) -> bool:
+        """Whether a rank may still arrive: on this host its process lives, elsewhere it said something not long ago."""
+        beat = next((beat for beat in self.run.heartbeats() if beat["rank"] == rank), {})
+        if "end" in beat:
+            return False
+        if beat.get("host") == socket.gethostname():
+            return process_alive(beat["pid"], beat["pid_started"])
+        said, now = beat.get("time"), time.monotonic()
+        if rank not in self._heard or self._heard[rank][0] != said:
+            self._heard[rank] = (said, now)
+        return now - self._heard[rank][1] < SILENCE_S
+
+    def _open(self, number: int, hosts: Mapping[int, str], servers: contextlib.ExitStack) -> list[int]:
+        """Begin a round with those that have arrived; returns them, or nobody if it can't be."""
+        if (self.run.folder / "DONE").exists():  # lost when there was nothing left to do
+            self.end()
+            return []
+        if lost := [rank for rank in self._members if rank not in hosts]:
+            why = describe(lost, self.run.heartbeats())
+            self._give_up(lost)
+            self.keys.put(f"place-{number}", {str(rank): b"{}" for rank in lost})
+            least = self.run.spec.launch.min_processes
+            if len(hosts) < least:
+                self.too_few = f"{why}, and launch.min_processes is {least}: {FROM_CHECKPOINT}"
+                self.end()
+                return []
+            self.told(lost, len(hosts), why)
+        keys, found = servers.enter_context(self.meet()), places(hosts)
+        keys.put("rank_and_size", {_seat(each): _row(each) for each in found.values()})
+        port = {"HOROVOD_GLOO_RENDEZVOUS_PORT": str(keys.port)}
+        told = {str(rank): json.dumps({**each, **port}).encode() for rank, each in found.items()}
+        self.keys.put(f"place-{number}", told)
+        return list(hosts)
+
+    def _give_up(self, lost: list[int]) -> None:
+        """Ranks that hang end too, as far as they are here."""
+        for pid in self.run.ranks_here(lost):
+            end_tree(pid)
+        self.run.forget_heartbeats(*lost)
+
+
+def places(hosts: Mapping[int, str]) -> dict[int, dict[str, str]]:
+    """HOROVOD_* of ranks by the ranks they had first, whose order they keep; those of a host follow each other."""
+    layout = Counter(hosts[rank] for rank in sorted(hosts))
+    names, taken = list(layout), Counter[str]()
+    found = {}
+    for rank, first in enumerate(sorted(hosts)):
+        name = hosts[first]
+        found[first] = place(rank, name, names.index(name), taken[name], list(layout.values()))
+        taken[name] += 1
+    return found
+
+
+def describe(lost: list[int], beats: list[dict[str, Any]]) -> str:
+    """Which ranks were lost, and why, as far as they could say."""
+    words = f"rank{'s' if len(lost) > 1 else ''} {', '.join(map(str, lost))} {'were' if len(lost) > 1 else 'was'} lost"
+    said = {beat["reason"]: None for beat in beats if beat["rank"] in lost and beat.get("end") == "failed"}
+    return f"{words} ({'; '.join(said) or 'without a word'})"
+
+
+def _seat(place: Mapping[str, str]) -> str:
+    """By which Horovod's core asks for a rank's new place, in the words of its elastic driver."""
+    return f"{place['HOROVOD_HOSTNAME']}:{place['HOROVOD_LOCAL_RANK']}"
+
+
+def _row(place: Mapping[str, str]) -> bytes:
+    return ",".join(place[f"HOROVOD_{word}"] for word in HOROVODS_PLACE).encode()

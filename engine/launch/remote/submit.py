@@ -1,0 +1,251 @@
+"""Hand a run over to a target, cancel it there, start it again.
+
+What can't be undone, the start there, is asked for with a token: asked twice it happens once. When the answer is lost,
+nothing is guessed: the next look (see poll.py) tells what became of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.errors import LaunchError, RequestError, SiteError, StoreError, UnreachableError
+from engine.files import to_json
+from engine.launch.local import identity
+from engine.launch.remote import scheduler, staging
+from engine.launch.remote.agent import MARK
+from engine.launch.remote.ssh import COMMAND_S
+from engine.launch.remote.upload_heartbeat import Sending
+from engine.launch.sites import Site
+from engine.runs import FINAL, Run, Store, describe_error
+from engine.spec import Spec
+
+SCRIPT = Path(__file__).with_name("agent.py")
+ROOM_BYTES = 64 * 2**20  # for a run folder's first files
+READ_BYTES_PER_S = 20e6  # at least so fast what came in is read and unpacked there
+
+
+def start(run: Run, target: Site) -> None:
+    """Send what is lacking there, and start the run.
+
+    Raises
+    ------
+    SiteError, UnreachableError, LaunchError
+        If the run could not be handed over; it is then failed with this reason, and can be resumed.
+    StoreError
+        If somebody else has just started it.
+    """
+    with run.alone():
+        if run.request.get("stage") in ("asked", "sent") and run.state().word not in FINAL:
+            raise StoreError(f"run {run.id} is {run.state().word}: somebody else has started it a moment ago")
+        token = secrets.token_hex(8)
+        run.note(stage="sending", token=token, job=None, time=time.time(), reason="", sender=identity(os.getpid()))
+        with Sending(run, token) as sending, _refusal_noted(run, token):
+            sending.check()
+            given = _prepare(run, target, token, sending)
+            sending.check()
+            run.note(stage="asked", reason="")
+        with _refusal_noted(run, token):
+            try:
+                begun = ask(target, "begin", **given)
+            except UnreachableError as error:
+                run.note(reason=f"{error}: whether it was handed over shows with the next look")
+                return
+            _note_begun(run, target, begun)
+
+
+@contextlib.contextmanager
+def _refusal_noted(run: Run, token: str) -> Iterator[None]:
+    """Whatever goes wrong is noted: a run must not stay "being handed over" for good."""
+    try:
+        yield
+    except Exception as error:
+        mend = ": resume hands it over again" if isinstance(error, UnreachableError) else ""
+        with contextlib.suppress(StoreError):  # it must not hide the error that is on its way up
+            if run.request.get("token") == token:  # else somebody else hands it over
+                run.note(stage="refused", reason=f"{describe_error(error)}{mend}")
+        raise
+
+
+def withdraw(run: Run) -> None:
+    """Cancel a run that was not handed over yet; one that is just being handed over stops before its start."""
+    run.ask_to_cancel()
+    if not run.is_being_sent:
+        run.note(stage="refused", reason="cancelled before it was handed over")
+
+
+def cancel(run: Run, target: Site, *, now: bool = False) -> None:
+    """Ask a run to stop; a job that waits is taken from the queue, and with `now` one that runs is ended."""
+    run.ask_to_cancel()
+    job, state = run.request.get("job"), run.state()
+    waits = state.word == "queued"
+    command = scheduler.cancel_command(target.kind, job) if target.scheduled and job and (now or waits) else None
+    answer = ask(target, "stop", run=run.id, command=command, now=now)
+    if command and answer["said"]["rc"] != 0:
+        raise LaunchError(
+            f"{target.name} didn't cancel job {job}: {answer['said']['err'].strip() or 'no reason given'}"
+        )
+
+
+def ask(target: Site, verb: str, patience_s: float = COMMAND_S, **given: Any) -> dict[str, Any]:
+    """What agent.py answers on the target.
+
+    patience_s : for the answer; `given` is the verb's own.
+
+    Raises
+    ------
+    UnreachableError
+        If the host didn't answer.
+    SiteError
+        If it refused the login or the request, or its environment doesn't work.
+    """
+    request = json.dumps({"verb": verb, "folder": target.folder, "given": given})
+    source = f"{SCRIPT.read_text(encoding='utf-8')}\nimport json\nmain(json.loads({request!r}))\n"
+    done = target.connection.shell(_script(target, f"exec {target.python_word} -", source), patience_s)
+    for line in reversed(done.out.splitlines()):
+        if line.startswith(MARK):
+            answer = _parsed(line.removeprefix(MARK), target)
+            if "error" in answer:
+                full = ": free some space there, then resume" if answer.get("full") else ""
+                raise SiteError(f"{target.name} said: {answer['error']}{full}")
+            return answer
+    if done.rc == 0 or done.rc > 128:  # cut off in its middle
+        raise UnreachableError(f"{target.name} gave no answer")
+    said = done.err.strip().splitlines()
+    raise SiteError(
+        f"{target.name}: {target.python} can't be run there (exit code {done.rc}: {said[-1] if said else 'silent'}): "
+        "mend prelude or python in the targets file"
+    )
+
+
+def _parsed(text: str, target: Site) -> dict[str, Any]:
+    with contextlib.suppress(json.JSONDecodeError):
+        answer = json.loads(text)
+        if isinstance(answer, dict):
+            return answer
+    raise UnreachableError(f"{target.name} gave an answer that was cut off or isn't ours")
+
+
+def engine_command(target: Site, engine: str, words: str, given: str) -> str:
+    """A script that runs the engine on the target, with `given` for its standard input."""
+    return _script(target, f"cd '{engine}' && exec {target.python_word} -m engine {words}", given)
+
+
+def _script(target: Site, command: str, given: str) -> str:
+    """A command in the target's environment, with `given` for its standard input; the prelude reads nothing of it."""
+    shut = f"end-{secrets.token_hex(16)}"
+    return f"umask 077\n{{ :\n{target.prelude}\n}} </dev/null\n{command} <<'{shut}'\n{given}\n{shut}\n"
+
+
+def send_engine(target: Site) -> str:
+    """The engine's source is there, once a version; returns the target's folder, absolute."""
+    checksum, archive = staging.engine_archive()
+    there = ask(target, "greet", engine=checksum)
+    if there["free_bytes"] < ROOM_BYTES:
+        raise SiteError(f"the disk of {target.name} is full ({there['folder']}): free some space there, then resume")
+    home = str(there["folder"])
+    if not there["engine"]:
+        ask(target, "unpack", archive=_send(target, [archive], home), checksum=checksum)
+    return home
+
+
+def _prepare(run: Run, target: Site, token: str, sending: Sending) -> dict[str, Any]:
+    """Folders, engine, inputs, and what the run starts from, are there; returns what agent.py needs to begin."""
+    run.note(reason="connects, and sends the engine if it is new there")
+    home = send_engine(target)
+    if run.spec.launch.upload:
+        run.note(reason="reads the inputs for their checksums")
+    inputs = staging.inputs_of(run.spec, home)
+    _send_inputs(run, target, inputs.files, home, sending)
+    _send_start(run, target, home)
+    return _begin_request(run, target, inputs.spec, home, token)
+
+
+def _send_inputs(run: Run, target: Site, files: dict[str, Path], home: str, sending: Sending) -> None:
+    """What is not there yet."""
+    wanted = ask(target, "wanting", names=list(files))["names"] if files else []
+    sending.expect(sum(staging.size_of(files[name]) for name in wanted))
+    for name in wanted:
+        path = files[name]
+        run.note(reason=f"sends {path.name}")
+        incoming = _send(target, sending.count(staging.content_of(path)), home)
+        patience_s = COMMAND_S + staging.size_of(path) / READ_BYTES_PER_S
+        ask(target, "place", patience_s, incoming=incoming, name=name, packed=path.is_dir())
+    sending.expect(0)
+
+
+def _send(target: Site, content: Iterable[bytes], home: str) -> str:
+    """Under a new name in the folder for what comes in, which is returned."""
+    name = staging.incoming_name()
+    target.connection.send(content, f"{home}/incoming/{name}")
+    return name
+
+
+def _send_start(run: Run, target: Site, home: str) -> None:
+    """The run that `training.start_from` names: its weights, scaling and spec."""
+    start = Store(run.folder.parent).start_run(run.spec)
+    if start is None:
+        return
+    names = ("spec.yaml", "checkpoints/best.npz", "checkpoints/scaling.nc")
+    files = {name: _send(target, staging.content_of(start.folder / name), home) for name in names}
+    ask(target, "adopt", run=start.id, files=files)
+
+
+def _begin_request(run: Run, target: Site, spec: Spec, home: str, token: str) -> dict[str, Any]:
+    """The spec as the target reads it, and the command that starts the run."""
+    checksum, _ = staging.engine_archive()
+    engine, folder = f"{home}/engine/{checksum}", f"{home}/runs/{run.id}"
+    run.note(reason="the data are checked there")
+    _check_data(target, home, engine, spec)
+    ranks = {
+        "by": "srun" if target.kind == "slurm" else "ssh" if target.hosts else "horovodrun",
+        "interface": target.interface,
+        "hosts": list(target.hosts),
+        "warning_s": target.warning_s,
+    }
+    request = {**run.request, "token": token, "stage": "sent", "ranks": ranks, "kind": target.kind}
+    texts = {"request.json": to_json(request), "spec.yaml": spec.to_yaml()}
+    if target.scheduled:
+        texts[scheduler.SCRIPT] = scheduler.job_script(target, spec.launch, token, folder, engine)
+        command, wait = scheduler.submit_command(target.kind), True
+    else:
+        command, wait = ["{python}", "-m", "engine", "supervise", "{run}", "--token", token], False
+    variables = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": engine}
+    environment = {"variables": {} if wait else variables, "wait": wait, "cwd": engine}
+    return {"run": run.id, "token": token, "texts": texts, "command": command, "environment": environment}
+
+
+def _check_data(target: Site, home: str, engine: str, spec: Spec) -> None:
+    """The spec against the data as the target has them; nothing is queued that would fail at once."""
+    done = target.connection.shell(
+        engine_command(target, engine, f"check - --json --store {home}/runs", spec.to_yaml())
+    )
+    with contextlib.suppress(json.JSONDecodeError):
+        answer = json.loads(done.out[done.out.index("{") :] if "{" in done.out else "")
+        if done.rc == 2:
+            raise RequestError(f"on {target.name}: {answer['error']}")
+        if done.rc == 0:
+            return
+    said = done.err.strip().splitlines()
+    raise SiteError(
+        f"the engine doesn't run on {target.name} ({said[-1] if said else f'exit code {done.rc}'}): "
+        f"engine targets check {target.name} says what is missing"
+    )
+
+
+def _note_begun(run: Run, target: Site, begun: dict[str, Any]) -> None:
+    """The job's id, or why there is none; what isn't certain is left to the next look."""
+    if not target.scheduled or "said" not in begun:
+        run.note(stage="sent", job=begun.get("pid"))
+        return
+    said = begun["said"]
+    if job := scheduler.submitted(target.kind, said):
+        run.note(stage="sent", job=job)
+    else:
+        run.note(reason=f"{target.name} said: {said['err'].strip() or said['out'].strip() or 'nothing'}")

@@ -1,0 +1,118 @@
+"""Whether a target works, step by step: what was found, and how to mend what doesn't work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from engine.errors import LaunchError, MesoscopeError
+from engine.launch.ranks import command
+from engine.launch.remote import scheduler, staging, submit
+from engine.launch.sites import Site
+
+PACKAGES = (
+    "tensorflow", "keras", "horovod", "numpy", "pandas", "scipy", "xarray", "netCDF4", "cfgrib", "zarr",
+    "cftime", "cf_xarray", "pint", "pyproj", "param", "psutil", "yaml",
+)  # fmt: skip
+FIND = "import importlib.util as u; print(*[p for p in {names!r} if u.find_spec(p) is None])"
+PATIENCE_S = 100  # for a command; importing TensorFlow from a slow file system takes its time
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that has to work: what was found, and, if it doesn't, the mend."""
+
+    name: str
+    works: bool
+    found: str
+    mend: str = ""
+
+    def plain(self) -> dict[str, object]:
+        return {"step": self.name, "works": self.works, "found": self.found, "mend": self.mend}
+
+
+class _FaultError(Exception):
+    """A step that doesn't work: what was found, and how to mend it."""
+
+
+def check(target: Site) -> Iterator[Step]:
+    """The steps, in order; ends with the first that doesn't work, for the next ones need it."""
+    asked = target if target.remote else target.replace(python=sys.executable)  # what this process runs with
+    for name, action in _steps(target):
+        try:
+            yield Step(name, True, action(asked))
+        except _FaultError as fault:
+            yield Step(name, False, *map(str, fault.args))
+            return
+        except MesoscopeError as error:
+            found, _, mend = str(error).partition(": ")
+            yield Step(name, False, found, mend)
+            return
+
+
+def _steps(target: Site) -> list[tuple[str, Callable[[Site], str]]]:
+    if not target.remote:
+        return [("packages", _packages), ("Horovod", _build)]
+    steps: list[tuple[str, Callable[[Site], str]]] = [("login", _login)] if target.host else []
+    steps += [("folder and Python", _folder), ("packages", _packages), ("Horovod", _build)]
+    steps += [("scheduler", _scheduler)] if target.scheduled else []
+    return [*steps, ("engine", _engine)]
+
+
+def _login(target: Site) -> str:
+    target.connection.shell("true")
+    return f"{target.host} lets you in, and its host key is known"
+
+
+def _folder(target: Site) -> str:
+    there = submit.ask(target, "greet", engine="")
+    return f"{there['folder']} on {there['host']}, {there['free_bytes'] / 1e9:.0f} GB free; Python {there['python']}"
+
+
+def _packages(target: Site) -> str:
+    said = _said(target, [target.python, "-c", FIND.format(names=PACKAGES)])
+    if lacking := said.split():
+        raise _FaultError(
+            f"{target.python} lacks {', '.join(lacking)}", "install them there, or mend prelude or python"
+        )
+    return f"all {len(PACKAGES)} are there"
+
+
+def _build(target: Site) -> str:
+    said = _said(target, [target.python, "-m", "horovod.runner.launch", "--check-build"])
+    parts = command.built(said)
+    if "TensorFlow" not in parts:
+        raise _FaultError("Horovod was built without TensorFlow", "build it with HOROVOD_WITH_TENSORFLOW=1")
+    if not parts & {"Gloo", "MPI"}:
+        raise _FaultError("Horovod was built without Gloo and MPI", "build it with one of them")
+    return f"built with {', '.join(sorted(parts))}"
+
+
+def _scheduler(target: Site) -> str:
+    said = submit.ask(target, "look", runs={}, listing=scheduler.list_command(target.kind))["listing"]
+    jobs = scheduler.jobs(target.kind, said)
+    if target.kind == "slurm" and target.partitions:
+        known = {word.rstrip("*") for word in _said(target, ["sinfo", "--noheader", "--format=%P"]).split()}
+        if lacking := [name for name in target.partitions if name not in known]:
+            raise _FaultError(f"no partition {lacking[0]}", f"known are {', '.join(sorted(known))}: mend partitions")
+    return f"{target.kind} answers; {len(jobs)} of your jobs wait or run"
+
+
+def _engine(target: Site) -> str:
+    home = submit.send_engine(target)
+    checksum, _ = staging.engine_archive()
+    done = target.connection.shell(submit.engine_command(target, f"{home}/engine/{checksum}", "check --help", ""))
+    if done.rc:
+        lines = done.err.strip().splitlines() or [f"exit code {done.rc}"]
+        raise _FaultError(f"the engine doesn't run ({lines[-1]})", "mend prelude or python")
+    return f"version {checksum[:12]} is there and runs"
+
+
+def _said(target: Site, command: list[str]) -> str:
+    """Standard output of a command in the target's environment."""
+    said = submit.ask(target, "ask", command=command, timeout_s=PATIENCE_S)["said"]
+    if said["rc"] != 0:
+        lines = said["err"].strip().splitlines() or [f"exit code {said['rc']}"]
+        raise LaunchError(f"{command[0]} doesn't work ({lines[-1]}): mend prelude or python in the targets file")
+    return str(said["out"])

@@ -1,0 +1,198 @@
+"""Places to run, as an administrator's file declares them: what it doesn't name can't be used.
+
+The file is $MESOSCOPE_TARGETS, else ~/.config/mesoscope/targets.yaml, else /etc/mesoscope/targets.yaml; without one,
+runs go to this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import param
+
+from engine.errors import SiteError, SpecError
+from engine.launch.remote.ssh import Connection
+from engine.options import Choice, Options, Text, Value, Whole, Words, did_you_mean, parts_of
+from engine.spec import LaunchOptions, load_yaml
+
+VERSION = 1
+WORD = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
+SCHEDULERS = ("slurm", "pbs")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that one run may ask for; 0 is no limit."""
+
+    EXPECTED: ClassVar[str] = "a mapping {nodes: …, processes: …, minutes: …} of whole numbers"
+    nodes: int = 0
+    processes: int = 0
+    minutes: int = 0
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        parts = parts_of(cls, value, where)
+        for name, number in parts.items():
+            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+                raise SpecError(f"{where}.{name} is {number!r}: expected a whole number from 0 on")
+        return cls(**parts)
+
+    def plain(self) -> dict[str, int]:
+        return {"nodes": self.nodes, "processes": self.processes, "minutes": self.minutes}
+
+
+class Site(Options):
+    """One place to run; `name` is how a spec names it."""
+
+    SECTION = "target"
+
+    kind = Choice(["local", "ssh", *SCHEDULERS], default="local", doc="This machine, a host over SSH, or a scheduler.")
+    host = Text("", regex=r"^$|^[A-Za-z0-9_][A-Za-z0-9._@-]{0,252}$", doc="Host alias. Empty: the scheduler is here.")
+    ssh_config = Text("", regex=r"^$|^[/~][^\n\"]*$", doc="An ssh_config in place of the user's own.")
+    folder = Text("~/mesoscope", regex=r"^(~|/)[A-Za-z0-9._/@+-]*$", doc="Folder there for engine, data and runs.")
+    python = Text(
+        "python3", regex=r"^(~/)?[A-Za-z0-9._/@+-]+$", doc="Python with TensorFlow and Horovod, after the prelude."
+    )
+    prelude = Text("", doc="Lines of bash that make the environment, as `module load` or `conda activate`.")
+    partitions = Words(regex=WORD, doc="Partitions (queues) that may be chosen; the first is the default.")
+    accounts = Words(regex=WORD, doc="Accounts that may be chosen; the first is the default.")
+    hosts = Words(regex=r"^[A-Za-z0-9_][A-Za-z0-9._-]*:[0-9]{1,3}$", doc="For ssh: hosts and processes, as node1:4.")
+    interface = Text("", regex=r"^$|^[A-Za-z0-9._-]{1,15}$", doc="Network interface between nodes, as ib0.")
+    threads = Whole(1, bounds=(1, 256), unit="cores", doc="CPU cores per process where launch.threads is 0.")
+    warning_s = Whole(120, bounds=(10, 3600), unit="s", doc="Before the time limit, for a checkpoint and a requeue.")
+    limits = Value(Limits, default=Limits(), doc="The most that one run may ask for.")
+
+    def check(self) -> None:
+        if ".." in self.folder.split("/"):
+            raise SpecError(f"target.folder is {self.folder}: expected a path without '..'")
+        if self.kind == "ssh" and not self.host:
+            raise SpecError("target.host is missing: expected the alias of a host, as in ~/.ssh/config")
+        if self.kind == "local" and self.host:
+            raise SpecError(f"target.kind is local, but target.host is {self.host}: set kind to ssh, slurm or pbs")
+        if "\0" in self.prelude:
+            raise SpecError("target.prelude holds a NUL byte: expected lines of bash")
+
+    @classmethod
+    def called(cls, name: Any, given: Any) -> Self:
+        """A target of that name; raises SpecError."""
+        if not isinstance(name, str) or not re.fullmatch(WORD, name):
+            raise SpecError(f"a target has the name {name!r}: expected a word matching {WORD}")
+        if not isinstance(given, Mapping) or not all(isinstance(word, str) for word in given):
+            raise SpecError(f"targets.{name} is {given!r}: expected a mapping with kind, host and folder")
+        try:
+            target = cls(**given)
+        except SpecError as error:
+            raise SpecError(f"targets.{name}: {error}") from None
+        with param.edit_constant(target):
+            target.name = name
+        return target
+
+    @property
+    def scheduled(self) -> bool:
+        return self.kind in SCHEDULERS
+
+    @property
+    def remote(self) -> bool:
+        """Whether its runs have a folder of their own there."""
+        return self.kind != "local"
+
+    @property
+    def connection(self) -> Connection:
+        return Connection(self.host, os.path.expanduser(self.ssh_config))
+
+    @property
+    def python_word(self) -> str:
+        """`python` as a word of bash; a home folder stands for the one there."""
+        return re.sub(r"^~/", '"$HOME"/', self.python)
+
+    def accept(self, launch: LaunchOptions) -> None:
+        """Raise SiteError for what the file doesn't allow."""
+        asked = {"nodes": launch.nodes, "processes": launch.processes, "minutes": launch.time_limit}
+        for name, number in asked.items():
+            most, option = getattr(self.limits, name), {"minutes": "time_limit"}.get(name, name)
+            if most and number > most:
+                raise SiteError(f"launch.{option} is {number}, but target {self.name} allows at most {most}")
+        for option, allowed in (("partition", self.partitions), ("account", self.accounts)):
+            word = getattr(launch, option)
+            if word and word not in allowed:
+                known = did_you_mean(word, allowed) if allowed else "it names none: leave it empty"
+                raise SiteError(f"launch.{option} is {word!r}, which target {self.name} doesn't allow: {known}")
+        if not self.scheduled and launch.nodes > 1:
+            raise SiteError(f"launch.nodes is {launch.nodes}, but target {self.name} is no cluster: set launch.nodes=1")
+
+    def minutes(self, launch: LaunchOptions) -> int:
+        """The job's time limit: as asked for, else the most that is allowed; 0 is the scheduler's own."""
+        return launch.time_limit or self.limits.minutes
+
+
+LOCAL = Site.called("local", {})
+
+
+@dataclass(frozen=True)
+class Sites:
+    """All places to run, in the order of the file."""
+
+    all: tuple[Site, ...]
+
+    @classmethod
+    def read(cls) -> Self:
+        """As the administrator's file says; raises SiteError if it can't be used."""
+        path = targets_file()
+        if path is None:
+            return cls((LOCAL,))
+        try:
+            if path.stat().st_mode & stat.S_IWOTH:
+                raise SiteError(f"{path} can be changed by everybody: chmod o-w {path}")
+            return cls.parse(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SiteError(f"{path} can't be read ({error}): mend it, or unset MESOSCOPE_TARGETS") from None
+        except SpecError as error:
+            raise SiteError(f"{path}: {error}") from None
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Self:
+        plain = load_yaml(text, where)
+        if not isinstance(plain, Mapping) or plain.get("version") != VERSION:
+            raise SpecError(f"expected version: {VERSION}, and targets: a mapping from names to kind, host and folder")
+        if odd := [word for word in plain if word not in ("version", "targets")]:
+            raise SpecError(f"{odd[0]} is not known: {did_you_mean(str(odd[0]), ['version', 'targets'])}")
+        named = plain.get("targets")
+        if not isinstance(named, Mapping) or not named:
+            raise SpecError("targets names none: expected a mapping, as local: {kind: local}")
+        return cls(tuple(Site.called(name, given) for name, given in named.items()))
+
+    @property
+    def names(self) -> list[str]:
+        return [target.name for target in self.all]
+
+    def named(self, name: str) -> Site:
+        """Raises SiteError if there is none of that name."""
+        for target in self.all:
+            if target.name == name:
+                return target
+        raise SiteError(f"launch.target is {name!r}, which is not known: {did_you_mean(name, self.names)}")
+
+
+def site_of(name: str) -> Site:
+    """The target of that name; raises SiteError. Where the file can't be used, this machine can be."""
+    try:
+        targets = Sites.read()
+    except SiteError:
+        if name != LOCAL.name:
+            raise
+        return LOCAL
+    return targets.named(name)
+
+
+def targets_file() -> Path | None:
+    """The administrator's file, if there is one."""
+    if given := os.environ.get("MESOSCOPE_TARGETS"):
+        return Path(given)
+    homes = (Path.home() / ".config" / "mesoscope", Path("/etc/mesoscope"))
+    return next((path for home in homes if (path := home / "targets.yaml").is_file()), None)

@@ -1,0 +1,68 @@
+"""Whether a launch is still the one that its run's folder names.
+
+A scheduler may start a job long after its submission seemed to fail, when the run was given up, or handed over again:
+two trainings in one folder. So each launch knows its token, and the newest token in the folder is the one that counts.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from engine.launch.remote.agent import crossed_out
+from engine.runs import Run
+
+LOOK_S = 2.0
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Of the launch with that token; without one, on this machine, none can come late."""
+
+    run: Run
+    token: str = ""
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another launch stands in the folder: what can't be read there says nothing."""
+        with suppress(OSError):
+            now = self.run.request.get("token")
+            return bool(self.token and now and now != self.token)
+        return False
+
+    def refusal(self) -> str:
+        """Why this launch must not begin; '' if it may."""
+        if self.replaced:
+            return "the run was handed over again since"
+        if self.token and crossed_out(str(self.run.folder), self.token):
+            return "the run was given up before"
+        return ""
+
+    def tell(self, words: str) -> None:
+        """A line in the log, and nowhere else: the records are those of another launch."""
+        with open(self.run.log, "a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%H:%M:%S')} launch {self.token} {words}\n")
+
+    @contextmanager
+    def watched(self, end: Callable[[], None]) -> Iterator[None]:
+        """Call `end`, in a thread, once another launch stands in the folder."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(LOOK_S):
+                if self.replaced:
+                    end()
+                    return
+
+        thread = threading.Thread(target=watch, name="fence", daemon=True)
+        if self.token:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if self.token:
+                thread.join()

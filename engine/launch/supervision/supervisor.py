@@ -1,0 +1,226 @@
+"""The process that watches over the ranks of a run: `python -m engine supervise FOLDER`.
+
+It starts the ranks, records how they begin and end, and starts them again if one died and `launch.restarts` allows it.
+SIGTERM ends the ranks. SIGUSR1, which Slurm sends some time before a job's end, pauses them with a checkpoint, and the
+job is queued again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from engine.errors import LaunchError, StoreError
+from engine.launch.local import ROOT, end_tree, identity
+from engine.launch.ranks import command
+from engine.launch.ranks.addresses import seen_by
+from engine.launch.ranks.elastic import Rounds
+from engine.launch.ranks.ssh_ranks import is_here
+from engine.launch.supervision.exit_reason import FROM_CHECKPOINT, End, ending
+from engine.launch.supervision.launch_token import Fence
+from engine.launch.supervision.requeue import requeue
+from engine.runs import Run, describe_error
+from engine.training.checkpoints import position_of
+from engine.training.elastic import WHERE
+
+PAUSED = "the job's time is nearly up"
+WARNING_S = 120.0  # between Slurm's signal and the end, unless the request says otherwise
+SHARE = 0.75  # of that time, for the ranks to stop by themselves
+SETTLE_S = 2.0  # Slurm ends all processes of a job at once: its signal may come here after a rank's death
+SCONTROL_S = 60.0
+
+
+def supervise(run: Run, token: str = "") -> int:
+    """Start the ranks, wait for their end, and record it; returns their exit code.
+
+    token : of the launch that this process is, as its job was given it; one that comes late does nothing.
+    """
+    fence = Fence(run, token)
+    if refusal := fence.refusal():
+        fence.tell(f"comes late ({refusal}): it does nothing")
+        return 0
+    with fence.watched(lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        return _supervise(run, fence)
+
+
+def _supervise(run: Run, fence: Fence) -> int:
+    run.withdraw_pause()
+    watch = Watch(run, fence)
+    watch.listen()
+    began_at = position_of(run.last)
+    watch.record("started", requeues=int(os.environ.get("SLURM_RESTART_COUNT", 0)))
+    end = watch.attempt()
+    while end.word == "died" and watch.may_restart():
+        watch.restart(end)
+        end = watch.attempt()
+    end = watch.pause(end, began_at) if watch.paused(end) else end
+    if end.word == "replaced":
+        fence.tell(end.reason)
+    elif end.word != "paused":  # else the job is queued again, and another process goes on
+        watch.record("ended", **end.facts())
+    return 1 if end.rc is None else end.rc
+
+
+class Watch:
+    """What one supervisor knows: its run, its ranks, and what it was told by signals."""
+
+    def __init__(self, run: Run, fence: Fence):
+        self.run, self.fence = run, fence
+        self.job = os.environ.get("SLURM_JOB_ID")
+        self.facts = (
+            identity(os.getpid()) | {"token": run.request.get("token")} | ({"job": self.job} if self.job else {})
+        )
+        self.ranks: subprocess.Popen[bytes] | None = None
+        self.told_to_end = threading.Event()
+        self.told_to_pause = False
+        self.paused_at = 0.0  # of time.monotonic
+        self.warning_s = float((run.request.get("ranks") or {}).get("warning_s", WARNING_S))
+
+    def listen(self) -> None:
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGUSR1, self._pause)
+        signal.signal(signal.SIGALRM, lambda *_: self._end_ranks())
+
+    def record(self, event: str, **facts: Any) -> None:
+        self.run.record_launch(event, **facts, **self.facts)
+
+    def attempt(self) -> End:
+        """Start the ranks, and wait for their end."""
+        if self.run.cancel_file.exists():
+            return End("cancelled", "cancelled")
+        self.run.forget_heartbeats()
+        with open(self.run.log, "ab") as log, contextlib.ExitStack() as stack:
+            log_from = log.tell()
+            try:
+                command, environment, rounds = stack.enter_context(self._prepared())
+                self.ranks = subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            except (OSError, LaunchError) as error:
+                return End("failed", describe_error(error))
+            if self.told_to_end.is_set():
+                self._end_ranks()
+            rc = self.ranks.wait()
+            self.ranks = None  # a signal that comes later has none to end
+        if self.fence.replaced:  # the ranks that beat now may be those of the other launch
+            return End("replaced", "has ended its ranks: the run was handed over again", rc)
+        for pid in self.run.ranks_here():
+            end_tree(pid)
+        if rounds and rounds.too_few:
+            return self._judge(End("died", rounds.too_few, rc))
+        return self._judge(ending(self.run, rc, log_from))
+
+    def may_restart(self) -> bool:
+        stopping = self.told_to_pause or self.told_to_end.is_set() or self.run.cancel_file.exists()
+        return not stopping and self._restarts() < self.run.spec.launch.restarts
+
+    def restart(self, end: End) -> None:
+        """Record that the ranks start again, and say so in the log."""
+        number = self._restarts() + 1
+        self.record("restarted", number=number, reason=end.reason)
+        self._log(f"{end.reason}; restart {number} of {self.run.spec.launch.restarts}")
+
+    def lost(self, ranks: list[int], left: int, why: str) -> None:
+        """Record that others go on without these ranks, and say so in the log."""
+        self.record("lost", ranks=ranks, left=left, reason=why)
+        self._log(f"{why}: {left} of {self.run.spec.launch.processes} go on from the last checkpoint")
+
+    def paused(self, end: End) -> bool:
+        """Whether the ranks ended for the pause: stopped, or ended because they took too long to."""
+        return self.told_to_pause and end.word in ("stopped", "died") and not self.run.cancel_file.exists()
+
+    def pause(self, end: End, began_at: tuple[int, int]) -> End:
+        """Have Slurm queue the job again; without it, or where it refuses, or for nothing, that is the end."""
+        reached = position_of(self.run.last)
+        if reached <= began_at:
+            reason = f"{PAUSED}, and no step was done since the job began: raise launch.time_limit, then resume"
+            return End("failed", reason, 1)
+        self.record("paused", reason=PAUSED, epoch=reached[0] + 1, step=reached[1])
+        if not self.job:
+            return End("stopped", f"{PAUSED}: {FROM_CHECKPOINT}", end.rc)
+        refusal = requeue(self.job, self.paused_at + self.warning_s, self.told_to_end, self._log)
+        if refusal and not self.told_to_end.is_set():
+            return End("stopped", f"{PAUSED}, and Slurm didn't queue the job again ({refusal}): {FROM_CHECKPOINT}", 0)
+        return End("paused", PAUSED, 0)
+
+    def _judge(self, end: End) -> End:
+        """Whether ranks that died were ended from outside, together with this process."""
+        if end.word == "died" and self.job:
+            self.told_to_end.wait(SETTLE_S)
+        if end.word in ("died", "failed") and self.told_to_end.is_set():
+            return End("failed", f"it was ended from outside (SIGTERM): {FROM_CHECKPOINT}", end.rc)
+        return end
+
+    @contextlib.contextmanager
+    def _prepared(self) -> Iterator[tuple[tuple[str, ...], dict[str, str], Rounds | None]]:
+        """The ranks' command and environment; while they live, the servers at which they meet, if they need them."""
+        run = self.run
+        plan = command.plan(run, os.environ)
+        if not plan.meets:
+            share = os.environ.get("SLURM_CPUS_PER_TASK") or (os.cpu_count() or 1) // run.spec.launch.processes
+            yield plan.command, {**command.threads(int(share)), **os.environ}, None  # what is set stays
+            return
+        from engine.launch.ranks.rendezvous import rendezvous  # Horovod, which the dashboard does without
+
+        how, elastic = command.Ranks.of(run.request), run.spec.launch.elastic
+        address = seen_by(_others(how), how.interface)
+        with rendezvous(address) as keys:
+            told = command.meeting(address, keys.port, how.interface, os.environ, elastic=elastic)
+            if not elastic:
+                yield plan.command, {**os.environ, **told}, None
+                return
+            rounds = Rounds(run, keys, partial(rendezvous, address), self.lost, self._end_ranks)
+            with rounds.kept():
+                yield plan.command, {**os.environ, **told, WHERE: f"{address}:{keys.port}"}, rounds
+
+    def _log(self, words: str) -> None:
+        with open(self.run.log, "a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%H:%M:%S')} {words}\n")
+
+    def _restarts(self) -> int:
+        """How often this launch, a job's requeues included, has restarted its ranks."""
+        mark = ("job",) if self.job else ("host", "pid", "pid_started")
+        mine = [record for record in self.run.launches() if all(record.get(key) == self.facts[key] for key in mark)]
+        return sum(record["event"] == "restarted" for record in mine)
+
+    def _end(self, *_: object) -> None:
+        self.told_to_end.set()
+        self._end_ranks()
+
+    def _pause(self, *_: object) -> None:
+        if self.told_to_pause:
+            return
+        self.told_to_pause = True
+        self.paused_at = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, SHARE * self.warning_s)
+        with contextlib.suppress(StoreError):  # on a full disk, say: the ranks are ended later
+            self.run.ask_to_pause(PAUSED)
+
+    def _end_ranks(self) -> None:
+        if self.ranks:
+            end_tree(self.ranks.pid)
+
+
+def _others(how: command.Ranks) -> list[str]:
+    """Names of the other hosts of this run."""
+    if how.by != "srun":
+        return [host.name for host in how.hosts if not is_here(host.name)]
+    command = ["scontrol", "show", "hostnames"]  # those of this job
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=SCONTROL_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise LaunchError(f"the nodes of the job can't be found out ({error}): is this a job of Slurm?") from error
+    return [name for name in listed.split() if name != os.environ.get("SLURMD_NODENAME")]

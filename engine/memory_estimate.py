@@ -1,0 +1,113 @@
+"""What a run will ask of the machine's memory, before it runs; without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from engine.available_memory import free_memory
+from engine.data.fields import open_field, steps_per_chunk
+from engine.data.pairs import Pairs
+from engine.evaluation.tiles import largest, plan
+from engine.models.receptive_field import reach
+from engine.models.shapes import Shape, prediction_bytes, training_bytes
+from engine.spec import Spec
+from engine.training.memory_budget import HR_CELLS_AT_ONCE, RUNTIME_BYTES, ahead_bytes, fits, needed, share
+
+BASE_BYTES = 900 * 2**20  # of a process that trains next to nothing: TensorFlow, its graphs and their kernels
+FIELDS_IN_PREDICTION = 12  # at HR, as float32, while one step is read, interpolated, put together and written
+FIELDS_IN_SCORING = 20  # at HR, as float64: SSIM's means, squares and products
+
+
+def memory_of(spec: Spec, pairs: Pairs, shape: Shape) -> tuple[int, list[str]]:
+    """Bytes of one process, and notes: itself, the data, and what training takes, or evaluation if that is more.
+
+    A training part in memory is there twice while it is handed over; what isn't kept there is read ahead from the
+    files. Of a target that is another machine nothing is known but what has to be free for that.
+    """
+    training, evaluation = training_bytes(spec, shape), _evaluation_bytes(spec, pairs, shape)
+    train, validation = (_part_bytes(pairs, shape, len(part)) for part in (pairs.parts.train, pairs.parts.validation))
+    data = 2 * train + validation
+    if spec.launch.target != "local":
+        notes = _elsewhere(spec, train, training)
+    else:
+        free = free_memory(spec.launch.processes) - BASE_BYTES + RUNTIME_BYTES
+        notes = [] if fits(train, free, training) else _read_ahead(spec, train, share(free, training))
+        read = ahead_bytes(shape, spec.training.batch_size, spec.data.patch_size // spec.data.scale)
+        sizes = ((train, 2), (validation, 1))
+        data = sum(copies * size if fits(size, free, training) else 0 for size, copies in sizes) + bool(notes) * read
+    return BASE_BYTES + data + max(training, evaluation), notes + _seen_whole(spec, pairs, shape)
+
+
+def _part_bytes(pairs: Pairs, shape: Shape, samples: int) -> int:
+    """As `Samples.bytes_in_memory`."""
+    (y, x), (y_lr, x_lr) = pairs.hr_grid.shape, pairs.lr_grid.shape
+    return 4 * samples * (y * x + y_lr * x_lr * shape.channels)
+
+
+def _elsewhere(spec: Spec, part: int, training: int) -> list[str]:
+    free = needed(part, training) + BASE_BYTES - RUNTIME_BYTES
+    return [
+        f"the memory of {spec.launch.target} isn't known here: the training part ({_size(part)}) is kept in memory "
+        f"where {_size(free)} are free for each process, else read from the files"
+    ]
+
+
+def _read_ahead(spec: Spec, part: int, room: int) -> list[str]:
+    """That the training part doesn't fit into its share of the memory, and what makes reading it slow."""
+    return [
+        f"the training part ({_size(part)}) is read from the files all the while: of the memory that is free for each "
+        f"process, {_size(room)} are for it",
+        *_chunks(spec),
+    ]
+
+
+def _chunks(spec: Spec) -> list[str]:
+    """Notes on fields of which many steps are decompressed for each that is read."""
+    named = {"data.target": spec.data.target, "data.lr": spec.data.lr}
+    named |= {f"data.predictors[{number}]": source for number, source in enumerate(spec.data.predictors)}
+    notes = []
+    for name, source in named.items():
+        if source and (steps := steps_per_chunk(source)) > 1:
+            field = open_field(source)
+            lost = 4 * (steps - 1) * field.sizes["y"] * field.sizes["x"]
+            notes.append(
+                f"{name} is stored in chunks of {steps} time steps: each that is read decompresses {steps - 1} others, "
+                f"{_size(lost)} for nothing; write it anew with one step in a chunk (netCDF: nccopy -c time/1)"
+            )
+    return notes
+
+
+def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
+    """What predicting and scoring the test part takes."""
+    cells = int(np.prod(pairs.hr_grid.shape))
+    at_once = min(max(1, HR_CELLS_AT_ONCE // cells), len(pairs.parts.test))
+    y, x = largest(plan(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))
+    network = prediction_bytes(spec.model, replace(shape, y_lr=y, x_lr=x), at_once)
+    fields = FIELDS_IN_PREDICTION + shape.window + shape.static
+    return max(network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING)
+
+
+def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:
+    """A note where fields are large, and the network lets none be cut into tiles."""
+    if np.prod(pairs.hr_grid.shape) <= HR_CELLS_AT_ONCE or reach(spec.model, shape, pairs.interpolation):
+        return []
+    kind = "localized" if spec.model.localized else "attention"
+    why = {
+        "localized": "a localized block has weights for each cell",
+        "attention": "attention takes means over a field",
+    }
+    network = _size(prediction_bytes(spec.model, shape, 1))
+    return [
+        f"fields are predicted whole, with {network} for the network, and not in tiles: {why[kind]} (without it, "
+        f"model.{kind}=false, memory is bounded)"
+    ]
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,114 @@
+"""The eight models of the DL4DS paper, A to H, trained one after another on the same pairs.
+
+Gomez Gonzalez (2023), Environ. Data Sci. 2, e3, table 1. The specs lie in assets/specs/suite; they name the
+demonstration data, and take the data of another spec in their place.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.errors import LaunchError, MesoscopeError, SpecError
+from engine.launch import api, local
+from engine.options import did_you_mean
+from engine.runs import Run, Store
+from engine.spec import Spec, with_settings
+
+SPECS = Path(__file__).resolve().parents[2] / "assets" / "specs" / "suite"
+LETTERS = "ABCDEFGH"
+LOOK_S = 0.5
+
+
+def specs(own: Spec, letters: str = LETTERS, settings: Iterable[str] = ()) -> list[Spec]:
+    """The suite's specs on the data and at the place that `own` names, with `section.option=value` put in all.
+
+    Raises
+    ------
+    SpecError
+        If `own` gives no LR field, a letter isn't one of the suite, a setting doesn't fit one of the models, or
+        there are patches, in which those with a localized block can't be trained.
+    """
+    if own.data.lr is None:
+        raise SpecError(
+            "data.lr is missing: the suite holds networks that learn from a given LR field (mos) against networks "
+            "that learn from coarsened HR (perfect-prog), and tests them all on data.lr"
+        )
+    if unknown := [letter for letter in letters if letter not in LETTERS]:
+        raise SpecError(f"{unknown[0]} is no model of the suite: {did_you_mean(unknown[0], list(LETTERS))}")
+    if not letters:
+        raise SpecError(f"no model is named: expected letters of the suite, {LETTERS} for all")
+    models = {letter: Spec.read(SPECS / f"{letter.lower()}.yaml") for letter in letters}
+    wanted = list(settings)
+    plain = {letter: with_settings(_on_data_of(own, model), wanted) for letter, model in models.items()}
+    _check_patches(plain)
+    return [Spec.from_plain(each) for each in plain.values()]
+
+
+def create(suite: Sequence[Spec], store: Store) -> list[Run]:
+    """A run folder for each, queued until `conduct` starts it; raises SiteError or StoreError."""
+    return [api.create(spec, store) for spec in suite]
+
+
+def start(runs: Sequence[Run]) -> subprocess.Popen[bytes]:
+    """Conduct the runs in a process of its own, which outlives this one."""
+    command = [sys.executable, "-m", "engine", "conduct", *(str(run.folder) for run in runs)]
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=local.ROOT,
+            env=local.environment(os.environ, 1),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LaunchError(f"{command[0]} can't be started ({error.strerror}): check the installation") from error
+
+
+def conduct(runs: Sequence[Run]) -> None:
+    """Start each run when the one before it has ended; what was cancelled meanwhile, or started, is left alone.
+
+    Runs on a target don't wait for each other: it has a queue, or room for them, of its own.
+    """
+    for run in runs:
+        if run.folder.exists() and not _begun(run):
+            try:
+                api.start(run)
+            except MesoscopeError as error:  # nobody watches this process: the run has to say it
+                if not run.remote:  # it does so itself
+                    run.record_launch("ended", rc=None, reason=str(error))
+        while run.folder.exists() and not run.remote and run.state().active:
+            time.sleep(LOOK_S)
+
+
+def _begun(run: Run) -> bool:
+    """Whether it was started, or cancelled before that."""
+    return bool(run.launches()) or bool(run.request.get("stage")) or run.cancel_file.exists()
+
+
+def _on_data_of(own: Spec, model: Spec) -> dict[str, Any]:
+    """A model of the suite on other data: what makes it that model stays."""
+    data = own.data.replace(pairing=model.data.pairing, time_window=model.data.time_window)
+    launch = own.launch.replace(title=model.launch.title)
+    return {**model.plain(), "data": data.plain(), "launch": launch.plain()}
+
+
+def _check_patches(models: dict[str, dict[str, Any]]) -> None:
+    """Refuse all models at once that patches exclude."""
+    side = next(iter(models.values()))["data"].get("patch_size")  # of all alike
+    localized = [letter for letter, plain in models.items() if plain["model"].get("localized") is True]
+    if not side or not isinstance(side, int) or not localized:
+        return
+    others = "".join(letter for letter in models if letter not in localized)
+    alone = f"train {', '.join(others)} alone (--models {others}), " if others else ""
+    raise SpecError(
+        f"data.patch_size is {side}, but {', '.join(localized)} of the suite have a localized block, whose weights are "
+        f"those of each cell of the whole grid: {alone}set data.patch_size=0, or model.localized=false for all models"
+    )

@@ -1,0 +1,130 @@
+"""Runs on targets as the Runs page shows them: the queue, the scheduler's words, and what isn't known."""
+
+from __future__ import annotations
+
+import pytest
+from tests.app.test_runs import at_page
+
+from app.components.queue import doing, queue_of, queue_table
+from app.form.fields import plain_text
+from app.pages import runs
+from app.pages.runs import said_of, table_of, why_failed
+from app.services.watcher import glance
+from engine.errors import UnreachableError
+from engine.launch.api import cancel
+from tests.app.fake import write_remote_run, write_run
+
+# Bokeh 3.9 makes a ColumnDataSource of a DataFrame in a way that pandas 3.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
+WAITS = "Priority: other jobs come first"
+
+
+def seen_run(store, *words, **more):
+    return glance(write_remote_run(store.folder, "far", *words, **more))
+
+
+def test_the_queue_holds_what_waits_or_runs_the_running_first(store):
+    write_run(store.folder, "done")
+    write_remote_run(store.folder, "refused", "refused", "the login is refused")
+    write_remote_run(store.folder, "waits", "queued", WAITS)
+    write_remote_run(store.folder, "runs", "running", "training")
+    queue = queue_of([glance(run) for run in store.runs()])
+    rows = queue_table(queue, shown=queue[1].id)
+    assert list(rows["title"]) == ["runs", "<b class='shown'>waits</b>"]
+    assert list(rows["place"]) == ["hpc · Slurm"] * 2
+    assert list(rows["job"]) == ["4711"] * 2
+    assert WAITS in rows["reason"][1]
+    assert list(rows["since"]) == ["12 min ago"] * 2  # as write_remote_run says
+
+
+def test_a_reason_is_no_markup(store):
+    seen = seen_run(store, "queued", "<script>'\"")
+    assert "<script>" not in queue_table([seen])["reason"][0]
+
+
+def test_the_list_tells_where_a_run_is(store):
+    seen_run(store, "queued", WAITS)
+    assert list(table_of([glance(run) for run in store.runs()])["place"]) == ["hpc"]
+
+
+def test_a_waiting_run_says_so_in_the_scheduler_s_words(store):
+    assert said_of(seen_run(store, "queued", WAITS)) == f"for 12 min · {WAITS}"
+
+
+def test_a_handing_over_tells_what_it_does(store):
+    seen = seen_run(store, "sending", "sends hr.nc, 1.0 MB")
+    assert (seen.state.word, doing(seen)) == ("queued", "is being handed over to hpc: sends hr.nc, 1.0 MB")
+
+
+def test_fetching_is_told_in_place_of_the_epoch(store):
+    seen = seen_run(store, "running", "fetching results, 12.0 MB of 80.1 MB")
+    assert (seen.state.word, said_of(seen)) == ("running", "fetching results, 12.0 MB of 80.1 MB")
+    assert doing(seen) == said_of(seen)
+
+
+def test_what_is_not_known_is_no_failure(session):
+    run = write_remote_run(session.store.folder, "far", "running", "training", seen_s=720)
+    session.run = run.id
+    page = at_page(session)
+    assert glance(run).state.word == "unknown"
+    assert "since 12 min · what runs there goes on · nobody has looked at hpc since" in page._reason.object
+    assert (page._why.visible, page._cancel.visible, page._cancel.disabled) == (False, True, False)
+
+
+def test_a_refused_handing_over_says_why_and_how_to_go_on(session):
+    run = write_remote_run(session.store.folder, "far", "refused", "the host key of hpc is not known here")
+    session.run = run.id
+    page = at_page(session)
+    assert why_failed(glance(run)).endswith("\n\nResume hands it over again, once that is mended.")
+    assert page._why.object.startswith(plain_text("the host key of hpc is not known here"))
+    assert page._resume.visible
+
+
+def test_a_wish_to_stop_that_can_not_be_passed_on_is_kept(session, monkeypatch):
+    run = write_remote_run(session.store.folder, "far", "queued", WAITS)
+    session.run = run.id
+
+    def unreachable(run):
+        run.ask_to_cancel()
+        raise UnreachableError("login can't be reached")
+
+    monkeypatch.setattr(runs.launcher, "cancel", unreachable)
+
+    async def stop(page):
+        page._cancel.clicks += 1
+
+    page = at_page(session, stop)
+    assert (page._fault.severity, page._fault.visible) == ("info", True)
+    assert "told to stop as soon as it can be reached" in page._fault.object
+    assert said_of(glance(run)).startswith("is asked to stop")
+
+
+def test_a_run_that_is_being_handed_over_can_be_cancelled(store):
+    run = write_remote_run(store.folder, "far", "sending", "connects")
+    cancel(run)
+    assert run.cancel_file.exists()
+    assert run.launches() == []  # its record is the target's to write
+    run.note(stage="refused", reason="cancelled before it was handed over")  # as it does when it sees the wish
+    assert (run.state().word, run.state().reason) == ("cancelled", "cancelled before it was handed over")
+
+
+def test_the_queue_is_shown_when_the_link_says_so(session):
+    write_remote_run(session.store.folder, "waits", "queued", WAITS)
+    write_run(session.store.folder, "done")
+    session.queue = True
+    page = at_page(session)
+    assert (page._queue.widget.visible, page._table.visible) == (True, False)
+    assert len(page._queue.rows) == 1
+    assert session.query() == "?queue=yes"
+
+    async def all_runs(page):
+        page._which.value = "All"
+
+    page = at_page(session, all_runs)
+    assert (page._queue.widget.visible, page._table.visible, session.queue) == (False, True, False)
+
+
+def test_an_empty_queue_says_so(session):
+    write_run(session.store.folder, "done")
+    session.queue = True
+    assert at_page(session)._idle.visible

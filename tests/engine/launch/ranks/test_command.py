@@ -1,0 +1,230 @@
+"""How ranks are started: commands and environments as pure values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import LaunchError
+from engine.launch.ranks import command
+from engine.launch.ranks.command import Ranks, controller, in_step, meeting, place_in_step, plan, tasks_per_node
+from engine.runs import Run, Store
+from engine.spec import Spec
+
+
+@pytest.fixture
+def gloo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "controller", lambda launcher: "--gloo")
+
+
+@pytest.fixture
+def mpi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "controller", lambda launcher: "--mpi")
+
+
+def run_of(store: Path, processes: int, **how: Any) -> Run:
+    plain = {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}, "launch": {"processes": processes}}
+    return Store(store).create(Spec.from_plain(plain), {"ranks": how} if how else {})
+
+
+@pytest.mark.parametrize("by", ["horovodrun", "srun", "ssh"])
+def test_one_process_is_started_as_it_is(by, tmp_path):
+    made = plan(run_of(tmp_path, 1, by=by, hosts=["a:1"]), {})
+    assert made.command[1:4] == ("-m", "engine", "work")
+    assert not made.meets
+
+
+def test_without_a_word_horovodrun_starts_the_ranks(tmp_path, gloo):
+    run = run_of(tmp_path, 3)
+    made = plan(run, {"SLURM_CPUS_PER_TASK": "4"})
+    assert Path(made.command[0]).name == "horovodrun"
+    assert made.command[1:4] == ("-np", "3", "--gloo")
+    assert made.command[-4:] == ("-m", "engine", "work", str(run.folder))
+    assert not made.meets
+
+
+def test_with_gloo_srun_starts_ranks_that_meet(tmp_path, gloo):
+    run = run_of(tmp_path, 4, by="srun", interface="ib0")
+    made = plan(run, {"SLURM_CPUS_PER_TASK": "8"})
+    assert made.meets
+    assert made.command[0] == "srun"
+    assert {"--ntasks=4", "--mpi=none", "--kill-on-bad-exit=1", "--export=ALL", "--cpus-per-task=8"} < set(made.command)
+    assert made.command[-4:] == ("-m", "engine", "rank", str(run.folder))
+    assert not any(word.startswith("--cpus-per-task") for word in plan(run, {}).command)
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("MPI plugin types are...\n\tnone\n\tpmi2\n\tpmix\nspecific pmix plugin versions available: pmix_v4\n", "pmix"),
+        ("srun: MPI types are...\nsrun: cray_shasta\nsrun: pmi2\nsrun: none\n", "pmi2"),
+    ],
+)
+def test_with_mpi_alone_slurm_introduces_the_ranks(listed, expected, tmp_path, mpi, monkeypatch):
+    program(tmp_path / "srun", f"cat >&2 <<'END'\n{listed}END\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    run = run_of(tmp_path / "runs", 4, by="srun")
+    made = plan(run, {})
+    assert not made.meets
+    assert f"--mpi={expected}" in made.command
+    assert made.command[-4:] == ("-m", "engine", "work", str(run.folder))
+
+
+def test_slurm_without_a_way_for_mpi(tmp_path, mpi, monkeypatch):
+    program(tmp_path / "srun", "echo none\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(LaunchError, match="srun offers neither pmix nor pmi2, which MPI needs"):
+        plan(run_of(tmp_path / "runs", 4, by="srun"), {})
+
+
+def elastic_run(store: Path, **how: Any) -> Run:
+    launch = {"processes": 4, "min_processes": 2}
+    plain = {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}, "launch": launch}
+    return Store(store).create(Spec.from_plain(plain), {"ranks": how} if how else {})
+
+
+def test_elastic_ranks_are_started_by_what_lets_the_others_live(tmp_path, gloo):
+    run = elastic_run(tmp_path)
+    made = plan(run, {})  # horovodrun would end all
+    assert made.command[-4:] == ("-m", "engine", "hosts", str(run.folder))
+    assert made.meets
+    step = plan(elastic_run(tmp_path, by="srun"), {})
+    assert {"--kill-on-bad-exit=0", "--no-kill"} < set(step.command)
+    told = meeting("10.0.0.1", 4711, "ib0", {}, elastic=True)
+    assert (told["HOROVOD_ELASTIC"], told["HOROVOD_GLOO_TIMEOUT_SECONDS"]) == ("1", "30")
+
+
+@pytest.mark.parametrize("by", ["horovodrun", "srun"])
+def test_elastic_ranks_need_gloo(by, tmp_path, mpi, monkeypatch):
+    monkeypatch.setattr(command, "process_management", lambda: "pmix")
+    with pytest.raises(LaunchError, match="built without Gloo, which launch.min_processes needs: build it with Gloo"):
+        plan(elastic_run(tmp_path, by=by), {})
+
+
+def test_over_ssh_all_hosts_are_needed(tmp_path, gloo):
+    run = run_of(tmp_path, 4, by="ssh", hosts=["a:2", "b:2"])
+    made = plan(run, {})
+    assert made.meets
+    assert made.command[-4:] == ("-m", "engine", "hosts", str(run.folder))
+    few = run_of(tmp_path, 5, by="ssh", hosts=["a:2", "b:2"])
+    with pytest.raises(LaunchError, match="launch.processes is 5, but the hosts of the target take 4: ask for fewer"):
+        plan(few, {})
+
+
+def test_over_ssh_gloo_is_needed(tmp_path, mpi):
+    with pytest.raises(LaunchError, match="built without Gloo, which several hosts over SSH need"):
+        plan(run_of(tmp_path, 2, by="ssh", hosts=["a:2"]), {})
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"by": "slurm"}, "ranks.by is 'slurm' in request.json: known are horovodrun, srun, ssh"),
+        ({"by": "srun", "interface": "lo; rm -rf /"}, "ranks.interface is 'lo; rm -rf /' in request.json"),
+        ({"by": "ssh", "hosts": ["-oProxyCommand=evil:1"]}, "ranks.hosts holds '-oProxyCommand=evil:1'"),
+        ({"by": "ssh", "hosts": ["a"]}, "ranks.hosts holds 'a' in request.json: expected a host and its ranks"),
+        ({"by": "ssh", "hosts": ["$(id):1"]}, "ranks.hosts holds '$(id):1'"),
+        ({"by": "ssh", "hosts": [3]}, "ranks.hosts holds 3"),
+    ],
+)
+def test_a_request_that_cannot_be_meant(request_, message):
+    with pytest.raises(LaunchError) as caught:
+        Ranks.of({"ranks": request_})
+    assert message in str(caught.value)
+
+
+def task(procid: int, node: int, local: int, layout: str, **more: str) -> dict[str, str]:
+    return {
+        "SLURM_PROCID": str(procid),
+        "SLURM_NODEID": str(node),
+        "SLURM_LOCALID": str(local),
+        "SLURM_STEP_NUM_TASKS": "7",
+        "SLURM_STEP_TASKS_PER_NODE": layout,
+        "SLURMD_NODENAME": f"gpu{node}",
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
+        **more,
+    }
+
+
+def test_a_task_of_slurm_knows_its_place():
+    # Four nodes with 2, 2, 2 and 1 tasks: task 5 is the second on the third node, and across from it are those on the
+    # first and second; task 6 is the first on the fourth, with three across.
+    fifth, sixth = (place_in_step(task(*where, "2(x3),1")) for where in ((5, 2, 1), (6, 3, 0)))
+    assert fifth == {
+        "HOROVOD_HOSTNAME": "gpu2",
+        "HOROVOD_RANK": "5",
+        "HOROVOD_SIZE": "7",
+        "HOROVOD_LOCAL_RANK": "1",
+        "HOROVOD_LOCAL_SIZE": "2",
+        "HOROVOD_CROSS_RANK": "2",
+        "HOROVOD_CROSS_SIZE": "3",
+    }
+    names = ("LOCAL_RANK", "LOCAL_SIZE", "CROSS_RANK", "CROSS_SIZE")
+    assert [sixth[f"HOROVOD_{name}"] for name in names] == ["0", "1", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1", [1]), ("2(x3),1", [2, 2, 2, 1]), ("8(x2)", [8, 8]), ("1,2,1", [1, 2, 1])]
+)
+def test_tasks_per_node(text, expected):
+    assert tasks_per_node(text) == expected
+
+
+def test_outside_a_step_there_is_no_rank():
+    with pytest.raises(LaunchError, match="SLURM_PROCID is not set: `rank` is started by srun, in a job"):
+        place_in_step({})
+    with pytest.raises(LaunchError, match="SLURM_STEP_TASKS_PER_NODE is 'two': expected the like of 2"):
+        place_in_step(task(0, 0, 0, "two"))
+
+
+def test_a_rank_has_its_share_of_the_cores_and_the_interface_to_the_others():
+    given = in_step(task(0, 0, 0, "2(x3),1", SLURM_CPUS_PER_TASK="8", SLURM_CPUS_ON_NODE="16"))
+    assert (given["TF_NUM_INTRAOP_THREADS"], given["OMP_NUM_THREADS"]) == ("8", "8")
+    assert (given["HOROVOD_GLOO_IFACE"], given["NCCL_SOCKET_IFNAME"]) == ("lo", "lo")
+    assert in_step(task(0, 0, 0, "2(x3),1", SLURM_CPUS_ON_NODE="16"))["OMP_NUM_THREADS"] == "8"
+    chosen = in_step(task(0, 0, 0, "1", OMP_NUM_THREADS="3", HOROVOD_GLOO_IFACE="ib0", NCCL_SOCKET_IFNAME="ib1"))
+    assert (chosen["OMP_NUM_THREADS"], chosen["HOROVOD_GLOO_IFACE"], chosen["NCCL_SOCKET_IFNAME"]) == (
+        "3",
+        "ib0",
+        "ib1",
+    )
+
+
+def test_ranks_are_told_where_they_meet():
+    told = meeting("10.0.0.1", 4711, "ib0", {})
+    assert (told["HOROVOD_GLOO_RENDEZVOUS_ADDR"], told["HOROVOD_GLOO_RENDEZVOUS_PORT"]) == ("10.0.0.1", "4711")
+    assert (told["HOROVOD_CONTROLLER"], told["HOROVOD_CPU_OPERATIONS"]) == ("gloo", "gloo")
+    assert (told["HOROVOD_GLOO_IFACE"], told["HOROVOD_GLOO_TIMEOUT_SECONDS"]) == ("ib0", "300")
+    patient = meeting("10.0.0.1", 4711, "", {"HOROVOD_GLOO_TIMEOUT_SECONDS": "900"})
+    assert patient["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "900"
+    assert "HOROVOD_GLOO_IFACE" not in patient  # each rank finds it out
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [("    [X] MPI\n    [X] Gloo\n", "--gloo"), ("    [X] MPI\n    [ ] Gloo\n", "--mpi")],
+)
+def test_the_controller_that_horovod_was_built_with(built, expected, tmp_path):
+    assert controller(horovodrun(tmp_path, built)) == expected
+
+
+def test_horovod_without_a_controller_or_without_horovodrun(tmp_path):
+    broken = horovodrun(tmp_path, "    [X] TensorFlow\n    [ ] MPI\n    [ ] Gloo\n")
+    with pytest.raises(LaunchError) as caught:
+        controller(broken)
+    assert str(caught.value) == (f"{broken} was built without Gloo and MPI: build Horovod with one of them")
+    with pytest.raises(LaunchError, match="doesn't work .*: install Horovod \\(make install\\), or use one process"):
+        controller(tmp_path / "nothing")
+
+
+def horovodrun(folder: Path, built: str) -> Path:
+    """A launcher that says what it was built with."""
+    return program(folder / "horovodrun", f"cat <<'END'\nHorovod v0.28.1:\n\nAvailable Controllers:\n{built}END\n")
+
+
+def program(path: Path, lines: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{lines}")
+    path.chmod(0o755)
+    return path

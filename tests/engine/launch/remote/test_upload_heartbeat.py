@@ -1,0 +1,129 @@
+"""The sign of life of a hand-over, and what others make of it, on this host and on another."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import LaunchError
+from engine.files import read_json, to_json, write_whole
+from engine.launch.local import identity
+from engine.launch.remote import submit, upload_heartbeat
+from engine.launch.remote.upload_heartbeat import Sending, how_far
+from engine.runs import SENDER_SILENCE_S, Run, Store
+from engine.spec import Spec
+from tests.engine.launch.command import wait
+
+SPEC = {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}}
+ELSEWHERE = {"host": "another", "pid": 1, "pid_started": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_heartbeat, "BEAT_S", 0.02)
+
+
+def being_sent(folder: Path, **more: Any) -> Run:
+    """A run that this process hands over since just now, unless told otherwise."""
+    given = {"target": "hpc", "kind": "slurm", "token": "t", "stage": "sending", "time": time.time()}
+    return Store(folder).create(Spec.from_plain(SPEC), {**given, "sender": identity(os.getpid()), **more})
+
+
+def signed(run: Run, age_s: float, token: str = "t", **more: Any) -> None:
+    write_whole(run.sending_file, to_json({"token": token, "time": time.time() - age_s, **more}))
+
+
+def test_a_sign_is_renewed_until_the_end(tmp_path):
+    run = being_sent(tmp_path)
+    with Sending(run, "t"):
+        first = read_json(run.sending_file)
+        wait(lambda: read_json(run.sending_file)["time"] > first["time"], "another sign")
+    assert first["token"] == "t"
+    assert not run.sending_file.exists()
+
+
+def test_what_was_sent_is_counted_and_told(tmp_path):
+    run = being_sent(tmp_path, reason="sends hr.nc")
+    with Sending(run, "t") as sign:
+        assert run.state().reason == "is being handed over to hpc: sends hr.nc"
+        sign.expect(4_000_000)
+        content = sign.count([b"x" * 1_000_000] * 5)
+        for _ in range(2):
+            next(content)  # what is asked for next was sent before
+        words = "is being handed over to hpc: sends hr.nc, 1.0 of 4.0 MB (25 %)"
+        wait(lambda: run.state().reason == words, words)
+        assert sum(map(len, content)) == 3_000_000
+        words = "is being handed over to hpc: sends hr.nc, 4.0 of 4.0 MB (100 %)"
+        wait(lambda: run.state().reason == words, words)
+        sign.expect(0)
+        wait(lambda: run.state().reason == "is being handed over to hpc: sends hr.nc", "the end of what is sent")
+
+
+@pytest.mark.parametrize(
+    ("sent", "total", "words"),
+    [
+        (0, 0, ""),
+        (0, 2_000_000, "0.0 of 2.0 MB (0 %)"),
+        (999_999, 1_000_000, "1.0 of 1.0 MB (99 %)"),
+        (1_010_240, 1_000_000, "1.0 of 1.0 MB (100 %)"),  # with what an archive adds
+    ],
+)
+def test_how_far_that_is(sent, total, words):
+    assert how_far(sent, total) == words
+
+
+def test_content_is_not_wanted_any_more_once_the_run_is_cancelled_or_taken_over(tmp_path):
+    run = being_sent(tmp_path)
+    content = Sending(run, "t").count([b"x"] * 3)
+    next(content)
+    run.ask_to_cancel()
+    with pytest.raises(LaunchError, match="cancelled before it was handed over"):
+        next(content)
+    run.withdraw_cancel()
+    run.note(token="another")
+    with pytest.raises(LaunchError, match="is handed over by somebody else"):
+        Sending(run, "t").check()
+
+
+def test_the_sign_of_another_hand_over_is_left_alone(tmp_path):
+    run = being_sent(tmp_path)
+    with Sending(run, "t"):
+        run.note(token="u")
+        signed(run, 0.0, "u")
+        theirs = run.sending_file.read_bytes()
+    assert run.sending_file.read_bytes() == theirs
+
+
+def test_a_hand_over_by_another_host_goes_on_as_long_as_it_gives_signs(tmp_path):
+    run = being_sent(tmp_path, sender=ELSEWHERE, time=time.time() - 3600, reason="sends hr.nc")
+    signed(run, SENDER_SILENCE_S - 30, how_far="1.0 of 4.0 MB (25 %)")
+    assert run.is_being_sent
+    assert run.state().word == "queued"
+    assert run.state().reason == "is being handed over to hpc: sends hr.nc, 1.0 of 4.0 MB (25 %)"
+    signed(run, -3600)  # its clock is ahead of this one's
+    assert run.state().word == "queued"
+
+
+def test_one_that_has_just_begun_needs_no_sign_yet(tmp_path):
+    run = being_sent(tmp_path, sender=ELSEWHERE)
+    assert run.state().word == "queued"
+    signed(run, 3600, "of-an-earlier-one", how_far="1.0 of 4.0 MB (25 %)")
+    assert run.state().reason == "is being handed over to hpc"
+
+
+def test_one_that_has_fallen_silent_has_ended_and_the_run_can_be_handed_over_again(tmp_path):
+    run = being_sent(tmp_path, sender=ELSEWHERE, time=time.time() - 3600)
+    signed(run, SENDER_SILENCE_S + 1)
+    state = run.state()
+    assert not run.is_being_sent
+    assert state.word == "failed"
+    assert state.reason == "its handing over by another ended without a word: resume hands it over again"
+    assert abs(time.time() - SENDER_SILENCE_S - 1 - state.since) < 30  # when it was last heard of
+    run.sending_file.unlink()
+    assert run.state().word == "failed"
+    submit.withdraw(run)
+    assert run.state().word == "cancelled"

@@ -1,0 +1,15 @@
+"""A supervisor whose ranks are played: `directed.py FOLDER ACT…` (see actor.py); LAUNCH is its token, if it has one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from engine.launch.ranks import command
+from engine.launch.supervision import supervisor
+from engine.runs import Run
+
+actor = (sys.executable, str(Path(__file__).with_name("actor.py")))
+command.plan = lambda run, environment: command.Plan((*actor, *sys.argv[1:]))
+sys.exit(supervisor.supervise(Run(Path(sys.argv[1])), os.environ.get("LAUNCH", "")))
