@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.data.normalizer import check_log, load_frame
 from engine.data.pairs import Pairs, check_values, pair
-from engine.data.scaling import check_log, load_frame
 from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
 from engine.models.compatibility import check_field
@@ -113,7 +113,7 @@ def check_training_part(spec: Spec) -> None:
 
 
 def _highest_rate(spec: Spec) -> list[str]:
-    """A note on what scaling makes of the learning rate, so that nobody has to guess."""
+    """A note on what normalizer makes of the learning rate, so that nobody has to guess."""
     n, training = spec.launch.processes, spec.training
     if n == 1 or training.lr_scaling == "none":
         return []
@@ -127,13 +127,13 @@ def _highest_rate(spec: Spec) -> list[str]:
 def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:
     """Notes on what training starts from; raises SpecError if the weights of that run don't fit."""
     there = run.spec
-    y, x = (side // there.data.scale for side in load_frame(run.scaling).hr.shape)
+    y, x = (side // there.data.scale for side in load_frame(run.normalizer_file).hr.shape)
     if found := misfits(spec.model, shape, there.model, _shape(there, (y, x))):
         raise SpecError(
             f"training.start_from is {run.id}, whose weights don't fit: {'; '.join(found)}; use the same, or leave "
             "training.start_from empty"
         )
-    notes = [f"training starts from the best weights of {run.id}, with a scaling of its own"]
+    notes = [f"training starts from the best weights of {run.id}, with a normalizer of its own"]
     if there.model.localized and not spec.model.localized:
         notes.append(f"the localized block of {run.id} is left behind")
     return notes

@@ -14,9 +14,9 @@ import keras
 import tensorflow as tf
 
 from engine.data.netcdf import open_netcdf
+from engine.data.normalizer import Normalizer, fit_normalizer, load_frame
 from engine.data.pairs import Pairs, pair, pair_new
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import Scaling, fit_scaling, load_frame
 from engine.errors import RanksLostError, RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import score, told_violation
@@ -48,7 +48,7 @@ def work(run: Run) -> None:
             return
         network = training.step.network
         if training.workers.chief:
-            _evaluate(run, heartbeat, network, pairs, Scaling.load(run.scaling))
+            _evaluate(run, heartbeat, network, pairs, Normalizer.load(run.normalizer_file))
             run.write_manifest()
             write_whole(run.folder / "DONE", to_json({"time": time.time()}))
         heartbeat.end("done", weights=checkpoints.fingerprint(network.trainable_variables))
@@ -65,10 +65,13 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
         If the new data don't fit the run.
     """
     _check_trained(run)
-    scaling, pairs = Scaling.load(run.scaling), pair_new(run.spec.data, load_frame(run.scaling), data)
-    network = _network(run.spec, pairs, scaling)
+    normalizer, pairs = (
+        Normalizer.load(run.normalizer_file),
+        pair_new(run.spec.data, load_frame(run.normalizer_file), data),
+    )
+    network = _network(run.spec, pairs, normalizer)
     _take_weights(network, run)
-    samples = Samples.of(run.spec, pairs, scaling, pairs.parts.test)
+    samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
     downscaler = Downscaler.of(network, run.spec.model, samples)
     write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return pairs.notes
@@ -91,9 +94,9 @@ def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tu
     if workers.chief:
         run.clear_remains()
     _set_up(run.spec)
-    scaling = _scaling(run, workers, pairs)
-    network = _network(run.spec, pairs, scaling)
-    training = _training(run, workers, network, pairs, scaling)
+    normalizer = _normalizer(run, workers, pairs)
+    network = _network(run.spec, pairs, normalizer)
+    training = _training(run, workers, network, pairs, normalizer)
     left = "" if not workers.round else f" with {workers.size} of {run.spec.launch.processes} processes"
     heartbeat.phase(f"training{left}")
     return training, training.run()
@@ -107,61 +110,61 @@ def _set_up(spec: Spec) -> None:
     keras.config.set_dtype_policy(spec.training.precision)
 
 
-def _scaling(run: Run, workers: Workers, pairs: Pairs) -> Scaling:
+def _normalizer(run: Run, workers: Workers, pairs: Pairs) -> Normalizer:
     """Fitted once, by rank 0, which tells the others what it found; a resumed run goes on with what it had."""
-    if workers.chief and not run.scaling.exists():
-        _fitted(run, pairs).save(run.scaling, pairs)
-    told = workers.tell(run.scaling.read_bytes() if workers.chief else b"")
+    if workers.chief and not run.normalizer_file.exists():
+        _fitted(run, pairs).save(run.normalizer_file, pairs)
+    told = workers.tell(run.normalizer_file.read_bytes() if workers.chief else b"")
     with tempfile.NamedTemporaryFile(suffix=".nc") as file:
         file.write(told)
         file.flush()
-        return Scaling.load(Path(file.name))
+        return Normalizer.load(Path(file.name))
 
 
-def _fitted(run: Run, pairs: Pairs) -> Scaling:
+def _fitted(run: Run, pairs: Pairs) -> Normalizer:
     """As the training part wants it.
 
-    A run that starts from another's weights has a scaling of its own, so that its fields, of another region, say, are
-    about as large as those that the network knows.
+    A run that starts from another's weights has a normalizer of its own, so that its fields, of another region, say,
+    are about as large as those that the network knows.
     """
-    fitted = fit_scaling(pairs, run.spec.data.scaling)
+    fitted = fit_normalizer(pairs, run.spec.data.scaling)
     if start := Store(run.folder.parent).start_run(run.spec):  # its network has the channel that tells gaps, or hasn't
-        return replace(fitted, lr_gaps=Scaling.load(start.scaling).lr_gaps)
+        return replace(fitted, lr_gaps=Normalizer.load(start.normalizer_file).lr_gaps)
     return fitted
 
 
-def _network(spec: Spec, pairs: Pairs, scaling: Scaling) -> keras.Model:
-    check_field(spec, pairs, scaling.lowest)
-    return build(spec.model, _shape(spec, pairs, scaling), Output.of(spec.model, scaling, pairs.interpolation))
+def _network(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> keras.Model:
+    check_field(spec, pairs, normalizer.lowest)
+    return build(spec.model, _shape(spec, pairs, normalizer), Output.of(spec.model, normalizer, pairs.interpolation))
 
 
-def _shape(spec: Spec, pairs: Pairs, scaling: Scaling) -> Shape:
-    return Shape.of(Samples.of(spec, pairs, scaling, pairs.parts.train), outputs_of(spec.training.loss))
+def _shape(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> Shape:
+    return Shape.of(Samples.of(spec, pairs, normalizer, pairs.parts.train), outputs_of(spec.training.loss))
 
 
 def _step(
-    spec: Spec, workers: Workers, network: keras.Model, pairs: Pairs, scaling: Scaling, steps_per_epoch: int
+    spec: Spec, workers: Workers, network: keras.Model, pairs: Pairs, normalizer: Normalizer, steps_per_epoch: int
 ) -> Step:
     """What `training.learning` says."""
     steps = steps_per_epoch * spec.training.epochs
     if spec.training.learning == "supervised":
-        return Step(network, spec.training, steps, workers, scaling)
-    output = Output.of(spec.model, scaling, pairs.interpolation)
-    discriminator = build_discriminator(_shape(spec, pairs, scaling), output)
-    return AdversarialStep(network, discriminator, spec.training, steps, workers, scaling)
+        return Step(network, spec.training, steps, workers, normalizer)
+    output = Output.of(spec.model, normalizer, pairs.interpolation)
+    discriminator = build_discriminator(_shape(spec, pairs, normalizer), output)
+    return AdversarialStep(network, discriminator, spec.training, steps, workers, normalizer)
 
 
-def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, scaling: Scaling) -> Training:
+def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, normalizer: Normalizer) -> Training:
     """Ready to run: from the last checkpoint if there is one, else from another run's weights, else anew."""
     spec, folder = run.spec, run.folder / "checkpoints"
-    reserved = training_bytes(spec, _shape(spec, pairs, scaling))
+    reserved = training_bytes(spec, _shape(spec, pairs, normalizer))
     train, validation = (
-        Feed.of(Samples.of(spec, pairs, scaling, part), workers.local_size, reserved)
+        Feed.of(Samples.of(spec, pairs, normalizer, part), workers.local_size, reserved)
         for part in (pairs.parts.train, pairs.parts.validation)
     )
     shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)
     training = Training(
-        step=_step(spec, workers, network, pairs, scaling, shuffle.steps),
+        step=_step(spec, workers, network, pairs, normalizer, shuffle.steps),
         train=train,
         validation=validation,
         shuffle=shuffle,
@@ -191,9 +194,9 @@ def _check_trained(run: Run) -> None:
         raise RunError(f"run {run.id} has no trained weights yet: let it train, or give another run")
 
 
-def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, scaling: Scaling) -> None:
+def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, normalizer: Normalizer) -> None:
     """Downscale the test part and score it."""
-    samples = Samples.of(run.spec, pairs.as_applied(), scaling, pairs.parts.test)
+    samples = Samples.of(run.spec, pairs.as_applied(), normalizer, pairs.parts.test)
     downscaler = Downscaler.of(network, run.spec.model, samples)
     title = f"{run.title}: test part of run {run.id}"
 

@@ -209,7 +209,7 @@ class Run:
         return self.folder / "checkpoints" / "last.npz"
 
     @property
-    def scaling(self) -> Path:
+    def normalizer_file(self) -> Path:
         """What was learned of the data before training, with the grid."""
         return self.folder / "checkpoints" / "scaling.nc"
 

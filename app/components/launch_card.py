@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import panel as pn
 import panel_material_ui as pmui
 
-from app import formatting as words
+from app import formatting
 from app.form.fields import Field, OfferedField, card, plain_text
 from engine.errors import SiteError
 from engine.launch.sites import LOCAL, Site, Sites

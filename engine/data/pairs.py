@@ -203,7 +203,7 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
 
     Parameters
     ----------
-    scaling : as `data.scaling`.
+    normalizer : as `data.scaling`.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
     Raises
     ------
     DataError
-        If a field has no value at all in these steps, or HR a negative one, for which log scaling has no place.
+        If a field has no value at all in these steps, or HR a negative one, for which log normalizer has no place.
     """
     train = pairs.parts.train
     arrays = pairs.read(train[[0, len(train) // 2, -1]])

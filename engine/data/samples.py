@@ -10,9 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
+from engine.data.normalizer import Normalizer
 from engine.data.pairs import Arrays, Pairs
 from engine.data.resample import fill_missing
-from engine.data.scaling import Scaling
 from engine.data.times import in_blocks, runs, time_features, window
 from engine.spec import DataOptions, Spec
 
@@ -29,14 +29,14 @@ class Samples:
     """
 
     pairs: Pairs
-    scaling: Scaling
+    normalizer: Normalizer
     options: DataOptions
     steps: np.ndarray
     constrained: bool = False
 
     @classmethod
-    def of(cls, spec: Spec, pairs: Pairs, scaling: Scaling, steps: np.ndarray) -> Samples:
-        return cls(pairs, scaling, spec.data, steps, spec.model.constraint != "none")
+    def of(cls, spec: Spec, pairs: Pairs, normalizer: Normalizer, steps: np.ndarray) -> Samples:
+        return cls(pairs, normalizer, spec.data, steps, spec.model.constraint != "none")
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -49,7 +49,7 @@ class Samples:
     @property
     def channels(self) -> int:
         """Channels of the inputs at LR."""
-        return self.options.time_window * self.fields + self._features.shape[1] + int(self.scaling.lr_gaps)
+        return self.options.time_window * self.fields + self._features.shape[1] + int(self.normalizer.lr_gaps)
 
     @property
     def bytes_in_memory(self) -> int:
@@ -60,7 +60,7 @@ class Samples:
     @cached_property
     def static(self) -> np.ndarray:
         """(y, x, variables), scaled; missing becomes 0, the mean."""
-        pairs = zip(self.scaling.static, self.pairs.static, strict=True)
+        pairs = zip(self.normalizer.static, self.pairs.static, strict=True)
         fields = [np.nan_to_num(scale.forward(field.values)) for scale, field in pairs]
         fields += [self.cells] if self.constrained else []
         return np.stack(fields, axis=-1) if fields else np.zeros((*self.pairs.hr_grid.shape, 0), np.float32)
@@ -74,7 +74,7 @@ class Samples:
     @property
     def cells(self) -> np.ndarray:
         """(y, x), `areas` where the field is downscaled, else 0: the weight of a cell in its LR cell's mean."""
-        return np.where(self.scaling.cells, self.areas, np.float32(0))
+        return np.where(self.normalizer.cells, self.areas, np.float32(0))
 
     def load(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and HR of some samples of this part.
@@ -85,7 +85,7 @@ class Samples:
         hr : (sample, y, x, 1) scaled, NaN where missing.
         """
         inputs, arrays = self.read(rows)
-        return inputs, self.scaling.target.forward(arrays.hr)[..., None]
+        return inputs, self.normalizer.target.forward(arrays.hr)[..., None]
 
     def load_patches(self, plan: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
         """As `load`, of patches; of large fields only a few are in memory as a whole at a time.
@@ -126,15 +126,15 @@ class Samples:
         return inputs, hr
 
     def _inputs(self, lr: np.ndarray, predictors: np.ndarray, place: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        fields = [self.scaling.target.forward(lr)]
-        fields += [scale.forward(predictors[..., n]) for n, scale in enumerate(self.scaling.predictors)]
+        fields = [self.normalizer.target.forward(lr)]
+        fields += [scale.forward(predictors[..., n]) for n, scale in enumerate(self.normalizer.predictors)]
         filled = np.stack([np.nan_to_num(fill_missing(field)) for field in fields], axis=-1)
         window_order = np.argsort(np.arange(place.shape[1]) != place.shape[1] // 2, kind="stable")
         seen = np.moveaxis(filled[place[:, window_order]], 1, 3)  # (sample, y, x, window, field)
         inputs = [seen.reshape(*seen.shape[:3], -1)]
         features = self._features[self.steps[rows]]
         inputs.append(np.broadcast_to(features[:, None, None, :], (*seen.shape[:3], features.shape[1])))
-        if self.scaling.lr_gaps:
+        if self.normalizer.lr_gaps:
             middle = place[:, self.options.time_window // 2]
             inputs.append(np.isfinite(lr[middle])[..., None])
         return np.concatenate(inputs, axis=-1, dtype=np.float32)

@@ -19,10 +19,10 @@ import xarray as xr
 
 from engine.data.grids import Grid
 from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
+from engine.data.normalizer import KEPT
 from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
-from engine.data.scaling import KEPT
 from engine.data.times import in_blocks
 from engine.evaluation.scores import FIELDS, pixel_rmse
 from engine.evaluation.tiles import Tile, plan
@@ -57,7 +57,7 @@ class Downscaler:
         """For these samples, and others on the same grids."""
         return cls(
             network,
-            bound_of(options, samples.scaling),
+            bound_of(options, samples.normalizer),
             options.members if options.sampled else 0,
             reach(options, Shape.of(samples), samples.pairs.interpolation),
         )
@@ -96,16 +96,16 @@ class Downscaler:
         static = samples.static[None, *tile.seen_at_hr(scale)]
         predicted = self._predict(tf.constant(inputs[:, *tile.seen]), tf.constant(static), static.shape[1:3])
         scaled = predicted[..., 0].numpy()[:, *tile.kept_of_seen(scale)]
-        field = samples.scaling.target.inverse(scaled)
+        field = samples.normalizer.target.inverse(scaled)
         if self.bound == "relu":  # what rests on the bound is zero itself, not zero up to rounding
-            field[scaled <= np.float32(scaled_zero(samples.scaling))] = 0.0
-        return self._finished(field, samples.scaling.cells[tile.kept_at_hr(scale)])
+            field[scaled <= np.float32(scaled_zero(samples.normalizer))] = 0.0
+        return self._finished(field, samples.normalizer.cells[tile.kept_at_hr(scale)])
 
     def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
         """The yardstick: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
         pairs = samples.pairs
         fields = interpolate(fill_missing(lr), pairs.scale, pairs.interpolation)
-        return self._finished(fields, samples.scaling.cells)
+        return self._finished(fields, samples.normalizer.cells)
 
     def _finished(self, fields: np.ndarray, cells: np.ndarray) -> np.ndarray:
         fields = fields if self.bound == "linear" else np.maximum(fields, 0.0)

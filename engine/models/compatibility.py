@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from engine.data.normalizer import never_negative
 from engine.data.pairs import Pairs
-from engine.data.scaling import never_negative
 from engine.errors import DataError
 from engine.spec import Spec
 

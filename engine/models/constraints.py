@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 from keras import layers
 
-from engine.data.scaling import Scale
+from engine.data.normalizer import Scale
 
 MOST = 1e3  # times a network's field is raised at most; a block still weaker gets LR in each cell
 LARGEST_LOG = 30.0  # of a field over its mean: what a network that has not learned yet may reach without overflow
@@ -83,7 +83,7 @@ class Additive(Constraint):
     """What a block's mean lacks is added to each of its cells; may fall below zero.
 
     Harder et al. (2023), AddCL: y = x + LR - mean(x). A constant has the same place in scaled form and in the unit, as
-    long as scaling is linear. Blocks where LR is missing stay as they are.
+    long as normalizer is linear. Blocks where LR is missing stay as they are.
     """
 
     def constrained(self, field: tf.Tensor, lr: tf.Tensor, there: tf.Tensor, blocks: Blocks) -> tf.Tensor:

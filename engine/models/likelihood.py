@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 from keras import layers
 
-from engine.data.scaling import Scale
+from engine.data.normalizer import Scale
 from engine.models.constraints import in_unit, scaled
 
 TRACE = 1e-3  # of the mean of HR: what is less counts as dry, be it zero itself or what rounding makes of it

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from engine.data.scaling import Scale, Scaling
+from engine.data.normalizer import Normalizer, Scale
 from engine.models import blocks
 from engine.models.backbones import features
 from engine.models.constraints import CONSTRAINTS, Logits
@@ -37,15 +37,15 @@ class Output:
     lr_gaps: bool = False
 
     @classmethod
-    def of(cls, options: ModelOptions, scaling: Scaling, interpolation: str) -> Output:
+    def of(cls, options: ModelOptions, normalizer: Normalizer, interpolation: str) -> Output:
         return cls(
             interpolation,
-            scaling.residual_spread,
-            scaled_zero(scaling),
-            bound_of(options, scaling),
-            scaling.target,
-            scaling.mean,
-            scaling.lr_gaps,
+            normalizer.residual_spread,
+            scaled_zero(normalizer),
+            bound_of(options, normalizer),
+            normalizer.target,
+            normalizer.mean,
+            normalizer.lr_gaps,
         )
 
     @property
@@ -55,18 +55,18 @@ class Output:
         return min(1.0, in_unit if self.target.reference else in_unit / self.mean)
 
 
-def bound_of(options: ModelOptions, scaling: Scaling) -> str:
+def bound_of(options: ModelOptions, normalizer: Normalizer) -> str:
     """`model.output_activation`, with auto resolved: relu when the quantity has no values below zero.
 
     An additive constraint may move a field below any bound, so with it auto is linear.
     """
     if options.output_activation != "auto":
         return options.output_activation
-    return "relu" if scaling.floored and options.constraint != "additive" else "linear"
+    return "relu" if normalizer.floored and options.constraint != "additive" else "linear"
 
 
-def scaled_zero(scaling: Scaling) -> float:
-    return (0.0 - scaling.target.centre) / scaling.target.spread
+def scaled_zero(normalizer: Normalizer) -> float:
+    return (0.0 - normalizer.target.centre) / normalizer.target.spread
 
 
 def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:

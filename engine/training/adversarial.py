@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from engine.data.scaling import Scaling
+from engine.data.normalizer import Normalizer
 from engine.spec import TrainingOptions
 from engine.training.losses import weighted_sum
 from engine.training.schedules import Schedule
@@ -31,9 +31,9 @@ class AdversarialStep(Step):
         options: TrainingOptions,
         steps: int,
         workers: Workers,
-        scaling: Scaling,
+        normalizer: Normalizer,
     ):
-        super().__init__(network, options, steps, workers, scaling)
+        super().__init__(network, options, steps, workers, normalizer)
         self.discriminator = discriminator
         course = Schedule(options.replace(learning_rate=options.discriminator_learning_rate), steps, workers.size)
         self.discriminator_optimizer = keras.optimizers.Adam(course, beta_1=0.5)  # Isola et al. (2017), section 3.3

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import tensorflow as tf
 
-from engine.data.scaling import Scale, Scaling
+from engine.data.normalizer import Normalizer, Scale
 from engine.models.constraints import in_unit
 from engine.models.likelihood import minus_log_likelihood
 from engine.spec import TrainingOptions
@@ -34,7 +34,7 @@ class Loss:
     """`training.loss` with what it knows of the field from the training part.
 
     low, span : lowest value of HR, and its range, in scaled form. Losses that compare whole fields take
-        (x - low) / span, from 0 to 1 over the training part, so that they don't depend on the scaling, on the
+        (x - low) / span, from 0 to 1 over the training part, so that they don't depend on the normalizer, on the
         batch, or on the network.
     target, mean : of HR, for the likelihood, which knows amounts in their own unit.
     """
@@ -47,9 +47,9 @@ class Loss:
     mean: float = 1.0
 
     @classmethod
-    def of(cls, options: TrainingOptions, scaling: Scaling) -> Self:
-        low, high = scaling.target.forward(np.array([scaling.lowest, scaling.highest])).tolist()
-        return cls(options.loss, options.quantile, low, high - low, scaling.target, scaling.mean)
+    def of(cls, options: TrainingOptions, normalizer: Normalizer) -> Self:
+        low, high = normalizer.target.forward(np.array([normalizer.lowest, normalizer.highest])).tolist()
+        return cls(options.loss, options.quantile, low, high - low, normalizer.target, normalizer.mean)
 
     @property
     def parts(self) -> dict[str, float]:

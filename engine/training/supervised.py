@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from engine.data.scaling import Scale, Scaling
+from engine.data.normalizer import Normalizer, Scale
 from engine.spec import TrainingOptions
 from engine.training.averaging import WeightAverage
 from engine.training.losses import Loss, weighted_sum
@@ -21,9 +21,11 @@ class Step:
 
     losses: tuple[str, ...] = ("loss",)  # what `run` tells, by their names in progress records
 
-    def __init__(self, network: keras.Model, options: TrainingOptions, steps: int, workers: Workers, scaling: Scaling):
+    def __init__(
+        self, network: keras.Model, options: TrainingOptions, steps: int, workers: Workers, normalizer: Normalizer
+    ):
         self.network, self.options, self.workers = network, options, workers
-        self.target, self.loss = scaling.target, Loss.of(options, scaling)
+        self.target, self.loss = normalizer.target, Loss.of(options, normalizer)
         self.optimizer = keras.optimizers.AdamW(
             Schedule(options, steps, workers.size), weight_decay=options.weight_decay, beta_2=0.99, epsilon=1e-7
         )

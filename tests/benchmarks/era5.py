@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import fit_scaling
 from engine.evaluation.predict import Downscaler
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
@@ -68,11 +68,11 @@ def train(shared_data: Path, folder: Path, *, seconds: float = math.inf, **secti
     spec = Spec.from_plain({**plain, **sections})
     tf.keras.utils.set_random_seed(spec.training.seed)
     pairs = pair(spec.data)
-    scaling = fit_scaling(pairs, spec.data.scaling)
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
     parts = (pairs.parts.train, pairs.parts.validation, pairs.parts.test)
-    learn, validation, test = (Samples(pairs, scaling, spec.data, part) for part in parts)
+    learn, validation, test = (Samples(pairs, normalizer, spec.data, part) for part in parts)
     shape = Shape(*pairs.lr_grid.shape, learn.channels, len(pairs.static), pairs.scale)
-    network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
+    network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
     shuffle = Shuffle.of(spec, len(learn), pairs.lr_grid.shape)
     downscaler = Downscaler.of(network, spec.model, test)
     inputs, arrays = test.read(np.arange(len(test)))
@@ -89,7 +89,7 @@ def train(shared_data: Path, folder: Path, *, seconds: float = math.inf, **secti
         took = time.monotonic() - began
         aside, limit.end = aside + took, limit.end + took
 
-    step = Step(network, spec.training, shuffle.steps * spec.training.epochs, Workers(0, 1), scaling)
+    step = Step(network, spec.training, shuffle.steps * spec.training.epochs, Workers(0, 1), normalizer)
     feeds = (Feed(part, in_memory=True) for part in (learn, validation))
     Training(step, *feeds, shuffle, spec.training, Workers(0, 1), folder, report, limit).run()
     return course

@@ -13,9 +13,9 @@ import tensorflow as tf
 import xarray as xr
 
 from engine.data.netcdf import write_netcdf
+from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import fit_scaling
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
@@ -63,11 +63,11 @@ def test_the_step_is_busy_while_data_are_read(case: str, data: Path) -> None:
     plain |= {"model": {"n_filters": 16, **given.get("model", {})}}
     spec = Spec.from_plain({"version": 1, **plain}, data)
     pairs = pair(spec.data)
-    scaling = fit_scaling(pairs, spec.data.scaling)
-    samples = Samples.of(spec, pairs, scaling, pairs.parts.train)
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
+    samples = Samples.of(spec, pairs, normalizer, pairs.parts.train)
     shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale, spec.data.time_window, samples.fields)
-    network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
-    step = Step(network, spec.training, 10_000, Workers(0, 1), scaling)
+    network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
+    step = Step(network, spec.training, 10_000, Workers(0, 1), normalizer)
     shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape)
     forget_pages(data)
     batches = iter(Feed(samples, in_memory=False).stream(lambda: map(shuffle.epoch, range(9)), shuffle.patch_lr))

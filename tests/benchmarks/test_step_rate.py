@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from engine.data.demo import write_demo
+from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import fit_scaling
 from engine.models.network import Output, build
 from engine.models.shapes import KERNEL, Shape, hr_filters, stages
 from engine.runs import Run
@@ -45,11 +45,11 @@ def test_the_step_against_matrix_products(shared_data: Path) -> None:
     target = {"path": str(shared_data / "era5_uk_t2m.grib"), "variable": "t2m"}
     spec = Spec.from_plain({"version": 1, "data": {"target": target, "scale": 4}})
     pairs = pair(spec.data)
-    scaling = fit_scaling(pairs, spec.data.scaling)
-    samples = Samples(pairs, scaling, spec.data, pairs.parts.train)
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
+    samples = Samples(pairs, normalizer, spec.data, pairs.parts.train)
     shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale)
-    network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
-    step = Step(network, spec.training, 10_000, Workers(0, 1), scaling)
+    network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
+    step = Step(network, spec.training, 10_000, Workers(0, 1), normalizer)
     shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape)
     batch = next(iter(Feed(samples, in_memory=True).stream(lambda: [shuffle.epoch(0)])))
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from engine.data.demo import write_demo
+from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import fit_scaling
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
@@ -41,12 +41,12 @@ def test_loop_against_bare_step(case: str, tmp_path: Path) -> None:
     write_demo(tmp_path, days=30)
     spec = Spec.read(tmp_path / "demo_mos.yaml", CASES[case])
     pairs = pair(spec.data)
-    samples = Samples(pairs, fit_scaling(pairs, spec.data.scaling), spec.data, pairs.parts.train)
+    samples = Samples(pairs, fit_normalizer(pairs, spec.data.scaling), spec.data, pairs.parts.train)
     window = (spec.data.time_window, samples.fields)
     shape = Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window)
-    network = build(spec.model, shape, Output.of(spec.model, samples.scaling, pairs.interpolation))
+    network = build(spec.model, shape, Output.of(spec.model, samples.normalizer, pairs.interpolation))
     feed, shuffle = Feed(samples, in_memory=True), Shuffle.of(spec, len(samples), pairs.lr_grid.shape)
-    step = Step(network, spec.training, 10_000, Workers(0, 1), samples.scaling)
+    step = Step(network, spec.training, 10_000, Workers(0, 1), samples.normalizer)
 
     def plans():
         for epoch in range(10_000):

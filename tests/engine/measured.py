@@ -12,8 +12,8 @@ from typing import Any
 import keras
 
 from engine import run as story
+from engine.data.normalizer import Normalizer
 from engine.data.pairs import Pairs, pair
-from engine.data.scaling import Scaling
 from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -35,13 +35,13 @@ def measure(program: Path, spec: Path, **variables: str) -> dict[str, Any]:
     return json.loads(ended.stdout.splitlines()[-1])
 
 
-def prepared(spec: Spec, store: Store) -> tuple[Run, Workers, Pairs, Scaling, keras.Model]:
+def prepared(spec: Spec, store: Store) -> tuple[Run, Workers, Pairs, Normalizer, keras.Model]:
     """A new run up to its network, as `engine.run` does it."""
     workers, run = join(), store.create(spec, {})
     story._set_up(spec)
     pairs = pair(spec.data)
-    scaling = story._scaling(run, workers, pairs)
-    return run, workers, pairs, scaling, story._network(spec, pairs, scaling)
+    normalizer = story._normalizer(run, workers, pairs)
+    return run, workers, pairs, normalizer, story._network(spec, pairs, normalizer)
 
 
 def resident(word: str) -> int:

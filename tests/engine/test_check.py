@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from engine.check import shape_of, summarize
+from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples
-from engine.data.scaling import fit_scaling
 from engine.errors import GridError
 from engine.memory_estimate import BASE_BYTES
 from engine.models.shapes import Shape, activation_bytes
@@ -108,7 +108,7 @@ def test_the_network_is_foreseen_as_it_will_be(folder, data, channels, static, w
     chosen = spec(folder, data=data)
     pairs = pair(chosen.data)
     assert shape_of(chosen, pairs) == Shape(2, 3, channels, static, 4, window, fields)
-    samples = Samples(pairs, fit_scaling(pairs, "standard"), chosen.data, pairs.parts.train)
+    samples = Samples(pairs, fit_normalizer(pairs, "standard"), chosen.data, pairs.parts.train)
     inputs, _ = samples.load_all()
     assert (inputs.shape[-1], samples.static.shape[-1], samples.fields) == (channels, static, fields)
 

@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 from engine import run as engine_run
+from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import Pairs
 from engine.data.samples import Samples
-from engine.data.scaling import fit_scaling
 from engine.evaluation.predict import Downscaler
 from engine.options import Choice, Flag
 from engine.runs import Store
@@ -96,17 +96,17 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
     """The story of a run on pairs in memory: the loaded network predicts what the trained one does."""
     engine_run._set_up(spec)
     pairs = pairs_of(spec)
-    scaling = fit_scaling(pairs, spec.data.scaling)
-    network, loaded = (engine_run._network(spec, pairs, scaling) for _ in range(2))
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
+    network, loaded = (engine_run._network(spec, pairs, normalizer) for _ in range(2))
     run = store.create(spec, {})
-    training = engine_run._training(run, ALONE, network, pairs, scaling)
+    training = engine_run._training(run, ALONE, network, pairs, normalizer)
     before = [variable.numpy() for variable in network.trainable_variables]
     assert training.run()
     assert training.step.optimizer.iterations == 2
     after = network.trainable_variables
     assert any(np.any(old != new.numpy()) for old, new in zip(before, after, strict=True))
     engine_run._take_weights(loaded, run)
-    samples = Samples.of(spec, pairs, scaling, pairs.parts.test)
+    samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     inputs, arrays = samples.read(np.arange(len(samples)))
     fields, again = (Downscaler.of(each, spec.model, samples).fields(samples, inputs) for each in (network, loaded))
     for name, field in fields.items():

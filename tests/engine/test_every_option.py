@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 
 from engine import run as engine_run
+from engine.data.normalizer import Normalizer, fit_normalizer
 from engine.data.pairs import Pairs, pair
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import Scaling, fit_scaling
 from engine.errors import MesoscopeError
 from engine.evaluation.predict import Downscaler
 from engine.launch import api
@@ -120,29 +120,29 @@ def spec_of(files: Path, changes: Sections) -> Spec:
 
 def seen_in_data(spec: Spec, store: Store) -> list[Any]:
     """The samples of each part, what is learned of them before training, and their order."""
-    pairs, scaling = _prepared(spec)
+    pairs, normalizer = _prepared(spec)
     parts = (pairs.parts.train, pairs.parts.validation, pairs.parts.test)
-    loaded = [Samples(pairs, scaling, spec.data, part) for part in parts]
+    loaded = [Samples(pairs, normalizer, spec.data, part) for part in parts]
     plan = Shuffle.of(spec, len(parts[0]), pairs.lr_grid.shape).epoch(0)
     arrays = [array for samples in loaded for array in (*samples.load_all(), samples.static)]
-    return [scaling.target, scaling.residual_spread, *(array.tobytes() for array in (*arrays, plan))]
+    return [normalizer.target, normalizer.residual_spread, *(array.tobytes() for array in (*arrays, plan))]
 
 
 def seen_in_model(spec: Spec, store: Store) -> list[Any]:
     """The layers of the network with all that they were made with, and how often it is drawn from."""
-    pairs, scaling = _prepared(spec)
-    network = engine_run._network(spec, pairs, scaling)
-    members = Downscaler.of(network, spec.model, Samples.of(spec, pairs, scaling, pairs.parts.test)).members
+    pairs, normalizer = _prepared(spec)
+    network = engine_run._network(spec, pairs, normalizer)
+    members = Downscaler.of(network, spec.model, Samples.of(spec, pairs, normalizer, pairs.parts.test)).members
     return [members, *([type(layer).__name__, layer.get_config()] for layer in network.layers)]
 
 
 def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
     """The first weights, the plan, the first loss, the learning rates, a step of the optimizer, and when it stops."""
     engine_run._set_up(spec)
-    pairs, scaling = _prepared(spec)
-    network = engine_run._network(spec, pairs, scaling)
-    _write_trained(store, spec, network, scaling, pairs)
-    training = engine_run._training(store.create(spec, {}), ALONE, network, pairs, scaling)
+    pairs, normalizer = _prepared(spec)
+    network = engine_run._network(spec, pairs, normalizer)
+    _write_trained(store, spec, network, normalizer, pairs)
+    training = engine_run._training(store.create(spec, {}), ALONE, network, pairs, normalizer)
     seen: dict[str, Any] = {"weights": checkpoints.fingerprint(network.variables)}
     seen["formats"] = [layer.compute_dtype for layer in network.layers]
     plans = list(training._plans())
@@ -153,7 +153,7 @@ def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
     seen["gradients"] = [float(tf.reduce_sum(tf.abs(gradient))) for gradient in gradients]
     optimizers = (training.step.optimizer, getattr(training.step, "discriminator_optimizer", None))
     seen["rates"] = [_rates(optimizer) for optimizer in optimizers if optimizer]
-    two = engine_run._step(spec, Workers(0, 2), network, pairs, scaling, training.shuffle.steps)
+    two = engine_run._step(spec, Workers(0, 2), network, pairs, normalizer, training.shuffle.steps)
     seen["rates of two processes"] = _rates(two.optimizer)
     ones = [tf.ones_like(variable) for variable in network.trainable_variables]
     training.step.optimizer.apply(ones, network.trainable_variables)
@@ -206,17 +206,17 @@ def test_every_option_is_read(path, files, store, seen_at_first):
     assert observe(after, store) != (observe(before, store) if path in BEFORE else seen_at_first[section])
 
 
-def _prepared(spec: Spec) -> tuple[Pairs, Scaling]:
+def _prepared(spec: Spec) -> tuple[Pairs, Normalizer]:
     pairs = pair(spec.data)
-    return pairs, fit_scaling(pairs, spec.data.scaling)
+    return pairs, fit_normalizer(pairs, spec.data.scaling)
 
 
-def _write_trained(store: Store, spec: Spec, network: keras.Model, scaling: Scaling, pairs: Pairs) -> None:
+def _write_trained(store: Store, spec: Spec, network: keras.Model, normalizer: Normalizer, pairs: Pairs) -> None:
     """A run by the name of `trained` to start from, with weights of its own."""
     folder = store.folder / "trained" / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     (folder.parent / "spec.yaml").write_text(spec.to_yaml())
-    scaling.save(folder / "scaling.nc", pairs)
+    normalizer.save(folder / "scaling.nc", pairs)
     weights = {name: np.full_like(array, 1) for name, array in checkpoints.arrays_of(network.variables).items()}
     checkpoints.save(folder / BEST, {"weights": weights}, {})
     assert Run(folder.parent) in store.runs()

@@ -13,8 +13,8 @@ import pytest
 from engine import run as story
 from engine.check import summarize
 from engine.cli import main
+from engine.data.normalizer import Normalizer, fit_normalizer
 from engine.data.pairs import pair
-from engine.data.scaling import Scaling, fit_scaling
 from engine.errors import SpecError
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -47,9 +47,9 @@ class Bench:
     def training(self, spec: Spec) -> tuple[Run, Training]:
         story._set_up(spec)
         run, pairs = self.store.create(spec, {}), pair(spec.data)
-        scaling = story._scaling(run, ALONE, pairs)
-        network = story._network(spec, pairs, scaling)
-        return run, story._training(run, ALONE, network, pairs, scaling)
+        normalizer = story._normalizer(run, ALONE, pairs)
+        network = story._network(spec, pairs, normalizer)
+        return run, story._training(run, ALONE, network, pairs, normalizer)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def test_what_was_learned_on_half_of_the_grid_helps_on_the_whole(bench, trained)
     (new_loss, new_rmse), (loss, rmse) = anew._validate(), tuned._validate()
     assert loss < 0.6 * new_loss
     assert rmse < 0.6 * new_rmse
-    own, there = Scaling.load(run.scaling), Scaling.load(trained.scaling)
+    own, there = Normalizer.load(run.normalizer_file), Normalizer.load(trained.normalizer_file)
     pairs = pair(run.spec.data)
-    assert own.target == fit_scaling(pairs, "standard").target != there.target
+    assert own.target == fit_normalizer(pairs, "standard").target != there.target
     assert own.target.centre > there.target.centre + 5  # the west is colder
 
 
@@ -94,8 +94,8 @@ def test_a_localized_block_begins_at_zero_or_is_left_behind(bench, trained):
 def test_where_lr_has_gaps_the_network_stays_as_it_is(bench, trained):
     """The run on the west saw none, so that its network has no channel that tells of them."""
     run, tuned = bench.training(bench.spec({"target": {"path": "gappy.nc"}}, start_from=trained.id))
-    assert fit_scaling(pair(run.spec.data), "standard").lr_gaps
-    assert not Scaling.load(run.scaling).lr_gaps
+    assert fit_normalizer(pair(run.spec.data), "standard").lr_gaps
+    assert not Normalizer.load(run.normalizer_file).lr_gaps
     _, anew = bench.training(bench.spec({"target": {"path": "gappy.nc"}}))
     assert tuned._validate()[0] < 0.7 * anew._validate()[0]
 
@@ -108,7 +108,7 @@ def test_adversarial_training_may_start_from_supervised(bench, trained):
 
 def test_check_says_what_training_starts_from(bench, trained):
     notes = summarize(bench.spec(start_from=trained.id), bench.store).notes
-    assert notes[-1] == f"training starts from the best weights of {trained.id}, with a scaling of its own"
+    assert notes[-1] == f"training starts from the best weights of {trained.id}, with a normalizer of its own"
 
 
 def test_check_says_that_a_localized_block_is_left_behind(bench, trained):

@@ -188,7 +188,7 @@ def _send(target: Site, content: Iterable[bytes], home: str) -> str:
 
 
 def _send_start(run: Run, target: Site, home: str) -> None:
-    """The run that `training.start_from` names: its weights, scaling and spec."""
+    """The run that `training.start_from` names: its weights, normalizer and spec."""
     start = Store(run.folder.parent).start_run(run.spec)
     if start is None:
         return

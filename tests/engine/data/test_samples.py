@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import fit_scaling
 from engine.data.times import time_features
 from engine.spec import DataOptions, Spec
 from tests.engine.small import make_pairs, waves
@@ -20,7 +20,7 @@ from tests.engine.small import make_pairs, waves
 def samples_of(pairs: Pairs, steps: Any = None, **options: Any) -> Samples:
     chosen = DataOptions(target={"path": "hr.nc"}, scale=pairs.scale, **options)
     steps = pairs.parts.train if steps is None else np.array(steps)
-    return Samples(pairs, fit_scaling(pairs, chosen.scaling), chosen, steps)
+    return Samples(pairs, fit_normalizer(pairs, chosen.scaling), chosen, steps)
 
 
 def test_inputs_and_hr_are_the_scaled_fields():
@@ -28,12 +28,12 @@ def test_inputs_and_hr_are_the_scaled_fields():
     pairs = make_pairs(hr, predictors=[predictor])
     samples = samples_of(pairs, [5, 2])
     inputs, target = samples.load_all()
-    scaling = samples.scaling
+    normalizer = samples.normalizer
     assert (inputs.shape, inputs.dtype) == ((2, 2, 3, 2), np.float32)
     assert (target.shape, target.dtype) == ((2, 4, 6, 1), np.float32)
-    np.testing.assert_array_equal(inputs[..., 0], scaling.target.forward(pairs.lr.values[[5, 2]]))
-    np.testing.assert_array_equal(inputs[..., 1], scaling.predictors[0].forward(predictor[[5, 2]]))
-    np.testing.assert_array_equal(target[..., 0], scaling.target.forward(hr[[5, 2]]))
+    np.testing.assert_array_equal(inputs[..., 0], normalizer.target.forward(pairs.lr.values[[5, 2]]))
+    np.testing.assert_array_equal(inputs[..., 1], normalizer.predictors[0].forward(predictor[[5, 2]]))
+    np.testing.assert_array_equal(target[..., 0], normalizer.target.forward(hr[[5, 2]]))
     assert samples.channels == 2
     assert samples.bytes_in_memory == inputs.nbytes + target.nbytes
 
@@ -52,7 +52,7 @@ def test_a_window_has_the_own_step_first_and_then_the_others_in_order():
     hr = step + np.array([-1, 1] * 2)  # not constant
     lr = step + np.zeros((12, 2, 2))
     pairs = make_pairs(hr + np.zeros((12, 4, 4)), lr=lr, predictors=[lr + 1])
-    samples = samples_of(pairs, [6, 0, 11], time_window=5, scaling="none")
+    samples = samples_of(pairs, [6, 0, 11], time_window=5, normalizer="none")
     inputs, arrays = samples.read(np.arange(3))
     assert inputs.shape == (3, 2, 2, 10)
     assert inputs[0, 0, 0].tolist() == [60, 61, 40, 41, 50, 51, 70, 71, 80, 81]
@@ -67,7 +67,7 @@ def test_a_window_sees_no_step_beyond_a_gap():
     days = np.array([0, 1, 2, 3, 60, 61, 62, 63])
     times = np.datetime64("2001-01-01", "ns") + days.astype("timedelta64[D]")
     lr = days[:, None, None] + np.zeros((8, 2, 2))
-    samples = samples_of(make_pairs(waves(8, 4, 4), lr=lr, times=times), [3, 4], time_window=3, scaling="none")
+    samples = samples_of(make_pairs(waves(8, 4, 4), lr=lr, times=times), [3, 4], time_window=3, normalizer="none")
     inputs, _ = samples.load_all()
     assert inputs[0, 0, 0].tolist() == [3, 2, 3]
     assert inputs[1, 0, 0].tolist() == [60, 60, 61]
@@ -75,7 +75,7 @@ def test_a_window_sees_no_step_beyond_a_gap():
 
 def test_a_window_may_look_into_another_part():
     lr = np.arange(8.0)[:, None, None] + np.zeros((8, 2, 2))
-    samples = samples_of(make_pairs(waves(8, 4, 4), lr=lr), [4], time_window=3, scaling="none")
+    samples = samples_of(make_pairs(waves(8, 4, 4), lr=lr), [4], time_window=3, normalizer="none")
     assert samples.load_all()[0][0, 0, 0].tolist() == [4, 3, 5]
 
 
@@ -110,8 +110,8 @@ def test_missing_lr_takes_its_neighbours_value_and_a_channel_says_so():
     assert samples.channels == inputs.shape[-1] == 2
     assert np.isfinite(inputs).all()
     lr = pairs.lr.values
-    np.testing.assert_array_equal(inputs[0, ..., 0], samples.scaling.target.forward(fill_missing(lr[1:2]))[0])
-    assert inputs[0, 0, 0, 0] in samples.scaling.target.forward(lr[1, [0, 1], [1, 0]])
+    np.testing.assert_array_equal(inputs[0, ..., 0], samples.normalizer.target.forward(fill_missing(lr[1:2]))[0])
+    assert inputs[0, 0, 0, 0] in samples.normalizer.target.forward(lr[1, [0, 1], [1, 0]])
     assert (inputs[1, ..., 0] == 0).all()  # a step without any value: the mean
     expected = np.ones((3, 3, 3))
     expected[0, 0, 0] = expected[1] = 0

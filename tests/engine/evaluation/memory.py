@@ -16,10 +16,10 @@ from tests.engine.measured import prepared, resident
 
 
 def main(spec: Spec, store: Store) -> None:
-    run, workers, pairs, scaling, network = prepared(spec, store)
+    run, workers, pairs, normalizer, network = prepared(spec, store)
     before = resident("VmRSS")
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
-        story._evaluate(run, heartbeat, network, pairs, scaling)
+        story._evaluate(run, heartbeat, network, pairs, normalizer)
         heartbeat.end("done")
     sys.stdout.write("\n" + json.dumps({"before": before, "peak": resident("VmHWM")}))
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from engine.data.normalizer import fit_normalizer
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
-from engine.data.scaling import fit_scaling
 from engine.evaluation import predict
 from engine.evaluation.predict import Downscaler, batches, write_downscaled, write_results
 from engine.evaluation.scores import pixel_rmse, score
@@ -28,13 +28,13 @@ MODEL = ModelOptions(n_filters=4, n_blocks=1, localized=False)
 
 def samples_of(hr: np.ndarray, kind: str = "standard", **given: Any) -> Samples:
     pairs = make_pairs(hr, **given)
-    return Samples(pairs, fit_scaling(pairs, kind), OPTIONS, pairs.parts.test)
+    return Samples(pairs, fit_normalizer(pairs, kind), OPTIONS, pairs.parts.test)
 
 
 def downscaler_of(samples: Samples, bound: str = "linear", bias: float = 0.0) -> Downscaler:
     """An untrained residual network: the interpolation, plus `bias` residual spreads."""
     keras.utils.set_random_seed(0)
-    output = Output.of(MODEL.replace(output_activation=bound), samples.scaling, samples.pairs.interpolation)
+    output = Output.of(MODEL.replace(output_activation=bound), samples.normalizer, samples.pairs.interpolation)
     network = build(MODEL, Shape(4, 4, samples.channels, 0, 2), output)
     network.get_layer("output").bias.assign([bias])
     return Downscaler(network, bound)
@@ -57,8 +57,8 @@ def test_without_training_the_downscaled_field_is_the_interpolated_one(kind):
 def test_what_is_learned_comes_in_the_unit():
     samples = samples_of(waves(16))
     inputs, arrays = samples.read(np.arange(4))
-    scaling = samples.scaling
-    expected = interpolate(arrays.lr, 2, "bicubic") + 3 * scaling.residual_spread * scaling.target.spread
+    normalizer = samples.normalizer
+    expected = interpolate(arrays.lr, 2, "bicubic") + 3 * normalizer.residual_spread * normalizer.target.spread
     np.testing.assert_allclose(downscaler_of(samples, bias=3.0)(samples, inputs), expected, rtol=1e-5)
 
 
@@ -137,7 +137,7 @@ def drawn_downscaler(samples: Samples, members: int, bound: str = "linear") -> D
     """Monte Carlo dropout in a network whose output isn't zero any more."""
     keras.utils.set_random_seed(0)
     options = MODEL.replace(dropout_rate=0.3, dropout_variant="mc_vanilla", members=members, output_activation=bound)
-    output = Output.of(options, samples.scaling, samples.pairs.interpolation)
+    output = Output.of(options, samples.normalizer, samples.pairs.interpolation)
     network = build(options, Shape(4, 4, samples.channels, 0, 2), output)
     kernel, bias = network.get_layer("output").get_weights()
     network.get_layer("output").set_weights([np.random.default_rng(0).normal(size=kernel.shape), bias])

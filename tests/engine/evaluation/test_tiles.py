@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.data.normalizer import fit_normalizer
 from engine.data.samples import Samples
-from engine.data.scaling import fit_scaling
 from engine.evaluation import predict, tiles
 from engine.evaluation.predict import Downscaler
 from engine.evaluation.tiles import Tile, largest, plan
@@ -97,8 +97,8 @@ def lab(
     pairs = make_pairs(hr, lr=lr, scale=scale, interpolation=interpolation, **further)
     data = DataOptions(target={"path": "hr.nc"}, scale=scale, time_window=window)
     constrained = model.constraint != "none"
-    samples = Samples(pairs, fit_scaling(pairs, kind), data, pairs.parts.test[:1], constrained)
-    network = build(model, Shape.of(samples), Output.of(model, samples.scaling, pairs.interpolation))
+    samples = Samples(pairs, fit_normalizer(pairs, kind), data, pairs.parts.test[:1], constrained)
+    network = build(model, Shape.of(samples), Output.of(model, samples.normalizer, pairs.interpolation))
     rng = np.random.default_rng(0)
     for variable in network.trainable_variables:
         fan_in = max(1, int(np.prod(variable.shape[:-1])))

@@ -1,4 +1,4 @@
-"""Hard constraints: by hand for one block, and on results as they are written, for any network and scaling."""
+"""Hard constraints: by hand for one block, and on results as they are written, for any network and normalizer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 import xarray as xr
 
+from engine.data.normalizer import Scale, fit_normalizer
 from engine.data.pairs import Pairs
 from engine.data.samples import Samples
-from engine.data.scaling import Scale, fit_scaling
 from engine.errors import DataError, SpecError
 from engine.evaluation.predict import Downscaler, write_results
 from engine.evaluation.scores import told_violation
@@ -153,10 +153,10 @@ def spec_of(form: str, *, scaling: str = "standard", **model: Any) -> Spec:
 
 def lab(spec: Spec, pairs: Pairs) -> tuple[keras.Model, Samples]:
     """A network with random numbers for weights, all of them: whatever it makes, the constraint has to hold."""
-    scaling = fit_scaling(pairs, spec.data.scaling)
-    samples = Samples.of(spec, pairs, scaling, pairs.parts.test)
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
+    samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     shape = Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale)
-    network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
+    network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
     rng = np.random.default_rng(0)
     for variable in network.trainable_variables:
         variable.assign(0.3 * rng.normal(size=variable.shape))
@@ -166,7 +166,7 @@ def lab(spec: Spec, pairs: Pairs) -> tuple[keras.Model, Samples]:
 
 def written(spec: Spec, pairs: Pairs, folder: Path) -> tuple[xr.Dataset, Samples]:
     network, samples = lab(spec, pairs)
-    downscaler = Downscaler(network, bound_of(spec.model, samples.scaling))
+    downscaler = Downscaler(network, bound_of(spec.model, samples.normalizer))
     write_results(folder / "test.nc", downscaler, samples, lambda done, total: None, "test")
     with xr.open_dataset(folder / "test.nc") as results:
         return results.load(), samples
@@ -190,20 +190,20 @@ FIELDS = {
 }
 SCALINGS = {"temperature": ("standard", "minmax", "none"), "rain": ("standard", "minmax", "none", "log")}
 CASES = [
-    (form, field, scaling)
+    (form, field, normalizer)
     for form in CONSTRAINTS
     for field in FIELDS
-    for scaling in SCALINGS.get(field, ("standard",))
+    for normalizer in SCALINGS.get(field, ("standard",))
     if (form, field) != ("additive", "rain")
 ]
 
 
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize(("form", "field", "scaling"), CASES)
-def test_the_mean_of_the_downscaled_cells_is_lr(form, field, scaling, residual, tmp_path):
+def test_the_mean_of_the_downscaled_cells_is_lr(form, field, normalizer, residual, tmp_path):
     pairs = make_pairs(FIELDS[field]())
-    results, samples = written(spec_of(form, scaling=scaling, residual=residual), pairs, tmp_path)
-    assert samples.scaling.lr_gaps
+    results, samples = written(spec_of(form, normalizer=normalizer, residual=residual), pairs, tmp_path)
+    assert samples.normalizer.lr_gaps
     found, span = off(results, 2), float(results["hr"].max() - results["hr"].min())
     assert np.isfinite(found).sum() > 100
     assert np.nanmax(np.abs(found)) < 1e-4 * span
@@ -266,8 +266,8 @@ def test_patches_carry_the_areas_of_their_cells(form):
         loss, _ = weighted_sum(Loss("mae"), hr, field, weights)
     for n, (row, y, x) in enumerate(plan[0]):
         window = np.s_[2 * y : 2 * y + 6, 2 * x : 2 * x + 6]
-        there, areas = samples.scaling.cells[window], samples.pairs.hr_grid.cell_areas()[window]
-        values = samples.scaling.target.inverse(field[n, ..., 0].numpy()).astype(float)
+        there, areas = samples.normalizer.cells[window], samples.pairs.hr_grid.cell_areas()[window]
+        values = samples.normalizer.target.inverse(field[n, ..., 0].numpy()).astype(float)
         blocks = [(f * areas * there).reshape(3, 2, 3, 2).sum((1, 3)) for f in (values, np.ones((6, 6)))]
         lr = samples.pairs.read(samples.steps[[row]]).lr[0, y : y + 3, x : x + 3]
         seen = (blocks[1] > 0) & np.isfinite(lr)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from engine.data.normalizer import Normalizer, Scale
 from engine.data.resample import interpolate
-from engine.data.scaling import Scale, Scaling
 from engine.errors import SpecError
 from engine.models.network import Output, bound_of, build, scaled_zero
 from engine.models.shapes import Shape, count_parameters
@@ -253,10 +253,10 @@ def test_a_bounded_network_has_nothing_below_zero():
     np.testing.assert_allclose(soft, -0.4 + np.log1p(np.exp(free + 0.4)), rtol=1e-4, atol=1e-5)
 
 
-def scaling(**given: Any) -> Scaling:
+def normalizer(**given: Any) -> Normalizer:
     plain = {"predictors": (), "static": (), "residual_spread": 0.3, "lowest": 0.0, "highest": 9.0, "floored": False}
     plain |= {"cells": np.ones((2, 2), bool), "hr_gaps": False, "lr_gaps": False}
-    return Scaling(**{"target": Scale(4.0, 2.0), **plain, **given})
+    return Normalizer(**{"target": Scale(4.0, 2.0), **plain, **given})
 
 
 @pytest.mark.parametrize(
@@ -270,14 +270,14 @@ def scaling(**given: Any) -> Scaling:
     ],
 )
 def test_the_bound_of_the_output(given, floored, bound):
-    assert bound_of(options(output_activation=given), scaling(floored=floored)) == bound
+    assert bound_of(options(output_activation=given), normalizer(floored=floored)) == bound
 
 
 def test_the_end_of_the_network_knows_the_scaling():
     # Zero in the target's unit is (0 - 4) / 2 when scaled.
-    output = Output.of(options(), scaling(floored=True), "lanczos")
+    output = Output.of(options(), normalizer(floored=True), "lanczos")
     assert output == Output("lanczos", 0.3, -2.0, "relu", Scale(4.0, 2.0), mean=1.0)
-    log = scaling(target=Scale(0.5, 0.25, reference=3.0))  # log(1 + 0 / 3) = 0
+    log = normalizer(target=Scale(0.5, 0.25, reference=3.0))  # log(1 + 0 / 3) = 0
     assert scaled_zero(log) == -2.0
     assert log.target.forward(np.zeros(1)) == np.float32(-2.0)
 

@@ -25,8 +25,8 @@ class MallInfo(ctypes.Structure):
 
 
 def main(spec: Spec, store: Store) -> None:
-    run, workers, pairs, scaling, network = prepared(spec, store)
-    training = story._training(run, workers, network, pairs, scaling)
+    run, workers, pairs, normalizer, network = prepared(spec, store)
+    training = story._training(run, workers, network, pairs, normalizer)
     held: list[int] = []
 
     def report(record: dict[str, object]) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from engine import run as engine_run
+from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import fit_scaling
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
@@ -29,12 +29,12 @@ def main(spec: Spec, folder: Path) -> None:
     workers = join()
     keras.utils.set_random_seed(spec.training.seed)
     pairs = pair(spec.data)
-    scaling = fit_scaling(pairs, spec.data.scaling)
-    samples = Samples(pairs, scaling, spec.data, pairs.parts.train)
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
+    samples = Samples(pairs, normalizer, spec.data, pairs.parts.train)
     shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale)
-    network = build(spec.model, shape, Output.of(spec.model, scaling, pairs.interpolation))
+    network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
     shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape, workers.rank, workers.size)
-    step = engine_run._step(spec, workers, network, pairs, scaling, shuffle.steps)
+    step = engine_run._step(spec, workers, network, pairs, normalizer, shuffle.steps)
     plans = [shuffle.epoch(epoch) for epoch in range(EPOCHS)]
     batches = list(Feed.of(samples).stream(lambda: plans, shuffle.patch_lr))
     loss, gradients = tf.function(step.gradients)(batches[0])

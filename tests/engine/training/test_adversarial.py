@@ -53,7 +53,7 @@ class Made:
 
     train: Samples
     validation: Samples
-    scaling: Any
+    normalizer: Any
 
     @property
     def shape(self) -> Shape:
@@ -61,7 +61,7 @@ class Made:
 
     @property
     def output(self) -> Output:
-        return Output.of(SPEC.model, self.scaling, "bicubic")
+        return Output.of(SPEC.model, self.normalizer, "bicubic")
 
     def step(self, workers: Workers = ALONE, **training: Any) -> AdversarialStep:
         """From the same first weights each time."""
@@ -69,11 +69,11 @@ class Made:
         network = build(SPEC.model, self.shape, self.output)
         discriminator = build_discriminator(self.shape, self.output)
         options = SPEC.training.replace(**training)
-        return AdversarialStep(network, discriminator, options, 16, workers, self.scaling)
+        return AdversarialStep(network, discriminator, options, 16, workers, self.normalizer)
 
     def supervised(self) -> Step:
         _set_up(SPEC)
-        return Step(build(SPEC.model, self.shape, self.output), SPEC.training, 16, ALONE, self.scaling)
+        return Step(build(SPEC.model, self.shape, self.output), SPEC.training, 16, ALONE, self.normalizer)
 
     def batch(self, rows: int = 4) -> tuple[tf.Tensor, ...]:
         inputs, hr = self.train.load(np.arange(rows))

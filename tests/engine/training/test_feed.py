@@ -9,8 +9,8 @@ import pytest
 from engine.training.room import Pieces
 
 from engine.data import samples as samples_module
+from engine.data.normalizer import fit_normalizer
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import fit_scaling
 from engine.spec import DataOptions
 from engine.training import feed as feed_module
 from engine.training import room as room_module
@@ -26,7 +26,7 @@ def samples() -> Samples:
     hr = waves(16, 8, 10)
     hr[:, 2, 3] = np.nan
     pairs = make_pairs(hr, predictors=[waves(16, 4, 5, seed=1)], static=[hr[0], hr[1]])
-    return Samples(pairs, fit_scaling(pairs, "standard"), OPTIONS, pairs.parts.train)
+    return Samples(pairs, fit_normalizer(pairs, "standard"), OPTIONS, pairs.parts.train)
 
 
 def batches(samples: Samples, in_memory: bool, patch_lr: int = 0) -> list[list[np.ndarray]]:
@@ -63,7 +63,7 @@ def test_patches_are_cut_from_all_fields_at_the_same_place(samples, in_memory):
 
 def test_a_patch_as_large_as_the_field_is_the_field():
     pairs = make_pairs(waves(8, 6, 6))
-    square = Samples(pairs, fit_scaling(pairs, "standard"), OPTIONS, np.arange(4))
+    square = Samples(pairs, fit_normalizer(pairs, "standard"), OPTIONS, np.arange(4))
     plan = Shuffle(4, (3, 3), 3, 4, 0).epoch(0)[0]
     inputs, _, hr, weights = next(iter(Feed(square, True).stream(lambda: iter([plan[None]]), 3)))
     np.testing.assert_array_equal(inputs, square.load(plan[:, 0])[0])

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from scipy.stats import gamma
 
+from engine.data.normalizer import Normalizer, Scale, fit_normalizer
 from engine.data.resample import interpolate
 from engine.data.samples import Samples
-from engine.data.scaling import Scale, Scaling, fit_scaling
 from engine.errors import DataError, SpecError
 from engine.evaluation.predict import Downscaler
 from engine.models.compatibility import check_field
@@ -121,11 +121,11 @@ def spec_of(scaling: str = "standard", **model: Any) -> Spec:
 
 def lab(spec: Spec) -> tuple[keras.Model, Samples, Shape]:
     pairs = make_pairs(rain(), standard_name="precipitation_flux")
-    scaling = fit_scaling(pairs, spec.data.scaling)
-    samples = Samples.of(spec, pairs, scaling, pairs.parts.train)
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
+    samples = Samples.of(spec, pairs, normalizer, pairs.parts.train)
     shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, 2, outputs=3)
     keras.utils.set_random_seed(0)
-    return build(spec.model, shape, Output.of(spec.model, scaling, "bicubic")), samples, shape
+    return build(spec.model, shape, Output.of(spec.model, normalizer, "bicubic")), samples, shape
 
 
 @pytest.mark.parametrize("localized", [True, False])
@@ -140,23 +140,23 @@ def test_three_outputs_have_as_many_weights_as_counted(localized):
 
 
 @pytest.mark.parametrize("scaling", ["standard", "minmax", "none", "log"])
-def test_a_residual_network_starts_as_the_interpolated_field(scaling):
-    spec = spec_of(scaling)
+def test_a_residual_network_starts_as_the_interpolated_field(normalizer):
+    spec = spec_of(normalizer)
     network, samples, _ = lab(spec)
     inputs, _ = samples.load(np.arange(4))
     expected = np.maximum(
-        samples.scaling.target.inverse(interpolate(inputs[..., 0], 2, "bicubic")), 1e-3 * samples.scaling.mean
+        samples.normalizer.target.inverse(interpolate(inputs[..., 0], 2, "bicubic")), 1e-3 * samples.normalizer.mean
     )
-    found = samples.scaling.target.inverse(network([inputs, samples.static[None]])[..., 0].numpy())
+    found = samples.normalizer.target.inverse(network([inputs, samples.static[None]])[..., 0].numpy())
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", [{}, {"residual": False}, {"localized": False, "constraint": "multiplicative"}])
 @pytest.mark.parametrize("scaling", ["standard", "log"])
-def test_a_network_learns_and_its_field_is_never_negative(scaling, model):
-    spec = spec_of(scaling, **model)
+def test_a_network_learns_and_its_field_is_never_negative(normalizer, model):
+    spec = spec_of(normalizer, **model)
     network, samples, _ = lab(spec)
-    step = Step(network, spec.training, 80, Workers(0, 1), samples.scaling)
+    step = Step(network, spec.training, 80, Workers(0, 1), samples.normalizer)
     plans = np.pad(np.random.default_rng(0).integers(0, 8, (80, 4, 1)), ((0, 0), (0, 0), (0, 2))).astype(np.int32)
     batches = iter(Feed(samples, True).stream(lambda: iter([plans])))
     first, *_, last = (float(tf.squeeze(step.run(batches, tf.constant(8)))) for _ in range(9))
@@ -164,10 +164,10 @@ def test_a_network_learns_and_its_field_is_never_negative(scaling, model):
     loss, weight, squares, cells = step.validate(batches, tf.constant(1)).numpy()
     assert np.isfinite(loss / weight)
     inputs, hr = samples.load(np.arange(4))
-    assert 0 < squares / cells < 4 * np.nanvar(samples.scaling.target.inverse(hr))
-    field = Downscaler(network, bound_of(spec.model, samples.scaling))(samples, inputs)
+    assert 0 < squares / cells < 4 * np.nanvar(samples.normalizer.target.inverse(hr))
+    field = Downscaler(network, bound_of(spec.model, samples.normalizer))(samples, inputs)
     assert np.nanmin(field) >= 0
-    assert np.isfinite(field).sum() == 4 * samples.scaling.cells.sum()
+    assert np.isfinite(field).sum() == 4 * samples.normalizer.cells.sum()
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,8 @@ def test_fields_below_zero_are_refused():
 
 
 def test_the_loss_knows_the_unit():
-    scaling = Scaling(Scale(10.0, 4.0), (), (), 1.0, 2.0, 22.0, True, np.ones((2, 2), bool), False, False, mean=7.0)
-    loss = Loss.of(spec_of().training, scaling)
+    normalizer = Normalizer(
+        Scale(10.0, 4.0), (), (), 1.0, 2.0, 22.0, True, np.ones((2, 2), bool), False, False, mean=7.0
+    )
+    loss = Loss.of(spec_of().training, normalizer)
     assert (loss.target, loss.mean) == (Scale(10.0, 4.0), 7.0)

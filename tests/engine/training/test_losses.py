@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from engine.data.scaling import Scale, Scaling
+from engine.data.normalizer import Normalizer, Scale
 from engine.spec import TrainingOptions
 from engine.training.losses import MIXTURES, Loss, weighted_sum
 
@@ -164,8 +164,8 @@ def test_losses_of_whole_fields_do_not_depend_on_the_scaling(name):
 
 
 def test_a_loss_knows_the_range_of_the_training_part():
-    scaling = Scaling(Scale(10.0, 4.0), (), (), 1.0, 2.0, 22.0, True, np.ones((2, 2), bool), False, False)
-    loss = Loss.of(TrainingOptions(loss="dssim", quantile=0.3), scaling)
+    normalizer = Normalizer(Scale(10.0, 4.0), (), (), 1.0, 2.0, 22.0, True, np.ones((2, 2), bool), False, False)
+    loss = Loss.of(TrainingOptions(loss="dssim", quantile=0.3), normalizer)
     assert loss == Loss(
         "dssim", quantile=0.3, low=-2.0, span=5.0, target=Scale(10.0, 4.0)
     )  # (2 - 10) / 4 and (22 - 2) / 4

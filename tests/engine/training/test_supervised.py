@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from engine.data.normalizer import Normalizer, Scale, fit_normalizer
 from engine.data.samples import Samples, Shuffle
-from engine.data.scaling import Scale, Scaling, fit_scaling
 from engine.errors import DivergedError
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
@@ -80,27 +80,27 @@ class Lab:
             variable.assign(variable + tf.ones_like(variable))
 
 
-def samples_of(hr: np.ndarray) -> tuple[Samples, Samples, Scaling]:
+def samples_of(hr: np.ndarray) -> tuple[Samples, Samples, Normalizer]:
     pairs = make_pairs(hr, static=[hr[0]])
-    scaling = fit_scaling(pairs, "standard")
+    normalizer = fit_normalizer(pairs, "standard")
     train, validation = (
-        Samples(pairs, scaling, SPEC.data, part) for part in (pairs.parts.train, pairs.parts.validation)
+        Samples(pairs, normalizer, SPEC.data, part) for part in (pairs.parts.train, pairs.parts.validation)
     )
-    return train, validation, scaling
+    return train, validation, normalizer
 
 
-def make_step(train: Samples, scaling: Scaling, spec: Spec = SPEC) -> Step:
+def make_step(train: Samples, normalizer: Normalizer, spec: Spec = SPEC) -> Step:
     shape = Shape(*train.pairs.lr_grid.shape, train.channels, 1, 2)
-    network = build(spec.model, shape, Output.of(spec.model, scaling, "bicubic"))
-    return Step(network, spec.training, 4 * spec.training.epochs, ALONE, scaling)
+    network = build(spec.model, shape, Output.of(spec.model, normalizer, "bicubic"))
+    return Step(network, spec.training, 4 * spec.training.epochs, ALONE, normalizer)
 
 
 def make_lab() -> Lab:
     _set_up(SPEC)
     hr = waves(32, 8, 8) + np.float32([1, -1] * 4)  # a pattern within LR cells, to be learned
     hr[::3, 1, 2] = np.nan
-    train, validation, scaling = samples_of(hr)
-    step = make_step(train, scaling)
+    train, validation, normalizer = samples_of(hr)
+    step = make_step(train, normalizer)
     lab = Lab(train, validation, step, [])
     lab.start = [variable.numpy() for variable in lab.variables()]
     return lab
@@ -283,11 +283,11 @@ def test_another_seed_gives_another_network(lab, undisturbed):
 
 def test_values_that_cannot_be_are_told_as_divergence(lab, tmp_path):
     hr = waves(32, 8, 8)
-    train, _, scaling = samples_of(hr)
+    train, _, normalizer = samples_of(hr)
     lr = train.pairs.lr.values.copy()
     lr[5, 2, 2] = np.inf
     pairs = dataclasses.replace(train.pairs, lr=train.pairs.lr.copy(data=lr), lr_of=None)
-    broken = Lab(Samples(pairs, scaling, SPEC.data, pairs.parts.train), lab.validation, lab.step, lab.start)
+    broken = Lab(Samples(pairs, normalizer, SPEC.data, pairs.parts.train), lab.validation, lab.step, lab.start)
     lab.reset()
     training = make_training(broken, tmp_path)
     with pytest.raises(DivergedError) as caught:
@@ -319,7 +319,7 @@ def test_validation_gives_loss_and_rmse_in_the_unit(lab, tmp_path):
     lab.reset()
     val_loss, val_rmse = make_training(lab, tmp_path)._validate()
     inputs, hr = lab.validation.load_all()
-    target = lab.validation.scaling.target
+    target = lab.validation.normalizer.target
     downscaled = lab.step.network([inputs, lab.validation.static[None]], training=False).numpy()
     there = np.isfinite(hr)
     cells = np.broadcast_to(lab.validation.areas[None, ..., None], hr.shape)[there]

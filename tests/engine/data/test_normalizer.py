@@ -1,4 +1,4 @@
-"""Scaling: statistics by hand, of the training part alone."""
+"""Normalizer: statistics by hand, of the training part alone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engine.data import scaling
+from engine.data import normalizer
 from engine.data.grids import Grid
+from engine.data.normalizer import Normalizer, Scale, fit_normalizer, load_frame, never_negative
 from engine.data.pairs import Pairs
 from engine.data.resample import interpolate
-from engine.data.scaling import Scale, Scaling, fit_scaling, load_frame, never_negative
 from engine.errors import DataError
 from tests.engine.small import make_pairs, waves
 
@@ -26,45 +26,45 @@ def two_values(low: float, high: float, n: int = 8) -> np.ndarray:
     return np.broadcast_to(np.array([low, high] * 2, np.float32), (n, 4, 4)).copy()
 
 
-def numbers(scaling: Scaling) -> dict[str, Any]:
-    return {**dataclasses.asdict(scaling), "cells": scaling.cells.tolist()}
+def numbers(normalizer: Normalizer) -> dict[str, Any]:
+    return {**dataclasses.asdict(normalizer), "cells": normalizer.cells.tolist()}
 
 
 def test_standard_is_mean_and_standard_deviation():
-    scaling = fit_scaling(make_pairs(two_values(1, 3)), "standard")
-    assert scaling.target == Scale(centre=2.0, spread=1.0)
-    assert (scaling.lowest, scaling.highest) == (1.0, 3.0)
-    np.testing.assert_array_equal(scaling.target.forward(np.array([1, 2, 3, NAN])), np.float32([-1, 0, 1, NAN]))
+    normalizer = fit_normalizer(make_pairs(two_values(1, 3)), "standard")
+    assert normalizer.target == Scale(centre=2.0, spread=1.0)
+    assert (normalizer.lowest, normalizer.highest) == (1.0, 3.0)
+    np.testing.assert_array_equal(normalizer.target.forward(np.array([1, 2, 3, NAN])), np.float32([-1, 0, 1, NAN]))
 
 
 def test_minmax_is_the_range():
-    scaling = fit_scaling(make_pairs(two_values(-1, 3)), "minmax")
-    assert scaling.target == Scale(centre=-1.0, spread=4.0)
-    np.testing.assert_array_equal(scaling.target.forward(np.array([-1, 0, 3])), np.float32([0, 0.25, 1]))
+    normalizer = fit_normalizer(make_pairs(two_values(-1, 3)), "minmax")
+    assert normalizer.target == Scale(centre=-1.0, spread=4.0)
+    np.testing.assert_array_equal(normalizer.target.forward(np.array([-1, 0, 3])), np.float32([0, 0.25, 1]))
 
 
 def test_none_leaves_values_alone():
     pairs = make_pairs(two_values(1, 3), predictors=[waves(8, 2, 2)], static=[np.eye(4)])
-    scaling = fit_scaling(pairs, "none")
-    assert (scaling.target, scaling.predictors, scaling.static) == (Scale(), (Scale(),), (Scale(),))
+    normalizer = fit_normalizer(pairs, "none")
+    assert (normalizer.target, normalizer.predictors, normalizer.static) == (Scale(), (Scale(),), (Scale(),))
 
 
 def test_log_is_standard_after_the_logarithm():
     # The mean of 0 and 2 is 1, the reference; log(1 + 0) = 0 and log(1 + 2) = ln 3, half of it mean and spread.
-    scaling = fit_scaling(make_pairs(two_values(0, 2)), "log")
-    assert scaling.target.reference == 1.0
-    assert scaling.target.centre == pytest.approx(math.log(3) / 2)
-    assert scaling.target.spread == pytest.approx(math.log(3) / 2)
+    normalizer = fit_normalizer(make_pairs(two_values(0, 2)), "log")
+    assert normalizer.target.reference == 1.0
+    assert normalizer.target.centre == pytest.approx(math.log(3) / 2)
+    assert normalizer.target.spread == pytest.approx(math.log(3) / 2)
     values = np.array([0, 2, 8, -5, NAN])
     # log(1 + 8) = 2 ln 3, so (2 ln 3 - ln 3 / 2) / (ln 3 / 2) = 3; below zero counts as zero
-    np.testing.assert_allclose(scaling.target.forward(values), [-1, 1, 3, -1, NAN], rtol=1e-6)
-    np.testing.assert_allclose(scaling.target.inverse(np.float32([-1, 1, 3])), [0, 2, 8], atol=1e-6)
+    np.testing.assert_allclose(normalizer.target.forward(values), [-1, 1, 3, -1, NAN], rtol=1e-6)
+    np.testing.assert_allclose(normalizer.target.inverse(np.float32([-1, 1, 3])), [0, 2, 8], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["standard", "minmax", "log", "none"])
 def test_there_and_back(kind):
     hr = waves(8, 4, 4)
-    target = fit_scaling(make_pairs(hr), kind).target
+    target = fit_normalizer(make_pairs(hr), kind).target
     back = target.inverse(target.forward(hr))
     assert back.dtype == np.float32
     np.testing.assert_allclose(back, hr, rtol=1e-5)
@@ -78,31 +78,33 @@ def test_what_is_not_in_the_training_part_changes_nothing(kind):
         hr[4:] += shift
         predictor[4:] *= 1 + shift
         hr[6, 0, 0] = NAN if shift else 280
-        return numbers(fit_scaling(make_pairs(hr, predictors=[predictor], static=[hr[0]]), kind))
+        return numbers(fit_normalizer(make_pairs(hr, predictors=[predictor], static=[hr[0]]), kind))
 
     assert fitted(0.0) == fitted(100.0)
     inside = waves(8, 4, 4)
     inside[3] += 100
-    assert numbers(fit_scaling(make_pairs(inside), kind)) != numbers(fit_scaling(make_pairs(waves(8, 4, 4)), kind))
+    assert numbers(fit_normalizer(make_pairs(inside), kind)) != numbers(
+        fit_normalizer(make_pairs(waves(8, 4, 4)), kind)
+    )
 
 
 def test_predictors_and_static_variables_have_scales_of_their_own():
     predictors = [10 * waves(8, 2, 2, seed=1), waves(8, 2, 2, seed=2)]
     static = np.array([[0, 2], [0, 2]]).repeat(2, 0).repeat(2, 1).astype(float)
     static[0, 0] = static[0, 3] = NAN
-    scaling = fit_scaling(make_pairs(waves(8, 4, 4), predictors=predictors, static=[static]), "log")
-    for scale, values in zip(scaling.predictors, predictors, strict=True):
+    normalizer = fit_normalizer(make_pairs(waves(8, 4, 4), predictors=predictors, static=[static]), "log")
+    for scale, values in zip(normalizer.predictors, predictors, strict=True):
         assert scale.centre == pytest.approx(values[:4].mean(dtype=float))
         assert scale.spread == pytest.approx(values[:4].std(dtype=float))
         assert scale.reference == 0  # log is for the target
-    assert scaling.static == (Scale(1.0, 1.0),)
+    assert normalizer.static == (Scale(1.0, 1.0),)
 
 
 def test_a_constant_predictor_or_static_variable_is_not_blown_up():
     pairs = make_pairs(waves(8, 4, 4), predictors=[np.full((8, 2, 2), 7.0)], static=[np.full((4, 4), 3.0)])
-    scaling = fit_scaling(pairs, "standard")
-    assert scaling.predictors == (Scale(7.0, 1.0),)
-    assert scaling.static == (Scale(3.0, 1.0),)
+    normalizer = fit_normalizer(pairs, "standard")
+    assert normalizer.predictors == (Scale(7.0, 1.0),)
+    assert normalizer.static == (Scale(3.0, 1.0),)
 
 
 def test_missing_values_are_left_out():
@@ -111,28 +113,28 @@ def test_missing_values_are_left_out():
     hr[1, 1, 1] = NAN  # missing once
     hr[:, 3, 3] = NAN
     hr[5, 3, 3] = 2.0  # seen in the validation part only
-    scaling = fit_scaling(make_pairs(hr), "standard")
-    assert scaling.target.centre == pytest.approx(np.nanmean(hr[:4].astype(float)))
-    assert scaling.target.spread == pytest.approx(np.nanstd(hr[:4].astype(float)))
-    assert scaling.cells.sum() == 14
-    assert not scaling.cells[0, 0]
-    assert not scaling.cells[3, 3]
-    assert (scaling.hr_gaps, scaling.lr_gaps) == (True, False)  # each LR cell has an HR cell with a value
+    normalizer = fit_normalizer(make_pairs(hr), "standard")
+    assert normalizer.target.centre == pytest.approx(np.nanmean(hr[:4].astype(float)))
+    assert normalizer.target.spread == pytest.approx(np.nanstd(hr[:4].astype(float)))
+    assert normalizer.cells.sum() == 14
+    assert not normalizer.cells[0, 0]
+    assert not normalizer.cells[3, 3]
+    assert (normalizer.hr_gaps, normalizer.lr_gaps) == (True, False)  # each LR cell has an HR cell with a value
     hr[2, :2, :2] = NAN
-    assert fit_scaling(make_pairs(hr), "standard").lr_gaps
-    whole = fit_scaling(make_pairs(two_values(1, 3)), "standard")
+    assert fit_normalizer(make_pairs(hr), "standard").lr_gaps
+    whole = fit_normalizer(make_pairs(two_values(1, 3)), "standard")
     assert (whole.hr_gaps, whole.lr_gaps, whole.cells.all()) == (False, False, True)
 
 
 def test_the_residual_spread_is_that_of_hr_minus_the_interpolated_field():
     # LR is 2 everywhere and so is the interpolated field, 0 when scaled; HR is -1 and 1 when scaled.
     pairs = make_pairs(two_values(1, 3), lr=np.full((8, 2, 2), 2.0))
-    assert fit_scaling(pairs, "standard").residual_spread == pytest.approx(1.0)
+    assert fit_normalizer(pairs, "standard").residual_spread == pytest.approx(1.0)
     hr = waves(8, 4, 4)
     pairs = make_pairs(hr, interpolation="bilinear")
     error = hr[:4] - interpolate(pairs.lr.values[:4], 2, "bilinear")
     expected = error.std(dtype=float) / hr[:4].std(dtype=float)
-    assert fit_scaling(pairs, "standard").residual_spread == pytest.approx(expected, rel=1e-4)
+    assert fit_normalizer(pairs, "standard").residual_spread == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -148,40 +150,40 @@ def test_the_residual_spread_is_that_of_hr_minus_the_interpolated_field():
     ],
 )
 def test_whether_the_quantity_has_values_below_zero(low, name, floored):
-    assert fit_scaling(make_pairs(two_values(low, 3), standard_name=name), "standard").floored is floored
+    assert fit_normalizer(make_pairs(two_values(low, 3), standard_name=name), "standard").floored is floored
     assert never_negative(name) is (floored and bool(name))
 
 
 def test_log_is_refused_for_negative_values():
     message = "t2m falls to -1, but data.scaling log needs values from 0 on: choose standard"
     with pytest.raises(DataError, match=message):
-        fit_scaling(make_pairs(two_values(-1, 3)), "log")
+        fit_normalizer(make_pairs(two_values(-1, 3)), "log")
     later = two_values(1, 3)
     later[4:] = -1  # not in the training part
-    assert fit_scaling(make_pairs(later), "log").lowest == 1
+    assert fit_normalizer(make_pairs(later), "log").lowest == 1
 
 
 def test_a_training_part_without_values_or_without_change_is_refused():
     with pytest.raises(DataError, match=r"t2m has no value in the training part \(all missing\): choose another"):
-        fit_scaling(make_pairs(np.full((8, 4, 4), NAN)), "standard")
+        fit_normalizer(make_pairs(np.full((8, 4, 4), NAN)), "standard")
     with pytest.raises(DataError, match="t2m is 5 everywhere in the training part: there is nothing to learn"):
-        fit_scaling(make_pairs(np.full((8, 4, 4), 5.0)), "standard")
+        fit_normalizer(make_pairs(np.full((8, 4, 4), 5.0)), "standard")
 
 
 def test_a_long_training_part_is_looked_at_evenly(monkeypatch):
-    monkeypatch.setattr(scaling, "MOST_STEPS", 3)
+    monkeypatch.setattr(normalizer, "MOST_STEPS", 3)
     hr = two_values(1, 3, n=18)
     hr[[0, 4, 8]] += 10  # linspace(0, 8, 3): first, middle and last of the 9 training steps
-    assert fit_scaling(make_pairs(hr), "standard").target == Scale(12.0, 1.0)
+    assert fit_normalizer(make_pairs(hr), "standard").target == Scale(12.0, 1.0)
 
 
 def test_blocks_and_memory_do_not_change_what_is_found(monkeypatch):
     hr = waves(40, 4, 4)
-    at_once = numbers(fit_scaling(make_pairs(hr), "log"))
-    monkeypatch.setattr(scaling, "CELLS_AT_ONCE", 3 * 16)
-    in_blocks = fit_scaling(make_pairs(hr), "log")
-    monkeypatch.setattr(scaling, "KEPT_BYTES", 0)
-    read_again = fit_scaling(make_pairs(hr), "log")
+    at_once = numbers(fit_normalizer(make_pairs(hr), "log"))
+    monkeypatch.setattr(normalizer, "CELLS_AT_ONCE", 3 * 16)
+    in_blocks = fit_normalizer(make_pairs(hr), "log")
+    monkeypatch.setattr(normalizer, "KEPT_BYTES", 0)
+    read_again = fit_normalizer(make_pairs(hr), "log")
     assert numbers(in_blocks) == numbers(read_again)
     assert in_blocks.target.centre == pytest.approx(at_once["target"]["centre"], rel=1e-12)
     assert in_blocks.target.spread == pytest.approx(at_once["target"]["spread"], rel=1e-9)
@@ -195,7 +197,7 @@ def test_values_are_read_once_where_they_fit(monkeypatch):
         return original(self, steps)
 
     monkeypatch.setattr(Pairs, "read", counted)
-    fit_scaling(make_pairs(waves(8, 4, 4)), "log")
+    fit_normalizer(make_pairs(waves(8, 4, 4)), "log")
     assert len(calls) == 1
 
 
@@ -208,16 +210,16 @@ def pairs() -> Pairs:
 
 
 def test_saved_and_loaded_it_is_the_same(pairs, tmp_path):
-    fitted, path = fit_scaling(pairs, "log"), tmp_path / "scaling.nc"
+    fitted, path = fit_normalizer(pairs, "log"), tmp_path / "scaling.nc"
     fitted.save(path, pairs)
-    loaded = Scaling.load(path)
+    loaded = Normalizer.load(path)
     assert numbers(loaded) == numbers(fitted)  # to the last bit
     assert loaded.cells.dtype == bool
     assert [p.name for p in tmp_path.iterdir()] == ["scaling.nc"]
 
 
 def test_the_frame_for_new_data_is_kept_with_it(pairs, tmp_path):
-    fit_scaling(pairs, "log").save(tmp_path / "scaling.nc", pairs)
+    fit_normalizer(pairs, "log").save(tmp_path / "scaling.nc", pairs)
     frame = load_frame(tmp_path / "scaling.nc")
     assert Grid.of(frame.hr) == pairs.hr_grid
     assert (frame.hr.name, frame.hr.attrs["units"], frame.own) == ("t2m", "K", (4, 4))
@@ -231,7 +233,7 @@ def test_it_is_saved_whole_or_not_at_all(pairs, tmp_path, monkeypatch):
         path.write_bytes(b"\x89HDF")
         raise OSError("killed")
 
-    fitted = fit_scaling(pairs, "standard")
+    fitted = fit_normalizer(pairs, "standard")
     monkeypatch.setattr(xr.Dataset, "to_netcdf", cut_short)
     with pytest.raises(OSError, match="killed"):
         fitted.save(tmp_path / "scaling.nc", pairs)

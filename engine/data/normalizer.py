@@ -1,4 +1,4 @@
-"""Scaling of fields for the network, fitted on the training part alone and saved with the run."""
+"""Normalizer of fields for the network, fitted on the training part alone and saved with the run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Scaling:
+class Normalizer:
     """What is learned from the training part before training begins.
 
     target : HR, LR and the downscaled field share it, so that LR can be interpolated in scaled form.
@@ -109,7 +109,7 @@ class Scaling:
 
 
 def load_frame(path: Path) -> Frame:
-    """The frame that `Scaling.save` kept."""
+    """The frame that `Normalizer.save` kept."""
     with open_netcdf(path) as file:
         file = file.load()
     hr = file["cells"].rename(file.attrs["target"])
@@ -119,7 +119,7 @@ def load_frame(path: Path) -> Frame:
     return Frame(hr, static, tuple(json.loads(file.attrs["own"])))
 
 
-def fit_scaling(pairs: Pairs, kind: str) -> Scaling:
+def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
     """Fit on at most 2,000 steps, spread evenly over the training part.
 
     Parameters
@@ -138,7 +138,7 @@ def fit_scaling(pairs: Pairs, kind: str) -> Scaling:
     first.check(kind)
     target = first.scale(kind, blocks)
     spread = _residual_spread(pairs, target, blocks)
-    return Scaling(
+    return Normalizer(
         target=target,
         predictors=tuple(m.scale("none" if kind == "none" else "standard") for m in first.predictors),
         static=tuple(_static_scale(field.values, kind) for field in pairs.static),
@@ -154,7 +154,7 @@ def fit_scaling(pairs: Pairs, kind: str) -> Scaling:
 
 
 def check_log(pairs: Pairs) -> None:
-    """Read HR at the steps that scaling is fitted on, for what `data.scaling` log has no place for.
+    """Read HR at the steps that normalizer is fitted on, for what `data.scaling` log has no place for.
 
     Raises
     ------
