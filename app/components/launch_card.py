@@ -106,5 +106,5 @@ def about(target: Site) -> str:
     if not target.remote:
         return "Runs are processes of this machine, which outlive the dashboard."
     there = f" on {target.host}" if target.host else ""
-    kind = "Processes started over SSH" if target.kind == "ssh" else f"Jobs of {words.KINDS[target.kind]}"
+    kind = "Processes started over SSH" if target.kind == "ssh" else f"Jobs of {formatting.KINDS[target.kind]}"
     return f"{kind}{there}, in {target.folder}. What runs there needs no dashboard; its results are fetched at the end."
