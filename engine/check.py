@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.data.normalizer import check_log, load_frame
+from engine.data.normalizer import check_log, load_hr_template
 from engine.data.pairs import Pairs, check_values, pair
 from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
@@ -127,7 +127,7 @@ def _highest_rate(spec: Spec) -> list[str]:
 def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:
     """Notes on what training starts from; raises SpecError if the weights of that run don't fit."""
     there = run.spec
-    y, x = (side // there.data.scale for side in load_frame(run.normalizer_file).hr.shape)
+    y, x = (side // there.data.scale for side in load_hr_template(run.normalizer_file).hr.shape)
     if found := misfits(spec.model, shape, there.model, _shape(there, (y, x))):
         raise SpecError(
             f"training.start_from is {run.id}, whose weights don't fit: {'; '.join(found)}; use the same, or leave "

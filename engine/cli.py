@@ -214,7 +214,7 @@ def _demo_spec(folder: Path) -> Path:
 def _export(runs: list[Run], folder: Path) -> list[Path]:
     """The table as text, CSV and LaTeX, and the maps."""
     from engine.data.netcdf import open_netcdf
-    from engine.evaluation.figure import draw_fields, draw_rmse, telling_step
+    from engine.evaluation.figure import draw_fields, draw_rmse, highest_contrast_step
 
     files = {"csv": folder / "scores.csv", "latex": folder / "scores.tex", "text": folder / "scores.txt"}
     for form, path in files.items():
@@ -222,7 +222,7 @@ def _export(runs: list[Run], folder: Path) -> list[Path]:
     maps, rmse = folder / "maps.png", folder / "rmse.png"
     with contextlib.ExitStack() as stack:
         results = {run.title: stack.enter_context(open_netcdf(run.results, decode_coords="all")) for run in runs}
-        draw_fields(results, telling_step(next(iter(results.values()))), maps)
+        draw_fields(results, highest_contrast_step(next(iter(results.values()))), maps)
         draw_rmse(results, rmse)
     return [*files.values(), maps, rmse]
 

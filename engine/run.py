@@ -14,12 +14,12 @@ import keras
 import tensorflow as tf
 
 from engine.data.netcdf import open_netcdf
-from engine.data.normalizer import Normalizer, fit_normalizer, load_frame
-from engine.data.pairs import Pairs, pair, pair_new
+from engine.data.normalizer import Normalizer, fit_normalizer, load_hr_template
+from engine.data.pairs import Pairs, pair, pair_for_downscaling
 from engine.data.samples import Samples, Shuffle
 from engine.errors import RanksLostError, RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
-from engine.evaluation.scores import score, told_violation
+from engine.evaluation.scores import constraint_violation, score
 from engine.files import append_line, read_json, to_json, write_whole
 from engine.models.compatibility import check_field
 from engine.models.discriminator import build_discriminator
@@ -67,7 +67,7 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     _check_trained(run)
     normalizer, pairs = (
         Normalizer.load(run.normalizer_file),
-        pair_new(run.spec.data, load_frame(run.normalizer_file), data),
+        pair_for_downscaling(run.spec.data, load_hr_template(run.normalizer_file), data),
     )
     network = _network(run.spec, pairs, normalizer)
     _take_weights(network, run)
@@ -129,12 +129,12 @@ def _fitted(run: Run, pairs: Pairs) -> Normalizer:
     """
     fitted = fit_normalizer(pairs, run.spec.data.scaling)
     if start := Store(run.folder.parent).start_run(run.spec):  # its network has the channel that tells gaps, or hasn't
-        return replace(fitted, lr_gaps=Normalizer.load(start.normalizer_file).lr_gaps)
+        return replace(fitted, lr_has_gaps=Normalizer.load(start.normalizer_file).lr_has_gaps)
     return fitted
 
 
 def _network(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> keras.Model:
-    check_field(spec, pairs, normalizer.lowest)
+    check_field(spec, pairs, normalizer.hr_min)
     return build(spec.model, _shape(spec, pairs, normalizer), Output.of(spec.model, normalizer, pairs.interpolation))
 
 
@@ -196,7 +196,7 @@ def _check_trained(run: Run) -> None:
 
 def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs, normalizer: Normalizer) -> None:
     """Downscale the test part and score it."""
-    samples = Samples.of(run.spec, pairs.as_applied(), normalizer, pairs.parts.test)
+    samples = Samples.of(run.spec, pairs.for_evaluation(), normalizer, pairs.parts.test)
     downscaler = Downscaler.of(network, run.spec.model, samples)
     title = f"{run.title}: test part of run {run.id}"
 
@@ -209,7 +209,7 @@ def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs
     with open_netcdf(run.results) as results:
         scores = score(results)
         if samples.constrained:
-            off = scores["constraint"] = told_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
+            off = scores["constraint"] = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
             _say(f"{run.spec.model.constraint} constraint: off by at most {off['max_violation']:.2g} {off['unit']}")
     write_whole(run.folder / "results" / "scores.json", to_json(scores))
 

@@ -94,7 +94,7 @@ class CellCard:
 
     def _where(self, y: float, x: float) -> str:
         grid = self._comparison.first.grid
-        if not grid.on_sphere:
+        if not grid.is_spherical:
             return f"x {x:,.0f}, y {y:,.0f} {grid.x_attrs.get('units', '')}"
         lon = (x + 180) % 360 - 180
         return f"{abs(y):.2f}° {'N' if y >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"

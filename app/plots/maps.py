@@ -141,7 +141,7 @@ def raster(field: xr.DataArray) -> tuple[np.ndarray, tuple[float, float, float, 
 def box_of(grid: Grid) -> Box:
     """The grid's outer edges, widened where the region is too slim or too wide for a map."""
     (west, east), (south, north) = (_reach(centres) for centres in (grid.x, grid.y))
-    shortening = max(float(np.cos(np.deg2rad((south + north) / 2))), 0.2) if grid.on_sphere else 1.0
+    shortening = max(float(np.cos(np.deg2rad((south + north) / 2))), 0.2) if grid.is_spherical else 1.0
     width, height = (east - west) * shortening, north - south
     aspect = float(np.clip(width / height, SLIMMEST, WIDEST))
     across, along = max(width, height * aspect) / shortening, max(height, width / aspect)
@@ -152,7 +152,7 @@ def box_of(grid: Grid) -> Box:
 def hover(grid: Grid, attrs: Mapping[str, Any], clim: tuple[float, float]) -> bm.HoverTool:
     """Value with unit, and place, of the cell under the pointer."""
     value = f"<b>@image{{{number_format(*clim)}}}</b> {attrs.get('units', '')}"
-    place = "$y{0.00}° N, $x{0.00}° E" if grid.on_sphere else "y $y{0,0}, x $x{0,0}"
+    place = "$y{0.00}° N, $x{0.00}° E" if grid.is_spherical else "y $y{0,0}, x $x{0,0}"
     return bm.HoverTool(tooltips=f"<div class='place'>{value}<br><small>{place}</small></div>", attachment="above")
 
 
@@ -170,7 +170,7 @@ def label_of(attrs: Mapping[str, Any]) -> str:
 
 
 def _dimensions(grid: Grid) -> tuple[hv.Dimension, hv.Dimension]:
-    x, y = ("longitude", "latitude") if grid.on_sphere else ("x", "y")
+    x, y = ("longitude", "latitude") if grid.is_spherical else ("x", "y")
     return hv.Dimension(x), hv.Dimension(y)
 
 
@@ -254,13 +254,13 @@ def colour_halos(figure: Any, dark: bool) -> None:
 
 
 def _style_axis(axis: Any, side: str, grid: Grid) -> None:
-    codes = {"x": LONGITUDE_JS, "y": LATITUDE_JS} if grid.on_sphere else {"x": KILOMETRES_JS, "y": KILOMETRES_JS}
-    per = {} if grid.on_sphere else {"per": _metres(grid, side)}
+    codes = {"x": LONGITUDE_JS, "y": LATITUDE_JS} if grid.is_spherical else {"x": KILOMETRES_JS, "y": KILOMETRES_JS}
+    per = {} if grid.is_spherical else {"per": _metres(grid, side)}
     axis.formatter = bm.CustomJSTickFormatter(code=codes[side], args=per)
     axis.ticker = bm.AdaptiveTicker(desired_num_ticks=3, mantissas=[1, 2, 5], num_minor_ticks=0)
     axis.axis_label, axis.axis_line_color = None, None
     axis.major_tick_in, axis.major_tick_out, axis.minor_tick_out = 4, 0, 0
-    axis.major_label_standoff = -18 if side == "x" else -40 if grid.on_sphere else -62
+    axis.major_label_standoff = -18 if side == "x" else -40 if grid.is_spherical else -62
 
 
 def _metres(grid: Grid, side: str) -> float:

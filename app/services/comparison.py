@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from engine.data.grids import GRID_MAPPING, Grid, same_crs
+from engine.data.grids import GRID_MAPPING, Grid, is_same_crs
 from engine.data.netcdf import open_netcdf
 from engine.errors import DataError, MesoscopeError, StoreError
 from engine.evaluation.scores import pixel_rmse, score
@@ -146,7 +146,7 @@ class Comparison:
         return {result.letter: result.times.get_indexer(self.times) for result in self.shown}
 
     def on_same_grid(self, result: Result) -> bool:
-        return result.grid.same_as(self.first.grid)
+        return result.grid.is_close_to(self.first.grid)
 
     def fields(self, step: int) -> dict[str, xr.DataArray]:
         """lr, interpolated, hr of the first run, and each shown run's downscaled field by its letter, (y, x)."""
@@ -253,13 +253,13 @@ def _unlike(first: Result, other: Result) -> str:
     if first.units != other.units:
         mine, yours = first.units or "no unit", other.units or "no unit"
         return f"{other.letter} {other.title} is in {yours}, {first.letter} in {mine}: compare runs of one variable"
-    if not same_crs(first.grid.crs, other.grid.crs):
+    if not is_same_crs(first.grid.crs, other.grid.crs):
         return f"{other.letter} {other.title} is on another map projection than {first.letter}: compare it by itself"
     return ""
 
 
 def _grid_notes(first: Result, other: Result) -> list[str]:
-    if not first.grid.same_as(other.grid):
+    if not first.grid.is_close_to(other.grid):
         ny, nx = other.grid.shape
         return [
             f"{other.letter} has another grid ({ny} × {nx}): its maps and scores are on that grid, against its own HR; "

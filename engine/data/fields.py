@@ -25,7 +25,7 @@ from engine.spec import Source
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
 READING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
-KEPT_ATTRS = ("units", "long_name", "standard_name", "cell_methods")
+COPIED_ATTRS = ("units", "long_name", "standard_name", "cell_methods")
 GEOGRAPHIC = {"time": ("T", "time"), "y": ("latitude",), "x": ("longitude",)}  # dimension → cf_xarray's words
 PROJECTED = {"time": ("T", "time"), "y": ("Y",), "x": ("X",)}
 
@@ -225,7 +225,7 @@ def _plain_field(dataset: xr.Dataset, variable: str, path: str, static: bool) ->
     axes = _axes(field, bool(mapping), path)
     field = _with_time(field, axes, path, static)
     field = _without_extras(field, axes, path)
-    attrs = {word: field.attrs[word] for word in KEPT_ATTRS if word in field.attrs}
+    attrs = {word: field.attrs[word] for word in COPIED_ATTRS if word in field.attrs}
     one_step = len(axes) > field.ndim
     values = field.transpose(*(axis.dims[0] for axis in list(axes.values())[one_step:]))
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
@@ -396,7 +396,7 @@ def _join(fields: list[xr.DataArray], files: list[str], static: bool) -> xr.Data
 
 def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path: str) -> None:
     given, expected = Grid.of(field), Grid.of(first)
-    if not given.same_as(expected):
+    if not given.is_close_to(expected):
         raise GridError(
             f"{path} has another grid ({given}) than {first_path} ({expected}): expected one grid in all files"
         )

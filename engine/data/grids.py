@@ -61,12 +61,12 @@ class Grid:
         return len(self.y), len(self.x)
 
     @property
-    def on_sphere(self) -> bool:
+    def is_spherical(self) -> bool:
         """Whether y and x are angles: latitude and longitude, of the globe or of a rotated pole."""
         return not self.crs or self.crs.get("grid_mapping_name") == ROTATED_POLE
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Grid) and self.same_as(other, 0.0)
+        return isinstance(other, Grid) and self.is_close_to(other, 0.0)
 
     def __hash__(self) -> int:
         return hash((self.y.tobytes(), self.x.tobytes()))
@@ -84,12 +84,12 @@ class Grid:
         lon, lat = self.lonlat()
         return f"lat {lat.min():g} to {lat.max():g}, lon {lon.min():g} to {lon.max():g}"
 
-    def same_as(self, other: Grid, tolerance: float = JITTER) -> bool:
+    def is_close_to(self, other: Grid, tolerance: float = JITTER) -> bool:
         """Whether the centres are the same within a share `tolerance` of a cell; longitudes modulo 360°."""
-        if self.shape != other.shape or not same_crs(self.crs, other.crs):
+        if self.shape != other.shape or not is_same_crs(self.crs, other.crs):
             return False
         off_y, off_x = np.abs(self.y - other.y), np.abs(self.x - other.x)
-        if self.on_sphere:
+        if self.is_spherical:
             off_x = np.minimum(off_x % 360, 360 - off_x % 360)
         return bool((off_y <= tolerance * spacing(self.y)).all() and (off_x <= tolerance * spacing(self.x)).all())
 
@@ -147,7 +147,7 @@ class Grid:
     def cell_areas(self) -> np.ndarray:
         """(ny, nx) float64, km²: between meridians and parallels on the sphere, else the plane rectangle."""
         heights, widths = self.cell_heights(), self.cell_widths()
-        if self.on_sphere:
+        if self.is_spherical:
             return EARTH_RADIUS_KM**2 * np.outer(heights, np.deg2rad(widths))
         return np.outer(heights, widths) * self._metres("y") * self._metres("x") / 1e6
 
@@ -162,7 +162,7 @@ class Grid:
     def edges_y(self) -> np.ndarray:
         """(ny + 1,) borders of the rows: sine of latitude, or the unit of y."""
         borders = edges(self.y)
-        return np.sin(np.deg2rad(np.clip(borders, -90, 90))) if self.on_sphere else borders
+        return np.sin(np.deg2rad(np.clip(borders, -90, 90))) if self.is_spherical else borders
 
     def cell_size_km(self) -> float:
         """Side of a square as large as the middle cell."""
@@ -189,14 +189,14 @@ class Grid:
     def _metres(self, side: str) -> float:
         """Metres per unit of a projected axis; 1 for angles, which stay as they are."""
         units = str((self.y_attrs if side == "y" else self.x_attrs).get("units", "m"))
-        if self.on_sphere:
+        if self.is_spherical:
             return 1.0
         if units not in METRES:
             raise GridError(f"{side} is in {units!r}: expected m or km for a projected grid; set the attribute `units`")
         return METRES[units]
 
 
-def same_crs(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def is_same_crs(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two grid mappings name the same projection with the same numbers."""
     words = (set(one) | set(other)) - {"long_name", "crs_wkt", "spatial_ref", "units", "GeoTransform"}
     return all(word in one and word in other and np.array_equal(one[word], other[word]) for word in words)

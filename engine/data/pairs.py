@@ -25,7 +25,7 @@ FINER = 2  # cells of the source along a cell of the new grid from which its mea
 
 
 @dataclass(frozen=True)
-class Arrays:
+class FieldBlock:
     """What has been read: float32, NaN = missing."""
 
     hr: np.ndarray  # (n, y, x)
@@ -43,9 +43,9 @@ class Pairs:
     given_lr : the same of `data.lr`, if there is one: what the network is applied to in the test part.
     predictors : (time, y_lr, x_lr) each, in units of their own.
     static : (y, x) each, in memory; they may have missing values.
-    own : rows and columns of `hr_grid` that hold data, before extension.
+    data_shape : rows and columns of `hr_grid` that hold data, before extension.
     notes : what was done to the data, in sentences for the user.
-    lr_of : makes LR (n, y_lr, x_lr) of HR (n, y, x), where that is how LR comes about: so that HR is read once.
+    derive_lr : makes LR (n, y_lr, x_lr) of HR (n, y, x), where that is how LR comes about: so that HR is read once.
     """
 
     hr: xr.DataArray
@@ -55,23 +55,23 @@ class Pairs:
     static: tuple[xr.DataArray, ...]
     hr_grid: Grid
     lr_grid: Grid
-    own: tuple[int, int]
+    data_shape: tuple[int, int]
     scale: int
     interpolation: str
     parts: Parts
     notes: tuple[str, ...]
-    lr_of: Callable[[np.ndarray], np.ndarray] | None = None
+    derive_lr: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def times(self) -> xr.DataArray:
         """(time,) of any CF calendar."""
         return self.hr["time"]
 
-    def as_applied(self) -> Pairs:
+    def for_evaluation(self) -> Pairs:
         """With the LR field that the network is for: the given one, where there is one."""
-        return self if self.given_lr is None else dataclasses.replace(self, lr=self.given_lr, lr_of=None)
+        return self if self.given_lr is None else dataclasses.replace(self, lr=self.given_lr, derive_lr=None)
 
-    def read(self, steps: np.ndarray) -> Arrays:
+    def read(self, steps: np.ndarray) -> FieldBlock:
         """Read time steps, in the order given, and nothing else; a step may be given twice.
 
         Parameters
@@ -86,7 +86,7 @@ class Pairs:
         wanted, order = np.unique(np.asarray(steps, int), return_inverse=True)
         try:
             hr = self.hr.isel(time=wanted).values
-            lr = self.lr_of(hr) if self.lr_of else self.lr.isel(time=wanted).values
+            lr = self.derive_lr(hr) if self.derive_lr else self.lr.isel(time=wanted).values
             predictors = [field.isel(time=wanted).values for field in self.predictors]
         except (OSError, RuntimeError, EOFError) as error:
             raise DataError(
@@ -94,24 +94,24 @@ class Pairs:
                 "moved meanwhile; copy or download it again"
             ) from error
         stacked = np.stack(predictors, -1) if predictors else np.zeros((*lr.shape, 0), np.float32)
-        return Arrays(hr[order], lr[order], stacked[order])
+        return FieldBlock(hr[order], lr[order], stacked[order])
 
 
 @dataclass(frozen=True)
-class Frame:
+class HrTemplate:
     """What of its pairs a trained run keeps, so that new LR data can be downscaled without HR.
 
     hr : (y, x) on the HR grid, with the name and attributes of the target; its values don't matter.
     static : (y, x) each.
-    own : rows and columns of the HR grid that held data.
+    data_shape : rows and columns of the HR grid that held data.
     """
 
     hr: xr.DataArray
     static: tuple[xr.DataArray, ...]
-    own: tuple[int, int]
+    data_shape: tuple[int, int]
 
 
-def pair_new(options: DataOptions, frame: Frame, path: str) -> Pairs:
+def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) -> Pairs:
     """New LR and predictor fields on the grids of a trained run; HR is missing, and every step is a test step.
 
     Parameters
@@ -124,12 +124,12 @@ def pair_new(options: DataOptions, frame: Frame, path: str) -> Pairs:
         Or one of its kinds, if a variable is not there, or doesn't fit the run's grid, unit or times.
     """
     notes: list[str] = []
-    hr_grid = Grid.of(frame.hr)
+    hr_grid = Grid.of(template.hr)
     lr_grid = hr_grid.coarsen(options.scale)
-    needed = _centres_within(lr_grid, hr_grid.select(slice(frame.own[0]), slice(frame.own[1])))
+    needed = _centres_within(lr_grid, hr_grid.select(slice(template.data_shape[0]), slice(template.data_shape[1])))
     source = options.lr or options.target
     lr = open_field(dataclasses.replace(source, path=path))
-    named = {"LR": convert(lr, frame.hr.attrs["units"], what="LR")}
+    named = {"LR": convert(lr, template.hr.attrs["units"], what="LR")}
     for number, predictor in enumerate(options.predictors):
         named[f"data.predictors[{number}]"] = open_field(dataclasses.replace(predictor, path=path))
     matched = match([field["time"] for field in named.values()], list(named))
@@ -137,14 +137,14 @@ def pair_new(options: DataOptions, frame: Frame, path: str) -> Pairs:
     lr, *predictors = (field.isel(time=steps) for field, steps in zip(on_lr, matched.steps, strict=True))
     nowhere = np.arange(0)
     return Pairs(
-        hr=_without_values(frame.hr, lr["time"]),
+        hr=_without_values(template.hr, lr["time"]),
         lr=lr,
         given_lr=None,
         predictors=tuple(field.assign_coords(time=lr["time"]) for field in predictors),
-        static=frame.static,
+        static=template.static,
         hr_grid=hr_grid,
         lr_grid=lr_grid,
-        own=frame.own,
+        data_shape=template.data_shape,
         scale=options.scale,
         interpolation=options.interpolation,
         parts=Parts(nowhere, nowhere, np.arange(len(lr["time"]))),
@@ -189,12 +189,12 @@ def pair(options: DataOptions) -> Pairs:
         static=tuple(_static(source, k, hr_grid, own, notes) for k, source in enumerate(options.static)),
         hr_grid=hr_grid,
         lr_grid=lr_grid,
-        own=own,
+        data_shape=own,
         scale=options.scale,
         interpolation=options.interpolation,
         parts=split_parts(hr["time"], options.split),
         notes=tuple(notes),
-        lr_of=coarsening(hr_grid, options.scale, options.coarsening) if made else None,
+        derive_lr=coarsening(hr_grid, options.scale, options.coarsening) if made else None,
     )
 
 
@@ -299,7 +299,7 @@ def _onto(
 ) -> xr.DataArray:
     """A field with a grid of its own, brought onto the LR grid."""
     source = Grid.of(field)
-    if source.same_as(grid):
+    if source.is_close_to(grid):
         return field.assign_coords(grid.coords())
     fine = source.cell_size_km() * FINER <= grid.cell_size_km()
     method = "area" if fine else options.interpolation
@@ -326,10 +326,10 @@ def _static(source: Source, number: int, grid: Grid, own: tuple[int, int], notes
     """A static variable on the HR grid, in memory: mean over HR cells if finer, else bilinear, which keeps bounds."""
     field, name = open_field(source, static=True), f"data.static[{number}]"
     given = Grid.of(field)
-    if given.same_as(grid):
+    if given.is_close_to(grid):
         return field.compute().assign_coords(grid.coords())
     method = "area" if given.cell_size_km() * FINER <= grid.cell_size_km() else "bilinear"
     needed = grid.select(slice(own[0]), slice(own[1]))
-    if not given.same_as(needed):
+    if not given.is_close_to(needed):
         notes.append(f"{name} ({_cells(given)} cells) regridded to the {_cells(grid)} HR cells by {method}")
     return regrid(field.rename(name), grid, method, needed).compute().rename(field.name)

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage, sparse
 
-from engine.data.grids import GRID_MAPPING, Grid, edges, from_lonlat, is_periodic, same_crs
+from engine.data.grids import GRID_MAPPING, Grid, edges, from_lonlat, is_periodic, is_same_crs
 from engine.data.lazy import changed
 from engine.errors import GridError
 
@@ -119,7 +119,7 @@ def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = N
     check_covers(Grid.of(field), needed or grid, str(field.name))
     field = _near(field, grid)
     source = Grid.of(field)
-    between = _along_sides if same_crs(source.crs, grid.crs) else _by_point
+    between = _along_sides if is_same_crs(source.crs, grid.crs) else _by_point
     weights, reach = (between(source, grid, kind) for kind in (method, _reach_of(method)))
     return _on_grid(field, grid, Resampling(weights, reach, method in WITH_LOBES))
 
@@ -320,7 +320,7 @@ def _nearest_valid(packed: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, n
 
 def _targets(source: Grid, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """New centres along y and x in the source's projection: (ny,) and (nx,), or (ny * nx,) across projections."""
-    if same_crs(source.crs, grid.crs):
+    if is_same_crs(source.crs, grid.crs):
         y, x = grid.axis("y"), grid.axis("x")
     else:
         x, y = (side.ravel() for side in from_lonlat(source.crs, *grid.lonlat()))
@@ -350,7 +350,7 @@ def _near(field: xr.DataArray, grid: Grid) -> xr.DataArray:
 
 def _along_sides(source: Grid, grid: Grid, method: str) -> Sides:
     y, x = _targets(source, grid)
-    rows = _along(y, grid.axis("y"), source.axis("y"), method, _sine if source.on_sphere else np.asarray)
+    rows = _along(y, grid.axis("y"), source.axis("y"), method, _sine if source.is_spherical else np.asarray)
     if not is_periodic(source):
         return Sides(rows, _along(x, grid.axis("x"), source.axis("x"), method))
     n, turn = len(source.x), 360 * np.sign(source.x[-1] - source.x[0])

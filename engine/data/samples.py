@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from engine.data.normalizer import Normalizer
-from engine.data.pairs import Arrays, Pairs
+from engine.data.pairs import FieldBlock, Pairs
 from engine.data.resample import fill_missing
 from engine.data.times import in_blocks, runs, time_features, window
 from engine.spec import DataOptions, Spec
@@ -25,7 +25,7 @@ class Samples:
 
     Inputs have the channels: LR and each predictor, for the sample's own time step and then for the others
     of the time window; then time features; then, where LR has gaps, whether LR has a value.
-    constrained : whether `static` ends with `cells`, which a network with a constraint needs.
+    constrained : whether `static` ends with `masked_areas`, which a network with a constraint needs.
     """
 
     pairs: Pairs
@@ -49,7 +49,7 @@ class Samples:
     @property
     def channels(self) -> int:
         """Channels of the inputs at LR."""
-        return self.options.time_window * self.fields + self._features.shape[1] + int(self.normalizer.lr_gaps)
+        return self.options.time_window * self.fields + self._features.shape[1] + int(self.normalizer.lr_has_gaps)
 
     @property
     def bytes_in_memory(self) -> int:
@@ -62,7 +62,7 @@ class Samples:
         """(y, x, variables), scaled; missing becomes 0, the mean."""
         pairs = zip(self.normalizer.static, self.pairs.static, strict=True)
         fields = [np.nan_to_num(scale.forward(field.values)) for scale, field in pairs]
-        fields += [self.cells] if self.constrained else []
+        fields += [self.masked_areas] if self.constrained else []
         return np.stack(fields, axis=-1) if fields else np.zeros((*self.pairs.hr_grid.shape, 0), np.float32)
 
     @cached_property
@@ -72,9 +72,9 @@ class Samples:
         return (areas / areas.mean()).astype(np.float32)
 
     @property
-    def cells(self) -> np.ndarray:
+    def masked_areas(self) -> np.ndarray:
         """(y, x), `areas` where the field is downscaled, else 0: the weight of a cell in its LR cell's mean."""
-        return np.where(self.normalizer.cells, self.areas, np.float32(0))
+        return np.where(self.normalizer.mask, self.areas, np.float32(0))
 
     def load(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and HR of some samples of this part.
@@ -107,14 +107,14 @@ class Samples:
                 hr[place] = whole_hr[y : y + at_hr, x : x + at_hr]
         return inputs, hr
 
-    def read(self, rows: np.ndarray) -> tuple[np.ndarray, Arrays]:
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, FieldBlock]:
         """Inputs as `load` gives them, and the fields of the samples' own time steps as they are in the files."""
         around = window(self.steps[rows], self.options.time_window, self._runs)  # (sample, window)
         needed, place = np.unique(around, return_inverse=True)
         arrays = self.pairs.read(needed)
         place = place.reshape(around.shape)
         middle = place[:, self.options.time_window // 2]
-        own = Arrays(arrays.hr[middle], arrays.lr[middle], arrays.predictors[middle])
+        own = FieldBlock(arrays.hr[middle], arrays.lr[middle], arrays.predictors[middle])
         return self._inputs(arrays.lr, arrays.predictors, place, rows), own
 
     def load_all(self) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +134,7 @@ class Samples:
         inputs = [seen.reshape(*seen.shape[:3], -1)]
         features = self._features[self.steps[rows]]
         inputs.append(np.broadcast_to(features[:, None, None, :], (*seen.shape[:3], features.shape[1])))
-        if self.normalizer.lr_gaps:
+        if self.normalizer.lr_has_gaps:
             middle = place[:, self.options.time_window // 2]
             inputs.append(np.isfinite(lr[middle])[..., None])
         return np.concatenate(inputs, axis=-1, dtype=np.float32)

@@ -48,7 +48,7 @@ def draw_rmse(results: Mapping[str, xr.Dataset], path: Path) -> None:
     _draw(fields, (0.0, float(high)), "magma", f"RMSE of {_label(first)}", path)
 
 
-def telling_step(results: xr.Dataset) -> int:
+def highest_contrast_step(results: xr.Dataset) -> int:
     """The step where HR differs most from cell to cell: maps of it show what a network can do."""
     spread = results["hr"].std([dim for dim in results["hr"].dims if dim != "time"])
     return int(np.nanargmax(spread.values))

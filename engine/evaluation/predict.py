@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 import xarray as xr
 
+from engine.data.fields import COPIED_ATTRS
 from engine.data.grids import Grid
 from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
-from engine.data.normalizer import KEPT
 from engine.data.pairs import Pairs
 from engine.data.resample import fill_missing, interpolate
 from engine.data.samples import Samples
@@ -99,13 +99,13 @@ class Downscaler:
         field = samples.normalizer.target.inverse(scaled)
         if self.bound == "relu":  # what rests on the bound is zero itself, not zero up to rounding
             field[scaled <= np.float32(scaled_zero(samples.normalizer))] = 0.0
-        return self._finished(field, samples.normalizer.cells[tile.kept_at_hr(scale)])
+        return self._finished(field, samples.normalizer.mask[tile.kept_at_hr(scale)])
 
     def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
         """The yardstick: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
         pairs = samples.pairs
         fields = interpolate(fill_missing(lr), pairs.scale, pairs.interpolation)
-        return self._finished(fields, samples.normalizer.cells)
+        return self._finished(fields, samples.normalizer.mask)
 
     def _finished(self, fields: np.ndarray, cells: np.ndarray) -> np.ndarray:
         fields = fields if self.bound == "linear" else np.maximum(fields, 0.0)
@@ -164,7 +164,7 @@ def batches(samples: Samples) -> Iterator[np.ndarray]:
 
 
 def _own(pairs: Pairs) -> tuple[slice, slice]:
-    return slice(pairs.own[0]), slice(pairs.own[1])
+    return slice(pairs.data_shape[0]), slice(pairs.data_shape[1])
 
 
 def _template(path: Path, samples: Samples, title: str, names: tuple[str, ...]) -> None:
@@ -194,7 +194,7 @@ def _declare_spread(path: Path, samples: Samples, members: int) -> None:
 
 
 def _attrs(pairs: Pairs) -> dict[str, str]:
-    return {word: str(pairs.hr.attrs[word]) for word in KEPT if word in pairs.hr.attrs}
+    return {word: str(pairs.hr.attrs[word]) for word in COPIED_ATTRS if word in pairs.hr.attrs}
 
 
 def _axes(grid: Grid) -> dict[str, xr.Variable]:

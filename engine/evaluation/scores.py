@@ -102,7 +102,7 @@ def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
     return np.sqrt(np.divide(squares, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
 
 
-def told_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> dict[str, Any]:
+def constraint_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> dict[str, Any]:
     """How far a constraint is from being kept: {"max_violation", "unit", "share_of_range"}.
 
     max_violation : largest difference between an LR value and the mean of the downscaled cells in it, weighted by

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.data.normalizer import never_negative
+from engine.data.normalizer import is_nonnegative_quantity
 from engine.data.pairs import Pairs
 from engine.errors import DataError
 from engine.spec import Spec
@@ -23,14 +23,14 @@ def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
         If the field has values below zero, or never has them, and the options need it otherwise.
     """
     name, form = pairs.hr.name, spec.model.constraint
-    by_name = never_negative(pairs.hr.attrs.get("standard_name", ""))
-    floored = lowest >= 0 or by_name
-    if spec.training.loss == "bernoulli_gamma" and not floored:
+    by_name = is_nonnegative_quantity(pairs.hr.attrs.get("standard_name", ""))
+    is_nonnegative = lowest >= 0 or by_name
+    if spec.training.loss == "bernoulli_gamma" and not is_nonnegative:
         raise DataError(
             f"{name} falls to {lowest:g}, but training.loss bernoulli_gamma is for what is zero or above, as "
             "precipitation: choose mae or huber"
         )
-    if form in NEEDS_FLOOR and not floored:
+    if form in NEEDS_FLOOR and not is_nonnegative:
         raise DataError(
             f"{name} falls to {lowest:g}, but model.constraint {form} shares out what is never negative: choose "
             "additive, or give the field in a unit without values below zero, as K is for a temperature"

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 from keras import layers
 
-from engine.data.normalizer import Scale
+from engine.data.normalizer import ValueTransform
 
 MOST = 1e3  # times a network's field is raised at most; a block still weaker gets LR in each cell
 LARGEST_LOG = 30.0  # of a field over its mean: what a network that has not learned yet may reach without overflow
@@ -44,23 +44,23 @@ class Blocks:
         return tf.nn.avg_pool2d(field, self.scale, self.scale, "VALID")
 
 
-def in_unit(scaled: tf.Tensor, scale: Scale) -> tf.Tensor:
-    """Scale.inverse, in a graph."""
-    values = scaled * scale.spread + scale.centre
-    return scale.reference * tf.math.expm1(tf.minimum(values, LARGEST_LOG)) if scale.reference else values
+def in_unit(scaled: tf.Tensor, transform: ValueTransform) -> tf.Tensor:
+    """ValueTransform.inverse, in a graph."""
+    values = scaled * transform.divisor + transform.offset
+    return transform.reference * tf.math.expm1(tf.minimum(values, LARGEST_LOG)) if transform.reference else values
 
 
-def scaled(values: tf.Tensor, scale: Scale) -> tf.Tensor:
-    """Scale.forward, in a graph."""
-    if scale.reference:
-        values = tf.math.log1p(tf.maximum(values, 0.0) / scale.reference)
-    return (values - scale.centre) / scale.spread
+def scaled(values: tf.Tensor, transform: ValueTransform) -> tf.Tensor:
+    """ValueTransform.forward, in a graph."""
+    if transform.reference:
+        values = tf.math.log1p(tf.maximum(values, 0.0) / transform.reference)
+    return (values - transform.offset) / transform.divisor
 
 
 class Constraint(layers.Layer, ABC):
     """[field, LR, whether LR has a value (0 or 1), cells] → the field whose block means are LR."""
 
-    def __init__(self, scale: int, target: Scale, **settings: Any):
+    def __init__(self, scale: int, target: ValueTransform, **settings: Any):
         super().__init__(**settings)
         self.scale, self.target = scale, target
 
@@ -129,7 +129,7 @@ class Logits(layers.Layer):
     So the field starts as the interpolation, brought to LR's mean. least : of what the logarithm is taken, in the unit.
     """
 
-    def __init__(self, target: Scale, spread: float, least: float, **settings: Any):
+    def __init__(self, target: ValueTransform, spread: float, least: float, **settings: Any):
         super().__init__(**settings)
         self.target, self.spread, self.least = target, spread, least
 

@@ -45,7 +45,7 @@ def _detail(inputs: tf.Tensor, field: tf.Tensor, there: tf.Tensor, shape: Shape,
     lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
     base = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")(lr)
     added = layers.Subtract(dtype="float32", name="added")([field, base])
-    detail = layers.Rescaling(1 / output.residual_spread, dtype="float32", name="detail")(added)
+    detail = layers.Rescaling(1 / output.residual_std, dtype="float32", name="detail")(added)
     return layers.Multiply(dtype="float32", name="where_there")([detail, there])
 
 

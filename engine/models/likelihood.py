@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 from keras import layers
 
-from engine.data.normalizer import Scale
+from engine.data.normalizer import ValueTransform
 from engine.models.constraints import in_unit, scaled
 
 TRACE = 1e-3  # of the mean of HR: what is less counts as dry, be it zero itself or what rounding makes of it
@@ -28,7 +28,7 @@ class BernoulliGamma(layers.Layer):
     p = r / (1 + r) and amount 1 + r.
     """
 
-    def __init__(self, target: Scale, mean: float, **settings: Any):
+    def __init__(self, target: ValueTransform, mean: float, **settings: Any):
         super().__init__(**settings)
         self.target, self.mean = target, mean
 

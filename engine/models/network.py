@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from engine.data.normalizer import Normalizer, Scale
+from engine.data.normalizer import Normalizer, ValueTransform
 from engine.models import blocks
 from engine.models.backbones import features
 from engine.models.constraints import CONSTRAINTS, Logits
@@ -22,36 +22,36 @@ LEAST_SHARE = 1e-3  # of the mean of HR: what a softmax takes an interpolated fi
 
 @dataclass(frozen=True)
 class Output:
-    """What the end of a network knows of the field: interpolation kernel, residual spread, scaled zero, bound.
+    """What the end of a network knows of the field: interpolation kernel, residual_std, scaled zero, bound.
 
-    target, mean : of HR, for constraints, which hold in its own unit; lr_gaps : whether the last channel of the inputs
-        tells where LR has a value.
+    target, mean : of HR, for constraints, which hold in its own unit; lr_has_gaps : the last channel of the inputs
+        says where LR has a value.
     """
 
     interpolation: str
-    residual_spread: float
+    residual_std: float
     zero: float
     bound: str
-    target: Scale = field(default_factory=Scale)
+    target: ValueTransform = field(default_factory=ValueTransform)
     mean: float = 1.0
-    lr_gaps: bool = False
+    lr_has_gaps: bool = False
 
     @classmethod
     def of(cls, options: ModelOptions, normalizer: Normalizer, interpolation: str) -> Output:
         return cls(
             interpolation,
-            normalizer.residual_spread,
+            normalizer.residual_std,
             scaled_zero(normalizer),
             bound_of(options, normalizer),
             normalizer.target,
             normalizer.mean,
-            normalizer.lr_gaps,
+            normalizer.lr_has_gaps,
         )
 
     @property
     def log_spread(self) -> float:
         """Spread of HR around the interpolated field in logarithms, at most 1."""
-        in_unit = self.residual_spread * self.target.spread
+        in_unit = self.residual_std * self.target.divisor
         return min(1.0, in_unit if self.target.reference else in_unit / self.mean)
 
 
@@ -62,18 +62,18 @@ def bound_of(options: ModelOptions, normalizer: Normalizer) -> str:
     """
     if options.output_activation != "auto":
         return options.output_activation
-    return "relu" if normalizer.floored and options.constraint != "additive" else "linear"
+    return "relu" if normalizer.is_nonnegative and options.constraint != "additive" else "linear"
 
 
 def scaled_zero(normalizer: Normalizer) -> float:
-    return (0.0 - normalizer.target.centre) / normalizer.target.spread
+    return (0.0 - normalizer.target.offset) / normalizer.target.divisor
 
 
 def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     """The network that `model` describes; without a localized block it takes fields of any sides.
 
     Inputs are `inputs` (batch, y_lr, x_lr, channels), LR being the first channel, and `static` (1 or batch, y, x,
-    variables), with a constraint followed by the cells as in `Samples.cells`; the output is (batch, y, x, 1) float32,
+    variables), with a constraint followed by `Samples.masked_areas`; the output is (batch, y, x, 1) float32,
     scaled as HR is; where the loss is a likelihood (batch, y, x, 4), with a distribution's parameters after its mean.
     """
     sides, sides_hr = ((shape.y_lr, shape.x_lr), shape.hr) if options.localized else ((None, None), (None, None))
@@ -154,7 +154,7 @@ def _distribution(raw: tf.Tensor, bases: list[tf.Tensor], output: Output) -> tup
 
 
 def _on_interpolated(field: tf.Tensor, base: tf.Tensor, output: Output) -> tf.Tensor:
-    field = layers.Rescaling(output.residual_spread, dtype="float32", name="residual")(field)
+    field = layers.Rescaling(output.residual_std, dtype="float32", name="residual")(field)
     return layers.Add(dtype="float32", name="downscaled")([base, field])
 
 
@@ -175,7 +175,7 @@ def _constrained(
     cells = blocks.Channels(shape.static, shape.static + 1, dtype="float32", name="cells")(fixed)
     last = shape.channels - 1
     gaps = blocks.Channels(last, last + 1, dtype="float32", name="lr_there")
-    there = gaps(inputs) if output.lr_gaps else _Ones(dtype="float32", name="lr_there")(lr)
+    there = gaps(inputs) if output.lr_has_gaps else _Ones(dtype="float32", name="lr_there")(lr)
     layer = CONSTRAINTS[options.constraint](shape.scale, output.target, dtype="float32", name="constraint")
     return layer([field, lr, there, cells])
 

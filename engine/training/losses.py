@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import tensorflow as tf
 
-from engine.data.normalizer import Normalizer, Scale
+from engine.data.normalizer import Normalizer, ValueTransform
 from engine.models.constraints import in_unit
 from engine.models.likelihood import minus_log_likelihood
 from engine.spec import TrainingOptions
@@ -43,12 +43,12 @@ class Loss:
     quantile: float = 0.9
     low: float = 0.0
     span: float = 1.0
-    target: Scale = declared(default_factory=Scale)
+    target: ValueTransform = declared(default_factory=ValueTransform)
     mean: float = 1.0
 
     @classmethod
     def of(cls, options: TrainingOptions, normalizer: Normalizer) -> Self:
-        low, high = normalizer.target.forward(np.array([normalizer.lowest, normalizer.highest])).tolist()
+        low, high = normalizer.target.forward(np.array([normalizer.hr_min, normalizer.hr_max])).tolist()
         return cls(options.loss, options.quantile, low, high - low, normalizer.target, normalizer.mean)
 
     @property

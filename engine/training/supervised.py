@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from engine.data.normalizer import Normalizer, Scale
+from engine.data.normalizer import Normalizer, ValueTransform
 from engine.spec import TrainingOptions
 from engine.training.averaging import WeightAverage
 from engine.training.losses import Loss, weighted_sum
@@ -85,7 +85,7 @@ class Step:
         return sums
 
 
-def _in_unit(scaled: tf.Tensor, scale: Scale) -> tf.Tensor:
-    """Scale.inverse, in a graph and up to a constant that differences don't see."""
-    values = scaled * scale.spread
-    return scale.reference * tf.exp(values + scale.centre) if scale.reference else values
+def _in_unit(scaled: tf.Tensor, transform: ValueTransform) -> tf.Tensor:
+    """ValueTransform.inverse, in a graph and up to a constant that differences don't see."""
+    values = scaled * transform.divisor
+    return transform.reference * tf.exp(values + transform.offset) if transform.reference else values

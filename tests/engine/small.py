@@ -48,7 +48,7 @@ def make_pairs(
         static=tuple(_field(values, {"y": grid.y, "x": grid.x}, f"s{k}") for k, values in enumerate(static)),
         hr_grid=grid,
         lr_grid=lr_grid,
-        own=(ny, nx),
+        data_shape=(ny, nx),
         scale=scale,
         interpolation=interpolation,
         parts=Parts(*(np.array(part, int) for part in parts or bounds)),

@@ -125,7 +125,7 @@ def seen_in_data(spec: Spec, store: Store) -> list[Any]:
     loaded = [Samples(pairs, normalizer, spec.data, part) for part in parts]
     plan = Shuffle.of(spec, len(parts[0]), pairs.lr_grid.shape).epoch(0)
     arrays = [array for samples in loaded for array in (*samples.load_all(), samples.static)]
-    return [normalizer.target, normalizer.residual_spread, *(array.tobytes() for array in (*arrays, plan))]
+    return [normalizer.target, normalizer.residual_std, *(array.tobytes() for array in (*arrays, plan))]
 
 
 def seen_in_model(spec: Spec, store: Store) -> list[Any]:

@@ -82,7 +82,7 @@ def test_what_was_learned_on_half_of_the_grid_helps_on_the_whole(bench, trained)
     own, there = Normalizer.load(run.normalizer_file), Normalizer.load(trained.normalizer_file)
     pairs = pair(run.spec.data)
     assert own.target == fit_normalizer(pairs, "standard").target != there.target
-    assert own.target.centre > there.target.centre + 5  # the west is colder
+    assert own.target.offset > there.target.offset + 5  # the west is colder
 
 
 def test_a_localized_block_begins_at_zero_or_is_left_behind(bench, trained):
@@ -94,8 +94,8 @@ def test_a_localized_block_begins_at_zero_or_is_left_behind(bench, trained):
 def test_where_lr_has_gaps_the_network_stays_as_it_is(bench, trained):
     """The run on the west saw none, so that its network has no channel that tells of them."""
     run, tuned = bench.training(bench.spec({"target": {"path": "gappy.nc"}}, start_from=trained.id))
-    assert fit_normalizer(pair(run.spec.data), "standard").lr_gaps
-    assert not Normalizer.load(run.normalizer_file).lr_gaps
+    assert fit_normalizer(pair(run.spec.data), "standard").lr_has_gaps
+    assert not Normalizer.load(run.normalizer_file).lr_has_gaps
     _, anew = bench.training(bench.spec({"target": {"path": "gappy.nc"}}))
     assert tuned._validate()[0] < 0.7 * anew._validate()[0]
 

@@ -105,9 +105,9 @@ def test_equality_and_likeness():
     assert hash(latlon()) == hash(latlon())
     assert latlon() != latlon(step=0.25)
     assert latlon() != albers()
-    assert latlon(west=350).same_as(latlon(west=-10))
-    assert latlon().same_as(Grid(latlon().y + 0.004, latlon().x))  # 0.8 % of a cell
-    assert not latlon().same_as(Grid(latlon().y + 0.006, latlon().x))
+    assert latlon(west=350).is_close_to(latlon(west=-10))
+    assert latlon().is_close_to(Grid(latlon().y + 0.004, latlon().x))  # 0.8 % of a cell
+    assert not latlon().is_close_to(Grid(latlon().y + 0.006, latlon().x))
 
 
 def test_region_takes_the_centres_inside():

@@ -12,7 +12,7 @@ import xarray as xr
 
 from engine.data import normalizer
 from engine.data.grids import Grid
-from engine.data.normalizer import Normalizer, Scale, fit_normalizer, load_frame, never_negative
+from engine.data.normalizer import Normalizer, ValueTransform, fit_normalizer, is_nonnegative_quantity, load_hr_template
 from engine.data.pairs import Pairs
 from engine.data.resample import interpolate
 from engine.errors import DataError
@@ -27,34 +27,35 @@ def two_values(low: float, high: float, n: int = 8) -> np.ndarray:
 
 
 def numbers(normalizer: Normalizer) -> dict[str, Any]:
-    return {**dataclasses.asdict(normalizer), "cells": normalizer.cells.tolist()}
+    return {**dataclasses.asdict(normalizer), "mask": normalizer.mask.tolist()}
 
 
 def test_standard_is_mean_and_standard_deviation():
     normalizer = fit_normalizer(make_pairs(two_values(1, 3)), "standard")
-    assert normalizer.target == Scale(centre=2.0, spread=1.0)
-    assert (normalizer.lowest, normalizer.highest) == (1.0, 3.0)
+    assert normalizer.target == ValueTransform(offset=2.0, divisor=1.0)
+    assert (normalizer.hr_min, normalizer.hr_max) == (1.0, 3.0)
     np.testing.assert_array_equal(normalizer.target.forward(np.array([1, 2, 3, NAN])), np.float32([-1, 0, 1, NAN]))
 
 
 def test_minmax_is_the_range():
     normalizer = fit_normalizer(make_pairs(two_values(-1, 3)), "minmax")
-    assert normalizer.target == Scale(centre=-1.0, spread=4.0)
+    assert normalizer.target == ValueTransform(offset=-1.0, divisor=4.0)
     np.testing.assert_array_equal(normalizer.target.forward(np.array([-1, 0, 3])), np.float32([0, 0.25, 1]))
 
 
 def test_none_leaves_values_alone():
     pairs = make_pairs(two_values(1, 3), predictors=[waves(8, 2, 2)], static=[np.eye(4)])
     normalizer = fit_normalizer(pairs, "none")
-    assert (normalizer.target, normalizer.predictors, normalizer.static) == (Scale(), (Scale(),), (Scale(),))
+    unchanged = ValueTransform()
+    assert (normalizer.target, normalizer.predictors, normalizer.static) == (unchanged, (unchanged,), (unchanged,))
 
 
 def test_log_is_standard_after_the_logarithm():
     # The mean of 0 and 2 is 1, the reference; log(1 + 0) = 0 and log(1 + 2) = ln 3, half of it mean and spread.
     normalizer = fit_normalizer(make_pairs(two_values(0, 2)), "log")
     assert normalizer.target.reference == 1.0
-    assert normalizer.target.centre == pytest.approx(math.log(3) / 2)
-    assert normalizer.target.spread == pytest.approx(math.log(3) / 2)
+    assert normalizer.target.offset == pytest.approx(math.log(3) / 2)
+    assert normalizer.target.divisor == pytest.approx(math.log(3) / 2)
     values = np.array([0, 2, 8, -5, NAN])
     # log(1 + 8) = 2 ln 3, so (2 ln 3 - ln 3 / 2) / (ln 3 / 2) = 3; below zero counts as zero
     np.testing.assert_allclose(normalizer.target.forward(values), [-1, 1, 3, -1, NAN], rtol=1e-6)
@@ -94,17 +95,17 @@ def test_predictors_and_static_variables_have_scales_of_their_own():
     static[0, 0] = static[0, 3] = NAN
     normalizer = fit_normalizer(make_pairs(waves(8, 4, 4), predictors=predictors, static=[static]), "log")
     for scale, values in zip(normalizer.predictors, predictors, strict=True):
-        assert scale.centre == pytest.approx(values[:4].mean(dtype=float))
-        assert scale.spread == pytest.approx(values[:4].std(dtype=float))
+        assert scale.offset == pytest.approx(values[:4].mean(dtype=float))
+        assert scale.divisor == pytest.approx(values[:4].std(dtype=float))
         assert scale.reference == 0  # log is for the target
-    assert normalizer.static == (Scale(1.0, 1.0),)
+    assert normalizer.static == (ValueTransform(1.0, 1.0),)
 
 
 def test_a_constant_predictor_or_static_variable_is_not_blown_up():
     pairs = make_pairs(waves(8, 4, 4), predictors=[np.full((8, 2, 2), 7.0)], static=[np.full((4, 4), 3.0)])
     normalizer = fit_normalizer(pairs, "standard")
-    assert normalizer.predictors == (Scale(7.0, 1.0),)
-    assert normalizer.static == (Scale(3.0, 1.0),)
+    assert normalizer.predictors == (ValueTransform(7.0, 1.0),)
+    assert normalizer.static == (ValueTransform(3.0, 1.0),)
 
 
 def test_missing_values_are_left_out():
@@ -114,31 +115,31 @@ def test_missing_values_are_left_out():
     hr[:, 3, 3] = NAN
     hr[5, 3, 3] = 2.0  # seen in the validation part only
     normalizer = fit_normalizer(make_pairs(hr), "standard")
-    assert normalizer.target.centre == pytest.approx(np.nanmean(hr[:4].astype(float)))
-    assert normalizer.target.spread == pytest.approx(np.nanstd(hr[:4].astype(float)))
-    assert normalizer.cells.sum() == 14
-    assert not normalizer.cells[0, 0]
-    assert not normalizer.cells[3, 3]
-    assert (normalizer.hr_gaps, normalizer.lr_gaps) == (True, False)  # each LR cell has an HR cell with a value
+    assert normalizer.target.offset == pytest.approx(np.nanmean(hr[:4].astype(float)))
+    assert normalizer.target.divisor == pytest.approx(np.nanstd(hr[:4].astype(float)))
+    assert normalizer.mask.sum() == 14
+    assert not normalizer.mask[0, 0]
+    assert not normalizer.mask[3, 3]
+    assert (normalizer.hr_has_gaps, normalizer.lr_has_gaps) == (True, False)  # each LR cell has an HR cell with a value
     hr[2, :2, :2] = NAN
-    assert fit_normalizer(make_pairs(hr), "standard").lr_gaps
+    assert fit_normalizer(make_pairs(hr), "standard").lr_has_gaps
     whole = fit_normalizer(make_pairs(two_values(1, 3)), "standard")
-    assert (whole.hr_gaps, whole.lr_gaps, whole.cells.all()) == (False, False, True)
+    assert (whole.hr_has_gaps, whole.lr_has_gaps, whole.mask.all()) == (False, False, True)
 
 
-def test_the_residual_spread_is_that_of_hr_minus_the_interpolated_field():
+def test_the_residual_std_is_that_of_hr_minus_the_interpolated_field():
     # LR is 2 everywhere and so is the interpolated field, 0 when scaled; HR is -1 and 1 when scaled.
     pairs = make_pairs(two_values(1, 3), lr=np.full((8, 2, 2), 2.0))
-    assert fit_normalizer(pairs, "standard").residual_spread == pytest.approx(1.0)
+    assert fit_normalizer(pairs, "standard").residual_std == pytest.approx(1.0)
     hr = waves(8, 4, 4)
     pairs = make_pairs(hr, interpolation="bilinear")
     error = hr[:4] - interpolate(pairs.lr.values[:4], 2, "bilinear")
     expected = error.std(dtype=float) / hr[:4].std(dtype=float)
-    assert fit_normalizer(pairs, "standard").residual_spread == pytest.approx(expected, rel=1e-4)
+    assert fit_normalizer(pairs, "standard").residual_std == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("low", "name", "floored"),
+    ("low", "name", "is_nonnegative"),
     [
         (0.0, "", True),
         (-0.001, "", False),
@@ -149,9 +150,11 @@ def test_the_residual_spread_is_that_of_hr_minus_the_interpolated_field():
         (-0.001, "eastward_wind", False),
     ],
 )
-def test_whether_the_quantity_has_values_below_zero(low, name, floored):
-    assert fit_normalizer(make_pairs(two_values(low, 3), standard_name=name), "standard").floored is floored
-    assert never_negative(name) is (floored and bool(name))
+def test_whether_the_quantity_has_values_below_zero(low, name, is_nonnegative):
+    assert (
+        fit_normalizer(make_pairs(two_values(low, 3), standard_name=name), "standard").is_nonnegative is is_nonnegative
+    )
+    assert is_nonnegative_quantity(name) is (is_nonnegative and bool(name))
 
 
 def test_log_is_refused_for_negative_values():
@@ -160,7 +163,7 @@ def test_log_is_refused_for_negative_values():
         fit_normalizer(make_pairs(two_values(-1, 3)), "log")
     later = two_values(1, 3)
     later[4:] = -1  # not in the training part
-    assert fit_normalizer(make_pairs(later), "log").lowest == 1
+    assert fit_normalizer(make_pairs(later), "log").hr_min == 1
 
 
 def test_a_training_part_without_values_or_without_change_is_refused():
@@ -174,7 +177,7 @@ def test_a_long_training_part_is_looked_at_evenly(monkeypatch):
     monkeypatch.setattr(normalizer, "MOST_STEPS", 3)
     hr = two_values(1, 3, n=18)
     hr[[0, 4, 8]] += 10  # linspace(0, 8, 3): first, middle and last of the 9 training steps
-    assert fit_normalizer(make_pairs(hr), "standard").target == Scale(12.0, 1.0)
+    assert fit_normalizer(make_pairs(hr), "standard").target == ValueTransform(12.0, 1.0)
 
 
 def test_blocks_and_memory_do_not_change_what_is_found(monkeypatch):
@@ -185,8 +188,8 @@ def test_blocks_and_memory_do_not_change_what_is_found(monkeypatch):
     monkeypatch.setattr(normalizer, "KEPT_BYTES", 0)
     read_again = fit_normalizer(make_pairs(hr), "log")
     assert numbers(in_blocks) == numbers(read_again)
-    assert in_blocks.target.centre == pytest.approx(at_once["target"]["centre"], rel=1e-12)
-    assert in_blocks.target.spread == pytest.approx(at_once["target"]["spread"], rel=1e-9)
+    assert in_blocks.target.offset == pytest.approx(at_once["target"]["offset"], rel=1e-12)
+    assert in_blocks.target.divisor == pytest.approx(at_once["target"]["divisor"], rel=1e-9)
 
 
 def test_values_are_read_once_where_they_fit(monkeypatch):
@@ -214,17 +217,17 @@ def test_saved_and_loaded_it_is_the_same(pairs, tmp_path):
     fitted.save(path, pairs)
     loaded = Normalizer.load(path)
     assert numbers(loaded) == numbers(fitted)  # to the last bit
-    assert loaded.cells.dtype == bool
+    assert loaded.mask.dtype == bool
     assert [p.name for p in tmp_path.iterdir()] == ["scaling.nc"]
 
 
 def test_the_frame_for_new_data_is_kept_with_it(pairs, tmp_path):
     fit_normalizer(pairs, "log").save(tmp_path / "scaling.nc", pairs)
-    frame = load_frame(tmp_path / "scaling.nc")
-    assert Grid.of(frame.hr) == pairs.hr_grid
-    assert (frame.hr.name, frame.hr.attrs["units"], frame.own) == ("t2m", "K", (4, 4))
-    assert len(frame.static) == 11
-    for kept, given in zip(frame.static, pairs.static, strict=True):  # in their order, also the eleventh
+    template = load_hr_template(tmp_path / "scaling.nc")
+    assert Grid.of(template.hr) == pairs.hr_grid
+    assert (template.hr.name, template.hr.attrs["units"], template.data_shape) == ("t2m", "K", (4, 4))
+    assert len(template.static) == 11
+    for kept, given in zip(template.static, pairs.static, strict=True):  # in their order, also the eleventh
         np.testing.assert_array_equal(kept.values, given.values)
 
 

@@ -44,7 +44,7 @@ def lr(tmp_path) -> str:
 
 def test_perfect_prog_crops_and_coarsens(hr):
     pairs = pair(options(hr))
-    assert pairs.hr_grid.shape == pairs.own == (8, 12)
+    assert pairs.hr_grid.shape == pairs.data_shape == (8, 12)
     assert pairs.lr_grid.shape == (2, 3)
     assert pairs.notes == ("HR cropped from 10 × 13 to 8 × 12 cells, multiples of scale 4",)
     arrays = pairs.read(np.arange(20))
@@ -99,10 +99,10 @@ def test_perfect_prog_learns_from_hr_and_is_applied_to_a_given_lr_field(hr, lr):
     steps = np.arange(20)
     np.testing.assert_array_equal(given.read(steps).lr, alone.read(steps).lr)
     expected = xr.open_dataset(lr)["t2m"].interp(lat=given.lr_grid.y, lon=given.lr_grid.x)
-    bilinear = pair(options(hr, lr=lr, interpolation="bilinear")).as_applied()
+    bilinear = pair(options(hr, lr=lr, interpolation="bilinear")).for_evaluation()
     np.testing.assert_allclose(bilinear.read(steps).lr, expected, rtol=1e-6)
     np.testing.assert_array_equal(bilinear.read(steps).hr, given.read(steps).hr)
-    assert alone.as_applied() is alone
+    assert alone.for_evaluation() is alone
     assert given.notes[-1] == "the network learns from coarsened HR, and is applied to data.lr in the test part"
 
 
@@ -116,7 +116,7 @@ def test_mos_extends_hr_and_brings_the_rest_onto_the_lr_grid(hr, lr, tmp_path):
         tmp_path / "p.nc", ny=30, nx=40, south=39.5, west=-0.5, dy=0.25, dx=0.25, seed=2, units="Pa"
     )
     pairs = pair(options(hr, pairing="mos", lr=lr, predictors=[predictor], interpolation="bilinear"))
-    assert (pairs.hr_grid.shape, pairs.own, pairs.lr_grid.shape) == ((12, 16), (10, 13), (3, 4))
+    assert (pairs.hr_grid.shape, pairs.data_shape, pairs.lr_grid.shape) == ((12, 16), (10, 13), (3, 4))
     np.testing.assert_allclose(pairs.hr_grid.y, 40 + 0.5 * np.arange(12))
     np.testing.assert_allclose(pairs.lr_grid.x, [0.75, 2.75, 4.75, 6.75])
     arrays = pairs.read(np.arange(20))
@@ -353,7 +353,7 @@ def test_eobs_and_ncep_as_they_are(shared_data):
             predictors=[str(shared_data / f"ncep_iberia_{name}.nc") for name in names],
         )
     )
-    assert (pairs.hr_grid.shape, pairs.own, pairs.lr_grid.shape) == ((20, 30), (19, 29), (4, 6))
+    assert (pairs.hr_grid.shape, pairs.data_shape, pairs.lr_grid.shape) == ((20, 30), (19, 29), (4, 6))
     arrays = pairs.read(np.arange(0, 1805, 100))
     assert arrays.predictors.shape == (19, 4, 6, 3)
     assert np.isfinite(arrays.lr).all()

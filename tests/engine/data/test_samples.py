@@ -52,7 +52,7 @@ def test_a_window_has_the_own_step_first_and_then_the_others_in_order():
     hr = step + np.array([-1, 1] * 2)  # not constant
     lr = step + np.zeros((12, 2, 2))
     pairs = make_pairs(hr + np.zeros((12, 4, 4)), lr=lr, predictors=[lr + 1])
-    samples = samples_of(pairs, [6, 0, 11], time_window=5, normalizer="none")
+    samples = samples_of(pairs, [6, 0, 11], time_window=5, scaling="none")
     inputs, arrays = samples.read(np.arange(3))
     assert inputs.shape == (3, 2, 2, 10)
     assert inputs[0, 0, 0].tolist() == [60, 61, 40, 41, 50, 51, 70, 71, 80, 81]
@@ -67,7 +67,7 @@ def test_a_window_sees_no_step_beyond_a_gap():
     days = np.array([0, 1, 2, 3, 60, 61, 62, 63])
     times = np.datetime64("2001-01-01", "ns") + days.astype("timedelta64[D]")
     lr = days[:, None, None] + np.zeros((8, 2, 2))
-    samples = samples_of(make_pairs(waves(8, 4, 4), lr=lr, times=times), [3, 4], time_window=3, normalizer="none")
+    samples = samples_of(make_pairs(waves(8, 4, 4), lr=lr, times=times), [3, 4], time_window=3, scaling="none")
     inputs, _ = samples.load_all()
     assert inputs[0, 0, 0].tolist() == [3, 2, 3]
     assert inputs[1, 0, 0].tolist() == [60, 60, 61]
@@ -75,7 +75,7 @@ def test_a_window_sees_no_step_beyond_a_gap():
 
 def test_a_window_may_look_into_another_part():
     lr = np.arange(8.0)[:, None, None] + np.zeros((8, 2, 2))
-    samples = samples_of(make_pairs(waves(8, 4, 4), lr=lr), [4], time_window=3, normalizer="none")
+    samples = samples_of(make_pairs(waves(8, 4, 4), lr=lr), [4], time_window=3, scaling="none")
     assert samples.load_all()[0][0, 0, 0].tolist() == [4, 3, 5]
 
 

@@ -58,7 +58,7 @@ def test_what_is_learned_comes_in_the_unit():
     samples = samples_of(waves(16))
     inputs, arrays = samples.read(np.arange(4))
     normalizer = samples.normalizer
-    expected = interpolate(arrays.lr, 2, "bicubic") + 3 * normalizer.residual_spread * normalizer.target.spread
+    expected = interpolate(arrays.lr, 2, "bicubic") + 3 * normalizer.residual_std * normalizer.target.divisor
     np.testing.assert_allclose(downscaler_of(samples, bias=3.0)(samples, inputs), expected, rtol=1e-5)
 
 

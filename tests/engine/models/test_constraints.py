@@ -1,4 +1,4 @@
-"""Hard constraints: by hand for one block, and on results as they are written, for any network and normalizer."""
+"""Hard constraints: by hand for one block, and on results as they are written, for any network and scaling."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 import xarray as xr
 
-from engine.data.normalizer import Scale, fit_normalizer
+from engine.data.normalizer import ValueTransform, fit_normalizer
 from engine.data.pairs import Pairs
 from engine.data.samples import Samples
 from engine.errors import DataError, SpecError
 from engine.evaluation.predict import Downscaler, write_results
-from engine.evaluation.scores import told_violation
+from engine.evaluation.scores import constraint_violation
 from engine.models.compatibility import check_field
 from engine.models.constraints import CONSTRAINTS, Blocks, Logits, in_unit, scaled
 from engine.models.network import Output, bound_of, build
@@ -35,7 +35,7 @@ def block(*values: float) -> tf.Tensor:
 
 
 def constrained(form: str, field: Any, lr: float, cells: Any = (1, 1, 1, 1), *, there: float = 1, **scale: Any) -> Any:
-    layer = CONSTRAINTS[form](2, Scale(**scale))
+    layer = CONSTRAINTS[form](2, ValueTransform(**scale))
     of_lr = (tf.fill((1, 1, 1, 1), float(value)) for value in (lr, there))
     return layer([block(*field), *of_lr, block(*cells)]).numpy().ravel()
 
@@ -95,7 +95,7 @@ def test_multiplicative_of_fields_with_zeros(field, lr, expected):
 @pytest.mark.parametrize("lr", [0.0, 4.0])
 @pytest.mark.parametrize("reference", [0.0, 0.5])
 def test_gradients_are_finite(form, field, lr, reference):
-    layer, variable = CONSTRAINTS[form](2, Scale(reference=reference)), tf.Variable(block(*field))
+    layer, variable = CONSTRAINTS[form](2, ValueTransform(reference=reference)), tf.Variable(block(*field))
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(
             layer([variable, tf.fill((1, 1, 1, 1), lr), tf.ones((1, 1, 1, 1)), block(1, 1, 0, 1)]) ** 2
@@ -104,7 +104,7 @@ def test_gradients_are_finite(form, field, lr, reference):
     assert np.isfinite(float(loss))
 
 
-@pytest.mark.parametrize("scale", [Scale(), Scale(280.0, 8.0), Scale(0.3, 1.2, 0.05)])
+@pytest.mark.parametrize("scale", [ValueTransform(), ValueTransform(280.0, 8.0), ValueTransform(0.3, 1.2, 0.05)])
 def test_units_in_a_graph_are_those_of_the_scaling(scale):
     values = np.float32([0.0, 0.01, 1.0, 30.0])
     np.testing.assert_allclose(scaled(values, scale), scale.forward(values), rtol=1e-5, atol=1e-6)
@@ -113,8 +113,8 @@ def test_units_in_a_graph_are_those_of_the_scaling(scale):
 
 def test_logits_begin_at_the_interpolated_field():
     """exp(logits) is LR interpolated, but not below `least`."""
-    base = Scale(2.0, 4.0).forward(np.array([0.0, 1e-5, 2.0, 8.0]))
-    found = np.exp(Logits(Scale(2.0, 4.0), 0.5, 1e-3)([tf.zeros(4), base]))
+    base = ValueTransform(2.0, 4.0).forward(np.array([0.0, 1e-5, 2.0, 8.0]))
+    found = np.exp(Logits(ValueTransform(2.0, 4.0), 0.5, 1e-3)([tf.zeros(4), base]))
     np.testing.assert_allclose(found, [1e-3, 1e-3, 2, 8], rtol=1e-5)
 
 
@@ -190,24 +190,24 @@ FIELDS = {
 }
 SCALINGS = {"temperature": ("standard", "minmax", "none"), "rain": ("standard", "minmax", "none", "log")}
 CASES = [
-    (form, field, normalizer)
+    (form, field, scaling)
     for form in CONSTRAINTS
     for field in FIELDS
-    for normalizer in SCALINGS.get(field, ("standard",))
+    for scaling in SCALINGS.get(field, ("standard",))
     if (form, field) != ("additive", "rain")
 ]
 
 
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize(("form", "field", "scaling"), CASES)
-def test_the_mean_of_the_downscaled_cells_is_lr(form, field, normalizer, residual, tmp_path):
+def test_the_mean_of_the_downscaled_cells_is_lr(form, field, scaling, residual, tmp_path):
     pairs = make_pairs(FIELDS[field]())
-    results, samples = written(spec_of(form, normalizer=normalizer, residual=residual), pairs, tmp_path)
-    assert samples.normalizer.lr_gaps
+    results, samples = written(spec_of(form, scaling=scaling, residual=residual), pairs, tmp_path)
+    assert samples.normalizer.lr_has_gaps
     found, span = off(results, 2), float(results["hr"].max() - results["hr"].min())
     assert np.isfinite(found).sum() > 100
     assert np.nanmax(np.abs(found)) < 1e-4 * span
-    told = told_violation(results, pairs.hr_grid.cell_areas(), 2)
+    told = constraint_violation(results, pairs.hr_grid.cell_areas(), 2)
     assert told["max_violation"] == pytest.approx(np.nanmax(np.abs(found)), rel=1e-3, abs=1e-9)
     assert told["share_of_range"] == pytest.approx(told["max_violation"] / span, rel=1e-3)
     assert told["unit"] == "K"
@@ -221,7 +221,7 @@ def test_without_a_constraint_the_mean_is_another(tmp_path):
     pairs = make_pairs(FIELDS["temperature"]())
     results, _ = written(spec_of("none"), pairs, tmp_path)
     assert np.nanmax(np.abs(off(results, 2))) > 0.05
-    assert told_violation(results, pairs.hr_grid.cell_areas(), 2)["share_of_range"] > 0.01
+    assert constraint_violation(results, pairs.hr_grid.cell_areas(), 2)["share_of_range"] > 0.01
 
 
 @pytest.mark.parametrize("form", CONSTRAINTS)
@@ -266,7 +266,7 @@ def test_patches_carry_the_areas_of_their_cells(form):
         loss, _ = weighted_sum(Loss("mae"), hr, field, weights)
     for n, (row, y, x) in enumerate(plan[0]):
         window = np.s_[2 * y : 2 * y + 6, 2 * x : 2 * x + 6]
-        there, areas = samples.normalizer.cells[window], samples.pairs.hr_grid.cell_areas()[window]
+        there, areas = samples.normalizer.mask[window], samples.pairs.hr_grid.cell_areas()[window]
         values = samples.normalizer.target.inverse(field[n, ..., 0].numpy()).astype(float)
         blocks = [(f * areas * there).reshape(3, 2, 3, 2).sum((1, 3)) for f in (values, np.ones((6, 6)))]
         lr = samples.pairs.read(samples.steps[[row]]).lr[0, y : y + 3, x : x + 3]

@@ -12,7 +12,7 @@ from engine.models.discriminator import build_discriminator
 from engine.models.network import Output
 from engine.models.shapes import Shape, count_discriminator
 
-OUTPUT = Output("bilinear", residual_spread=0.25, zero=0.0, bound="linear")
+OUTPUT = Output("bilinear", residual_std=0.25, zero=0.0, bound="linear")
 
 
 def discriminator(shape: Shape) -> keras.Model:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from engine.data.normalizer import Normalizer, Scale
+from engine.data.normalizer import Normalizer, ValueTransform
 from engine.data.resample import interpolate
 from engine.errors import SpecError
 from engine.models.network import Output, bound_of, build, scaled_zero
@@ -19,7 +19,7 @@ from engine.models.shapes import Shape, count_parameters
 from engine.spec import ModelOptions
 from tests.engine.combinations import COMBINATIONS, SPATIAL, SPATIO_TEMPORAL, UPSAMPLINGS
 
-PLAIN = Output("bicubic", residual_spread=1.0, zero=0.0, bound="linear")
+PLAIN = Output("bicubic", residual_std=1.0, zero=0.0, bound="linear")
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"attention": True, "normalization": "batch", "n_blocks": 2, "n_filters": 16},  # 4 units weigh the channels
@@ -90,7 +90,7 @@ def test_a_residual_network_starts_as_the_interpolated_field(kernel):
     np.testing.assert_allclose(model([inputs, static])[..., 0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_what_a_residual_network_adds_is_scaled_by_the_residual_spread():
+def test_what_a_residual_network_adds_is_scaled_by_the_residual_std():
     shape = Shape(3, 4, 1, 0, 2)
     model = network({}, shape, Output("bilinear", 0.25, 0.0, "linear"))
     model.get_layer("output").bias.assign([2.0])
@@ -254,13 +254,13 @@ def test_a_bounded_network_has_nothing_below_zero():
 
 
 def normalizer(**given: Any) -> Normalizer:
-    plain = {"predictors": (), "static": (), "residual_spread": 0.3, "lowest": 0.0, "highest": 9.0, "floored": False}
-    plain |= {"cells": np.ones((2, 2), bool), "hr_gaps": False, "lr_gaps": False}
-    return Normalizer(**{"target": Scale(4.0, 2.0), **plain, **given})
+    plain = {"predictors": (), "static": (), "residual_std": 0.3, "hr_min": 0.0, "hr_max": 9.0, "is_nonnegative": False}
+    plain |= {"mask": np.ones((2, 2), bool), "hr_has_gaps": False, "lr_has_gaps": False}
+    return Normalizer(**{"target": ValueTransform(4.0, 2.0), **plain, **given})
 
 
 @pytest.mark.parametrize(
-    ("given", "floored", "bound"),
+    ("given", "is_nonnegative", "bound"),
     [
         ("auto", True, "relu"),
         ("auto", False, "linear"),
@@ -269,15 +269,15 @@ def normalizer(**given: Any) -> Normalizer:
         ("softplus", False, "softplus"),
     ],
 )
-def test_the_bound_of_the_output(given, floored, bound):
-    assert bound_of(options(output_activation=given), normalizer(floored=floored)) == bound
+def test_the_bound_of_the_output(given, is_nonnegative, bound):
+    assert bound_of(options(output_activation=given), normalizer(is_nonnegative=is_nonnegative)) == bound
 
 
 def test_the_end_of_the_network_knows_the_scaling():
     # Zero in the target's unit is (0 - 4) / 2 when scaled.
-    output = Output.of(options(), normalizer(floored=True), "lanczos")
-    assert output == Output("lanczos", 0.3, -2.0, "relu", Scale(4.0, 2.0), mean=1.0)
-    log = normalizer(target=Scale(0.5, 0.25, reference=3.0))  # log(1 + 0 / 3) = 0
+    output = Output.of(options(), normalizer(is_nonnegative=True), "lanczos")
+    assert output == Output("lanczos", 0.3, -2.0, "relu", ValueTransform(4.0, 2.0), mean=1.0)
+    log = normalizer(target=ValueTransform(0.5, 0.25, reference=3.0))  # log(1 + 0 / 3) = 0
     assert scaled_zero(log) == -2.0
     assert log.target.forward(np.zeros(1)) == np.float32(-2.0)
 

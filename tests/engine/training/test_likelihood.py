@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from scipy.stats import gamma
 
-from engine.data.normalizer import Normalizer, Scale, fit_normalizer
+from engine.data.normalizer import Normalizer, ValueTransform, fit_normalizer
 from engine.data.resample import interpolate
 from engine.data.samples import Samples
 from engine.errors import DataError, SpecError
@@ -47,7 +47,7 @@ def test_the_likelihood_of_no_rain_is_what_is_left(amount):
     assert float(found[0, 0, 0, 0]) == pytest.approx(-np.log(0.7), rel=1e-5)
 
 
-@pytest.mark.parametrize("target", [Scale(), Scale(0.5, 2.0), Scale(0.3, 1.2, 0.5)])
+@pytest.mark.parametrize("target", [ValueTransform(), ValueTransform(0.5, 2.0), ValueTransform(0.3, 1.2, 0.5)])
 def test_the_field_is_the_mean_of_the_distribution(target):
     """p · shape · scale in units of the mean, 0.5 here, and scaled as HR is; without a base amounts begin at 2."""
     p, amount = 0.25, 6.0
@@ -62,7 +62,7 @@ def test_training_finds_the_distribution_that_amounts_are_drawn_from():
     rng = np.random.default_rng(0)
     drawn = np.where(rng.uniform(size=20_000) < 0.3, rng.gamma(0.7, 2.0, 20_000), 0.0).astype("f4")
     raw, optimizer = tf.Variable(tf.zeros((1, 1, 1, 3))), keras.optimizers.Adam(0.05)
-    layer, loss = BernoulliGamma(Scale(), 1.0), Loss("bernoulli_gamma")
+    layer, loss = BernoulliGamma(ValueTransform(), 1.0), Loss("bernoulli_gamma")
     hr, weights = drawn.reshape(1, -1, 1, 1), tf.ones((1, 1, 1, 1))
 
     @tf.function
@@ -91,9 +91,12 @@ def test_gradients_are_finite_whatever_the_network_says():
     for size in (0.0, 1.0, 30.0, 1e4):
         raw = tf.Variable(size * rng.normal(size=(2, 6, 6, 3)).astype("f4"))
         with tf.GradientTape() as tape:
-            downscaled = BernoulliGamma(Scale(0.4, 0.6), 0.4)([raw, tf.zeros((2, 6, 6, 1))])
+            downscaled = BernoulliGamma(ValueTransform(0.4, 0.6), 0.4)([raw, tf.zeros((2, 6, 6, 1))])
             total, _ = weighted_sum(
-                Loss("bernoulli_gamma", target=Scale(0.4, 0.6), mean=0.4), hr, downscaled, tf.ones((1, 6, 6, 1))
+                Loss("bernoulli_gamma", target=ValueTransform(0.4, 0.6), mean=0.4),
+                hr,
+                downscaled,
+                tf.ones((1, 6, 6, 1)),
             )
         gradient = tape.gradient(total, raw).numpy()
         assert np.isfinite(float(total))
@@ -140,8 +143,8 @@ def test_three_outputs_have_as_many_weights_as_counted(localized):
 
 
 @pytest.mark.parametrize("scaling", ["standard", "minmax", "none", "log"])
-def test_a_residual_network_starts_as_the_interpolated_field(normalizer):
-    spec = spec_of(normalizer)
+def test_a_residual_network_starts_as_the_interpolated_field(scaling):
+    spec = spec_of(scaling)
     network, samples, _ = lab(spec)
     inputs, _ = samples.load(np.arange(4))
     expected = np.maximum(
@@ -153,8 +156,8 @@ def test_a_residual_network_starts_as_the_interpolated_field(normalizer):
 
 @pytest.mark.parametrize("model", [{}, {"residual": False}, {"localized": False, "constraint": "multiplicative"}])
 @pytest.mark.parametrize("scaling", ["standard", "log"])
-def test_a_network_learns_and_its_field_is_never_negative(normalizer, model):
-    spec = spec_of(normalizer, **model)
+def test_a_network_learns_and_its_field_is_never_negative(scaling, model):
+    spec = spec_of(scaling, **model)
     network, samples, _ = lab(spec)
     step = Step(network, spec.training, 80, Workers(0, 1), samples.normalizer)
     plans = np.pad(np.random.default_rng(0).integers(0, 8, (80, 4, 1)), ((0, 0), (0, 0), (0, 2))).astype(np.int32)
@@ -167,7 +170,7 @@ def test_a_network_learns_and_its_field_is_never_negative(normalizer, model):
     assert 0 < squares / cells < 4 * np.nanvar(samples.normalizer.target.inverse(hr))
     field = Downscaler(network, bound_of(spec.model, samples.normalizer))(samples, inputs)
     assert np.nanmin(field) >= 0
-    assert np.isfinite(field).sum() == 4 * samples.normalizer.cells.sum()
+    assert np.isfinite(field).sum() == 4 * samples.normalizer.mask.sum()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +194,7 @@ def test_fields_below_zero_are_refused():
 
 def test_the_loss_knows_the_unit():
     normalizer = Normalizer(
-        Scale(10.0, 4.0), (), (), 1.0, 2.0, 22.0, True, np.ones((2, 2), bool), False, False, mean=7.0
+        ValueTransform(10.0, 4.0), (), (), 1.0, 2.0, 22.0, True, np.ones((2, 2), bool), False, False, mean=7.0
     )
     loss = Loss.of(spec_of().training, normalizer)
-    assert (loss.target, loss.mean) == (Scale(10.0, 4.0), 7.0)
+    assert (loss.target, loss.mean) == (ValueTransform(10.0, 4.0), 7.0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from engine.data.normalizer import Normalizer, Scale
+from engine.data.normalizer import Normalizer, ValueTransform
 from engine.spec import TrainingOptions
 from engine.training.losses import MIXTURES, Loss, weighted_sum
 
@@ -156,7 +156,7 @@ def test_losses_of_whole_fields_do_not_depend_on_the_scaling(name):
     term = next(iter(Loss(name).parts)) if name != "spectral" else "log_spectrum"
     hr, downscaled = 270 + 30 * noise(24, 26), 270 + 30 * noise(24, 26, seed=1)
     found = []
-    for scale in (Scale(), Scale(285.0, 8.0)):
+    for scale in (ValueTransform(), ValueTransform(285.0, 8.0)):
         bounds = scale.forward(np.array([270.0, 300.0]))
         loss = Loss(term, low=bounds[0], span=bounds[1] - bounds[0])
         found.append(float(weighted_sum(loss, scale.forward(hr), scale.forward(downscaled), tf.ones(hr.shape))[0]))
@@ -164,10 +164,12 @@ def test_losses_of_whole_fields_do_not_depend_on_the_scaling(name):
 
 
 def test_a_loss_knows_the_range_of_the_training_part():
-    normalizer = Normalizer(Scale(10.0, 4.0), (), (), 1.0, 2.0, 22.0, True, np.ones((2, 2), bool), False, False)
+    normalizer = Normalizer(
+        ValueTransform(10.0, 4.0), (), (), 1.0, 2.0, 22.0, True, np.ones((2, 2), bool), False, False
+    )
     loss = Loss.of(TrainingOptions(loss="dssim", quantile=0.3), normalizer)
     assert loss == Loss(
-        "dssim", quantile=0.3, low=-2.0, span=5.0, target=Scale(10.0, 4.0)
+        "dssim", quantile=0.3, low=-2.0, span=5.0, target=ValueTransform(10.0, 4.0)
     )  # (2 - 10) / 4 and (22 - 2) / 4
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from engine.data.normalizer import Normalizer, Scale, fit_normalizer
+from engine.data.normalizer import Normalizer, ValueTransform, fit_normalizer
 from engine.data.samples import Samples, Shuffle
 from engine.errors import DivergedError
 from engine.models.network import Output, build
@@ -286,7 +286,7 @@ def test_values_that_cannot_be_are_told_as_divergence(lab, tmp_path):
     train, _, normalizer = samples_of(hr)
     lr = train.pairs.lr.values.copy()
     lr[5, 2, 2] = np.inf
-    pairs = dataclasses.replace(train.pairs, lr=train.pairs.lr.copy(data=lr), lr_of=None)
+    pairs = dataclasses.replace(train.pairs, lr=train.pairs.lr.copy(data=lr), derive_lr=None)
     broken = Lab(Samples(pairs, normalizer, SPEC.data, pairs.parts.train), lab.validation, lab.step, lab.start)
     lab.reset()
     training = make_training(broken, tmp_path)
@@ -344,7 +344,7 @@ def test_ranks_validate_each_sample_once(lab, tmp_path, size):
 
 
 def test_validation_differences_in_the_unit_under_log():
-    scale = Scale(centre=0.7, spread=1.3, reference=2.5)
+    scale = ValueTransform(offset=0.7, divisor=1.3, reference=2.5)
     one, other = np.float32([-0.5, 0.1, 1.2]), np.float32([0.0, 0.3, 1.1])
     found = supervised._in_unit(tf.constant(one), scale) - supervised._in_unit(tf.constant(other), scale)
     np.testing.assert_allclose(found, scale.inverse(one) - scale.inverse(other), rtol=1e-5)
