@@ -16,7 +16,7 @@ from engine.models.receptive_field import picture
 from engine.models.shapes import Shape, count_discriminator, count_parameters, outputs_of
 from engine.models.warm_start import misfits
 from engine.runs import Run, Store
-from engine.spec import LR_FACTORS, Spec
+from engine.spec import LEARNING_RATE_FACTORS, Spec
 
 PARTS = ("train", "validation", "test")
 
@@ -113,13 +113,14 @@ def check_training_part(spec: Spec) -> None:
 
 
 def _highest_rate(spec: Spec) -> list[str]:
-    """A note on what normalizer makes of the learning rate, so that nobody has to guess."""
+    """A note on the learning rate that several processes train with."""
     n, training = spec.launch.processes, spec.training
-    if n == 1 or training.lr_scaling == "none":
+    rule = training.learning_rate_scaling
+    if n == 1 or rule == "none":
         return []
-    highest = training.learning_rate * LR_FACTORS[training.lr_scaling](n)
+    highest = training.learning_rate * LEARNING_RATE_FACTORS[rule](n)
     return [
-        f"training.lr_scaling {training.lr_scaling}: with {n} processes the learning rate rises to {highest:.3g}, not "
+        f"training.learning_rate_scaling {rule}: with {n} processes the learning rate rises to {highest:.3g}, not "
         f"{training.learning_rate:.3g}"
     ]
 

@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--processes", type=int, help="Horovod processes (same as --set launch.processes=N)")
     submit = command("submit", _submit, "hand a run over to a target and return", options, stored)
     submit.add_argument("spec", type=Path)
-    submit.add_argument("--target", default=None, help="where to run (same as --set launch.target=NAME)")
+    submit.add_argument("--target", default=None, help="where to run (same as --set launch.site=NAME)")
     suite = command("suite", _suite, "train the eight models of the DL4DS paper, and compare them", options, stored)
     suite.add_argument("spec", type=Path, nargs="?", help="names the data (default: demonstration data)")
     suite.add_argument("--models", default="ABCDEFGH", help="letters of those to train (default: all eight)")
@@ -382,7 +382,7 @@ def _spec(given: argparse.Namespace) -> Spec:
     if getattr(given, "processes", None) is not None:
         settings.append(f"launch.processes={given.processes}")
     if getattr(given, "target", None) is not None:
-        settings.append(f"launch.target={given.target}")
+        settings.append(f"launch.site={given.target}")
     if str(given.spec) == "-":
         return Spec.from_yaml(sys.stdin.read(), Path.cwd(), settings)
     return Spec.read(Path(given.spec), settings)
@@ -394,7 +394,7 @@ def _checked(given: argparse.Namespace) -> Spec:
     spec = _spec(given)
     from engine.launch.sites import Sites
 
-    if Sites.read().named(spec.launch.target).remote and not spec.launch.upload:
+    if Sites.read().named(spec.launch.site).remote and not spec.launch.upload:
         return spec
     for note in _check_data(spec, _store(given)):
         sys.stderr.write(f"note: {note}\n")

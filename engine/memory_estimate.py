@@ -29,7 +29,7 @@ def memory_of(spec: Spec, pairs: Pairs, shape: Shape) -> tuple[int, list[str]]:
     training, evaluation = training_bytes(spec, shape), _evaluation_bytes(spec, pairs, shape)
     train, validation = (_part_bytes(pairs, shape, len(part)) for part in (pairs.parts.train, pairs.parts.validation))
     data = 2 * train + validation
-    if spec.launch.target != "local":
+    if spec.launch.site != "local":
         notes = _elsewhere(spec, train, training)
     else:
         free = free_memory(spec.launch.processes) - BASE_BYTES + RUNTIME_BYTES
@@ -49,7 +49,7 @@ def _part_bytes(pairs: Pairs, shape: Shape, samples: int) -> int:
 def _elsewhere(spec: Spec, part: int, training: int) -> list[str]:
     free = needed(part, training) + BASE_BYTES - RUNTIME_BYTES
     return [
-        f"the memory of {spec.launch.target} isn't known here: the training part ({_size(part)}) is kept in memory "
+        f"the memory of {spec.launch.site} isn't known here: the training part ({_size(part)}) is kept in memory "
         f"where {_size(free)} are free for each process, else read from the files"
     ]
 

@@ -144,7 +144,7 @@ class Run:
 
     @cached_property
     def spec(self) -> Spec:
-        return Spec.read(self.folder / "spec.yaml")
+        return Spec.read_recorded(self.folder / "spec.yaml")
 
     @property
     def title(self) -> str:

@@ -23,11 +23,13 @@ from engine.errors import SpecError
 from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Whole, did_you_mean, parts_of, to_plain
 
 VERSION = 1
+# Old name → new name. Refused in what a user gives; read in the spec.yaml of run folders, which is written once.
+RENAMED = {"launch.target": "launch.site", "training.lr_scaling": "training.learning_rate_scaling"}
 RECURRENT = ("resnet", "convnet", "densenet")  # backbones of which there is a recurrent form
 NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # what may stand in a scheduler's header
 # Of the learning rate, for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
 # sqrt: the learning rate's part of the rule of Malladi et al. (2022), NeurIPS 35, arXiv 2205.10287, for Adam.
-LR_FACTORS: dict[str, Callable[[int], float]] = {"none": lambda n: 1.0, "linear": float, "sqrt": math.sqrt}
+LEARNING_RATE_FACTORS: dict[str, Callable[[int], float]] = {"none": lambda n: 1.0, "linear": float, "sqrt": math.sqrt}
 DATE = re.compile(r"([+-]?\d{4,9})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?)?)?")  # ISO 8601, expanded
 KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
 
@@ -383,10 +385,10 @@ class TrainingOptions(Options):
         2e-3,
         bounds=(0, 1),
         inclusive_bounds=(False, True),
-        doc="Highest learning rate: of one process, or of all together, see lr_scaling.",
+        doc="Highest learning rate: of one process, or of all together, see learning_rate_scaling.",
     )
-    lr_scaling = Choice(
-        list(LR_FACTORS),
+    learning_rate_scaling = Choice(
+        list(LEARNING_RATE_FACTORS),
         default="none",
         doc="What n processes, whose batches together are n times as large, make of the learning rates. none: nothing. "
         "linear: n times as high (Goyal et al. 2017); give warm_up 0.05 or more. sqrt: √n times (Malladi et al. 2022).",
@@ -434,15 +436,19 @@ class LaunchOptions(Options):
     SECTION = "launch"
 
     title = Text("", doc="Short title shown in lists and legends.")
-    target = Text("local", regex=r"^[A-Za-z0-9._-]{1,64}$", doc="Place to run: local, or a name in the targets file.")
+    site = Text(
+        "local",
+        regex=r"^[A-Za-z0-9._-]{1,64}$",
+        doc="Where the run is executed: local (this machine), or the name of a site in the targets file.",
+    )
     processes = Whole(1, bounds=(1, 4096), unit="processes", doc="Horovod processes (ranks).")
     time_limit = Whole(0, bounds=(0, 100_000), unit="minutes", doc="Stop with a checkpoint after this time. 0: none.")
     nodes = Whole(1, bounds=(1, 1024), unit="nodes", doc="Nodes of a cluster that share the processes evenly.")
-    threads = Whole(0, bounds=(0, 256), unit="cores", doc="CPU cores per process on a cluster. 0: as the target says.")
+    threads = Whole(0, bounds=(0, 256), unit="cores", doc="CPU cores per process on a cluster. 0: as the site says.")
     gpus = Whole(0, bounds=(0, 16), unit="GPUs", doc="GPUs per process on a cluster.")
-    partition = Text("", regex=NAME, doc="Partition (queue) of a cluster. Empty: the target's first.")
-    account = Text("", regex=NAME, doc="Account that a cluster charges. Empty: the target's first.")
-    upload = Flag(False, doc="Send the input files to the target, once. Off: it has them at the same paths.")
+    partition = Text("", regex=NAME, doc="Partition (queue) of a cluster. Empty: the site's first.")
+    account = Text("", regex=NAME, doc="Account that a cluster charges. Empty: the site's first.")
+    upload = Flag(False, doc="Send the input files to the site, once. Off: it has them at the same paths.")
     restarts = Whole(
         0,
         bounds=(0, 100),
@@ -563,14 +569,13 @@ class Spec:
     @classmethod
     def read(cls, path: Path, settings: Iterable[str] = ()) -> Self:
         """The spec in a YAML file, with `--set section.option=value` applied; paths start at its folder."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise SpecError(f"{path} does not exist: give the path of a spec, a YAML file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path} can't be read ({error}): give the path of a spec, a YAML file") from None
-        plain = load_yaml(text, str(path))
+        plain = load_yaml(_read_text(path), str(path))
         return cls.from_plain(with_settings(plain, settings), Path(path).absolute().parent)
+
+    @classmethod
+    def read_recorded(cls, path: Path) -> Self:
+        """The spec in the spec.yaml of a run folder, which may still have the old names of renamed options."""
+        return cls.from_plain(_with_new_names(load_yaml(_read_text(path), str(path))), Path(path).absolute().parent)
 
     def within(self, folder: Path) -> Self:
         """The same spec with absolute paths."""
@@ -679,6 +684,29 @@ def flow_yaml(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{path} does not exist: give the path of a spec, a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} can't be read ({error}): give the path of a spec, a YAML file") from None
+
+
+def _with_new_names(plain: Any) -> Any:
+    """The mapping of a recorded spec with renamed options under their new names, in the same order."""
+    if not isinstance(plain, Mapping):
+        return plain
+    return {
+        section: _rename(section, group) if isinstance(group, Mapping) else group for section, group in plain.items()
+    }
+
+
+def _rename(section: str, group: Mapping[str, Any]) -> dict[str, Any]:
+    new = {name: RENAMED.get(f"{section}.{name}", f"{section}.{name}") for name in group}
+    return {new[name].partition(".")[2]: value for name, value in group.items()}
+
+
 def _group(plain: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     group = plain.get(section)
     if group is None:
@@ -689,6 +717,9 @@ def _group(plain: Mapping[str, Any], section: str) -> Mapping[str, Any]:
         raise SpecError(
             f"{section}.{odd[0]} is not an option: {did_you_mean(str(odd[0]), SECTIONS[section].declared())}"
         )
+    for word in group:
+        if new := RENAMED.get(f"{section}.{word}"):
+            raise SpecError(f"{section}.{word} has a new name: write {new} instead")
     return group
 
 

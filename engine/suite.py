@@ -20,7 +20,7 @@ from engine.options import did_you_mean
 from engine.runs import Run, Store
 from engine.spec import Spec, with_settings
 
-SPECS = Path(__file__).resolve().parents[2] / "assets" / "specs" / "suite"
+SPECS = Path(__file__).resolve().parents[1] / "assets" / "specs" / "suite"
 LETTERS = "ABCDEFGH"
 LOOK_S = 0.5
 

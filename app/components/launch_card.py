@@ -13,9 +13,9 @@ from engine.errors import SiteError
 from engine.launch.sites import LOCAL, Site, Sites
 from engine.spec import LaunchOptions, Spec
 
-ORDER = ["title", "target", "processes", "time_limit", "nodes", "partition", "account", "gpus", "threads", "upload"]
+ORDER = ["title", "site", "processes", "time_limit", "nodes", "partition", "account", "gpus", "threads", "upload"]
 ORDER += ["restarts", "min_processes"]
-EVERYWHERE = ("title", "target", "processes", "time_limit", "restarts", "min_processes")
+EVERYWHERE = ("title", "site", "processes", "time_limit", "restarts", "min_processes")
 ON_CLUSTERS = ("nodes", "gpus", "threads")
 
 
@@ -45,7 +45,7 @@ class LaunchCard:
 
     def show(self, launch: LaunchOptions) -> None:
         """Offer what the target of a draft allows, and hide what means nothing there."""
-        self._offer("target", {formatting.place(target.name, target.kind): target.name for target in self._targets.all})
+        self._offer("site", {formatting.place(target.name, target.kind): target.name for target in self._targets.all})
         target = self._chosen(launch)
         if target is None:
             return
@@ -60,8 +60,8 @@ class LaunchCard:
     def refuse(self, spec: Spec) -> None:
         """Raise SiteError for what the target doesn't allow."""
         if self._fault and self._chosen(spec.launch) is None:
-            raise SiteError(f"launch.target is {spec.launch.target!r}, but the targets file can't be used")
-        self._targets.named(spec.launch.target).accept(spec.launch)
+            raise SiteError(f"launch.site is {spec.launch.site!r}, but the targets file can't be used")
+        self._targets.named(spec.launch.site).accept(spec.launch)
 
     def elsewhere(self, spec: Spec) -> bool:
         """Whether the data are read on another machine, where this one can't look."""
@@ -69,7 +69,7 @@ class LaunchCard:
         return bool(target and target.host) and not spec.launch.upload
 
     def _chosen(self, launch: LaunchOptions) -> Site | None:
-        return next((target for target in self._targets.all if target.name == launch.target), None)
+        return next((target for target in self._targets.all if target.name == launch.site), None)
 
     def _offer(self, option: str, choices: Mapping[str, str]) -> None:
         field = self._fields[option]

@@ -390,7 +390,7 @@ PART_FIELDS: dict[type, type[Field]] = {
 
 
 # What there is to choose stands in the targets file, not in the declaration.
-OFFERED = ("launch.target", "launch.partition", "launch.account")
+OFFERED = ("launch.site", "launch.partition", "launch.account")
 
 
 def field_of(section: str, option: str, declared: param.Parameter, changed: Changed) -> Field:

@@ -213,7 +213,7 @@ class DesignPage:
         lr = self.fields["data.lr"]
         lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
         self._yaml.object = f"<pre class='text clip'>{html.escape(dump_yaml(self._plain()))}</pre>"
-        self._submission.offer(self.session.draft.get("launch", "target"), ready=self._spec is not None)
+        self._submission.offer(self.session.draft.get("launch", "site"), ready=self._spec is not None)
         self._suite.view.visible = self._spec is not None and self._spec.data.lr is not None
         if self._spec is None:
             self._say("info", WAITING) if blank else self._say("error", fault)
@@ -252,7 +252,7 @@ class DesignPage:
     def _refuse(self, spec: Spec, error: MesoscopeError) -> None:
         """What the engine found on this machine; a target that has data of its own looks at those."""
         if self._launch.elsewhere(spec):
-            self._finish("warning", f"On this machine: {error}\n\n{CHECKED_THERE.format(spec.launch.target)}", "")
+            self._finish("warning", f"On this machine: {error}\n\n{CHECKED_THERE.format(spec.launch.site)}", "")
             return
         self._submission.button.disabled = isinstance(error, RequestError)
         self._finish("error", str(error), "")
@@ -260,10 +260,10 @@ class DesignPage:
     def _take_answer(self, spec: Spec, answer: dict[str, Any]) -> None:
         if "absent" in answer:
             self._network.object = UNSEEN
-            self._finish("info", f"{CHECKED_THERE.format(spec.launch.target)} {absence(answer['absent'])}", "")
+            self._finish("info", f"{CHECKED_THERE.format(spec.launch.site)} {absence(answer['absent'])}", "")
             return
         self._network.object = network(answer["network"]) if "network" in answer else UNDRAWN
-        where = "" if spec.launch.target == "local" else f" on {spec.launch.target}"
+        where = "" if spec.launch.site == "local" else f" on {spec.launch.site}"
         self._finish("success", f"Ready to train{where}.", formatting.table(facts_of(answer)) + _notes(answer))
 
     def _finish(self, severity: str, text: str, facts: str) -> None:

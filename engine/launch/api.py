@@ -33,7 +33,7 @@ def submit(spec: Spec, store: Store) -> Run:
 
 def create(spec: Spec, store: Store) -> Run:
     """A run folder for this spec, not started yet; raises SiteError or StoreError, as `submit` does."""
-    target = site_of(spec.launch.target)
+    target = site_of(spec.launch.site)
     target.accept(spec.launch)
     store.start_run(spec)
     return store.create(spec, request_of(spec, target))

@@ -176,7 +176,7 @@ class Sites:
         for target in self.all:
             if target.name == name:
                 return target
-        raise SiteError(f"launch.target is {name!r}, which is not known: {did_you_mean(name, self.names)}")
+        raise SiteError(f"launch.site is {name!r}, which is not known: {did_you_mean(name, self.names)}")
 
 
 def site_of(name: str) -> Site:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from engine.spec import LR_FACTORS, TrainingOptions
+from engine.spec import LEARNING_RATE_FACTORS, TrainingOptions
 
 LOWEST = 0.01  # share of the learning rate at the end of a cosine
 
@@ -17,12 +17,12 @@ LOWEST = 0.01  # share of the learning rate at the end of a cosine
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then constant, one fall (piecewise), or half a cosine (Loshchilov and Hutter 2017, eq. 5).
 
-    processes : by how many the learning rate is scaled, as `training.lr_scaling` says.
+    processes : by how many the learning rate is scaled, as `training.learning_rate_scaling` says.
     """
 
     def __init__(self, options: TrainingOptions, steps: int, processes: int = 1):
         self.options, self.steps, self.processes = options, steps, processes
-        self.highest = options.learning_rate * LR_FACTORS[options.lr_scaling](processes)
+        self.highest = options.learning_rate * LEARNING_RATE_FACTORS[options.learning_rate_scaling](processes)
         self.warm_up = max(1, round(options.warm_up * steps))
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:

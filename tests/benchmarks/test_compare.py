@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.app.test_compare_page import one_loop, open_page  # noqa: F401 - a fixture that every test here uses
+from tests.app.pages.test_compare_page import one_loop, open_page  # noqa: F401 - a fixture that every test here uses
 
 from tests.app.fake import write_run
 from tests.benchmarks.record import record

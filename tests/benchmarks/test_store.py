@@ -60,7 +60,7 @@ def test_fifty_runs_on_a_target_are_watched(tmp_path: Path, monkeypatch: pytest.
         path = tmp_path / "targets.yaml"
         path.write_text(yaml.safe_dump({"version": 1, "targets": {"box": {**target, "python": sys.executable}}}))
         monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
-        spec, store = Spec.read(write_spec(tmp_path), ["launch.target=box"]), Store(tmp_path / "runs")
+        spec, store = Spec.read(write_spec(tmp_path), ["launch.site=box"]), Store(tmp_path / "runs")
         runs = [store.create(spec, request_of(spec, Sites.read().named("box"))) for _ in range(ACTIVE)]
         writer = subprocess.Popen([sys.executable, "-c", WRITER, *(str(_begun(run, there)) for run in runs)])
         share = _share_while_watching(store)

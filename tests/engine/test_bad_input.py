@@ -464,9 +464,9 @@ def start_from_an_unknown_run(request: Request) -> None:
     request.sections["training"] = {"start_from": "20200101"}
 
 
-@case("launch.target is 'lokal', which is not known: did you mean 'local'?")
+@case("launch.site is 'lokal', which is not known: did you mean 'local'?")
 def launch_target_unknown(request: Request) -> None:
-    request.sections["launch"] = {"target": "lokal"}
+    request.sections["launch"] = {"site": "lokal"}
 
 
 @pytest.fixture

@@ -133,11 +133,11 @@ def test_a_scaled_learning_rate_is_told(folder):
     def notes(**options: object) -> list[str]:
         return summarize(spec(folder, training={"learning_rate": 0.002, **options}, launch={"processes": 4})).notes
 
-    assert notes(lr_scaling="linear")[-1] == (
-        "training.lr_scaling linear: with 4 processes the learning rate rises to 0.008, not 0.002"
+    assert notes(learning_rate_scaling="linear")[-1] == (
+        "training.learning_rate_scaling linear: with 4 processes the learning rate rises to 0.008, not 0.002"
     )
-    assert "the learning rate rises to 0.004" in notes(lr_scaling="sqrt")[-1]
-    assert not any("lr_scaling" in note for note in notes())
+    assert "the learning rate rises to 0.004" in notes(learning_rate_scaling="sqrt")[-1]
+    assert not any("learning_rate_scaling" in note for note in notes())
 
 
 def test_a_patch_larger_than_hr_is_refused(folder):

@@ -49,7 +49,7 @@ def test_chunks_of_many_steps_are_told_where_they_are_read_again_and_again(folde
 
 
 def test_of_another_machine_it_is_told_what_has_to_be_free(folder):
-    (_, told) = summarize(spec(folder, launch={"target": "hpc"})).notes
+    (_, told) = summarize(spec(folder, launch={"site": "hpc"})).notes
     assert told.startswith("the memory of hpc isn't known here: the training part (4.0 KiB) is kept in memory where ")
     assert told.endswith(" are free for each process, else read from the files")
 

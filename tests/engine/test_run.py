@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,9 @@ from engine import run as story
 from engine.cli import main
 from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store, describe_error
-from engine.spec import Spec
+from engine.spec import RENAMED, Spec
 from tests.engine.data.mock import write_field
-from tests.engine.launch.command import PATIENCE_S, CommandLine, nothing_left, weights_of
+from tests.engine.launch.command import PATIENCE_S, CommandLine, end_of, nothing_left, weights_of
 
 EPOCHS = 3
 STEPS = 4  # of an epoch: 28 training days (0.7 of 40) in batches of 7
@@ -252,6 +253,27 @@ def test_downscaling_the_test_part_again_gives_the_same_fields(run, engine, tmp_
         np.testing.assert_allclose(found["downscaled"], expected, rtol=1e-5, atol=1e-4)
         assert found["downscaled"].attrs["units"] == expected.attrs["units"]
         assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_run_recorded_before_options_were_renamed_is_shown_resumed_and_applied(run, tmp_path):
+    engine = CommandLine(tmp_path / "runs")
+    old = Run(engine.store / run.id)
+    shutil.copytree(run.folder, old.folder)
+    (old.folder / "DONE").unlink()  # as if it had been killed before its end
+    recorded = old.folder / "spec.yaml"
+    for name, new in RENAMED.items():
+        words = [f"  {each.partition('.')[2]}: " for each in (new, name)]
+        recorded.write_text(recorded.read_text().replace(*words))
+    assert "  target: local\n" in recorded.read_text()
+    engine.json("resume", old.id)
+    assert end_of(old).word == "done"
+    assert [row["state"] for row in engine.json("runs")["runs"]] == ["done"]
+    assert engine.json("show", old.id)["spec"] == run.spec.plain()
+    with xr.open_dataset(run.results, engine="netcdf4") as results:
+        results["lr"].rename(y_lr="lat", x_lr="lon").rename("t2m").to_netcdf(tmp_path / "lr.nc")
+    engine.json("downscale", old.id, str(tmp_path / "lr.nc"), str(tmp_path / "out.nc"))
+    assert (tmp_path / "out.nc").exists()
 
 
 @pytest.mark.slow

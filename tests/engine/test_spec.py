@@ -13,6 +13,7 @@ import yaml
 
 from engine.errors import SpecError
 from engine.spec import (
+    RENAMED,
     SECTIONS,
     DataOptions,
     ModelOptions,
@@ -30,6 +31,7 @@ from tests.engine.variants import BASE, variants, with_variant
 
 CHECKOUT = Path(__file__).parents[2]
 TARGET = {"path": "hr.nc"}
+RECORDED_BEFORE = Path(__file__).with_name("spec_before_renaming.yaml")
 
 
 def refusal(plain: object) -> str:
@@ -103,7 +105,7 @@ def test_defaults_pass_their_own_checks():
         ({**BASE, "training": {"batch_size": True}}, "training.batch_size is True: expected a whole number from 1 to "),
         ({**BASE, "training": {"epochs": 0}}, "training.epochs is 0: expected a whole number from 1 to 100000"),
         ({**BASE, "training": {"learning_rate": 0}}, "training.learning_rate is 0: expected a number above 0, at most"),
-        ({**BASE, "launch": {"target": "a b"}}, "launch.target is 'a b': expected text matching "),
+        ({**BASE, "launch": {"site": "a b"}}, "launch.site is 'a b': expected text matching "),
         ({"version": 1}, "data.target is missing: expected a mapping {path: file, glob, list of files or Zarr store"),
         ({"version": 1, "data": {"target": TARGET}}, "data.scale is missing: give the HR cells per LR cell"),
     ],
@@ -336,6 +338,33 @@ def test_a_refused_setting_says_why(setting, words):
     with pytest.raises(SpecError) as caught:
         Spec.from_plain(with_settings(BASE, [setting]))
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_renamed_option_is_refused_with_its_new_name(old, new):
+    section, name = old.split(".")
+    message = f"{old} has a new name: write {new} instead"
+    assert refusal({**BASE, section: {name: "x"}}) == message
+    assert refusal(with_settings(BASE, [f"{old}=x"])) == message
+    new_section, new_name = new.split(".")
+    assert new_name in SECTIONS[new_section].declared()
+
+
+def test_a_spec_recorded_before_options_were_renamed_still_opens(tmp_path):
+    """The file is as the version before wrote it: every option, in its order, with the old names."""
+    text = RECORDED_BEFORE.read_text()
+    spec = Spec.from_yaml(text.replace("lr_scaling:", "learning_rate_scaling:").replace("  target: hpc", "  site: hpc"))
+    assert Spec.read_recorded(RECORDED_BEFORE) == spec
+    assert (spec.launch.site, spec.training.learning_rate_scaling) == ("hpc", "sqrt")
+    assert [
+        f"{section}.{name}" for section, group in yaml.safe_load(text).items() if section != "version" for name in group
+    ] == [
+        {new: old for old, new in RENAMED.items()}.get(f"{section}.{name}", f"{section}.{name}")
+        for section, kind in SECTIONS.items()
+        for name in kind.declared()
+    ]
+    with pytest.raises(SpecError, match="lr_scaling has a new name"):  # the same file, given by a user
+        Spec.read(RECORDED_BEFORE)
 
 
 def test_relative_paths_start_at_the_folder_of_the_spec(tmp_path):

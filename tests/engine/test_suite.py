@@ -121,7 +121,7 @@ def test_runs_for_a_target_are_all_handed_over_for_its_queue_to_order(own, tmp_p
     path = tmp_path / "targets.yaml"
     path.write_text("version: 1\ntargets: {hpc: {kind: slurm, host: login}}\n")
     monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
-    runs = suite.create(suite.specs(own.replace(launch={"target": "hpc"}), "ABC"), Store(tmp_path / "runs"))
+    runs = suite.create(suite.specs(own.replace(launch={"site": "hpc"}), "ABC"), Store(tmp_path / "runs"))
     api.cancel(runs[1])
     handed = []
 
@@ -143,10 +143,10 @@ def test_a_run_whose_target_is_gone_says_so(own, tmp_path, monkeypatch):
     path = tmp_path / "targets.yaml"
     path.write_text("version: 1\ntargets: {hpc: {kind: slurm, host: login}}\n")
     monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
-    (run,) = suite.create(suite.specs(own.replace(launch={"target": "hpc"}), "A"), Store(tmp_path / "runs"))
+    (run,) = suite.create(suite.specs(own.replace(launch={"site": "hpc"}), "A"), Store(tmp_path / "runs"))
     path.write_text("version: 1\ntargets: {local: {}}\n")
     suite.conduct([run])
-    assert (run.state().word, run.state().reason[:39]) == ("failed", "launch.target is 'hpc', which is not kn")
+    assert (run.state().word, run.state().reason[:40]) == ("failed", "launch.site is 'hpc', which is not known")
 
 
 def _end(run):

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.app.test_design import in_page, settled
 
 from app.components import submission
 from app.components.launch_card import about, hint, options_for
@@ -16,6 +15,7 @@ from app.pages import design
 from engine.errors import DataError, SiteError
 from engine.launch.sites import Site
 from engine.spec import Spec
+from tests.app.pages.test_design import in_page, settled
 
 pytestmark = pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style':PendingDeprecationWarning")
 
@@ -54,7 +54,7 @@ def asked(monkeypatch):
 
 
 def spec_for(target, **launch):
-    return Spec.from_plain({**SPEC, "launch": {"target": target, **launch}})
+    return Spec.from_plain({**SPEC, "launch": {"site": target, **launch}})
 
 
 def shown_with(session, spec, then=None):
@@ -73,7 +73,7 @@ def visible(page):
 
 def test_the_targets_of_the_file_are_offered_and_no_others(session, targets, asked):
     page = shown_with(session, spec_for("local"))
-    offered = page.fields["launch.target"].view.options
+    offered = page.fields["launch.site"].view.options
     assert offered == {"local · this machine": "local", "station · SSH": "station", "hpc · Slurm": "hpc"}
     assert not visible(page) & CLUSTER
 
@@ -93,7 +93,7 @@ def test_a_cluster_offers_its_partitions_accounts_and_bounds(session, targets, a
         ("hpc", {"processes": 8}, "processes", "is 8, but target hpc allows at most 4"),
         ("hpc", {"partition": "night"}, "partition", "is 'night', which target hpc doesn't allow"),
         ("station", {"nodes": 2, "processes": 2}, "nodes", "is 2, but target station is no cluster"),
-        ("hcp", {}, "target", "is 'hcp', which is not known: did you mean 'hpc'?"),
+        ("hcp", {}, "site", "is 'hcp', which is not known: did you mean 'hpc'?"),
     ],
 )
 def test_what_the_target_refuses_is_marked_and_stays(session, targets, asked, target, launch, option, words):
@@ -123,7 +123,7 @@ def test_data_that_are_to_be_sent_have_to_be_here(session, targets, asked):
 def test_what_is_wrong_with_the_copy_here_is_a_warning_only(session, targets, asked, tmp_path):
     (tmp_path / "hr.nc").write_text("no grid")
     here = {"target": {"path": str(tmp_path / "hr.nc")}, "scale": 4}
-    page = shown_with(session, Spec.from_plain({**SPEC, "data": here, "launch": {"target": "hpc"}}))
+    page = shown_with(session, Spec.from_plain({**SPEC, "data": here, "launch": {"site": "hpc"}}))
     assert (page._status.severity, page._submission.button.disabled) == ("warning", False)
     assert len(asked) == 1
 
@@ -131,7 +131,7 @@ def test_what_is_wrong_with_the_copy_here_is_a_warning_only(session, targets, as
 def test_a_file_that_can_not_be_used_is_said_and_this_machine_is_left(session, targets, asked, monkeypatch):
     targets.write_text("version: 1\ntargets: {hpc: {kind: slurn}}\n")
     started = []
-    monkeypatch.setattr(submission.launcher, "start", started.append)
+    monkeypatch.setattr(submission.api, "start", started.append)
 
     async def submit(page):
         assert page._launch._trouble.visible
@@ -139,7 +139,7 @@ def test_a_file_that_can_not_be_used_is_said_and_this_machine_is_left(session, t
         await page._submission.submit(None)
 
     page = shown_with(session, spec_for("local"), submit)
-    assert page.fields["launch.target"].view.options == {"local · this machine": "local"}
+    assert page.fields["launch.site"].view.options == {"local · this machine": "local"}
     assert [run.request["target"] for run in started] == ["local"]
     assert "the targets file can't be used" in shown_with(session, spec_for("hpc"))._status.object
 
@@ -155,7 +155,7 @@ def test_a_file_that_is_mended_counts_when_the_page_is_shown_again(session, targ
 
     page = shown_with(session, spec_for("local"), mend)
     assert not page._launch._trouble.visible
-    assert "hpc · Slurm" in page.fields["launch.target"].view.options
+    assert "hpc · Slurm" in page.fields["launch.site"].view.options
 
 
 def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, asked, monkeypatch):
@@ -168,7 +168,7 @@ def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, 
 
         def slow_start(run):
             """As engine.launch.remote.submit notes it; goes on once the page has told it."""
-            me = submission.launcher.remote.identity(os.getpid())
+            me = submission.api.remote.identity(os.getpid())
             run.note(stage="sending", sender=me, reason="sends hr.nc, 1.0 MB", time=0.0)
             asyncio.run_coroutine_threadsafe(sent.wait(), loop).result(timeout=30)
             run.note(stage="sent", job="17")
@@ -178,7 +178,7 @@ def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, 
             if "sends" in event.new:
                 sent.set()
 
-        monkeypatch.setattr(submission.launcher, "start", slow_start)
+        monkeypatch.setattr(submission.api, "start", slow_start)
         page._submission.told.param.watch(remember, "object")
         await page._submission.submit(None)
 
@@ -191,7 +191,7 @@ def test_a_refused_handing_over_is_said_and_keeps_run_and_form(session, targets,
     def refuse(run):
         raise SiteError("the host key of login is not known here: it is ED25519 SHA256:abc")
 
-    monkeypatch.setattr(submission.launcher, "start", refuse)
+    monkeypatch.setattr(submission.api, "start", refuse)
 
     async def submit(page):
         session.page = "design"
@@ -218,7 +218,7 @@ def test_a_refused_handing_over_is_said_and_keeps_run_and_form(session, targets,
 )
 def test_options_are_those_that_mean_something_there(given, options, words):
     target = Site.called("there", given)
-    everywhere = {"title", "target", "processes", "time_limit", "restarts", "min_processes"}
+    everywhere = {"title", "site", "processes", "time_limit", "restarts", "min_processes"}
     assert options_for(target) == everywhere | options
     assert words in about(target)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.app.test_runs import at_page
 
 from app.components.queue import doing, queue_of, queue_table
 from app.form.fields import plain_text
@@ -13,6 +12,7 @@ from app.services.watcher import glance
 from engine.errors import UnreachableError
 from engine.launch.api import cancel
 from tests.app.fake import write_remote_run, write_run
+from tests.app.pages.test_runs import at_page
 
 # Bokeh 3.9 makes a ColumnDataSource of a DataFrame in a way that pandas 3.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
@@ -88,7 +88,7 @@ def test_a_wish_to_stop_that_can_not_be_passed_on_is_kept(session, monkeypatch):
         run.ask_to_cancel()
         raise UnreachableError("login can't be reached")
 
-    monkeypatch.setattr(runs.launcher, "cancel", unreachable)
+    monkeypatch.setattr(runs.api, "cancel", unreachable)
 
     async def stop(page):
         page._cancel.clicks += 1

@@ -67,7 +67,7 @@ def conducted(session, go, monkeypatch, act="hands over"):
 
     monkeypatch.setattr(suite, "start", start)
     try:
-        return clicked(session, Spec.from_plain({**PLAIN, "launch": {"target": "station"}}), let_go)
+        return clicked(session, Spec.from_plain({**PLAIN, "launch": {"site": "station"}}), let_go)
     finally:
         for process in processes:
             process.kill()

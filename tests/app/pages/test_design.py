@@ -174,7 +174,7 @@ def test_the_lr_field_is_there_when_it_is_due(session, asked):
 
 def test_submission_opens_the_run(session, asked, monkeypatch):
     started = []
-    monkeypatch.setattr(submission.launcher, "start", started.append)
+    monkeypatch.setattr(submission.api, "start", started.append)
 
     async def submit(page):
         session.page = "design"
@@ -191,7 +191,7 @@ def test_a_refused_submission_keeps_the_form(session, asked, monkeypatch):
     def refuse(spec, store):
         raise StoreError("the store can't be written")
 
-    monkeypatch.setattr(submission.launcher, "create", refuse)
+    monkeypatch.setattr(submission.api, "create", refuse)
 
     async def submit(page):
         session.use_spec(SPEC)

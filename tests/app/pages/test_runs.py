@@ -224,7 +224,7 @@ def test_cancel_goes_to_the_launcher(session, monkeypatch):
     asked = []
     run = write_run(session.store.folder, "busy", done=False)
     session.run = run.id
-    monkeypatch.setattr(runs.launcher, "cancel", asked.append)
+    monkeypatch.setattr(runs.api, "cancel", asked.append)
 
     async def cancel(page):
         page._cancel.clicks += 1
@@ -237,7 +237,7 @@ def test_a_refused_resume_is_said(session, monkeypatch):
     def refuse(run):
         raise StoreError("run one is done: train a new one")
 
-    monkeypatch.setattr(runs.launcher, "resume", refuse)
+    monkeypatch.setattr(runs.api, "resume", refuse)
     session.run = write_run(session.store.folder, "one").id
 
     async def resume(page):

@@ -70,7 +70,7 @@ def place(tmp_path, sshd, store, monkeypatch) -> Iterator[Path]:
 
 def submit(place: Path, store, *settings: str, **launch: str) -> Run:
     plain = yaml.safe_load(write_spec(place).read_text())
-    plain["launch"] = {"target": "ssh", **launch}
+    plain["launch"] = {"site": "ssh", **launch}
     (place / "spec.yaml").write_text(yaml.safe_dump(plain))
     return api.submit(Spec.read(place / "spec.yaml", settings), store)
 
@@ -150,12 +150,12 @@ def test_one_login_in_a_terminal_is_enough(place, sshd, store):
 # Words with a sting
 
 
-@pytest.mark.parametrize("option", ["target", "partition", "account"])
+@pytest.mark.parametrize("option", ["site", "partition", "account"])
 @pytest.mark.parametrize("trick", TRICKS)
 def test_words_that_name_something_are_refused_before_a_shell_sees_them(option, trick, place, store):
     path = write_spec(place)
     plain = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**plain, "launch": {"target": "ssh", option: trick}}))
+    path.write_text(yaml.safe_dump({**plain, "launch": {"site": "ssh", option: trick}}))
     with pytest.raises(SpecError, match=f"launch.{option} is "):
         Spec.read(path)
 
@@ -183,7 +183,7 @@ def upload(place: Path, store, paths: list[Path]) -> Run:
     """A run whose inputs are sent."""
     data = {**DATA, "target": {"path": [str(path) for path in paths]}}
     plain = {"version": 1, "data": data, "model": MODEL, "training": TRAINING}
-    (place / "spec.yaml").write_text(yaml.safe_dump({**plain, "launch": {"target": "ssh", "upload": True}}))
+    (place / "spec.yaml").write_text(yaml.safe_dump({**plain, "launch": {"site": "ssh", "upload": True}}))
     return api.submit(Spec.read(place / "spec.yaml"), store)
 
 

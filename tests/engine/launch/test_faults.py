@@ -54,7 +54,7 @@ class Place:
         declare(self.folder, self._monkeypatch, self.server, **{"python": python, **more})
 
     def create(self, kind: str, *settings: str) -> Run:
-        spec = Spec.read(write_spec(self.folder), [f"launch.target={kind}", *settings])
+        spec = Spec.read(write_spec(self.folder), [f"launch.site={kind}", *settings])
         return api.create(spec, self.store)
 
     def submit(self, kind: str, *settings: str) -> Run:

@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_read_is_refused(content, tmp_path, monkeypatch):
 
 def test_a_name_that_is_mistyped_is_recognised():
     targets = Sites((Site.called("local", {}), Site.called("cluster", CLUSTER)))
-    with pytest.raises(SiteError, match="launch.target is 'clustr', which is not known: did you mean 'cluster'"):
+    with pytest.raises(SiteError, match="launch.site is 'clustr', which is not known: did you mean 'cluster'"):
         targets.named("clustr")
 
 
@@ -132,20 +132,20 @@ def test_a_name_that_is_mistyped_is_recognised():
 )
 def test_what_the_file_does_not_allow_is_refused(asked, words):
     with pytest.raises(SiteError, match=words.replace("?", "")):
-        Site.called("cluster", {**CLUSTER, "limits": LIMITS}).accept(LaunchOptions(target="cluster", **asked))
+        Site.called("cluster", {**CLUSTER, "limits": LIMITS}).accept(LaunchOptions(site="cluster", **asked))
 
 
 def test_what_the_file_allows_is_accepted():
     target = Site.called("cluster", {**CLUSTER, "limits": LIMITS})
-    most = LaunchOptions(target="cluster", nodes=2, processes=8, time_limit=60, partition="gpu", account="climate")
+    most = LaunchOptions(site="cluster", nodes=2, processes=8, time_limit=60, partition="gpu", account="climate")
     target.accept(most)
     assert target.minutes(most) == 60
-    assert target.minutes(LaunchOptions(target="cluster")) == 60  # none asked for: the most that is allowed
+    assert target.minutes(LaunchOptions(site="cluster")) == 60  # none asked for: the most that is allowed
 
 
 def test_a_partition_where_none_is_named_is_refused():
     with pytest.raises(SiteError, match="it names none: leave it empty"):
-        Site.called("cluster", {"kind": "slurm"}).accept(LaunchOptions(target="cluster", partition="main"))
+        Site.called("cluster", {"kind": "slurm"}).accept(LaunchOptions(site="cluster", partition="main"))
 
 
 def test_nodes_of_a_single_host_are_refused():
@@ -153,7 +153,7 @@ def test_nodes_of_a_single_host_are_refused():
         Site.called("box", {"kind": "ssh", "host": "box"}).accept(LaunchOptions(nodes=2, processes=2))
 
 
-@pytest.mark.parametrize("option", ["target", "partition", "account"])
+@pytest.mark.parametrize("option", ["site", "partition", "account"])
 @pytest.mark.parametrize("word", ["a b", "a\n", "a\n#SBATCH --wrap=id", "$(id)", "`id`", "a;id", "'", '"', "a/../b"])
 def test_words_for_a_scheduler_hold_nothing_that_a_shell_or_a_header_reads(option, word):
     with pytest.raises(SpecError, match=f"launch.{option} is "):

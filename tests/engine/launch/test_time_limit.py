@@ -23,7 +23,7 @@ def test_a_run_whose_time_is_up_is_queued_again_and_ends_as_if_it_had_had_more(
 ):
     declare(tmp_path, monkeypatch, login, warning_s=WARNING_S)
     path, engine = write_spec(tmp_path), CommandLine(store.folder)
-    run = engine.submit(path, *SETTINGS, "launch.target=slurm", "launch.time_limit=1")
+    run = engine.submit(path, *SETTINGS, "launch.site=slurm", "launch.time_limit=1")
     there = Run(folder_there(tmp_path, run))
     rank = psutil.Process(rank_pid(there))
     rank.suspend()  # however fast this machine is, it isn't done when the signal comes

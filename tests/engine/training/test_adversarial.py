@@ -162,7 +162,7 @@ def test_both_learning_rates_follow_the_schedule(made):
 
 
 def test_both_learning_rates_are_scaled(made):
-    step = made.step(schedule="constant", warm_up=0.0, lr_scaling="linear", workers=Workers(0, 3))
+    step = made.step(schedule="constant", warm_up=0.0, learning_rate_scaling="linear", workers=Workers(0, 3))
     rates = [float(optimizer.learning_rate) for optimizer in (step.optimizer, step.discriminator_optimizer)]
     assert rates == pytest.approx([0.15, 0.012])
 

@@ -61,16 +61,16 @@ def test_the_first_step_is_never_without_effect():
 
 @pytest.mark.parametrize(("scaling", "factor"), [("none", 1), ("linear", 9), ("sqrt", 3)])
 def test_nine_processes_scale_the_whole_course(scaling, factor):
-    options = TrainingOptions(learning_rate=0.01, lr_scaling=scaling, warm_up=0.1)
+    options = TrainingOptions(learning_rate=0.01, learning_rate_scaling=scaling, warm_up=0.1)
     alone, nine = Schedule(options, 100), Schedule(options, 100, processes=9)
     assert [float(nine(k)) for k in range(0, 120, 7)] == pytest.approx(
         [factor * float(alone(k)) for k in range(0, 120, 7)]
     )
-    plain = Schedule(options.replace(lr_scaling="none"), 100)
+    plain = Schedule(options.replace(learning_rate_scaling="none"), 100)
     assert [float(alone(k)) for k in range(100)] == [float(plain(k)) for k in range(100)]  # one process: no scaling
 
 
 def test_its_config_makes_the_same_schedule():
-    schedule = Schedule(TrainingOptions(learning_rate=0.5, lr_scaling="linear"), 10, 2)
+    schedule = Schedule(TrainingOptions(learning_rate=0.5, learning_rate_scaling="linear"), 10, 2)
     again = Schedule(**schedule.get_config())
     assert [float(again(k)) for k in range(10)] == [float(schedule(k)) for k in range(10)]

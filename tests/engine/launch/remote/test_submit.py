@@ -28,7 +28,7 @@ def test_one_experiment_gives_the_same_run_on_all_kinds_of_target(processes, log
     runs = {}
     for kind in ("local", "ssh", "slurm"):
         nodes = processes if kind == "slurm" else 1
-        settings = [f"launch.target={kind}", f"launch.processes={processes}", f"launch.nodes={nodes}"]
+        settings = [f"launch.site={kind}", f"launch.processes={processes}", f"launch.nodes={nodes}"]
         settings += [f"launch.threads={(os.cpu_count() or 1) // processes}"]  # sums depend on the number of threads
         runs[kind] = engine.submit(path, *settings)
     for kind, run in runs.items():
@@ -57,7 +57,7 @@ def test_inputs_are_sent_once_and_weights_to_start_from_too(sshd, store, tmp_pat
     assert follow(first).word == "done"
     sent = []
     for _ in range(2):
-        run = engine.submit(path, "launch.target=ssh", "launch.upload=true", f"training.start_from={first.id}")
+        run = engine.submit(path, "launch.site=ssh", "launch.upload=true", f"training.start_from={first.id}")
         assert follow(run).word == "done", (run.state(), run.log.read_text())
         sent.append({file: file.stat().st_mtime_ns for file in (tmp_path / "there" / "data").rglob("*.nc")})
     assert sent[0] == sent[1]
@@ -79,7 +79,7 @@ def test_a_zarr_store_is_sent_once_and_read_there(version, sshd, store, tmp_path
     assert follow(here).word == "done", here.state()
     sent = []
     for _ in range(2):
-        run = engine.submit(path, *settings, "launch.target=ssh", "launch.upload=true")
+        run = engine.submit(path, *settings, "launch.site=ssh", "launch.upload=true")
         assert follow(run).word == "done", (run.state(), run.log.read_text())
         sent.append({file: file.stat().st_mtime_ns for file in (tmp_path / "there" / "data").rglob("*")})
     assert sent[0] == sent[1]
@@ -92,7 +92,7 @@ def test_a_zarr_store_is_sent_once_and_read_there(version, sshd, store, tmp_path
 def test_the_command_line_follows_a_run_on_a_target(sshd, store, tmp_path, monkeypatch):
     declare(tmp_path, monkeypatch, sshd)
     path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
-    answer = engine.json("train", str(path), "--set", "launch.target=ssh")
+    answer = engine.json("train", str(path), "--set", "launch.site=ssh")
     assert answer["state"] == "done"
     assert answer["scores"]["downscaled"]["rmse"]["mean"] > 0
     assert "training samples" in engine("logs", answer["run"])
