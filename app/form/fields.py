@@ -16,7 +16,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-from engine.data.fields import describe
+from engine.data.file_summary import describe
 from engine.errors import MesoscopeError, SpecError
 from engine.options import Choice, Flag, Real, Text, Value, Values, Whole, to_plain
 from engine.spec import Period, Region, Source, Split, flow_yaml, load_yaml

@@ -21,7 +21,7 @@ from app.services.preview import Preview, open_preview
 from app.session import Session, demo_folder
 from app.theme import PAGE_CSS
 from engine.data.demo import write_demo
-from engine.data.fields import FileSummary, describe
+from engine.data.file_summary import FileSummary, describe
 from engine.errors import MesoscopeError, SpecError
 from engine.spec import Source, Spec
 

@@ -1,58 +1,24 @@
-"""Opening one variable: NetCDF, GRIB or Zarr, one file or many, always lazily.
-
-The field that comes out has the dimensions time, y, x, whatever they are called in the file.
-"""
+"""Opening one variable of one file or many as a lazy field (time, y, x), whatever its dimensions are called."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from typing import Any
 
 import cf_xarray  # noqa: F401 (gives xarray its .cf accessor)
 import numpy as np
 import xarray as xr
 
-from engine.data.grib import grib_datasets, open_grib
+from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid, mapping_from_wkt
 from engine.data.lazy import as_float32, joined
-from engine.data.netcdf import netcdf_file, open_netcdf
-from engine.data.times import span
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
 from engine.spec import Source
 
-ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
-MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
-READING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
 COPIED_ATTRS = ("units", "long_name", "standard_name", "cell_methods")
-GEOGRAPHIC = {"time": ("T", "time"), "y": ("latitude",), "x": ("longitude",)}  # dimension → cf_xarray's words
+GEOGRAPHIC = {"time": ("T", "time"), "y": ("latitude",), "x": ("longitude",)}  # dimension → its names in cf_xarray
 PROJECTED = {"time": ("T", "time"), "y": ("Y",), "x": ("X",)}
-
-
-@dataclass(frozen=True)
-class Variable:
-    """What a file says of one variable."""
-
-    name: str
-    long_name: str
-    units: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True)
-class FileSummary:
-    """What a file holds, for choosing from it."""
-
-    path: str
-    variables: tuple[Variable, ...]  # those over two dimensions or more
-    grid: str  # of the first variable, or why it can't be used
-    first_time: str  # empty if nothing changes with time
-    last_time: str
-    n_times: int
-    n_bytes: int
+NUMERIC_KINDS = "fiub"  # of NumPy types: float, signed, unsigned, boolean
 
 
 def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
@@ -61,13 +27,13 @@ def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
     Parameters
     ----------
     source : file, glob, list of files or Zarr store, the variable, and its unit if the file doesn't say it.
-    static : whether a field without time is due.
+    static : expect a field without time.
 
     Returns
     -------
     (time, y, x), or (y, x) if static; float32, missing values are NaN. y and x are the cell centres as in
     the file, with CF attributes; the scalar coordinate `crs` holds the grid mapping of a projected grid.
-    `units` is always among the attributes, and empty when nobody says it.
+    `units` is always among the attributes, empty when unknown.
 
     Raises
     ------
@@ -79,172 +45,55 @@ def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
         If there is no time (or a static field has one), or it doesn't increase.
     """
     files = source.files()
-    fields = [_plain_field(_open(path, source.variable), source.variable, path, static) for path in files]
+    fields = [_standard_field(open_dataset(path, source.variable), source.variable, path, static) for path in files]
     field = fields[0] if len(fields) == 1 else _join(fields, files, static)
     if not static:
-        _check_times(field, _called(files))
+        _check_times(field, _name_of(files))
     field.attrs["units"] = source.units or str(field.attrs.get("units", ""))
     return field
 
 
 def steps_per_chunk(source: Source) -> int:
-    """Time steps that are read and decompressed together whenever one of them is asked for, in the first file."""
+    """Count the time steps of a chunk in the first file: these are read and decompressed together."""
     path = source.files()[0]
-    dataset = _open(path, source.variable)
-    field = dataset[_chosen(dataset, source.variable, path)]
+    dataset = open_dataset(path, source.variable)
+    field = dataset[_choose_variable(dataset, source.variable, path)]
     chunks = field.encoding.get("chunksizes") or field.encoding.get("chunks")
-    time = _axes(field, bool(_grid_mapping(dataset, field, path)), path).get("time")
-    if not chunks or time is None or not time.dims:  # one field after another, or a message each
+    time = _find_axes(field, bool(_read_grid_mapping(dataset, field, path)), path).get("time")
+    if not chunks or time is None or not time.dims:  # contiguous storage, or GRIB with a message for each step
         return 1
     return int(chunks[field.dims.index(time.dims[0])])
 
 
-def describe(path: str) -> FileSummary:
-    """Sum up a file or Zarr store without reading fields; raises DataError if it can't be read."""
-    kind = _format(path)
-    try:
-        datasets = grib_datasets(path) if kind == "grib" else [OPENERS[kind](path, "")]
-    except READING_ERRORS as error:
-        raise _damaged(path, error) from error
-    fields = [data for dataset in datasets for data in dataset.data_vars.values() if _is_field(data)]
-    variables = tuple(_summary(data) for data in fields)
-    grid, times = _grid_and_times(path, variables[0].name) if variables else ("no variable over a grid", None)
-    first, last = span(times).split(", ")[1].split(" to ") if times is not None else ("", "")
-    n_times = 0 if times is None else len(times)
-    return FileSummary(path, variables, grid, first, last, n_times, _n_bytes(path))
-
-
-def _summary(data: xr.DataArray) -> Variable:
-    long_name, units = (str(data.attrs.get(word, "")) for word in ("long_name", "units"))
-    return Variable(str(data.name), long_name, units, tuple(map(str, data.dims)), data.shape, str(data.dtype))
-
-
-def _grid_and_times(path: str, variable: str) -> tuple[str, xr.DataArray | None]:
-    """The grid in words, or what is wrong with it; and the times, if any."""
-    try:
-        field = open_field(Source(path, variable))
-        return str(Grid.of(field)), field["time"]
-    except TimeError:
-        return _grid_of_static(path, variable), None
-    except DataError as error:
-        return str(error), None
-
-
-def _grid_of_static(path: str, variable: str) -> str:
-    try:
-        return str(Grid.of(open_field(Source(path, variable), static=True)))
-    except DataError as error:
-        return str(error)
-
-
-def _n_bytes(path: str) -> int:
-    """Bytes on disk of a file, or of all files of a store."""
-    if os.path.isfile(path):
-        return os.path.getsize(path)
-    return sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(path) for name in names)
-
-
-def _open(path: str, variable: str) -> xr.Dataset:
-    """A file or store as a lazy dataset, whatever its format."""
-    kind = _format(path)
-    try:
-        return OPENERS[kind](path, variable)
-    except READING_ERRORS as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: str, error: Exception) -> DataError:
-    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    if "unable to decode time" in str(error) or "Failed to decode variable" in str(error):
-        return TimeError(
-            f"{path} has a time axis that can't be decoded ({why}): expected CF units such as 'days since 2000-01-01' "
-            "and a CF calendar; mend its attributes (CDO: cdo setreftime; NCO: ncatted)"
-        )
-    return DataError(f"{path} can't be read ({why}): it may be damaged or cut off; copy or download it again")
-
-
-def _format(path: str) -> str:
-    """netcdf, grib or zarr, told by what is in it."""
-    if not os.path.exists(path):
-        raise DataError(
-            f"{path} doesn't exist: expected a file, a glob with a match, or a Zarr store{_nearest_name(path)}"
-        )
-    if os.path.isdir(path):
-        if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKS):
-            return "zarr"
-        inside = os.path.join(path, "*.nc")
-        raise DataError(f"{path} is a folder, but no Zarr store: name the files in it, as in {inside}")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({error.strerror}): check its permissions") from error
-    for magic, kind in MAGIC.items():
-        if start.startswith(magic):
-            return kind
-    what = "is empty" if not start else "is neither NetCDF nor GRIB"
-    raise DataError(f"{path} {what}: expected a NetCDF file, a GRIB file or a Zarr store")
-
-
-def _nearest_name(path: str) -> str:
-    """A hint for a mistyped file name."""
-    folder, name = os.path.split(path)
-    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-    hint = did_you_mean(name, names)
-    return f"; {hint}" if hint.startswith("did") else ""
-
-
-def _open_netcdf(path: str, variable: str) -> xr.Dataset:
-    with open(path, "rb") as file:
-        is_classic = file.read(3) == b"CDF"
-    if is_classic:
-        _check_whole(path)
-    return open_netcdf(path, decode_timedelta=False)
-
-
-def _check_whole(path: str) -> None:
-    """Raise OSError if a classic NetCDF file is cut off: the NetCDF library would read zeros past its end."""
-    with netcdf_file(path) as file:
-        expected = sum(int(np.prod(v.shape)) * v.dtype.itemsize for v in file.variables.values())
-    if (found := os.path.getsize(path)) < expected:
-        raise OSError(f"{found} bytes, but its variables take {expected}")
-
-
-def _open_zarr(path: str, variable: str) -> xr.Dataset:
-    is_consolidated = os.path.exists(os.path.join(path, ".zmetadata"))
-    return xr.open_dataset(path, engine="zarr", decode_timedelta=False, consolidated=is_consolidated)
-
-
-OPENERS = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}
-
-
-def _plain_field(dataset: xr.Dataset, variable: str, path: str, static: bool) -> xr.DataArray:
-    """The variable with dimensions (time,) y, x, as lazy float32."""
-    field = _numeric(dataset[_chosen(dataset, variable, path)], path)
-    mapping = _grid_mapping(dataset, field, path)
-    axes = _axes(field, bool(mapping), path)
-    field = _with_time(field, axes, path, static)
-    field = _without_extras(field, axes, path)
+def _standard_field(dataset: xr.Dataset, variable: str, path: str, static: bool) -> xr.DataArray:
+    """Turn a variable into a lazy float32 field with dimensions (time,) y, x."""
+    field = dataset[_choose_variable(dataset, variable, path)]
+    if field.dtype.kind not in NUMERIC_KINDS:
+        raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers: choose another variable")
+    mapping = _read_grid_mapping(dataset, field, path)
+    axes = _find_axes(field, bool(mapping), path)
+    field = _with_time_axis(field, axes, path, static)
+    field = _drop_extra_dims(field, axes, path)
     attrs = {word: field.attrs[word] for word in COPIED_ATTRS if word in field.attrs}
-    one_step = len(axes) > field.ndim
-    values = field.transpose(*(axis.dims[0] for axis in list(axes.values())[one_step:]))
+    is_single_step = len(axes) > field.ndim
+    values = field.transpose(*(axis.dims[0] for axis in list(axes.values())[is_single_step:]))
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
-    plain = as_float32(values, coords, one_step).rename(str(field.name)).assign_attrs(attrs)
-    return _with_grid(_on_the_second(plain), mapping, path)
+    standard = as_float32(values, coords, is_single_step).rename(str(field.name)).assign_attrs(attrs)
+    return _describe_grid(_round_to_seconds(standard), mapping, path)
 
 
-def _on_the_second(field: xr.DataArray) -> xr.DataArray:
-    """Times that were kept as a fraction of a day or hour come back a millisecond off."""
+def _round_to_seconds(field: xr.DataArray) -> xr.DataArray:
+    """Round times to seconds: those stored as a fraction of a day or an hour come back a millisecond off."""
     if "time" not in field.dims or field["time"].dtype.kind not in "MO":
         return field
     return field.assign_coords(time=field["time"].dt.round("s"))
 
 
-def _chosen(dataset: xr.Dataset, variable: str, path: str) -> str:
-    """The name of the variable meant."""
+def _choose_variable(dataset: xr.Dataset, variable: str, path: str) -> str:
+    """Find the name of the variable meant."""
     if variable in dataset.data_vars:
         return variable
-    fields = [str(name) for name, data in dataset.data_vars.items() if _is_field(data)]
+    fields = [str(name) for name, data in dataset.data_vars.items() if is_field(data)]
     if variable:
         known = fields or [str(name) for name in dataset.data_vars]
         raise DataError(f"{path} has no variable {variable!r}: {did_you_mean(variable, known)}")
@@ -255,23 +104,18 @@ def _chosen(dataset: xr.Dataset, variable: str, path: str) -> str:
     return fields[0]
 
 
-def _is_field(data: xr.DataArray) -> bool:
-    return data.ndim >= 2 and data.dtype.kind in "fiub" and not str(data.name).endswith(("_bnds", "_bounds"))
+def is_field(data: xr.DataArray) -> bool:
+    """Tell fields over a grid from coordinate bounds and variables of fewer dimensions."""
+    return data.ndim >= 2 and data.dtype.kind in NUMERIC_KINDS and not str(data.name).endswith(("_bnds", "_bounds"))
 
 
-def _numeric(field: xr.DataArray, path: str) -> xr.DataArray:
-    if field.dtype.kind not in "fiub":
-        raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers: choose another variable")
-    return field
-
-
-def _axes(field: xr.DataArray, is_projected: bool, path: str) -> dict[str, xr.Variable]:
-    """Role (time, y, x) → its 1-D coordinate, or scalar time, by CF attributes, else by the usual names."""
+def _find_axes(field: xr.DataArray, is_projected: bool, path: str) -> dict[str, xr.Variable]:
+    """Find the coordinates by CF attributes, else by the usual names: {time, y or x: 1-D coordinate or scalar time}."""
     described = field.cf.guess_coord_axis().cf
     known: dict[Any, list[Any]] = described.coordinates | described.axes
     found: dict[str, xr.Variable] = {}
-    for role, words in (PROJECTED if is_projected else GEOGRAPHIC).items():
-        names = dict.fromkeys(name for word in words for name in known.get(word, []))
+    for role, cf_names in (PROJECTED if is_projected else GEOGRAPHIC).items():
+        names = dict.fromkeys(name for cf_name in cf_names for name in known.get(cf_name, []))
         candidates = [field[name].variable for name in names]
         along = [axis for axis in candidates if axis.ndim == 1]
         scalar = [axis for axis in candidates if axis.ndim == 0 and role == "time"]
@@ -279,16 +123,17 @@ def _axes(field: xr.DataArray, is_projected: bool, path: str) -> dict[str, xr.Va
             found[role] = (along or scalar)[0]
     for side in ("y", "x"):
         if side not in found:
-            raise GridError(_no_axis(field, side, known, path))
+            raise GridError(_missing_axis(field, side, known, path))
     return found
 
 
-def _no_axis(field: xr.DataArray, side: str, known: dict[Any, list[Any]], path: str) -> str:
-    flat = [str(name) for name in field.coords if field[name].ndim == 2]
+def _missing_axis(field: xr.DataArray, side: str, known: dict[Any, list[Any]], path: str) -> str:
+    two_dimensional = [str(name) for name in field.coords if field[name].ndim == 2]
     where = f"{field.name} in {path}, with dimensions ({', '.join(map(str, field.dims))}),"
-    if flat:
+    if two_dimensional:
+        names = ", ".join(two_dimensional)
         return (
-            f"{where} is on a curvilinear grid (2-D coordinates {', '.join(flat)}): expected 1-D coordinates; "
+            f"{where} is on a curvilinear grid (2-D coordinates {names}): expected 1-D coordinates; "
             "remap it to latitude and longitude first (CDO: cdo remapbil,…; Python: xESMF)"
         )
     if known.get(side.upper()):
@@ -302,8 +147,8 @@ def _no_axis(field: xr.DataArray, side: str, known: dict[Any, list[Any]], path: 
     )
 
 
-def _with_time(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, static: bool) -> xr.DataArray:
-    """The field over time, or without any if static; `axes` follows, and names time where a single step lacks it."""
+def _with_time_axis(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, static: bool) -> xr.DataArray:
+    """Check the time axis, and drop it from a static field; `axes` follows, also where a single step lacks one."""
     time = axes.get("time")
     if static and time is not None:
         if time.size > 1:
@@ -326,8 +171,8 @@ def _with_time(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, sta
     return field
 
 
-def _without_extras(field: xr.DataArray, axes: dict[str, xr.Variable], path: str) -> xr.DataArray:
-    """Without dimensions of size 1; any longer one is refused."""
+def _drop_extra_dims(field: xr.DataArray, axes: dict[str, xr.Variable], path: str) -> xr.DataArray:
+    """Drop other dimensions of size 1, and refuse longer ones."""
     extras = set(field.dims) - {axis.dims[0] for axis in axes.values()}
     for dim in extras:
         if field.sizes[dim] > 1:
@@ -338,8 +183,8 @@ def _without_extras(field: xr.DataArray, axes: dict[str, xr.Variable], path: str
     return field.isel(dict.fromkeys(extras, 0), drop=True)
 
 
-def _grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> dict[str, Any]:
-    """Attributes of the CF grid mapping; empty for latitude and longitude."""
+def _read_grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> dict[str, Any]:
+    """Read the attributes of the CF grid mapping (CF section 5.6); empty for latitude and longitude."""
     name = str(field.attrs.get("grid_mapping", field.encoding.get("grid_mapping", ""))).split(":")[0].strip()
     if not name:
         return {}
@@ -354,14 +199,14 @@ def _grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> dict[s
     return {} if attrs.get("grid_mapping_name") == "latitude_longitude" else dict(attrs)
 
 
-def _with_grid(field: xr.DataArray, mapping: dict[str, Any], path: str) -> xr.DataArray:
-    """Coordinates checked and fully described, with the grid mapping as scalar coordinate."""
+def _describe_grid(field: xr.DataArray, mapping: dict[str, Any], path: str) -> xr.DataArray:
+    """Check the coordinates, complete their attributes, and add the grid mapping as scalar coordinate."""
     for side in ("y", "x"):
         _check_monotonic(field[side].values, side, path)
     if mapping:
         return field.assign_coords({GRID_MAPPING: ((), np.int32(0), mapping)})
-    for side, described in (("y", LATITUDE), ("x", LONGITUDE)):
-        field[side].attrs = {**field[side].attrs, **described}
+    for side, attrs in (("y", LATITUDE), ("x", LONGITUDE)):
+        field[side].attrs = {**field[side].attrs, **attrs}
     _check_degrees(field, path)
     return field
 
@@ -385,9 +230,9 @@ def _check_monotonic(centres: np.ndarray, side: str, path: str) -> None:
 
 
 def _join(fields: list[xr.DataArray], files: list[str], static: bool) -> xr.DataArray:
-    """Files in order of time as one field."""
+    """Join files, in order of time, as one field."""
     if static:
-        raise DataError(f"a static variable is given by {len(files)} files ({_called(files)}): expected one file")
+        raise DataError(f"a static variable is given by {len(files)} files ({_name_of(files)}): expected one file")
     for field, path in zip(fields, files, strict=True):
         _check_alike(field, path, fields[0], files[0])
     ordered = sorted(fields, key=lambda field: field["time"].values[0])
@@ -409,7 +254,7 @@ def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path
         raise TimeError(f"{path} has another calendar than {first_path}: expected one calendar in all files")
 
 
-def _called(files: list[str]) -> str:
+def _name_of(files: list[str]) -> str:
     return files[0] if len(files) == 1 else f"{len(files)} files from {files[0]} to {files[-1]}"
 
 
@@ -421,8 +266,8 @@ def _check_times(field: xr.DataArray, path: str) -> None:
             "(NCO: ncatted)"
         )
     for number in np.flatnonzero(~(times[1:] > times[:-1]))[:1]:
-        fault = "comes twice" if times[number + 1] == times[number] else f"comes after {times[number]}"
+        problem = "comes twice" if times[number + 1] == times[number] else f"comes after {times[number]}"
         raise TimeError(
-            f"time in {path} doesn't increase: {times[number + 1]} {fault}; sort the steps and drop doubles first "
+            f"time in {path} doesn't increase: {times[number + 1]} {problem}; sort the steps and drop duplicates first "
             "(Python: dataset.sortby('time').drop_duplicates('time'))"
         )

@@ -13,10 +13,11 @@ import numpy as np
 import xarray as xr
 
 from engine.data.fields import COPIED_ATTRS
+from engine.data.gaps import fill_missing
 from engine.data.grids import GRID_MAPPING
 from engine.data.netcdf import open_netcdf, write_netcdf
 from engine.data.pairs import FieldBlock, HrTemplate, Pairs
-from engine.data.resample import fill_missing, interpolate
+from engine.data.resample import interpolate
 from engine.data.times import in_blocks
 from engine.errors import DataError
 

@@ -10,9 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
+from engine.data.gaps import fill_missing
 from engine.data.normalizer import Normalizer
 from engine.data.pairs import FieldBlock, Pairs
-from engine.data.resample import fill_missing
 from engine.data.times import in_blocks, runs, time_features, window
 from engine.spec import DataOptions, Spec
 

@@ -173,13 +173,18 @@ def elapsed(times: xr.DataArray) -> np.ndarray:
 
 
 def span(times: xr.DataArray) -> str:
-    """'744 steps, 2019-03-01T00:00 to 2019-03-31T23:00'."""
-    first, last = (_text(times.values[number]) for number in (0, -1))
+    """Describe a time axis, as in '744 steps, 2019-03-01T00:00 to 2019-03-31T23:00'."""
+    first, last = first_and_last(times)
     steps = "step" if len(times) == 1 else "steps"
     return f"{len(times)} {steps}, {first} to {last}"
 
 
-def _text(time: object) -> str:
+def first_and_last(times: xr.DataArray) -> tuple[str, str]:
+    """Format the first and the last time, to the minute."""
+    return _format(times.values[0]), _format(times.values[-1])
+
+
+def _format(time: object) -> str:
     if isinstance(time, np.datetime64):
         return str(time.astype("datetime64[m]"))
     return time.strftime("%Y-%m-%dT%H:%M")  # type: ignore[attr-defined]

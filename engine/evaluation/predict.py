@@ -18,10 +18,11 @@ import tensorflow as tf
 import xarray as xr
 
 from engine.data.fields import COPIED_ATTRS
+from engine.data.gaps import fill_missing
 from engine.data.grids import Grid
 from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
 from engine.data.pairs import Pairs
-from engine.data.resample import fill_missing, interpolate
+from engine.data.resample import interpolate
 from engine.data.samples import Samples
 from engine.data.times import in_blocks
 from engine.evaluation.scores import FIELDS, pixel_rmse

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from engine.data.resample import upsampling_matrix
+from engine.data.kernels import upsampling_matrix
 from engine.models.shapes import ATTENTION_RATIO, DEPTHWISE_SIDE, WIDENING
 from engine.spec import ModelOptions
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.data.resample import upsampling_matrix
+from engine.data.kernels import upsampling_matrix
 from engine.models.shapes import (
     DENSE_LAYERS,
     DEPTHWISE_SIDE,

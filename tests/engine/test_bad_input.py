@@ -176,7 +176,7 @@ def one_time_step(request: Request) -> None:
     "{here}/hr.nc has a time axis that can't be decoded (unable to decode time units 'days "
     "since yesterday' with 'the default calendar'. Try opening your dataset with "
     "decode_times=False or installing cftime if it is not installed.): expected CF units such "
-    "as 'days since 2000-01-01' and a CF calendar; mend its attributes (CDO: cdo setreftime; "
+    "as 'days since 2000-01-01' and a CF calendar; fix its attributes (CDO: cdo setreftime; "
     "NCO: ncatted)"
 )
 def times_not_decodable(request: Request) -> None:
@@ -187,7 +187,7 @@ def times_not_decodable(request: Request) -> None:
 
 @case(
     "time in {here}/hr.nc doesn't increase: 2001-01-01T00:00:00.000000000 comes twice; sort the"
-    " steps and drop doubles first (Python: dataset.sortby('time').drop_duplicates('time'))"
+    " steps and drop duplicates first (Python: dataset.sortby('time').drop_duplicates('time'))"
 )
 def times_twice(request: Request) -> None:
     request.file("hr.nc", make_field(**HR, times=steps(10).repeat(2)))

@@ -6,7 +6,8 @@ import pyproj
 import pytest
 import xarray as xr
 
-from engine.data.fields import describe, open_field, steps_per_chunk
+from engine.data.fields import open_field, steps_per_chunk
+from engine.data.file_summary import describe
 from engine.data.grids import Grid
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.spec import Source
@@ -275,7 +276,7 @@ def test_times_that_do_not_increase(tmp_path):
     dataset.isel(time=[0, 1, 1, 2]).to_netcdf(tmp_path / "twice.nc")
     assert "2001-01-02T00:00:00.000000000 comes after 2001-01-03" in refusal(TimeError, tmp_path / "mixed.nc")
     message = refusal(TimeError, tmp_path / "twice.nc")
-    assert "doesn't increase: 2001-01-02T00:00:00.000000000 comes twice; sort the steps and drop doubles" in message
+    assert "doesn't increase: 2001-01-02T00:00:00.000000000 comes twice; sort the steps and drop duplicates" in message
     assert "comes twice" in refusal(TimeError, tmp_path / "*w*.nc")
 
 

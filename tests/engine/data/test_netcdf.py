@@ -16,7 +16,8 @@ CROWD = """
 import gc, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from engine.data.fields import describe, open_field
+from engine.data.fields import open_field
+from engine.data.file_summary import describe
 from engine.data.netcdf import write_netcdf
 from engine.spec import Source
 

@@ -4,9 +4,11 @@ import xarray as xr
 from scipy import ndimage
 from skimage.transform import resize
 
+from engine.data.gaps import fill_missing
 from engine.data.grids import Grid
+from engine.data.kernels import upsampling_matrix
 from engine.data.lazy import changed
-from engine.data.resample import coarsen, coarsening, fill_missing, interpolate, regrid, upsampling_matrix
+from engine.data.resample import coarsen, coarsening, interpolate, regrid
 from engine.errors import GridError
 from engine.spec import KERNELS
 from tests.engine.data.mock import ALBERS, make_field

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from engine.data.gaps import fill_missing
 from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import Pairs
-from engine.data.resample import fill_missing
 from engine.data.samples import Samples, Shuffle
 from engine.data.times import time_features
 from engine.spec import DataOptions, Spec

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from engine.data.gaps import fill_missing
 from engine.data.normalizer import fit_normalizer
-from engine.data.resample import fill_missing, interpolate
+from engine.data.resample import interpolate
 from engine.data.samples import Samples
 from engine.evaluation import predict
 from engine.evaluation.predict import Downscaler, batches, write_downscaled, write_results

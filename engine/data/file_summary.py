@@ -1,0 +1,80 @@
+"""Summary of a file for choosing from it: variables, grid and times, without reading fields."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import xarray as xr
+
+from engine.data.fields import is_field, open_field
+from engine.data.formats import open_all
+from engine.data.grids import Grid
+from engine.data.times import first_and_last
+from engine.errors import DataError, TimeError
+from engine.spec import Source
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable as its file describes it."""
+
+    name: str
+    long_name: str
+    units: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """Variables of a file, with the grid and times of the first."""
+
+    path: str
+    variables: tuple[Variable, ...]  # those with two dimensions or more
+    grid: str  # in words, or the reason why it can't be used
+    first_time: str  # empty without a time axis
+    last_time: str
+    n_times: int
+    n_bytes: int
+
+
+def describe(path: str) -> FileSummary:
+    """Sum up a file or Zarr store without reading fields; raises DataError if it can't be read."""
+    fields = [data for dataset in open_all(path) for data in dataset.data_vars.values() if is_field(data)]
+    variables = tuple(_summary(data) for data in fields)
+    grid, times = _grid_and_times(path, variables[0].name) if variables else ("no variable over a grid", None)
+    first, last = ("", "") if times is None else first_and_last(times)
+    n_times = 0 if times is None else len(times)
+    return FileSummary(path, variables, grid, first, last, n_times, _n_bytes(path))
+
+
+def _summary(data: xr.DataArray) -> Variable:
+    long_name, units = (str(data.attrs.get(word, "")) for word in ("long_name", "units"))
+    return Variable(str(data.name), long_name, units, tuple(map(str, data.dims)), data.shape, str(data.dtype))
+
+
+def _grid_and_times(path: str, variable: str) -> tuple[str, xr.DataArray | None]:
+    """Describe the grid, or what is wrong with it; and give the times, if any."""
+    try:
+        field = open_field(Source(path, variable))
+        return str(Grid.of(field)), field["time"]
+    except TimeError:
+        return _grid_of_static(path, variable), None
+    except DataError as error:
+        return str(error), None
+
+
+def _grid_of_static(path: str, variable: str) -> str:
+    try:
+        return str(Grid.of(open_field(Source(path, variable), static=True)))
+    except DataError as error:
+        return str(error)
+
+
+def _n_bytes(path: str) -> int:
+    """Add up the bytes on disk of a file, or of all files of a store."""
+    if os.path.isfile(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(path) for name in names)

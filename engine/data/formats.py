@@ -1,0 +1,113 @@
+"""Opening a file or store as a lazy dataset, whatever its format: NetCDF, GRIB or Zarr, told by its content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+
+from engine.data.grib import grib_datasets, open_grib
+from engine.data.netcdf import netcdf_file, open_netcdf
+from engine.errors import DataError, TimeError
+from engine.options import did_you_mean
+
+ZARR_MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
+MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
+READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
+
+
+def open_dataset(path: str, variable: str) -> xr.Dataset:
+    """Open a file or store lazily.
+
+    Parameters
+    ----------
+    variable : for GRIB, the variable to open; may be empty where the file has just one.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or of another format.
+    TimeError
+        If its time axis can't be decoded.
+    """
+    kind = _format_of(path)
+    try:
+        return OPENERS[kind](path, variable)
+    except READ_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+def open_all(path: str) -> list[xr.Dataset]:
+    """Open everything in a file or store, in as many datasets as it takes: GRIB may have several kinds of levels."""
+    kind = _format_of(path)
+    try:
+        return grib_datasets(path) if kind == "grib" else [OPENERS[kind](path, "")]
+    except READ_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str, error: Exception) -> DataError:
+    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if "unable to decode time" in str(error) or "Failed to decode variable" in str(error):
+        return TimeError(
+            f"{path} has a time axis that can't be decoded ({why}): expected CF units such as 'days since 2000-01-01' "
+            "and a CF calendar; fix its attributes (CDO: cdo setreftime; NCO: ncatted)"
+        )
+    return DataError(f"{path} can't be read ({why}): it may be damaged or cut off; copy or download it again")
+
+
+def _format_of(path: str) -> str:
+    """Find the format (netcdf, grib or zarr) from the content of a file."""
+    if not os.path.exists(path):
+        raise DataError(
+            f"{path} doesn't exist: expected a file, a glob with a match, or a Zarr store{_similar_name(path)}"
+        )
+    if os.path.isdir(path):
+        if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKERS):
+            return "zarr"
+        inside = os.path.join(path, "*.nc")
+        raise DataError(f"{path} is a folder, but no Zarr store: name the files in it, as in {inside}")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}): check its permissions") from error
+    for magic, kind in MAGIC.items():
+        if start.startswith(magic):
+            return kind
+    problem = "is empty" if not start else "is neither NetCDF nor GRIB"
+    raise DataError(f"{path} {problem}: expected a NetCDF file, a GRIB file or a Zarr store")
+
+
+def _similar_name(path: str) -> str:
+    """Give a hint for a mistyped file name, or nothing."""
+    folder, name = os.path.split(path)
+    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    hint = did_you_mean(name, names)
+    return f"; {hint}" if hint.startswith("did") else ""
+
+
+def _open_netcdf(path: str, variable: str) -> xr.Dataset:
+    with open(path, "rb") as file:
+        is_classic = file.read(3) == b"CDF"
+    if is_classic:
+        _check_length(path)
+    return open_netcdf(path, decode_timedelta=False)
+
+
+def _check_length(path: str) -> None:
+    """Raise OSError if a classic NetCDF file is cut off: the NetCDF library would read zeros past its end."""
+    with netcdf_file(path) as file:
+        expected = sum(int(np.prod(v.shape)) * v.dtype.itemsize for v in file.variables.values())
+    if (found := os.path.getsize(path)) < expected:
+        raise OSError(f"{found} bytes, but its variables take {expected}")
+
+
+def _open_zarr(path: str, variable: str) -> xr.Dataset:
+    is_consolidated = os.path.exists(os.path.join(path, ".zmetadata"))
+    return xr.open_dataset(path, engine="zarr", decode_timedelta=False, consolidated=is_consolidated)
+
+
+OPENERS: dict[str, Callable[[str, str], xr.Dataset]] = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}
