@@ -26,7 +26,7 @@ from tests.engine.data.mock import write_field
 
 SIDE, FIELDS, BATCH, STEPS = 256, 400, 16, 8
 PARAMETERS = 1_000_000
-PATIENCE_S = 300
+TIMEOUT_S = 300
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_what_two_ranks_exchange_to_average_gradients() -> None:
     script = Path(__file__).with_name("allreduce.py")
     command = [str(horovodrun), "-np", "2", "--gloo", sys.executable, str(script), str(PARAMETERS)]
     env = environment(os.environ, 2)
-    told = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
+    told = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert told.returncode == 0, told.stderr
     (line,) = re.findall(r"\{.*\}", told.stdout)
     figures = json.loads(line)

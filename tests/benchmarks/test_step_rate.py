@@ -22,7 +22,7 @@ from engine.training.feed import Feed
 from engine.training.supervised import Step
 from engine.training.workers import Workers
 from tests.benchmarks.record import record
-from tests.engine.launch.command import CommandLine
+from tests.engine.launch.engine_processes import CommandLine
 
 SIDE, PRODUCTS, STEPS, ROUNDS = 1024, 20, 30, 7
 GRADIENT = 3  # a step computes each product once forward and twice for the gradient

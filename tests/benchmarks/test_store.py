@@ -23,7 +23,7 @@ from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.benchmarks.record import record
 from tests.engine.launch import servers
-from tests.engine.launch.command import CHECKOUT, write_spec
+from tests.engine.launch.engine_processes import CHECKOUT, write_spec
 
 RUNS, ACTIVE = 1000, 50
 LIST_S, WATCH_SHARE = 1.0, 0.05

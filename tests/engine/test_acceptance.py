@@ -11,7 +11,7 @@ import xarray as xr
 import yaml
 
 from engine.runs import Run
-from tests.engine.launch.command import CommandLine, nothing_left
+from tests.engine.launch.engine_processes import CommandLine, no_processes_left
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def trained(folder: Path, spec: Spec) -> xr.Dataset:
     """Train through the command line, and open the results."""
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump({"version": 1, **spec}))
-    with nothing_left(folder):
+    with no_processes_left(folder):
         told = CommandLine(folder / "runs").json("train", str(path))
     return xr.load_dataset(Run(Path(told["folder"])).results)
 

@@ -13,7 +13,7 @@ import yaml
 from engine.models.constraints import CONSTRAINTS
 from engine.runs import Run
 from tests.engine.data.mock import write_field
-from tests.engine.launch.command import CommandLine
+from tests.engine.launch.engine_processes import CommandLine
 
 SPEC = {
     "version": 1,

@@ -20,8 +20,8 @@ from engine.options import Choice, Flag
 from engine.runs import Store
 from engine.spec import SECTIONS, Spec, TrainingOptions
 from engine.training.workers import Workers
-from tests.engine.combinations import COMBINATIONS, Combination
-from tests.engine.small import make_pairs, waves
+from tests.engine.network_combinations import COMBINATIONS, Combination
+from tests.engine.small_pairs import make_pairs, waves
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions:UserWarning")
 

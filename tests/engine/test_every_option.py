@@ -30,7 +30,7 @@ from engine.training import checkpoints
 from engine.training.loop import BEST, Training
 from engine.training.workers import Workers
 from tests.engine.data.mock import steps, write_field
-from tests.engine.variants import variants
+from tests.engine.option_variants import variants
 
 ALONE = Workers(0, 1)
 CLUSTER = Site.called("cluster", {"kind": "slurm", "partitions": ["cpu", "gpu-2"], "accounts": ["mine", "climate"]})

@@ -16,9 +16,9 @@ from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store
 from engine.training import checkpoints
 from engine.training.loop import BEST, LAST
-from tests.engine.launch.command import PATIENCE_S, nothing_left, write_spec
+from tests.engine.launch.engine_processes import TIMEOUT_S, no_processes_left, write_spec
 
-SCRIPT = Path(__file__).with_name("killed.py")
+SCRIPT = Path(__file__).with_name("kill_and_resume.py")
 LANES = 2  # runs that are killed by turns, at the same time
 IN_TRAINING = ["starting", "training", "training", "training", "training", "training"]
 IN_TRAINING += ["checkpoints/last.npz", "checkpoints/last.npz", "checkpoints/best.npz"]
@@ -38,9 +38,9 @@ def test_a_run_killed_at_twenty_moments_ends_with_the_same_weights(tmp_path):
     spec = write_spec(tmp_path, training=training)
     plans = {"undisturbed": [], **{f"lane-{lane}": moments(lane) for lane in range(LANES)}}
     assert sum(map(len, plans.values())) == 20
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         lanes = [start(spec, tmp_path / name, seed, plan) for seed, (name, plan) in enumerate(plans.items())]
-        told = [lane.communicate(timeout=PATIENCE_S) for lane in lanes]
+        told = [lane.communicate(timeout=TIMEOUT_S) for lane in lanes]
     for lane, (_, errors) in zip(lanes, told, strict=True):
         assert lane.returncode == 0, errors
     undisturbed, *killed = (only_run(tmp_path / name) for name in plans)

@@ -14,7 +14,7 @@ import pytest
 from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store
 from engine.spec import Spec
-from tests.engine.launch.command import PATIENCE_S, nothing_left
+from tests.engine.launch.engine_processes import TIMEOUT_S, no_processes_left
 
 LIMIT = 5 * 2**28  # bytes, 1.25 GiB; a run that has next to no data allocates 0.75 GiB, thread stacks included
 SIDE = 256
@@ -54,7 +54,7 @@ def work_with_limit(run: Run) -> subprocess.CompletedProcess[str]:
         env=environment(os.environ, 1),
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE_S,
+        timeout=2 * TIMEOUT_S,
     )
 
 
@@ -69,7 +69,7 @@ def test_data_four_times_larger_than_the_memory_limit_train_to_the_end(tmp_path)
         "training": {"epochs": 1, "batch_size": BATCH},
     }
     run = Store(tmp_path / "runs").create(Spec.from_plain(plain), {})
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         ended = work_with_limit(run)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "training samples, read ahead from the files" in ended.stdout

@@ -23,7 +23,7 @@ from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store, describe_error
 from engine.spec import RENAMED, Spec
 from tests.engine.data.mock import write_field
-from tests.engine.launch.command import PATIENCE_S, CommandLine, end_of, nothing_left, weights_of
+from tests.engine.launch.engine_processes import TIMEOUT_S, CommandLine, end_of, no_processes_left, weights_of
 
 EPOCHS = 3
 STEPS = 4  # of an epoch: 28 training days (0.7 of 40) in batches of 7
@@ -50,7 +50,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 def told(engine: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `train --json` says of a whole run."""
     spec = write_spec(tmp_path_factory.mktemp("data"))
-    with nothing_left(engine.store):
+    with no_processes_left(engine.store):
         return engine.json("train", str(spec), "--set", "launch.title=small")
 
 
@@ -177,7 +177,7 @@ def test_a_run_that_fails_ends_with_1_and_says_why(engine, tmp_path):
     spec = write_spec(tmp_path, loss="mse")
     field = xr.load_dataset(tmp_path / "hr.nc")
     (field * 1e25).assign_attrs(field.attrs).to_netcdf(tmp_path / "hr.nc")  # squared beyond float32
-    with nothing_left(engine.store):
+    with no_processes_left(engine.store):
         told = engine.json("train", str(spec), "--set", "data.scaling=none", code=1)
     assert (told["state"], told["scores"]) == ("failed", None)
     assert told["reason"] == (
@@ -192,10 +192,10 @@ def test_a_run_that_fails_ends_with_1_and_says_why(engine, tmp_path):
 @pytest.mark.slow
 def test_a_run_stopped_after_any_step_ends_with_the_same_weights(run, tmp_path):
     """Before the first step, within an epoch, at its end, and before the last step: every epoch has 4."""
-    script, store = Path(__file__).with_name("stopped.py"), tmp_path / "runs"
+    script, store = Path(__file__).with_name("stop_and_resume.py"), tmp_path / "runs"
     command = [sys.executable, str(script), str(run.folder / "spec.yaml"), str(store), "0", "2", "4", "11"]
     ended = subprocess.run(
-        command, cwd=ROOT, env=environment(os.environ, 1), capture_output=True, text=True, timeout=PATIENCE_S
+        command, cwd=ROOT, env=environment(os.environ, 1), capture_output=True, text=True, timeout=TIMEOUT_S
     )
     assert ended.returncode == 0, ended.stderr
     expected = [array.tobytes() for array in weights_of(run).values()]

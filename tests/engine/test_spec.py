@@ -27,7 +27,7 @@ from engine.spec import (
     load_yaml,
     with_settings,
 )
-from tests.engine.variants import BASE, variants, with_variant
+from tests.engine.option_variants import BASE, variants, with_variant
 
 CHECKOUT = Path(__file__).parents[2]
 TARGET = {"path": "hr.nc"}

@@ -16,8 +16,8 @@ from engine.runs import Store
 from tests.app.browser.conftest import Server, open_tab, start_server
 from tests.app.browser.test_thread import CHECKED_MS, TRAINED_MS, wait_for_maps
 from tests.engine.launch import servers
-from tests.engine.launch.command import nothing_left
 from tests.engine.launch.conftest import need
+from tests.engine.launch.engine_processes import no_processes_left
 from tests.engine.launch.servers import Sshd
 
 pytestmark = [pytest.mark.browser, pytest.mark.cluster, pytest.mark.slow]
@@ -52,7 +52,7 @@ def remote_server(tmp_path: Path, station: Sshd, monkeypatch: pytest.MonkeyPatch
     targets = {"version": 1, "targets": {"local": {}, "station": target}}
     (tmp_path / "targets.yaml").write_text(yaml.safe_dump(targets))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(station.folder))
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         server = start_server(tmp_path)
         write_demo(server.data, days=20, size=(32, 32))
         yield server

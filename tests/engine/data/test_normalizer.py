@@ -16,7 +16,7 @@ from engine.data.normalizer import Normalizer, ValueTransform, fit_normalizer, i
 from engine.data.pairs import Pairs
 from engine.data.resample import interpolate
 from engine.errors import DataError
-from tests.engine.small import make_pairs, waves
+from tests.engine.small_pairs import make_pairs, waves
 
 NAN = np.nan
 

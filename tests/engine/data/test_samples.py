@@ -14,7 +14,7 @@ from engine.data.pairs import Pairs
 from engine.data.samples import Samples, Shuffle
 from engine.data.times import time_features
 from engine.spec import DataOptions, Spec
-from tests.engine.small import make_pairs, waves
+from tests.engine.small_pairs import make_pairs, waves
 
 
 def samples_of(pairs: Pairs, steps: Any = None, **options: Any) -> Samples:

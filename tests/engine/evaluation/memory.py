@@ -12,7 +12,7 @@ from pathlib import Path
 from engine import run as story
 from engine.runs import Heartbeat, Store
 from engine.spec import Spec
-from tests.engine.measured import prepared, resident
+from tests.engine.memory_measurement import prepared, resident
 
 
 def main(spec: Spec, store: Store) -> None:

@@ -11,7 +11,7 @@ import yaml
 from engine.check import summarize
 from engine.spec import Spec
 from tests.engine.data.mock import write_field
-from tests.engine.measured import measure
+from tests.engine.memory_measurement import measure
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from engine.evaluation.tiles import plan
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import DataOptions, ModelOptions
-from tests.engine.small import make_pairs, waves
+from tests.engine.small_pairs import make_pairs, waves
 
 OPTIONS = DataOptions(target={"path": "hr.nc"}, scale=2)
 MODEL = ModelOptions(n_filters=4, n_blocks=1, localized=False)

@@ -16,8 +16,8 @@ from engine.models.network import Output, build
 from engine.models.receptive_field import Reach, reach
 from engine.models.shapes import Shape
 from engine.spec import DataOptions, ModelOptions
-from tests.engine.combinations import COMBINATIONS
-from tests.engine.small import make_pairs, waves
+from tests.engine.network_combinations import COMBINATIONS
+from tests.engine.small_pairs import make_pairs, waves
 
 SCALE = 2
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.runs import Store
 from tests.engine.launch import servers
-from tests.engine.launch.command import nothing_left
+from tests.engine.launch.engine_processes import no_processes_left
 from tests.engine.launch.servers import Slurm, Sshd
 
 
@@ -53,7 +53,10 @@ def login(sshd: Sshd, slurm: Slurm) -> Sshd:
 @pytest.fixture
 def store(tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A store for runs on targets; nothing of them is left at the end."""
-    with tempfile.TemporaryDirectory(prefix="ms") as sockets, nothing_left(tmp_path):  # a short name: see servers.py
+    with (
+        tempfile.TemporaryDirectory(prefix="ms") as sockets,
+        no_processes_left(tmp_path),
+    ):  # a short name: see servers.py
         monkeypatch.setenv("XDG_RUNTIME_DIR", sockets)  # not the server's folder: what has that one is ended with it
         yield Store(tmp_path / "here")
         sshd.cut()

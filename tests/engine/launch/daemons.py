@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.engine.launch.command import PATIENCE_S, wait
+from tests.engine.launch.engine_processes import TIMEOUT_S, wait
 
 GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
 
@@ -65,7 +65,7 @@ class Processes:
             kill_all(started)
         elif process.poll() is None:
             process.terminate()
-        process.wait(timeout=PATIENCE_S)
+        process.wait(timeout=TIMEOUT_S)
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.err"
@@ -84,9 +84,7 @@ def outer(environment: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def output(words: Sequence[str], *, environment: Mapping[str, str] | None = None, code: int = 0, text: str = "") -> str:
     """Standard output of a command, once it has ended as it should."""
-    ended = subprocess.run(
-        words, env=outer(environment), input=text, capture_output=True, text=True, timeout=PATIENCE_S
-    )
+    ended = subprocess.run(words, env=outer(environment), input=text, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ended.returncode == code, f"{words} ended with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
     return ended.stdout
 

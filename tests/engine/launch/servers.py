@@ -20,8 +20,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.engine.launch.command import wait
 from tests.engine.launch.daemons import Processes, children_of, kill_all, name_of, output, path_of, steps_of, traces_of
+from tests.engine.launch.engine_processes import wait
 
 # The programs of a server, and the packages that hold them.
 SSH = {"sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}

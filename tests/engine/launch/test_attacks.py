@@ -25,16 +25,16 @@ from engine.launch.sites import Sites
 from engine.runs import Run
 from engine.spec import Spec
 from tests.engine.data.mock import write_field
-from tests.engine.launch.command import DATA, MODEL, TRAINING, wait, write_spec
 from tests.engine.launch.daemons import output
-from tests.engine.launch.places import (
+from tests.engine.launch.engine_processes import DATA, MODEL, TRAINING, wait, write_spec
+from tests.engine.launch.site_runs import (
     declare,
-    folder_there,
-    follow,
+    fake_training_python,
     go,
-    look_until,
-    mirror_of,
-    quick_python,
+    poll_until,
+    poll_until_ended,
+    poller_of,
+    remote_folder,
 )
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -60,7 +60,7 @@ TRICKS = [
 def place(tmp_path, sshd, store, monkeypatch) -> Iterator[Path]:
     """A folder with a targets file for the SSH server; no canary is in it at the end, nor anywhere near."""
     monkeypatch.setattr(poll, "LOOK_S", 0.2)
-    declare(tmp_path, monkeypatch, sshd, python=quick_python(tmp_path))
+    declare(tmp_path, monkeypatch, sshd, python=fake_training_python(tmp_path))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     near = [tmp_path, Path.home(), Path("/tmp"), Path("/")]
@@ -77,7 +77,7 @@ def submit(place: Path, store, *settings: str, **launch: str) -> Run:
 
 def training(place: Path, store, **launch: str) -> Run:
     run = submit(place, store, **launch)
-    look_until(run, lambda state: state.reason == "training" and run.latest(), "training")
+    poll_until(run, lambda state: state.reason == "training" and run.latest(), "training")
     return run
 
 
@@ -104,7 +104,7 @@ def test_a_host_that_is_not_known_is_refused_with_its_fingerprint(place, sshd, s
     sshd.trust()
     api.resume(run)
     go(place)
-    assert follow(run).word == "done"
+    assert poll_until_ended(run).word == "done"
 
 
 def test_a_host_with_another_key_is_refused_with_its_fingerprint(place, sshd, store):
@@ -142,7 +142,7 @@ def test_one_login_in_a_terminal_is_enough(place, sshd, store):
     try:
         run = training(place, store)
         go(place)
-        assert follow(run).word == "done"
+        assert poll_until_ended(run).word == "done"
     finally:
         keys.write_text(kept)
 
@@ -166,8 +166,8 @@ def test_titles_may_hold_anything_and_do_nothing(place, store):
     for run, trick in zip(runs, TRICKS, strict=True):
         assert re.fullmatch(r"[a-z0-9-]+", run.id)
         assert run.title == trick
-        assert follow(run).word == "done"
-        assert Run(folder_there(place, run)).title == trick
+        assert poll_until_ended(run).word == "done"
+        assert Run(remote_folder(place, run)).title == trick
 
 
 def named(folder: Path, trick: str) -> Path:
@@ -190,14 +190,14 @@ def upload(place: Path, store, paths: list[Path]) -> Run:
 def test_names_of_inputs_may_hold_anything_and_arrive_whole(place, store):
     paths = [named(place, trick) for trick in TRICKS if "*" not in trick]  # that is a pattern
     run = upload(place, store, paths)
-    there = [Path(name) for name in Run(folder_there(place, run)).spec.data.target.files()]
+    there = [Path(name) for name in Run(remote_folder(place, run)).spec.data.target.files()]
     assert len(there) == len(paths)
     for sent, path in zip(there, paths, strict=True):
         assert sent.parent.parent == place / "there" / "data"
         assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.nc", sent.name)
         assert sent.read_bytes() == path.read_bytes()
     go(place)
-    assert follow(run).word == "done"
+    assert poll_until_ended(run).word == "done"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", ".ssh", "a b", "a\n", "-rf", ""])
@@ -242,7 +242,7 @@ def pipe(there: Path) -> None:
 def done_there(place: Path, store) -> tuple[Run, Mirror]:
     """A run of which nothing was fetched yet, and who fetches it."""
     run = training(place, store)
-    watch = mirror_of(run)
+    watch = poller_of(run)
     go(place)
     wait(lambda: watch.look(at_once=True) and run.look["done"], "the end there")
     return run, watch
@@ -257,7 +257,7 @@ def fetch_now(run: Run, watch: Mirror) -> str:
 
 def test_results_that_are_no_plain_files_are_refused_and_nothing_is_fetched(place, store):
     run, watch = done_there(place, store)
-    there = folder_there(place, run)
+    there = remote_folder(place, run)
     shutil.copytree(there, place / "kept")
     for prepare in (link_of_a_file, link_of_a_folder, odd_name, folder, pipe):
         prepare(there)
@@ -309,24 +309,24 @@ def test_an_answer_that_makes_no_sense_ends_nothing(place, store, monkeypatch):
 
         with monkeypatch.context() as context:
             context.setattr(poll, "ask", changed)
-            mirror_of(run).look(at_once=True)
+            poller_of(run).look(at_once=True)
         assert run.state().word == "running"
         assert read_json(store.target_file("ssh", "json"))["failures"] == number
     go(place)
-    assert follow(run).word == "done"
+    assert poll_until_ended(run).word == "done"
 
 
 def test_a_log_that_is_a_link_is_not_followed(place, store):
     run = training(place, store)
-    log = folder_there(place, run) / "log.txt"
+    log = remote_folder(place, run) / "log.txt"
     log.unlink()
     log.symlink_to("/etc/passwd")
-    state = look_until(run, lambda state: state.word == "unknown", "a refusal")
+    state = poll_until(run, lambda state: state.word == "unknown", "a refusal")
     assert "it can't be looked at" in state.reason
     assert not run.log.exists()
     log.unlink()
     go(place)
-    assert follow(run).word == "done"
+    assert poll_until_ended(run).word == "done"
 
 
 # Who may read
@@ -342,7 +342,7 @@ def test_nothing_is_readable_for_others_and_processes_show_nothing(place, store)
         secret = "a-title-that-nobody-has-to-know"
         run = submit(place, store, "model.n_filters=7", title=f"{secret}; é")
         shown: set[str] = set()
-        watch = mirror_of(run)
+        watch = poller_of(run)
 
         def trained() -> bool:
             shown.update(command_lines())
@@ -351,7 +351,7 @@ def test_nothing_is_readable_for_others_and_processes_show_nothing(place, store)
 
         wait(trained, "training")
         go(place)
-        assert follow(run).word == "done"
+        assert poll_until_ended(run).word == "done"
     finally:
         os.umask(before)
     assert not open_to_others(place / "there")

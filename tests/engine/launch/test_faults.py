@@ -1,5 +1,5 @@
 """What can go wrong between here and a target, with a real SSH server and a real Slurm: the truth is told, and
-nothing is lost. Where the training itself doesn't matter, quick.py stands in for it.
+nothing is lost. Where the training itself doesn't matter, fake_training.py stands in for it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from engine.launch.remote.upload_heartbeat import Sending
 from engine.launch.sites import Sites
 from engine.runs import Run, Store
 from engine.spec import Spec
-from tests.engine.launch.command import CHECKOUT, wait, write_spec
 from tests.engine.launch.daemons import path_of
-from tests.engine.launch.places import (
-    assert_same_as_there,
-    declare,
-    folder_there,
-    follow,
-    go,
-    look,
-    look_until,
-    mirror_of,
-    quick_python,
-)
+from tests.engine.launch.engine_processes import CHECKOUT, wait, write_spec
 from tests.engine.launch.servers import NODES, Slurm, Sshd
+from tests.engine.launch.site_runs import (
+    assert_same_as_on_site,
+    declare,
+    fake_training_python,
+    go,
+    poll_run,
+    poll_until,
+    poll_until_ended,
+    poller_of,
+    remote_folder,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -50,7 +50,7 @@ class Place:
         self.declare()
 
     def declare(self, *lines: str, site: str = "", **more: Any) -> None:
-        python = quick_python(self.folder, *lines, site=site)
+        python = fake_training_python(self.folder, *lines, site=site)
         declare(self.folder, self._monkeypatch, self.server, **{"python": python, **more})
 
     def create(self, kind: str, *settings: str) -> Run:
@@ -65,15 +65,15 @@ class Place:
     def training(self, kind: str, *settings: str) -> Run:
         """A run that was seen to train."""
         run = self.submit(kind, *settings)
-        look_until(run, lambda state: state.reason == "training" and run.latest(), "training")
+        poll_until(run, lambda state: state.reason == "training" and run.latest(), "training")
         return run
 
     def finish(self, run: Run) -> None:
         """Let it end; all that it has there comes here."""
         go(self.folder)
-        state = follow(run)
+        state = poll_until_ended(run)
         assert state.word == "done", state
-        assert_same_as_there(self.folder, run)
+        assert_same_as_on_site(self.folder, run)
         sequence = [record["seq"] for record in run.progress()[0]]
         assert sequence == list(range(len(sequence)))
 
@@ -133,22 +133,22 @@ def test_a_server_that_is_down_at_submission(host):
 def test_a_server_that_is_down_while_a_run_is_watched(host, monkeypatch):
     run = host.training("ssh")
     host.server.stop()
-    assert look(run).word == "running"  # as it was seen last
+    assert poll_run(run).word == "running"  # as it was seen last
     monkeypatch.setattr(runs, "UNSEEN_S", 0.0)
-    state = look(run)
+    state = poll_run(run)
     assert state.word == "unknown"
     assert "can't be reached" in state.reason
     assert state.since < run.look_file.stat().st_mtime + 60  # when it was heard of last, not now
     monkeypatch.setattr(runs, "UNSEEN_S", 120.0)
     host.server.start()
-    assert look(run).word == "running"
+    assert poll_run(run).word == "running"
     host.finish(run)
 
 
 def test_a_server_that_is_down_when_results_are_fetched(host):
     run = host.training("ssh")
     go(host.folder)
-    watch = mirror_of(run)
+    watch = poller_of(run)
     wait(lambda: watch.look(at_once=True) and run.look["done"], "the end there")
     host.server.stop()
     watch.fetch()
@@ -163,7 +163,7 @@ def test_a_connection_that_is_cut_while_a_run_is_followed(host):
     run = host.training("ssh")
     for _ in range(3):
         host.server.cut()
-        assert look(run).word == "running"
+        assert poll_run(run).word == "running"
     host.finish(run)
 
 
@@ -174,7 +174,7 @@ def test_a_connection_that_hangs_is_given_up(host, monkeypatch):
     for session in sessions:
         session.suspend()
     before = logins(host.server)
-    look_until(run, lambda state: logins(host.server) > before, "a new connection")
+    poll_until(run, lambda state: logins(host.server) > before, "a new connection")
     assert run.state().word == "running"
     for session in sessions:
         session.kill()
@@ -188,12 +188,12 @@ def test_a_folder_that_is_away_for_a_while_is_no_failure(host, monkeypatch):
     monkeypatch.setattr(poll, "GONE_S", 0.0)
     host.declare(folder=str(host.folder / "away"))
     for _ in range(3):
-        state = look(run)
+        state = poll_run(run)
         assert state.word == "unknown"
         assert "runs isn't there: mount its file system again" in state.reason
     host.declare()
     monkeypatch.setattr(runs, "UNSEEN_S", 120.0)
-    assert look(run).word == "running"
+    assert poll_run(run).word == "running"
     host.finish(run)
 
 
@@ -302,7 +302,7 @@ def test_a_lost_reply_to_a_submission_leaves_one_job(place, jobs):
     assert run.request["job"] is None
     with pytest.raises(StoreError, match="cancel it first, or wait"):
         api.resume(run)
-    look_until(run, lambda state: state.word == "running", "a job that is found by its token")
+    poll_until(run, lambda state: state.word == "running", "a job that is found by its token")
     assert run.request["job"]
     place.finish(run)
     assert len(jobs()) == 1
@@ -334,9 +334,9 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
     said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
     place.program("sbatch", f'cp "${{@: -1}}" {kept}; echo "{said}" >&2; exit 1')
     run = place.submit("slurm", "training.epochs=60")
-    state = follow(run)
+    state = poll_until_ended(run)
     assert (state.word, "refused the job" in state.reason) == ("failed", True)
-    there = Run(folder_there(place.folder, run))
+    there = Run(remote_folder(place.folder, run))
     assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
     old = run.request["token"]
     assert f"launch {old} comes late (the run was given up before): it does nothing" in there.log.read_text()
@@ -345,11 +345,11 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
     place.server.set_environment(before)
     place.server.cut()  # a session of before has the programs of before
     api.resume(run)
-    look_until(run, lambda state: run.latest(), "training")
+    poll_until(run, lambda state: run.latest(), "training")
     assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
     assert f"launch {old} comes late (the run was handed over again since): it does nothing" in there.log.read_text()
-    assert follow(run).word == "done"
-    assert_same_as_there(place.folder, run)
+    assert poll_until_ended(run).word == "done"
+    assert_same_as_on_site(place.folder, run)
     assert {record["token"] for record in run.launches()} == {run.request["token"]}
     assert len({(beat["host"], beat["pid"]) for beat in there.heartbeats()}) == 1
     sequence = [record["seq"] for record in run.progress()[0]]
@@ -365,7 +365,7 @@ def end_of_job(slurm: Slurm, job: str) -> str:
 def test_a_submission_that_slurm_refuses(place):
     place.declare(partitions=["main", "gone"])
     run = place.submit("slurm", "launch.partition=gone")
-    state = follow(run)
+    state = poll_until_ended(run)
     assert state.word == "failed"
     assert "invalid partition specified" in state.reason
     assert "mend it, then resume" in state.reason
@@ -378,14 +378,14 @@ def test_a_controller_that_is_down_is_no_end(place, slurm, jobs, monkeypatch):
     for node in NODES:
         slurm.drain(node)
     waiting = place.submit("slurm")
-    look_until(waiting, lambda state: state.word == "queued", "a place in the queue")
+    poll_until(waiting, lambda state: state.word == "queued", "a place in the queue")
     slurm.stop_controller()
-    assert look(run).word == "running"  # its ranks give signs of life
+    assert poll_run(run).word == "running"  # its ranks give signs of life
     state = waiting.state()
     assert state.word == "unknown"
     assert "the scheduler doesn't answer" in state.reason
     slurm.start_controller()
-    look_until(waiting, lambda state: state.active, "an answer")
+    poll_until(waiting, lambda state: state.active, "an answer")
     for node in NODES:
         with suppress(AssertionError):  # Slurm doesn't always know, after its restart, that it was drained
             slurm.undrain(node)
@@ -399,14 +399,14 @@ def test_a_drained_cluster_says_why_a_run_waits_and_a_waiting_run_can_be_cancell
         slurm.drain(node)
     run = place.submit("slurm")
     words = re.compile("ReqNodeNotAvail|Nodes required for job are DOWN, DRAINED")  # Slurm gives one or the other
-    state = look_until(run, lambda state: words.search(state.reason), "Slurm's reason")
+    state = poll_until(run, lambda state: words.search(state.reason), "Slurm's reason")
     assert state.word == "queued"
     api.cancel(run)
-    assert follow(run).word == "cancelled"
+    assert poll_until_ended(run).word == "cancelled"
     for node in NODES:
         slurm.undrain(node)
     api.resume(run)
-    look_until(run, lambda state: state.word == "running", "the resumed run")
+    poll_until(run, lambda state: state.word == "running", "the resumed run")
     place.finish(run)
 
 
@@ -414,20 +414,20 @@ def test_a_run_that_was_cancelled_is_so_though_slurm_has_forgotten_it(place, slu
     for node in NODES:
         slurm.drain(node)
     run = place.submit("slurm")
-    look_until(run, lambda state: state.word == "queued", "a place in the queue")
+    poll_until(run, lambda state: state.word == "queued", "a place in the queue")
     monkeypatch.setattr("engine.launch.remote.scheduler.end_command", lambda *_: "false")
     api.cancel(run)
-    assert follow(run).word == "cancelled"
+    assert poll_until_ended(run).word == "cancelled"
 
 
 def test_a_job_that_somebody_else_cancels(place, slurm):
     run = place.training("slurm")
     slurm.command("scancel", run.request["job"])
-    state = follow(run)
+    state = poll_until_ended(run)
     assert state.word == "cancelled"
     assert f"job {run.request['job']} was cancelled" in state.reason
     api.resume(run)
-    look_until(run, lambda state: state.reason == "training", "training")
+    poll_until(run, lambda state: state.reason == "training", "training")
     place.finish(run)
 
 
@@ -446,9 +446,9 @@ def test_a_disk_that_is_full(host, tmp_path):
     try:
         host.declare(python=sys.executable)
         run = host.submit("ssh", "training.epochs=40")
-        look_until(run, lambda state: run.latest(), "training")
+        poll_until(run, lambda state: run.latest(), "training")
         ballast = fill(there)
-        state = look_until(run, lambda state: not state.active, "the end")
+        state = poll_until(run, lambda state: not state.active, "the end")
         assert state.word == "failed"
         assert "is full: free some space there, then resume" in state.reason
         with pytest.raises(SiteError, match="free some space there, then resume"):
@@ -456,7 +456,7 @@ def test_a_disk_that_is_full(host, tmp_path):
         assert "free some space there, then resume" in run.state().reason
         ballast.unlink()
         api.resume(run)
-        assert follow(run).word == "done"
+        assert poll_until_ended(run).word == "done"
     finally:
         subprocess.run(["umount", "--lazy", str(there)], check=True)
 
@@ -504,7 +504,7 @@ def test_a_result_that_never_comes_whole_is_said_and_not_taken(host, monkeypatch
     with monkeypatch.context() as context:
         damaging_sftp(host.folder, context, times=2)
         go(host.folder)
-        state = look_until(run, lambda state: "damaged twice" in state.reason, "a damaged result")
+        state = poll_until(run, lambda state: "damaged twice" in state.reason, "a damaged result")
         assert state.word == "running"
         assert not (run.folder / "DONE").exists()
         assert not run.best.exists()
@@ -514,7 +514,7 @@ def test_a_result_that_never_comes_whole_is_said_and_not_taken(host, monkeypatch
 def test_a_long_log_is_here_to_its_end(host):
     """What is written last is longer than what one look brings."""
     run = host.training("ssh")
-    with open(folder_there(host.folder, run) / "log.txt", "ab") as log:
+    with open(remote_folder(host.folder, run) / "log.txt", "ab") as log:
         log.write(b"x" * 5_000_000 + b"\n")
     host.finish(run)
     assert run.log.stat().st_size > 5_000_000
@@ -542,7 +542,7 @@ def logins(server: Sshd) -> int:
 
 def watching(store: Store) -> subprocess.Popen[bytes]:
     """A dashboard, as far as it looks at targets."""
-    return subprocess.Popen([sys.executable, "-m", "tests.engine.launch.watching", str(store.folder)], cwd=CHECKOUT)
+    return subprocess.Popen([sys.executable, "-m", "tests.engine.launch.poll_sites", str(store.folder)], cwd=CHECKOUT)
 
 
 def test_a_dashboard_that_is_killed_and_started_again(place, slurm, jobs):
@@ -572,7 +572,7 @@ def test_who_hands_a_run_over_is_killed(place, tmp_path):
     waits = f'case "$*" in "-m engine check"*) touch {tmp_path}/checking; exec sleep 1000;; esac'
     place.declare(waits)
     run = place.create("slurm")
-    words = [sys.executable, "-m", "tests.engine.launch.starting", str(run.folder)]
+    words = [sys.executable, "-m", "tests.engine.launch.start_run", str(run.folder)]
     starter = subprocess.Popen(words, cwd=CHECKOUT)
     wait((tmp_path / "checking").exists, "the hand-over")
     assert "is being handed over" in run.state().reason
@@ -607,7 +607,7 @@ def test_who_was_taken_for_dead_does_not_go_on(host, tmp_path):
     starter.join()
     assert said == [f"run {run.id} is handed over by somebody else, who took this one for dead"]
     assert {name: run.request[name] for name in taken} == taken
-    assert not folder_there(tmp_path, run).exists()
+    assert not remote_folder(tmp_path, run).exists()
 
 
 def test_two_who_resume_at_once_start_it_once(host):
@@ -674,7 +674,7 @@ def test_a_run_that_is_cancelled_before_it_is_handed_over(host):
 def test_a_clock_that_is_an_hour_off(hours, place, tmp_path):
     place.declare(site=f"import time\n_time = time.time\ntime.time = lambda: _time() + {3600 * hours}")
     run = place.training("slurm")
-    there = runs.read_json(folder_there(tmp_path, run) / "status" / "rank-0.json")["time"]
+    there = runs.read_json(remote_folder(tmp_path, run) / "status" / "rank-0.json")["time"]
     assert abs(there - 3600 * hours - run.look["since"]) < 600  # the clock there is really off
     place.finish(run)
     waiting = run.state()

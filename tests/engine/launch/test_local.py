@@ -18,13 +18,13 @@ from engine.errors import StoreError
 from engine.launch import api
 from engine.launch.local import environment
 from engine.runs import Run
-from tests.engine.launch.command import (
+from tests.engine.launch.engine_processes import (
     CHECKOUT,
     CommandLine,
     end_of,
     kill,
     kill_after_a_checkpoint,
-    nothing_left,
+    no_processes_left,
     processes_of,
     rank_pid,
     resumed_epoch,
@@ -46,7 +46,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that nobody touches, in the foreground."""
     engine = CommandLine(tmp_path_factory.mktemp("undisturbed"))
-    with nothing_left(engine.store):
+    with no_processes_left(engine.store):
         told = engine.json("train", str(spec))
     assert told["state"] == "done"
     return Run(Path(told["folder"]))
@@ -55,13 +55,13 @@ def undisturbed(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[CommandLine]:
     """The command line with a store of its own; no process of its runs may be left at the end."""
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         yield CommandLine(tmp_path / "runs")
 
 
 @pytest.mark.slow
 def test_a_run_outlives_the_process_that_submitted_it(spec, undisturbed, tmp_path, engine):
-    command = [sys.executable, str(Path(__file__).with_name("submitter.py")), str(spec), str(engine.store)]
+    command = [sys.executable, str(Path(__file__).with_name("submit_and_stay.py")), str(spec), str(engine.store)]
     outer = {**os.environ, "PYTHONPATH": str(CHECKOUT), "AWS_SECRET_ACCESS_KEY": "hush"}
     submitter = subprocess.Popen(command, env=outer, stdout=subprocess.PIPE, text=True, start_new_session=True)
     with submitter:

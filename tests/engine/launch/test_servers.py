@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from tests.engine.launch import servers
-from tests.engine.launch.command import wait
 from tests.engine.launch.conftest import need
 from tests.engine.launch.daemons import lives, name_of, traces_of
+from tests.engine.launch.engine_processes import wait
 from tests.engine.launch.servers import NODES, Slurm, Sshd
 
 pytestmark = pytest.mark.cluster

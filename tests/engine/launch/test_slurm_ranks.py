@@ -14,11 +14,11 @@ import pytest
 from engine.launch.ranks.command import threads
 from engine.runs import Run, Store
 from engine.spec import Spec
-from tests.engine.launch.command import (
+from tests.engine.launch.engine_processes import (
     CHECKOUT,
     CommandLine,
     kill_after_a_checkpoint,
-    nothing_left,
+    no_processes_left,
     rank_pid,
     resumed_epoch,
     same_weights,
@@ -43,7 +43,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two ranks on this machine under horovodrun, with one thread each as in the jobs here."""
     engine = CommandLine(tmp_path_factory.mktemp("undisturbed"))
-    with pytest.MonkeyPatch.context() as patch, nothing_left(engine.store):
+    with pytest.MonkeyPatch.context() as patch, no_processes_left(engine.store):
         for name, value in threads(1).items():
             patch.setenv(name, value)
         words = [word for setting in SETTINGS for word in ("--set", setting)]
@@ -52,7 +52,7 @@ def undisturbed(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         yield Store(tmp_path / "runs")
 
 
@@ -97,7 +97,7 @@ def test_the_gradient_of_two_nodes_is_that_of_one_process_with_twice_the_batch(s
     folder.mkdir()
     script = Path(test_workers.__file__).with_name("ranks.py")
     words = [script, test_workers.write_spec(tmp_path, data, test_workers.BATCH), folder]
-    step = [sys.executable, Path(__file__).with_name("step.py"), "2", *words]
+    step = [sys.executable, Path(__file__).with_name("srun_script.py"), "2", *words]
     command = shlex.join(str(word) for word in step)
     job = slurm.submit(f"cd {CHECKOUT} && PYTHONPATH={CHECKOUT} exec {command}", *ONE_EACH)
     wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), "the end of the job")

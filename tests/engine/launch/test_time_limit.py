@@ -9,8 +9,8 @@ import pytest
 
 from engine.launch.ranks.command import threads
 from engine.runs import Run
-from tests.engine.launch.command import CommandLine, rank_pid, same_weights, wait, write_spec
-from tests.engine.launch.places import declare, folder_there, follow, look_until
+from tests.engine.launch.engine_processes import CommandLine, rank_pid, same_weights, wait, write_spec
+from tests.engine.launch.site_runs import declare, poll_until, poll_until_ended, remote_folder
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -24,15 +24,15 @@ def test_a_run_whose_time_is_up_is_queued_again_and_ends_as_if_it_had_had_more(
     declare(tmp_path, monkeypatch, login, warning_s=WARNING_S)
     path, engine = write_spec(tmp_path), CommandLine(store.folder)
     run = engine.submit(path, *SETTINGS, "launch.site=slurm", "launch.time_limit=1")
-    there = Run(folder_there(tmp_path, run))
+    there = Run(remote_folder(tmp_path, run))
     rank = psutil.Process(rank_pid(there))
     rank.suspend()  # however fast this machine is, it isn't done when the signal comes
     limit = slurm.command("squeue", "--noheader", "--format=%l").strip()
     wait(there.pause_file.exists, "Slurm's signal")
     rank.resume()
-    look_until(run, lambda state: state.word == "queued", "its return to the queue")
+    poll_until(run, lambda state: state.word == "queued", "its return to the queue")
     undisturbed = trained(engine, path, monkeypatch)  # while the job waits
-    assert follow(run).word == "done", (run.state(), run.log.read_text())
+    assert poll_until_ended(run).word == "done", (run.state(), run.log.read_text())
     events = [record["event"] for record in run.launches()]
     assert (limit, events[:3]) == ("1:00", ["started", "paused", "started"])  # its end may come after the results
     assert {record["job"] for record in run.launches()} == {run.request["job"]}

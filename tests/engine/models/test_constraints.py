@@ -24,7 +24,7 @@ from engine.models.shapes import Shape, count_parameters
 from engine.spec import Spec
 from engine.training.feed import Feed
 from engine.training.losses import Loss, weighted_sum
-from tests.engine.small import make_pairs, waves
+from tests.engine.small_pairs import make_pairs, waves
 
 NAN = np.nan
 

@@ -17,7 +17,7 @@ from engine.errors import SpecError
 from engine.models.network import Output, bound_of, build, scaled_zero
 from engine.models.shapes import Shape, count_parameters
 from engine.spec import ModelOptions
-from tests.engine.combinations import COMBINATIONS, SPATIAL, SPATIO_TEMPORAL, UPSAMPLINGS
+from tests.engine.network_combinations import COMBINATIONS, SPATIAL, SPATIO_TEMPORAL, UPSAMPLINGS
 
 PLAIN = Output("bicubic", residual_std=1.0, zero=0.0, bound="linear")
 VARIANTS: list[dict[str, Any]] = [

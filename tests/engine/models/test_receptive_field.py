@@ -13,7 +13,7 @@ from engine.models.network import Output, build
 from engine.models.receptive_field import Part, picture
 from engine.models.shapes import Shape, count_parameters
 from engine.spec import ModelOptions
-from tests.engine.combinations import COMBINATIONS, Combination
+from tests.engine.network_combinations import COMBINATIONS, Combination
 
 
 def options(**given: Any) -> ModelOptions:

@@ -14,7 +14,7 @@ from engine import run as story
 from engine.runs import Run
 from engine.training import loop
 from engine.training.workers import join
-from tests.engine.stopped import StopAfter
+from tests.engine.stop_and_resume import StopAfter
 
 
 def main(whole: Run, stopped: Run, steps: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from engine import run as story
 from engine.runs import Store
 from engine.spec import Spec
-from tests.engine.measured import prepared, resident
+from tests.engine.memory_measurement import prepared, resident
 
 
 class MallInfo(ctypes.Structure):

@@ -24,7 +24,7 @@ from engine.training.loop import BEST, LAST
 from engine.training.losses import weighted_sum
 from engine.training.supervised import Step
 from engine.training.workers import Workers
-from tests.engine.small import waves
+from tests.engine.small_pairs import waves
 from tests.engine.training.test_supervised import (
     ALONE,
     PLAIN,

@@ -15,7 +15,7 @@ from engine.spec import DataOptions
 from engine.training import feed as feed_module
 from engine.training import room as room_module
 from engine.training.feed import Feed
-from tests.engine.small import make_pairs, waves
+from tests.engine.small_pairs import make_pairs, waves
 
 OPTIONS = DataOptions(target={"path": "hr.nc"}, scale=2)
 PLANS = [np.array([[3, 0, 1], [0, 2, 0], [3, 1, 2]], np.int32), np.array([[5, 1, 1]], np.int32)]

@@ -24,7 +24,7 @@ from engine.training.feed import Feed
 from engine.training.losses import Loss, weighted_sum
 from engine.training.supervised import Step
 from engine.training.workers import Workers
-from tests.engine.small import make_pairs, waves
+from tests.engine.small_pairs import make_pairs, waves
 
 NAN = np.nan
 

@@ -12,7 +12,7 @@ from scipy.stats import theilslopes
 from engine.check import summarize
 from engine.spec import Spec
 from tests.engine.data.mock import write_field
-from tests.engine.measured import measure
+from tests.engine.memory_measurement import measure
 
 EPOCHS, SETTLED = 40, 10
 GROWTH = 0.05 * 2**20  # bytes an epoch; measured: 0.003; one batch kept from each epoch: 0.4

@@ -30,7 +30,7 @@ from engine.training.feed import Feed
 from engine.training.loop import BEST, LAST, Pace, Training
 from engine.training.supervised import Step
 from engine.training.workers import Workers
-from tests.engine.small import make_pairs, waves
+from tests.engine.small_pairs import make_pairs, waves
 
 ALONE = Workers(0, 1)
 PLAIN = {

@@ -14,7 +14,7 @@ from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.engine.data.mock import make_field
-from tests.engine.launch.command import PATIENCE_S, CommandLine, nothing_left, weights_of
+from tests.engine.launch.engine_processes import TIMEOUT_S, CommandLine, no_processes_left, weights_of
 
 pytestmark = pytest.mark.slow
 
@@ -66,8 +66,8 @@ def run_script(folder: Path, ranks: int, name: str, *words: str) -> None:
     horovodrun = [str(Path(sys.executable).with_name("horovodrun")), "-np", str(ranks), "--gloo"]
     command = [*horovodrun, *script] if ranks > 1 else script
     outer = environment({}, ranks)
-    with nothing_left(folder):
-        ended = subprocess.run(command, cwd=ROOT, env=outer, capture_output=True, text=True, timeout=PATIENCE_S)
+    with no_processes_left(folder):
+        ended = subprocess.run(command, cwd=ROOT, env=outer, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
@@ -115,7 +115,7 @@ def assert_same_gradient(one: dict[str, np.ndarray], two: list[dict[str, np.ndar
 
 
 def test_a_training_with_two_ranks_ends_with_the_same_weights_on_both(data, tmp_path):
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         engine = CommandLine(tmp_path / "runs")
         two = Run(Path(engine.json("train", str(write_spec(tmp_path, data, BATCH)), "--processes", "2")["folder"]))
         one = Run(Path(engine.json("train", str(write_spec(tmp_path, data, 2 * BATCH)))["folder"]))

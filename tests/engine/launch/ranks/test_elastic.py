@@ -23,7 +23,7 @@ from engine.launch.ranks.elastic import Rounds, describe, places
 from engine.launch.ranks.rendezvous import Keys, rendezvous
 from engine.runs import Run, Store
 from engine.spec import Spec
-from tests.engine.launch.command import wait
+from tests.engine.launch.engine_processes import wait
 
 
 @dataclass

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from engine.runs import Run
-from tests.engine.launch.command import (
+from tests.engine.launch.engine_processes import (
     CommandLine,
     end_of,
     kill,
     kill_after_a_checkpoint,
-    nothing_left,
+    no_processes_left,
     rank_pid,
     resumed_epoch,
     wait,
@@ -33,7 +33,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
     monkeypatch.setenv("HOROVOD_GLOO_TIMEOUT_SECONDS", "5")
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         yield CommandLine(tmp_path / "runs")
 
 

@@ -16,7 +16,15 @@ from engine.launch.ranks.command import Host, threads
 from engine.launch.ranks.ssh_ranks import HERE, is_here, layout, places_on, script, together
 from engine.runs import Run, Store
 from engine.spec import Spec
-from tests.engine.launch.command import CHECKOUT, end_of, nothing_left, processes_of, rank_pid, wait, write_spec
+from tests.engine.launch.engine_processes import (
+    CHECKOUT,
+    end_of,
+    no_processes_left,
+    processes_of,
+    rank_pid,
+    wait,
+    write_spec,
+)
 from tests.engine.launch.servers import Sshd
 
 SETTINGS = ("launch.processes=2", "training.batch_size=4", "training.epochs=40")
@@ -84,7 +92,7 @@ def store(tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     for name, value in threads(1).items():
         monkeypatch.setenv(name, value)
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         yield Store(tmp_path / "runs")
 
 

@@ -13,8 +13,8 @@ import xarray as xr
 
 from engine.files import sha256
 from engine.runs import Run
-from tests.engine.launch.command import CHECKOUT, CommandLine, weights_of, write_spec
-from tests.engine.launch.places import declare, folder_there, follow
+from tests.engine.launch.engine_processes import CHECKOUT, CommandLine, weights_of, write_spec
+from tests.engine.launch.site_runs import declare, poll_until_ended, remote_folder
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 SHORT = {"epochs": 3, "batch_size": 7, "early_stopping": False}
@@ -32,7 +32,7 @@ def test_one_experiment_gives_the_same_run_on_all_kinds_of_target(processes, log
         settings += [f"launch.threads={(os.cpu_count() or 1) // processes}"]  # sums depend on the number of threads
         runs[kind] = engine.submit(path, *settings)
     for kind, run in runs.items():
-        assert follow(run).word == "done", (kind, run.state(), run.log.read_text())
+        assert poll_until_ended(run).word == "done", (kind, run.state(), run.log.read_text())
     local = runs["local"]
     for kind in ("ssh", "slurm"):
         assert runs[kind].scores() == local.scores()
@@ -54,11 +54,11 @@ def test_inputs_are_sent_once_and_weights_to_start_from_too(sshd, store, tmp_pat
     declare(tmp_path, monkeypatch, sshd)
     path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
     first = engine.submit(path, "training.epochs=1")
-    assert follow(first).word == "done"
+    assert poll_until_ended(first).word == "done"
     sent = []
     for _ in range(2):
         run = engine.submit(path, "launch.site=ssh", "launch.upload=true", f"training.start_from={first.id}")
-        assert follow(run).word == "done", (run.state(), run.log.read_text())
+        assert poll_until_ended(run).word == "done", (run.state(), run.log.read_text())
         sent.append({file: file.stat().st_mtime_ns for file in (tmp_path / "there" / "data").rglob("*.nc")})
     assert sent[0] == sent[1]
     (copy,) = sent[0]
@@ -76,15 +76,15 @@ def test_a_zarr_store_is_sent_once_and_read_there(version, sshd, store, tmp_path
         field.drop_encoding().to_zarr(tmp_path / "hr.zarr", zarr_format=version, consolidated=False)
     settings = [f"data.target={{path: {tmp_path / 'hr.zarr'}}}", "training.epochs=1"]
     here = engine.submit(path, *settings)
-    assert follow(here).word == "done", here.state()
+    assert poll_until_ended(here).word == "done", here.state()
     sent = []
     for _ in range(2):
         run = engine.submit(path, *settings, "launch.site=ssh", "launch.upload=true")
-        assert follow(run).word == "done", (run.state(), run.log.read_text())
+        assert poll_until_ended(run).word == "done", (run.state(), run.log.read_text())
         sent.append({file: file.stat().st_mtime_ns for file in (tmp_path / "there" / "data").rglob("*")})
     assert sent[0] == sent[1]
     (copy,) = (tmp_path / "there" / "data").glob("*/*")
-    assert Run(folder_there(tmp_path, run)).spec.data.target.path == str(copy)
+    assert Run(remote_folder(tmp_path, run)).spec.data.target.path == str(copy)
     assert copy.name == "hr.zarr"
     assert run.scores() == here.scores()
 

@@ -16,7 +16,7 @@ from engine.launch.remote import submit, upload_heartbeat
 from engine.launch.remote.upload_heartbeat import Sending, how_far
 from engine.runs import SENDER_SILENCE_S, Run, Store
 from engine.spec import Spec
-from tests.engine.launch.command import wait
+from tests.engine.launch.engine_processes import wait
 
 SPEC = {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}}
 ELSEWHERE = {"host": "another", "pid": 1, "pid_started": 1.0}

@@ -19,7 +19,7 @@ from engine.launch.supervision.launch_token import Fence
 from engine.launch.supervision.requeue import UNREACHED
 from engine.runs import Run, Store
 from engine.spec import Spec
-from tests.engine.launch.command import PATIENCE_S, nothing_left, wait
+from tests.engine.launch.engine_processes import TIMEOUT_S, no_processes_left, wait
 
 DIED = "rank 0 died without a word (killed, or out of memory): resume continues from the last checkpoint"
 PAUSED = "the job's time is nearly up"
@@ -48,19 +48,19 @@ class Stage:
         return path.read_text().splitlines() if path.exists() else []
 
     def supervise(self, run: Run, *acts: str, **job: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(Path(__file__).with_name("directed.py")), str(run.folder), *acts]
+        command = [sys.executable, str(Path(__file__).with_name("supervise_fake_ranks.py")), str(run.folder), *acts]
         path = f"{self.bin}:{os.environ['PATH']}"
         return subprocess.Popen(command, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **job})
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    with nothing_left(tmp_path):
+    with no_processes_left(tmp_path):
         yield Stage(tmp_path)
 
 
 def end(process: subprocess.Popen[bytes]) -> int:
-    return process.wait(timeout=PATIENCE_S)
+    return process.wait(timeout=TIMEOUT_S)
 
 
 def starts(run: Run) -> int:

@@ -1,4 +1,4 @@
-"""Hands a run over, as a process of its own: `python -m tests.engine.launch.starting RUN_FOLDER`."""
+"""Hands a run over, as a process of its own: `python -m tests.engine.launch.start_run RUN_FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays the ranks of a run, for a supervisor: `actor.py FOLDER ACT…`; the n-th start plays the n-th act.
+"""Plays the ranks of a run, for a supervisor: `fake_ranks.py FOLDER ACT…`; the n-th start plays the n-th act.
 
 An act is a list of words: `save=EPOCH` writes a checkpoint, `told=TEXT` fails saying so, `stops` waits for a pause or a
 cancel and stops as ranks do, `stays` waits for its end, `killed` ends itself by SIGKILL, `done` is done, `yields` waits

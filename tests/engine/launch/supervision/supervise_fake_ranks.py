@@ -1,4 +1,4 @@
-"""A supervisor whose ranks are played: `directed.py FOLDER ACT…` (see actor.py); LAUNCH is its token, if it has one."""
+"""Supervise fake ranks: `supervise_fake_ranks.py FOLDER ACT…` (see fake_ranks.py); LAUNCH is the token, if any."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from engine.launch.ranks import command
 from engine.launch.supervision import supervisor
 from engine.runs import Run
 
-actor = (sys.executable, str(Path(__file__).with_name("actor.py")))
+actor = (sys.executable, str(Path(__file__).with_name("fake_ranks.py")))
 command.plan = lambda run, environment: command.Plan((*actor, *sys.argv[1:]))
 sys.exit(supervisor.supervise(Run(Path(sys.argv[1])), os.environ.get("LAUNCH", "")))

@@ -1,4 +1,4 @@
-"""Looks at targets as the dashboard does, as a process of its own: `python -m tests.engine.launch.watching STORE`."""
+"""Looks at targets as the dashboard does, as a process of its own: `python -m tests.engine.launch.poll_sites STORE`."""
 
 from __future__ import annotations
 

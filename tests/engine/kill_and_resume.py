@@ -1,4 +1,4 @@
-"""A run that is killed again and again, and taken up each time: `killed.py SPEC STORE SEED MOMENT…` makes one.
+"""Kill a run again and again, and resume it each time: `kill_and_resume.py SPEC STORE SEED MOMENT…`.
 
 A moment is `starting`, `training`, or the path in the run folder of a file that is being written. After the last one
 the run goes on to its end. Prints where each kill found the training: [epoch, step] of its last checkpoint, or null.

@@ -1,4 +1,4 @@
-"""Submits a run and stays, as the dashboard does: `submitter.py SPEC STORE` prints the run's folder."""
+"""Submits a run and stays, as the dashboard does: `submit_and_stay.py SPEC STORE` prints the run's folder."""
 
 import sys
 import time

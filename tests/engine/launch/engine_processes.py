@@ -21,7 +21,7 @@ from engine.training.loop import CHECKPOINT_S
 from tests.engine.data.mock import write_field
 
 CHECKOUT = Path(__file__).parents[3]
-PATIENCE_S = 300.0  # others may use the machine too
+TIMEOUT_S = 300.0  # others may use the machine too
 LOOK_S = 0.02
 GRACE_S = 20.0  # for processes that have done their work to end
 
@@ -40,7 +40,7 @@ class CommandLine:
     def __call__(self, *words: str, code: int = 0) -> str:
         """Standard output, once the command has ended as it should."""
         command = [sys.executable, "-m", "engine", *words, "--store", str(self.store)]
-        ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE_S)
+        ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=TIMEOUT_S)
         assert ended.returncode == code, f"{words} ended with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
         return ended.stdout
 
@@ -62,12 +62,12 @@ def write_spec(folder: Path, *, model: dict[str, Any] = MODEL, training: dict[st
 
 def wait(condition: Callable[[], Any], what: str) -> Any:
     """What the condition gives, as soon as that is true."""
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
         if found := condition():
             return found
         time.sleep(LOOK_S)
-    raise AssertionError(f"{what} didn't happen within {PATIENCE_S:.0f} s")
+    raise AssertionError(f"{what} didn't happen within {TIMEOUT_S:.0f} s")
 
 
 def end_of(run: Run) -> State:
@@ -90,7 +90,7 @@ def _command(process: psutil.Process) -> str:
 
 
 @contextmanager
-def nothing_left(folder: Path) -> Iterator[None]:
+def no_processes_left(folder: Path) -> Iterator[None]:
     """Ends what is left of the processes of a folder, and says so: there should be nothing."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""A script under srun, as a supervisor starts ranks: in a job, `step.py RANKS SCRIPT WORD…`."""
+"""A script under srun, as a supervisor starts ranks: in a job, `srun_script.py RANKS SCRIPT WORD…`."""
 
 from __future__ import annotations
 

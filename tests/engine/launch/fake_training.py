@@ -1,6 +1,6 @@
 """Stands in for a training on a target: begins, beats and ends as one does, without TensorFlow.
 
-It goes on until the file `go` lies beside the target's folder, and then has results. `python quick.py RUN_FOLDER`.
+It goes on until a file `go` lies beside the site folder, and then has results: `python fake_training.py RUN_FOLDER`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs that stop after some steps and are taken up again: `stopped.py SPEC STORE N…` makes one for each N."""
+"""Runs that stop after some steps and are taken up again: `stop_and_resume.py SPEC STORE N…` makes one for each N."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training.workers import Workers, join
-from tests.engine.launch.command import PATIENCE_S
+from tests.engine.launch.engine_processes import TIMEOUT_S
 
 
 def measure(program: Path, spec: Path, **variables: str) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def measure(program: Path, spec: Path, **variables: str) -> dict[str, Any]:
         env=environment(os.environ, 1) | variables,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
     )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1])

@@ -12,10 +12,10 @@ import yaml
 from engine.launch.remote.poll import Mirror
 from engine.launch.sites import Sites
 from engine.runs import Run, State, Store
-from tests.engine.launch.command import end_of, wait
+from tests.engine.launch.engine_processes import end_of, wait
 from tests.engine.launch.servers import Sshd
 
-QUICK = Path(__file__).with_name("quick.py")
+FAKE_TRAINING = Path(__file__).with_name("fake_training.py")
 
 
 def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Sshd, **more: Any) -> None:
@@ -34,42 +34,42 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Sshd, **mor
     monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
 
 
-def mirror_of(run: Run) -> Mirror:
+def poller_of(run: Run) -> Mirror:
     return Mirror(Store(run.folder.parent), Sites.read().named(run.request["target"]))
 
 
-def look(run: Run, mirror: Mirror | None = None) -> State:
-    """The state after a look, and after a try to fetch what is done."""
-    mirror = mirror or mirror_of(run)
+def poll_run(run: Run, mirror: Mirror | None = None) -> State:
+    """Poll the site of a run and try to fetch its results; returns the state after that."""
+    mirror = mirror or poller_of(run)
     mirror.look(at_once=True)
     mirror.fetch()
     return run.state()
 
 
-def follow(run: Run) -> State:
-    """Look until the run has ended."""
+def poll_until_ended(run: Run) -> State:
+    """Poll until the run has ended."""
     if not run.remote:
         return end_of(run)
-    return look_until(run, lambda state: not state.active and state.word != "unknown", "the end")
+    return poll_until(run, lambda state: not state.active and state.word != "unknown", "the end")
 
 
-def look_until(run: Run, condition: Any, what: str) -> State:
-    """Look until a state is as it should be."""
-    mirror = mirror_of(run)
+def poll_until(run: Run, condition: Any, what: str) -> State:
+    """Poll until a state meets a condition."""
+    mirror = poller_of(run)
 
     def seen() -> State | None:
-        state = look(run, mirror)
+        state = poll_run(run, mirror)
         return state if condition(state) else None
 
     return wait(seen, f"{what} of {run.id}")
 
 
-def quick_python(tmp_path: Path, *lines: str, site: str = "") -> str:
-    """A Python for targets: a training's place is taken by quick.py, and data aren't checked.
+def fake_training_python(tmp_path: Path, *lines: str, site: str = "") -> str:
+    """A Python for targets: a training's place is taken by fake_training.py, and data aren't checked.
 
     `lines` of sh come first; `site` is Python that each of its processes runs at its start.
     """
-    path, sites = tmp_path / "quick_python", tmp_path / "site"
+    path, sites = tmp_path / "fake_training_python", tmp_path / "site"
     sites.mkdir(exist_ok=True)
     (sites / "sitecustomize.py").write_text(f"import sys\nsys.executable = {str(path)!r}\n{site}\n")
     text = [
@@ -77,7 +77,8 @@ def quick_python(tmp_path: Path, *lines: str, site: str = "") -> str:
         *lines,
         f"export PYTHONPATH={sites}${{PYTHONPATH:+:$PYTHONPATH}}",
         'case "$*" in "-m engine check "*) echo "{}"; exit;; esac',
-        f'case "$*" in "-m engine supervise "*) export PYTHONPATH="$PYTHONPATH:$PWD"; set -- {QUICK} "$4";; esac',
+        'case "$*" in "-m engine supervise "*)',
+        f'export PYTHONPATH="$PYTHONPATH:$PWD"; set -- {FAKE_TRAINING} "$4";; esac',
         f'exec {sys.executable} "$@"',
     ]
     path.write_text("\n".join(text) + "\n")
@@ -86,17 +87,17 @@ def quick_python(tmp_path: Path, *lines: str, site: str = "") -> str:
 
 
 def go(tmp_path: Path) -> None:
-    """Let what quick.py stands in for end, with results."""
+    """Let what fake_training.py stands in for end, with results."""
     (tmp_path / "go").touch()
 
 
-def folder_there(tmp_path: Path, run: Run) -> Path:
+def remote_folder(tmp_path: Path, run: Run) -> Path:
     return tmp_path / "there" / "runs" / run.id
 
 
-def assert_same_as_there(tmp_path: Path, run: Run) -> None:
+def assert_same_as_on_site(tmp_path: Path, run: Run) -> None:
     """Every file that a run has there is here too, to the byte, as far as it is copied at all."""
-    there = folder_there(tmp_path, run)
+    there = remote_folder(tmp_path, run)
     names = ["progress.jsonl", "log.txt", *(str(path.relative_to(there)) for path in results_in(there))]
     for name in names:
         assert content(run.folder / name) == content(there / name), name
