@@ -255,15 +255,9 @@ def colour_halos(figure: Any, dark: bool) -> None:
 
 def _style_axis(axis: Any, side: str, grid: Grid) -> None:
     codes = {"x": LONGITUDE_JS, "y": LATITUDE_JS} if grid.is_spherical else {"x": KILOMETRES_JS, "y": KILOMETRES_JS}
-    per = {} if grid.is_spherical else {"per": _metres(grid, side)}
+    per = {} if grid.is_spherical else {"per": grid.metres_per_unit(side)}
     axis.formatter = bm.CustomJSTickFormatter(code=codes[side], args=per)
     axis.ticker = bm.AdaptiveTicker(desired_num_ticks=3, mantissas=[1, 2, 5], num_minor_ticks=0)
     axis.axis_label, axis.axis_line_color = None, None
     axis.major_tick_in, axis.major_tick_out, axis.minor_tick_out = 4, 0, 0
     axis.major_label_standoff = -18 if side == "x" else -40 if grid.is_spherical else -62
-
-
-def _metres(grid: Grid, side: str) -> float:
-    centres = grid.x if side == "x" else grid.y
-    largest = int(np.abs(centres).argmax())
-    return float(grid.axis(side)[largest] / centres[largest]) if centres[largest] else 1.0

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from engine.data.grids import GRID_MAPPING, Grid, is_same_crs
+from engine.data.grids import GRID_MAPPING, Grid
 from engine.data.netcdf import open_netcdf
+from engine.data.projections import is_same_crs
 from engine.errors import DataError, MesoscopeError, StoreError
 from engine.evaluation.scores import pixel_rmse, score
 from engine.runs import Run, Store

@@ -16,8 +16,8 @@ from numpy.random import Generator
 from scipy import ndimage
 
 from engine.data.demo_land import CELL_DEG, Field, Land
+from engine.data.lengths import METRES_PER_DEGREE
 
-METRES_PER_DEGREE = 111_195.0  # on a sphere of 6371.0 km radius
 STEP_S = 3600.0
 LAPSE_K_PER_M = 0.0065  # ICAO standard atmosphere
 DEPOSITION_M_S = 0.0015

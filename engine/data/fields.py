@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from engine.data.formats import open_dataset
-from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid, mapping_from_wkt
+from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, joined
+from engine.data.projections import mapping_from_wkt
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
 from engine.spec import Source

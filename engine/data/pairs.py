@@ -15,6 +15,7 @@ import xarray as xr
 from engine.data.fields import open_field
 from engine.data.grids import Grid
 from engine.data.lazy import changed
+from engine.data.regions import cells_within
 from engine.data.resample import coarsen, coarsening, regrid
 from engine.data.times import Parts, match, span, split_parts, within
 from engine.data.units import convert
@@ -246,7 +247,7 @@ def _without_values(hr: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
 def _in_region(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
     if not options.region:
         return target
-    rows, columns, grid = Grid.of(target).within(options.region)
+    rows, columns, grid = cells_within(Grid.of(target), options.region)
     notes.append(f"data.region: {grid} of {Grid.of(target)}")
     return target.isel(y=rows, x=columns).assign_coords(grid.coords())
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from engine.data.grids import Grid, edges, from_lonlat, is_periodic, is_same_crs
+from engine.data.grids import Grid, edges, is_periodic
 from engine.data.kernels import SPLINE_PAD, cell_positions, kernel_taps, kernel_weights, spline_filter
+from engine.data.projections import from_lonlat, is_same_crs
 
 MARGIN = 16  # cells kept around a region, more than half the width of any kernel
 

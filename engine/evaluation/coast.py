@@ -54,16 +54,9 @@ def _projected(grid: Grid, box: tuple[float, float, float, float]) -> np.ndarray
     crs = pyproj.CRS.from_cf(dict(grid.crs))
     forward = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
     x, y = forward.transform(line[:, 0], line[:, 1])
-    metres = np.array([_unit(grid, "x"), _unit(grid, "y")])
+    metres = np.array([grid.metres_per_unit("x"), grid.metres_per_unit("y")])
     projected = np.column_stack([x, y]) / metres
     return _clip(np.where(np.isfinite(projected), projected, np.nan), *box)
-
-
-def _unit(grid: Grid, side: str) -> float:
-    """Metres (or rotated degrees) per unit of the axis."""
-    centres = grid.x if side == "x" else grid.y
-    largest = int(np.abs(centres).argmax())
-    return float(grid.axis(side)[largest] / centres[largest])
 
 
 def _clip(line: np.ndarray, west: float, east: float, south: float, north: float) -> np.ndarray:

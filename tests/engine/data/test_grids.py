@@ -3,7 +3,9 @@ import pytest
 import xarray as xr
 
 from engine.data.fields import open_field
-from engine.data.grids import EARTH_RADIUS_KM, Grid
+from engine.data.grids import Grid
+from engine.data.lengths import EARTH_RADIUS_KM
+from engine.data.regions import cells_within
 from engine.errors import GridError
 from engine.spec import Region, Source
 from tests.engine.data.mock import ALBERS, steps
@@ -112,7 +114,7 @@ def test_equality_and_likeness():
 
 def test_region_takes_the_centres_inside():
     grid = latlon(6, 8)
-    rows, columns, chosen = grid.within(Region((40.4, 41.5), (0.5, 2.2)))
+    rows, columns, chosen = cells_within(grid, Region((40.4, 41.5), (0.5, 2.2)))
     np.testing.assert_array_equal(chosen.y, [40.5, 41.0, 41.5])
     np.testing.assert_array_equal(chosen.x, [0.5, 1.0, 1.5, 2.0])
     np.testing.assert_array_equal(chosen.y, grid.y[rows])
@@ -123,7 +125,7 @@ def test_region_takes_the_centres_inside():
 @pytest.mark.parametrize("region", [(350.0, 10.0), (-10.0, 10.0), (-10.0, 370.0)])
 def test_region_across_the_seam(west, region):
     globe = Grid(np.arange(-80.0, 81, 10), west + np.arange(0.0, 360, 5))
-    _, columns, chosen = globe.within(Region((0, 30), region))
+    _, columns, chosen = cells_within(globe, Region((0, 30), region))
     np.testing.assert_allclose(globe.x[columns] % 360, [350, 355, 0, 5, 10])
     np.testing.assert_allclose(np.diff(chosen.x), 5)
 
@@ -131,12 +133,12 @@ def test_region_across_the_seam(west, region):
 def test_a_whole_turn_takes_all():
     globe = Grid(np.arange(-80.0, 81, 10), np.arange(0.0, 360, 5))
     for sides in ((0, 360), (-180, 180)):
-        assert globe.within(Region((-90, 90), sides))[2].shape == globe.shape
+        assert cells_within(globe, Region((-90, 90), sides))[2].shape == globe.shape
 
 
 def test_region_of_a_projected_grid_is_the_box_around_it():
     grid = albers(21, 21, step=10)
-    rows, columns, chosen = grid.within(Region((-28.0, -27.5), (153.0, 153.5)))
+    rows, columns, chosen = cells_within(grid, Region((-28.0, -27.5), (153.0, 153.5)))
     lon, lat = grid.lonlat()
     inside = (lat >= -28.0) & (lat <= -27.5) & (lon >= 153.0) & (lon <= 153.5)
     assert inside.any()
@@ -152,9 +154,9 @@ def test_region_outside_or_across_a_gap_is_refused():
         GridError,
         match="data.region is lat 10 to 20, lon 0 to 5, but the data cover lat 40 to 42.5, lon 0 to 3.5: choose",
     ):
-        latlon().within(Region((10, 20), (0, 5)))
+        cells_within(latlon(), Region((10, 20), (0, 5)))
     with pytest.raises(GridError, match="but the data cover lat -27.9"):
-        albers().within(Region((10, 20), (0, 5)))
+        cells_within(albers(), Region((10, 20), (0, 5)))
     half = Grid(np.arange(40.0, 45), np.arange(0.0, 101, 10))
     with pytest.raises(GridError, match="reaches across longitudes without data"):
-        half.within(Region((40, 45), (90, 15)))
+        cells_within(half, Region((40, 45), (90, 15)))
