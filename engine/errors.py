@@ -1,37 +1,54 @@
-"""The tree of errors. Each message says what was given, what is expected, and how to mend it.
+"""The tree of errors.
 
 MesoscopeError
-├── RequestError            the request is wrong: nothing was begun, exit code 2
-│   ├── SpecError           an option: unknown, of the wrong type, out of bounds, at odds with another
-│   ├── DataError           a file, or what is in it
+├── RequestError            the request is wrong: nothing was started, exit code 2
+│   ├── SpecError           an option: unknown, of the wrong type, out of bounds, in conflict with another
+│   ├── DataError           a file, or its content
 │   │   ├── GridError       coordinates, regions, sides that don't fit the scale
-│   │   ├── TimeError       calendars, periods, splits, steps without a partner
+│   │   ├── TimeError       calendars, periods, splits, time steps without a partner
 │   │   └── UnitError       units that can't be converted
 │   ├── StoreError          the store of runs: not writable, full, no such run
-│   └── SiteError         a place to run: unknown, or not able to
-└── RunError                the run began and failed, exit code 1
+│   └── SiteError           a site: unknown, or not able to run this
+└── RunError                the run was started and failed, exit code 1
     ├── LaunchError         no process could be started
-    ├── RanksLostError      other ranks are gone: those that are left may go on
-    ├── UnreachableError    a target can't be asked just now: what is there isn't known
+    ├── RanksLostError      other ranks are gone: those that are left may continue
+    ├── UnreachableError    a site can't be reached now: the state of its runs isn't known
     ├── CheckpointError     a checkpoint that doesn't fit, or is damaged
     └── DivergedError       the loss is no longer a number
 """
 
+from __future__ import annotations
+
 
 class MesoscopeError(Exception):
-    """Any error this project raises on purpose."""
+    """Any error this project raises on purpose: the text is for people, the fields are for programs.
+
+    Parameters
+    ----------
+    problem : what was given and why it can't be used.
+    option : the option concerned, as 'section.name'.
+    hint : what is expected, or known.
+    action : what the user can do about it.
+
+    The text is 'problem: hint; action'.
+    """
+
+    def __init__(self, problem: str = "", *, option: str = "", hint: str = "", action: str = ""):
+        self.problem, self.option, self.hint, self.action = problem, option, hint, action
+        remedy = "; ".join(part for part in (hint, action) if part)
+        super().__init__(f"{problem}: {remedy}" if remedy else problem)
 
 
 class RequestError(MesoscopeError):
-    """The request is wrong; nothing was begun."""
+    """The request is wrong; nothing was started."""
 
 
 class SpecError(RequestError):
-    """An option is unknown, of the wrong type, out of bounds, or at odds with another."""
+    """An option is unknown, of the wrong type, out of bounds, or in conflict with another."""
 
 
 class DataError(RequestError):
-    """A file can't be used, or what is in it can't."""
+    """A file, or its content, can't be used."""
 
 
 class GridError(DataError):
@@ -51,11 +68,11 @@ class StoreError(RequestError):
 
 
 class SiteError(RequestError):
-    """A place to run is unknown, or not able to."""
+    """A site is unknown, or not able to run this."""
 
 
 class RunError(MesoscopeError):
-    """The run began and failed."""
+    """The run was started and failed."""
 
 
 class LaunchError(RunError):
@@ -67,7 +84,7 @@ class RanksLostError(RunError):
 
 
 class UnreachableError(RunError):
-    """A target can't be asked just now; what happens there isn't known."""
+    """A site can't be reached now; the state of its runs isn't known."""
 
 
 class CheckpointError(RunError):

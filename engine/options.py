@@ -17,11 +17,16 @@ import param
 from engine.errors import SpecError
 
 
+def nearest(given: str, known: Iterable[str]) -> str:
+    """A hint for a mistyped word: 'did you mean …?', or '' if it is like none of the known."""
+    close = difflib.get_close_matches(given, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped word: ' Did you mean …?' or the list of known words."""
+    """A hint for a mistyped word: 'did you mean …?', or the list of known words."""
     known = list(known)
-    close = difflib.get_close_matches(str(given), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    return nearest(given, known) or f"known are {', '.join(known)}"
 
 
 class Whole(param.Integer):
@@ -92,7 +97,7 @@ class Words(param.Parameter):
 
     def parse(self, value: Any, where: str) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
-            raise SpecError(f"{where} is {value!r}: expected {self.expected()}")
+            raise SpecError(f"{where} is {value!r}", hint=f"expected {self.expected()}")
         return tuple(value)
 
     def _validate(self, val: Any) -> None:
@@ -112,8 +117,9 @@ class Choice(param.Selector):
     def expected(self) -> str:
         return "one of " + ", ".join(map(str, self.objects))
 
-    def hint(self, value: Any) -> str:
-        return did_you_mean(value, map(str, self.objects)) if isinstance(value, str) else ""
+    def nearest(self, value: Any) -> str:
+        """A hint for a mistyped word, or ''."""
+        return nearest(value, map(str, self.objects)) if isinstance(value, str) else ""
 
 
 class Value(param.Parameter):
@@ -149,7 +155,7 @@ class Values(param.Parameter):
 
     def parse(self, value: Any, where: str) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
-            raise SpecError(f"{where} is {value!r}: expected {self.expected()}")
+            raise SpecError(f"{where} is {value!r}", hint=f"expected {self.expected()}")
         parse = self.kind.parse
         return tuple(
             v if isinstance(v, self.kind) else parse(v, f"{where}[{number}]") for number, v in enumerate(value)
@@ -164,7 +170,7 @@ class Values(param.Parameter):
 
 
 class Options(param.Parameterized):
-    """A strict group of options. Subclasses declare, and override `check` to hold options against each other."""
+    """A strict group of options. Subclasses declare them, and override `check` to check them against each other."""
 
     SECTION: ClassVar[str] = ""
 
@@ -173,7 +179,7 @@ class Options(param.Parameterized):
         declared = self.declared()
         for word in given:
             if word not in declared:
-                raise SpecError(f"{self.SECTION}.{word} is not an option: {did_you_mean(word, declared)}")
+                raise SpecError(f"{self.SECTION}.{word} is not an option", hint=did_you_mean(word, declared))
         super().__init__()
         for word, value in given.items():
             self._take(word, value)
@@ -186,7 +192,7 @@ class Options(param.Parameterized):
         return {word: cls.param[word] for word in cls.param if word != "name"}
 
     def check(self) -> None:
-        """Hold the options against each other; raises SpecError."""
+        """Check the options against each other; raises SpecError."""
 
     def plain(self) -> dict[str, Any]:
         """Every option as plain YAML types."""
@@ -217,7 +223,7 @@ class Options(param.Parameterized):
 
     def __setattr__(self, word: str, value: Any) -> None:
         if getattr(self, "_sealed", False) and word in self.declared():
-            raise SpecError(f"{self.SECTION}.{word} is sealed: use replace({word}=…), or edit a draft()")
+            raise SpecError(f"{self.SECTION}.{word} is sealed", action=f"use replace({word}=…), or edit a draft()")
         super().__setattr__(word, value)
 
     def __eq__(self, other: object) -> bool:
@@ -231,14 +237,17 @@ class Options(param.Parameterized):
 
     def _take(self, word: str, value: Any) -> None:
         where, option = f"{self.SECTION}.{word}", self.param[word]
-        if hasattr(option, "parse"):
-            value = option.parse(value, where)
         try:
-            setattr(self, word, value)
+            setattr(self, word, option.parse(value, where) if hasattr(option, "parse") else value)
+        except SpecError as error:  # of a part of the value
+            raise SpecError(error.problem, option=where, hint=error.hint, action=error.action) from None
         except (ValueError, TypeError):
-            hint = option.hint(value) if hasattr(option, "hint") else ""
-            message = f"{where} is {value!r}: expected {option.expected()}"
-            raise SpecError(f"{message}; {hint}" if hint.startswith("did") else message) from None
+            raise SpecError(
+                f"{where} is {value!r}",
+                option=where,
+                hint=f"expected {option.expected()}",
+                action=option.nearest(value) if isinstance(option, Choice) else "",
+            ) from None
 
 
 def to_plain(value: Any) -> Any:
@@ -251,14 +260,14 @@ def to_plain(value: Any) -> Any:
 def parts_of(kind: Any, value: Any, where: str) -> Mapping[str, Any]:
     """The given mapping, if it holds only fields of the frozen dataclass `kind`; raises SpecError."""
     if not isinstance(value, Mapping):
-        raise SpecError(f"{where} is {value!r}: expected {kind.EXPECTED}")
+        raise SpecError(f"{where} is {value!r}", hint=f"expected {kind.EXPECTED}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for word in value:
         if word not in fields:
-            raise SpecError(f"{where}.{word} is not known: {did_you_mean(str(word), fields)}")
+            raise SpecError(f"{where}.{word} is not known", hint=did_you_mean(str(word), fields))
     for word, field in fields.items():
         if word not in value and field.default is dataclasses.MISSING:
-            raise SpecError(f"{where}.{word} is missing: expected {kind.EXPECTED}")
+            raise SpecError(f"{where}.{word} is missing", hint=f"expected {kind.EXPECTED}")
     return value
 
 

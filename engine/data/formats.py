@@ -11,7 +11,7 @@ import xarray as xr
 from engine.data.grib import grib_datasets, open_grib
 from engine.data.netcdf import netcdf_file, open_netcdf
 from engine.errors import DataError, TimeError
-from engine.options import did_you_mean
+from engine.options import nearest
 
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
@@ -85,8 +85,8 @@ def _similar_name(path: str) -> str:
     """Give a hint for a mistyped file name, or nothing."""
     folder, name = os.path.split(path)
     names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-    hint = did_you_mean(name, names)
-    return f"; {hint}" if hint.startswith("did") else ""
+    hint = nearest(name, names)
+    return f"; {hint}" if hint else ""
 
 
 def _open_netcdf(path: str, variable: str) -> xr.Dataset:

@@ -59,7 +59,7 @@ class Downscaler:
         return cls(
             network,
             bound_of(options, samples.normalizer),
-            options.members if options.sampled else 0,
+            options.members if options.is_stochastic else 0,
             reach(options, Shape.of(samples), samples.pairs.interpolation),
         )
 

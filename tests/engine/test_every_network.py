@@ -120,7 +120,7 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
 def spec_of_network(combination: Combination, learning: str) -> Spec:
     window = {"data": {"time_window": combination.window}}
     spec = spec_of(window, {"model": combination.model, "training": {"learning": learning}})
-    assert spec.recurrent == (combination.window > 1)
+    assert spec.is_recurrent == (combination.window > 1)
     return spec
 
 

@@ -175,9 +175,9 @@ def test_a_recurrent_network_has_its_own_backbones(backbone):
     message = refusal(plain)
     assert message.startswith(f"model.temporal is recurrent, but model.backbone is {backbone}: ")
     assert message.endswith("set model.temporal=stacked, or model.backbone=resnet")
-    assert not Spec.from_plain({**plain, "model": {**model, "temporal": "stacked"}}).recurrent
-    assert not Spec.from_plain({**plain, "data": BASE["data"]}).recurrent  # a window of one step needs no recurrence
-    assert Spec.from_plain({**plain, "model": {"backbone": "densenet"}}).recurrent
+    assert not Spec.from_plain({**plain, "model": {**model, "temporal": "stacked"}}).is_recurrent
+    assert not Spec.from_plain({**plain, "data": BASE["data"]}).is_recurrent  # a window of one step needs no recurrence
+    assert Spec.from_plain({**plain, "model": {"backbone": "densenet"}}).is_recurrent
 
 
 @pytest.mark.parametrize(

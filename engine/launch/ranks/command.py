@@ -81,7 +81,7 @@ def by_horovodrun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     """Elastic ranks aren't started by it, for it ends all when one dies, but as over SSH: on this host alone."""
     launcher = horovodrun()
     found = controller(launcher)
-    if run.spec.launch.elastic:
+    if run.spec.launch.is_elastic:
         need_gloo(found, "launch.min_processes needs")
         return Plan(engine("hosts", run), meets=True)
     return Plan((str(launcher), "-np", str(run.spec.launch.processes), found, *engine("work", run)))
@@ -89,7 +89,7 @@ def by_horovodrun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
 
 def by_srun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     """With Gloo the ranks meet at a server of the supervisor's; with MPI alone, Slurm introduces them."""
-    found, elastic = controller(horovodrun()), run.spec.launch.elastic
+    found, elastic = controller(horovodrun()), run.spec.launch.is_elastic
     if elastic:
         need_gloo(found, "launch.min_processes needs")
     gloo = found == "--gloo"

@@ -36,7 +36,7 @@ def start_hosts(run: Run) -> int:
     wanted = run.spec.launch.processes
     hosts = layout(command.Ranks.of(run.request).hosts or (Host("localhost", wanted),), wanted)
     processes = {f"host {host.name}": _start_host(run, hosts, number) for number, host in enumerate(hosts)}
-    return together(processes, _leave if run.spec.launch.elastic else _let_go)
+    return together(processes, _leave if run.spec.launch.is_elastic else _let_go)
 
 
 def start_ranks(run: Run) -> int:
@@ -55,7 +55,7 @@ def start_ranks(run: Run) -> int:
         for place in places
     }
     threading.Thread(target=_hold, args=(processes,), daemon=True).start()
-    return together(processes, _leave if run.spec.launch.elastic else _end)
+    return together(processes, _leave if run.spec.launch.is_elastic else _end)
 
 
 def layout(hosts: Sequence[Host], processes: int) -> list[Host]:

@@ -117,7 +117,7 @@ def _slurm_header(target: Site, launch: LaunchOptions, token: str, run: str) -> 
                 "#SBATCH --requeue",
                 f"#SBATCH --signal=B:USR1@{target.warning_s}",
                 f"#SBATCH --chdir={run}",
-                *(["#SBATCH --no-kill"] if launch.elastic else []),  # when a node fails
+                *(["#SBATCH --no-kill"] if launch.is_elastic else []),  # when a node fails
             ]
         ),
     }

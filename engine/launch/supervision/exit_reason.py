@@ -43,7 +43,9 @@ def ending(run: Run, rc: int, log_from: int = 0) -> End:
         return End("done", "done", 0)  # whatever became of ranks that were lost on the way
     beats = run.heartbeats()
     stopped = [beat for beat in beats if beat.get("end") == "stopped"]
-    whoever_is_left = run.spec.launch.elastic and len(stopped) == len(beats)  # the code is that of a rank that was lost
+    whoever_is_left = run.spec.launch.is_elastic and len(stopped) == len(
+        beats
+    )  # the code is that of a rank that was lost
     if stopped and (rc == 0 or whoever_is_left):
         return End("stopped", f"{stopped[0].get('reason', 'stopped')}: resume continues from here", rc)
     if run.cancel_file.exists():

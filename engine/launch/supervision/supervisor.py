@@ -175,7 +175,7 @@ class Watch:
             return
         from engine.launch.ranks.rendezvous import rendezvous  # Horovod, which the dashboard does without
 
-        how, elastic = command.Ranks.of(run.request), run.spec.launch.elastic
+        how, elastic = command.Ranks.of(run.request), run.spec.launch.is_elastic
         address = seen_by(_others(how), how.interface)
         with rendezvous(address) as keys:
             told = command.meeting(address, keys.port, how.interface, os.environ, elastic=elastic)

@@ -1,0 +1,39 @@
+"""The spec of an experiment: one YAML file, one declaration per option.
+
+`values` holds options that have parts, `sections` declares all options, `experiment` checks the sections against each
+other, and `yaml` reads and writes them as text.
+"""
+
+from engine.spec.experiment import RENAMED, SECTIONS, Spec
+from engine.spec.sections import (
+    KERNELS,
+    LEARNING_RATE_FACTORS,
+    RECURRENT,
+    DataOptions,
+    LaunchOptions,
+    ModelOptions,
+    TrainingOptions,
+)
+from engine.spec.values import Period, Region, Source, Split
+from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
+
+__all__ = [
+    "KERNELS",
+    "LEARNING_RATE_FACTORS",
+    "RECURRENT",
+    "RENAMED",
+    "SECTIONS",
+    "DataOptions",
+    "LaunchOptions",
+    "ModelOptions",
+    "Period",
+    "Region",
+    "Source",
+    "Spec",
+    "Split",
+    "TrainingOptions",
+    "dump_yaml",
+    "flow_yaml",
+    "load_yaml",
+    "with_settings",
+]

@@ -1,0 +1,218 @@
+"""The spec of an experiment: four sections, checked against each other, read from YAML and written to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from engine.errors import SpecError
+from engine.options import Options, did_you_mean
+from engine.spec.sections import RECURRENT, DataOptions, LaunchOptions, ModelOptions, TrainingOptions
+from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
+
+VERSION = 1
+SECTIONS: dict[str, type[Options]] = {
+    kind.SECTION: kind for kind in (DataOptions, ModelOptions, TrainingOptions, LaunchOptions)
+}
+# Old name → new name. Refused in what a user gives; read in the spec.yaml of run folders, which is written once.
+RENAMED = {"launch.target": "launch.site", "training.lr_scaling": "training.learning_rate_scaling"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An experiment: four sealed sections, checked against each other when made.
+
+    Raises
+    ------
+    SpecError
+        From any way to make one, for an option that is unknown, of the wrong type, out of bounds or in conflict.
+    """
+
+    data: DataOptions
+    model: ModelOptions = field(default_factory=ModelOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    launch: LaunchOptions = field(default_factory=LaunchOptions)
+
+    def __post_init__(self) -> None:
+        _check_patches(self)
+        _check_recurrence(self)
+        _check_distribution(self)
+        _check_constraint(self)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """True if the network reads the steps of a time window one after another."""
+        return self.data.time_window > 1 and self.model.temporal == "recurrent"
+
+    @classmethod
+    def from_plain(cls, plain: Any, folder: Path | None = None) -> Self:
+        """From a mapping as in the YAML file; relative paths start at `folder`, if given."""
+        if not isinstance(plain, Mapping):
+            raise SpecError(
+                f"the spec is {type(plain).__name__}",
+                hint="expected a mapping with version, data, model, training, launch",
+            )
+        for word in plain:
+            if word != "version" and word not in SECTIONS:
+                raise SpecError(f"{word} is not a section", hint=did_you_mean(str(word), ["version", *SECTIONS]))
+        if (version := plain.get("version")) != VERSION or isinstance(version, bool):
+            raise SpecError(f"version is {version!r}", hint=f"expected version: {VERSION}")
+        spec = cls(**{section: kind(**_options_of(plain, section)) for section, kind in SECTIONS.items()})
+        return spec.within(folder) if folder else spec
+
+    @classmethod
+    def from_yaml(cls, text: str, folder: Path | None = None, settings: Iterable[str] = ()) -> Self:
+        """From the text of a YAML file, with `section.option=value` applied; paths start at `folder`, if given."""
+        return cls.from_plain(with_settings(load_yaml(text, "the spec"), settings), folder)
+
+    @classmethod
+    def read(cls, path: Path, settings: Iterable[str] = ()) -> Self:
+        """From a YAML file, with `section.option=value` applied; paths start at its folder."""
+        return cls.from_plain(with_settings(_load(path), settings), Path(path).absolute().parent)
+
+    @classmethod
+    def read_recorded(cls, path: Path) -> Self:
+        """From the spec.yaml of a run folder, which may have the old names of renamed options."""
+        return cls.from_plain(_with_new_names(_load(path)), Path(path).absolute().parent)
+
+    def within(self, folder: Path) -> Self:
+        """The same spec with absolute paths."""
+        data = self.data
+        return dataclasses.replace(
+            self,
+            data=data.replace(
+                target=data.target.within(folder),
+                lr=data.lr and data.lr.within(folder),
+                predictors=tuple(source.within(folder) for source in data.predictors),
+                static=tuple(source.within(folder) for source in data.static),
+            ),
+        )
+
+    def replace(self, **sections: Mapping[str, Any]) -> Self:
+        """A checked copy with other options: spec.replace(training={"epochs": 3})."""
+        return dataclasses.replace(self, **{name: getattr(self, name).replace(**v) for name, v in sections.items()})
+
+    def plain(self) -> dict[str, Any]:
+        """Every option, as plain YAML types."""
+        return {"version": VERSION, **{section: getattr(self, section).plain() for section in SECTIONS}}
+
+    def changed(self) -> dict[str, Any]:
+        """Only the options that differ from their defaults, as a user would write them."""
+        sections = {section: getattr(self, section).changed() for section in SECTIONS}
+        return {"version": VERSION, **{section: options for section, options in sections.items() if options}}
+
+    def to_yaml(self) -> str:
+        return dump_yaml(self.plain())
+
+    def settings(self) -> list[str]:
+        """Every option as `section.option=value`, for `--set`."""
+        return [
+            f"{section}.{option}={flow_yaml(value)}"
+            for section in SECTIONS
+            for option, value in getattr(self, section).plain().items()
+        ]
+
+
+def _check_patches(spec: Spec) -> None:
+    if spec.model.localized and spec.data.patch_size:
+        raise SpecError(
+            f"model.localized is true, but data.patch_size is {spec.data.patch_size}",
+            option="model.localized",
+            hint="a localized block has weights for each cell of the whole grid",
+            action="set model.localized=false, or data.patch_size=0",
+        )
+
+
+def _check_recurrence(spec: Spec) -> None:
+    if spec.is_recurrent and spec.model.backbone not in RECURRENT:
+        raise SpecError(
+            f"model.temporal is recurrent, but model.backbone is {spec.model.backbone}",
+            option="model.temporal",
+            hint=f"a recurrent network has the blocks of {', '.join(RECURRENT)}",
+            action="set model.temporal=stacked, or model.backbone=resnet",
+        )
+
+
+def _check_distribution(spec: Spec) -> None:
+    if spec.training.loss != "bernoulli_gamma":
+        return
+    bound, form = spec.model.output_activation, spec.model.constraint
+    if bound not in ("auto", "relu"):
+        raise SpecError(
+            f"model.output_activation is {bound}, but with training.loss bernoulli_gamma the field is a mean that is "
+            "never negative",
+            option="model.output_activation",
+            action="set model.output_activation=auto",
+        )
+    if form in ("additive", "softmax"):
+        raise SpecError(
+            f"model.constraint is {form}, but the mean that training.loss bernoulli_gamma gives can only be raised by "
+            "a factor",
+            option="model.constraint",
+            action="set model.constraint=multiplicative, or training.loss=mae",
+        )
+
+
+def _check_constraint(spec: Spec) -> None:
+    form, data = spec.model.constraint, spec.data
+    if form == "additive" and data.scaling == "log":
+        raise SpecError(
+            "model.constraint is additive, which can make a field negative, but data.scaling is log, which has no "
+            "values below zero",
+            option="model.constraint",
+            action="set model.constraint=multiplicative, or data.scaling=standard",
+        )
+    if form != "none" and data.pairing == "perfect-prog" and data.coarsening != "area":
+        raise SpecError(
+            f"model.constraint is {form}, which takes LR for the area mean, but data.coarsening is {data.coarsening}",
+            option="model.constraint",
+            action="set data.coarsening=area, or model.constraint=none",
+        )
+
+
+def _load(path: Path) -> Any:
+    """A YAML file as plain types."""
+    give = "give the path of a spec, a YAML file"
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{path} does not exist", action=give) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} can't be read ({error})", action=give) from None
+    return load_yaml(text, str(path))
+
+
+def _with_new_names(plain: Any) -> Any:
+    """The mapping of a recorded spec with renamed options under their new names, in the same order."""
+    if not isinstance(plain, Mapping):
+        return plain
+    return {
+        section: {_new_name(section, name): value for name, value in options.items()}
+        if isinstance(options, Mapping)
+        else options
+        for section, options in plain.items()
+    }
+
+
+def _new_name(section: str, name: Any) -> Any:
+    return RENAMED[path].split(".")[1] if (path := f"{section}.{name}") in RENAMED else name
+
+
+def _options_of(plain: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    """The options given in a section; raises SpecError for old names and for names that aren't text."""
+    options = plain.get(section)
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise SpecError(f"{section} is {options!r}", hint="expected a mapping of options")
+    for name in options:
+        if new := RENAMED.get(f"{section}.{name}"):
+            raise SpecError(f"{section}.{name} has a new name", option=new, action=f"write {new} instead")
+        if not isinstance(name, str):
+            raise SpecError(
+                f"{section}.{name} is not an option", hint=did_you_mean(str(name), SECTIONS[section].declared())
+            )
+    return options

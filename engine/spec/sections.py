@@ -1,0 +1,362 @@
+"""The four sections of a spec: every option, declared once, with the checks inside a section."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from engine.errors import SpecError
+from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Whole
+from engine.spec.values import Period, Region, Source, Split
+
+RECURRENT = ("resnet", "convnet", "densenet")  # backbones that have a recurrent form
+NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # allowed in a scheduler's header
+# Factor of the learning rate for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
+# sqrt: the learning rate's part of the rule of Malladi et al. (2022), NeurIPS 35, arXiv 2205.10287, for Adam.
+LEARNING_RATE_FACTORS: dict[str, Callable[[int], float]] = {"none": lambda n: 1.0, "linear": float, "sqrt": math.sqrt}
+KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
+
+
+class DataOptions(Options):
+    """The data, and how LR and HR are paired."""
+
+    SECTION = "data"
+
+    target = Value(Source, None, doc="HR field to learn: file, glob, list of files or Zarr store, and its variable.")
+    pairing = Choice(
+        ["perfect-prog", "mos"],
+        default="perfect-prog",
+        doc="perfect-prog: LR is HR, coarsened. mos: LR is a field of another model or product.",
+    )
+    lr = Value(
+        Source,
+        None,
+        doc="LR field of the same quantity from another model or product. With mos the network learns from it; with "
+        "perfect-prog it learns from coarsened HR, and is applied to this field in the test part.",
+    )
+    predictors = Values(Source, doc="Additional input fields of the network, regridded to the LR grid.")
+    static = Values(
+        Source, doc="Input fields without time, such as topography or a land mask, regridded to the HR grid."
+    )
+    scale = Whole(None, bounds=(2, 64), allow_None=True, unit="HR cells per LR cell", doc="Scale factor from LR to HR.")
+    coarsening = Choice(
+        KERNELS, default="area", doc="Method of coarsening HR to LR (perfect-prog). area: mean weighted by cell area."
+    )
+    interpolation = Choice(
+        ["nearest", "bilinear", "bicubic", "lanczos"],
+        default="bicubic",
+        doc="Method of interpolating LR to the HR grid: the baseline of every comparison, and the field to which a "
+        "residual network adds.",
+    )
+    region = Value(Region, None, doc="Box of the HR grid to use; the whole grid when empty.")
+    period = Value(Period, None, doc="First and last date to use; all dates when empty.")
+    split = Value(Split, Split(0.7, 0.15, 0.15), doc="Parts for training, validation and test, in order of time.")
+    scaling = Choice(
+        ["standard", "minmax", "log", "none"],
+        default="standard",
+        doc="Normalisation of all fields, fitted on the training part. standard: mean 0, standard deviation 1. "
+        "minmax: from 0 to 1. log: standard after log(1 + x / mean).",
+    )
+    time_window = Whole(
+        1,
+        bounds=(1, 25),
+        unit="time steps",
+        doc="LR time steps in a sample, centred on the step that is downscaled (an odd number). 1: that step alone.",
+    )
+    time_features = Choice(
+        ["none", "hour", "season", "both"],
+        default="none",
+        doc="Time of day (hour) and day of year (season), as sine and cosine, as additional predictors.",
+    )
+    patch_size = Whole(
+        0, bounds=(0, 4096), unit="HR cells", doc="Side of the random patches used in training. 0: whole fields."
+    )
+
+    def check(self) -> None:
+        if self.target is None:
+            raise SpecError("data.target is missing", option="data.target", hint=f"expected {Source.EXPECTED}")
+        if self.scale is None:
+            raise SpecError(
+                "data.scale is missing",
+                option="data.scale",
+                action="give the HR cells per LR cell, a whole number from 2 to 64",
+            )
+        if self.pairing == "mos" and self.lr is None:
+            raise SpecError(
+                "data.lr is missing",
+                option="data.lr",
+                hint="pairing mos needs the LR field",
+                action="give data.lr, or choose perfect-prog",
+            )
+        if self.time_window % 2 == 0:
+            raise SpecError(
+                f"data.time_window is {self.time_window}",
+                option="data.time_window",
+                hint="expected an odd number, centred on the time step",
+            )
+        if self.patch_size and (self.patch_size % self.scale or self.patch_size < 2 * self.scale):
+            raise SpecError(
+                f"data.patch_size is {self.patch_size}",
+                option="data.patch_size",
+                hint=f"expected a multiple of scale {self.scale}, at least {2 * self.scale}, or 0 for whole fields",
+            )
+
+    def files(self) -> list[str]:
+        """All input files, each once, globs expanded."""
+        sources = [self.target, *([self.lr] if self.lr else []), *self.predictors, *self.static]
+        return list(dict.fromkeys(name for source in sources for name in source.files()))
+
+
+class ModelOptions(Options):
+    """The network."""
+
+    SECTION = "model"
+
+    backbone = Choice(
+        ["resnet", "convnet", "densenet", "convnext", "unet"],
+        default="resnet",
+        doc="Main part of the network: the type of its blocks.",
+    )
+    upsampling = Choice(
+        ["spc", "rc", "dc", "pin"],
+        default="spc",
+        doc="Step from the LR to the HR grid: sub-pixel (spc), resize (rc) or transposed convolution (dc) after the "
+        "backbone, or interpolation before it (pin).",
+    )
+    temporal = Choice(
+        ["recurrent", "stacked"],
+        default="recurrent",
+        doc="Use of the steps of data.time_window: one after another, by a convolutional LSTM (recurrent), or side by "
+        "side as channels (stacked). No effect where the window is one step.",
+    )
+    n_filters = Whole(32, bounds=(1, 1024), unit="channels", doc="Filters of each convolution.")
+    n_blocks = Whole(4, bounds=(1, 100), unit="blocks", doc="Blocks of the backbone; levels of a U-Net.")
+    activation = Choice(
+        ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"],
+        default="relu",
+        doc="Activation function between convolutions.",
+    )
+    output_activation = Choice(
+        ["auto", "linear", "relu", "softplus"],
+        default="auto",
+        doc="Lower bound of the downscaled field. linear: none. relu, softplus: zero, in the target's unit. "
+        "auto: relu for quantities that are never negative, by CF standard name or training values; else linear.",
+    )
+    normalization = Choice(["none", "batch", "layer"], default="none", doc="Normalisation layers inside the blocks.")
+    separable = Flag(False, doc="Depthwise-separable convolutions in the blocks of the backbone.")
+    dropout_rate = Real(0.0, bounds=(0.0, 0.9), doc="Fraction of activations dropped in training.")
+    dropout_variant = Choice(
+        ["vanilla", "gaussian", "spatial", "mc_vanilla", "mc_gaussian", "mc_spatial"],
+        default="vanilla",
+        doc="Type of dropout. mc: Monte Carlo dropout, which stays active in prediction; the downscaled field is then "
+        "the mean of several members, and their spread is in the results. Validation during training has no dropout.",
+    )
+    members = Whole(8, bounds=(1, 256), unit="members", doc="Predictions drawn with Monte Carlo dropout.")
+    attention = Flag(False, doc="Channel attention in each block (squeeze and excitation).")
+    localized = Flag(True, doc="Localized convolutional block (LCB): separate weights for each HR cell.")
+    residual = Flag(True, doc="Learn the difference from the interpolated field.")
+    constraint = Choice(
+        ["none", "additive", "multiplicative", "softmax"],
+        default="none",
+        doc="Makes the area mean of the downscaled field over each LR cell equal to the LR value. additive: for any "
+        "field; multiplicative, softmax: for fields that are never negative. With mos, LR is the other model's value, "
+        "and the downscaled field keeps that model's bias.",
+    )
+
+    def check(self) -> None:
+        if self.backbone == "unet" and self.upsampling != "pin":
+            raise SpecError(
+                f"model.backbone is unet, but model.upsampling is {self.upsampling}",
+                option="model.backbone",
+                hint="a U-Net works at HR, after interpolation",
+                action="set model.upsampling=pin, or model.backbone=resnet",
+            )
+        if self.separable and self.backbone == "convnext":
+            raise SpecError(
+                "model.separable is true, but model.backbone is convnext",
+                option="model.separable",
+                hint="its convolutions are depthwise already",
+                action="set model.separable=false, or model.backbone=resnet",
+            )
+        if self.is_stochastic and not self.dropout_rate:
+            raise SpecError(
+                f"model.dropout_variant is {self.dropout_variant}, but model.dropout_rate is 0",
+                option="model.dropout_variant",
+                hint="without dropout all members are the same",
+                action="set model.dropout_rate=0.1, or model.dropout_variant=vanilla",
+            )
+        self._check_constraint()
+
+    def _check_constraint(self) -> None:
+        form, bound = self.constraint, self.output_activation
+        if form == "additive" and bound in ("relu", "softplus"):
+            raise SpecError(
+                f"model.constraint is additive, which can make a field negative, but model.output_activation is "
+                f"{bound}",
+                option="model.constraint",
+                action="set model.constraint=multiplicative, or model.output_activation=auto",
+            )
+        if form in ("multiplicative", "softmax") and bound == "linear":
+            raise SpecError(
+                f"model.constraint is {form}, for fields that are never negative, but model.output_activation is "
+                "linear",
+                option="model.constraint",
+                action="set model.output_activation=auto, or model.constraint=additive",
+            )
+
+    @property
+    def is_stochastic(self) -> bool:
+        """True if predictions are drawn, by Monte Carlo dropout."""
+        return self.dropout_variant.startswith("mc_")
+
+
+class TrainingOptions(Options):
+    """How the network learns."""
+
+    SECTION = "training"
+
+    learning = Choice(
+        ["supervised", "adversarial"],
+        default="supervised",
+        doc="supervised: the loss compares with HR. adversarial: in addition, a discriminator learns to distinguish "
+        "downscaled fields from HR, and the network learns to deceive it.",
+    )
+    adversarial_weight = Real(
+        0.01, bounds=(0.0, 1000.0), doc="Weight of the adversarial loss relative to the loss that compares with HR."
+    )
+    loss = Choice(
+        [
+            "mae",
+            "mse",
+            "huber",
+            "dssim",
+            "ms_dssim",
+            "dssim_mae",
+            "dssim_mse",
+            "dssim_mae_mse",
+            "ms_dssim_mae",
+            "ms_dssim_mae_mse",
+            "spectral",
+            "quantile",
+            "bernoulli_gamma",
+        ],
+        default="mae",
+        doc="Quantity that training minimises, over all cells with a value. dssim: structural dissimilarity, at "
+        "several scales with ms_; mixtures have DL4DS's weights. spectral: MAE plus the distance of log power spectra, against "
+        "fields that are too smooth. quantile: the field is a quantile of HR, see training.quantile. "
+        "bernoulli_gamma: likelihood of precipitation, its occurrence and amount; the field is its mean.",
+    )
+    quantile = Real(
+        0.9,
+        bounds=(0.01, 0.99),
+        doc="Quantile of HR that the downscaled field estimates with loss quantile; other losses don't use it.",
+    )
+    epochs = Whole(
+        100, bounds=(1, 100_000), unit="epochs", doc="Maximum number of epochs; each ends with a validation."
+    )
+    steps_per_epoch = Whole(
+        0, bounds=(0, 1_000_000), unit="steps", doc="Steps of an epoch. 0: one pass over the training part."
+    )
+    batch_size = Whole(16, bounds=(1, 4096), unit="samples per process", doc="Samples in one step of one process.")
+    learning_rate = Real(
+        2e-3,
+        bounds=(0, 1),
+        inclusive_bounds=(False, True),
+        doc="Highest learning rate of one process; for several, see learning_rate_scaling.",
+    )
+    learning_rate_scaling = Choice(
+        list(LEARNING_RATE_FACTORS),
+        default="none",
+        doc="Change of the learning rates with n processes, whose batches together are n times as large. none: no "
+        "change. linear: n times as high (Goyal et al. 2017); give warm_up 0.05 or more. sqrt: √n times as high "
+        "(Malladi et al. 2022).",
+    )
+    discriminator_learning_rate = Real(
+        1e-4,
+        bounds=(0, 1),
+        inclusive_bounds=(False, True),
+        doc="Highest learning rate of the discriminator, with the same schedule as the network's.",
+    )
+    label_smoothing = Real(0.1, bounds=(0.0, 0.5), doc="Amount by which the discriminator's label of HR is below one.")
+    schedule = Choice(
+        ["constant", "piecewise", "cosine"],
+        default="cosine",
+        doc="Change of the learning rate during training. piecewise: one drop, see decay_at. cosine: down to 1 %.",
+    )
+    decay_at = Real(0.5, bounds=(0.0, 1.0), doc="Fraction of all steps after which a piecewise learning rate drops.")
+    decay_factor = Real(
+        0.1, bounds=(0, 1), inclusive_bounds=(False, True), doc="Factor of a piecewise learning rate after its drop."
+    )
+    warm_up = Real(0.02, bounds=(0.0, 0.5), doc="Fraction of all steps during which the learning rate rises from zero.")
+    weight_decay = Real(0.0, bounds=(0.0, 1.0), doc="Decoupled weight decay (AdamW).")
+    early_stopping = Flag(True, doc="Stop when the validation loss no longer decreases.")
+    patience = Whole(25, bounds=(1, 10_000), unit="epochs", doc="Epochs without improvement before stopping.")
+    min_delta = Real(
+        0.0, bounds=(0.0, None), doc="Smallest decrease of the validation loss that counts as improvement."
+    )
+    ema = Real(
+        0.0,
+        bounds=(0.0, 0.9999),
+        doc="Decay of the exponential moving average of the weights, used in validation and prediction. 0: none.",
+    )
+    seed = Whole(0, bounds=(0, 2**31 - 1), doc="Seed of initial weights, shuffling, patches and dropout.")
+    precision = Choice(["float32", "mixed_bfloat16"], default="float32", doc="Number format of the convolutions.")
+    start_from = Text(
+        "",
+        doc="Run whose best weights training starts from (fine-tuning), on the same data or others; the normalisation "
+        "is fitted again. Empty: random weights.",
+    )
+
+
+class LaunchOptions(Options):
+    """Where training runs, and with which resources."""
+
+    SECTION = "launch"
+
+    title = Text("", doc="Short title shown in lists and legends.")
+    site = Text(
+        "local",
+        regex=r"^[A-Za-z0-9._-]{1,64}$",
+        doc="Where the run is executed: local (this machine), or the name of a site in the targets file.",
+    )
+    processes = Whole(1, bounds=(1, 4096), unit="processes", doc="Horovod processes (ranks).")
+    time_limit = Whole(
+        0, bounds=(0, 100_000), unit="minutes", doc="Stop with a checkpoint after this time. 0: no limit."
+    )
+    nodes = Whole(1, bounds=(1, 1024), unit="nodes", doc="Cluster nodes; each gets the same number of processes.")
+    threads = Whole(0, bounds=(0, 256), unit="cores", doc="CPU cores per process on a cluster. 0: the site's default.")
+    gpus = Whole(0, bounds=(0, 16), unit="GPUs", doc="GPUs per process on a cluster.")
+    partition = Text("", regex=NAME, doc="Partition (queue) of a cluster. Empty: the site's default.")
+    account = Text("", regex=NAME, doc="Account that a cluster charges. Empty: the site's default.")
+    upload = Flag(False, doc="Send the input files to the site, once. Off: the site has them at the same paths.")
+    restarts = Whole(
+        0,
+        bounds=(0, 100),
+        unit="restarts",
+        doc="Automatic restarts from the last checkpoint after a process ended without an error message.",
+    )
+    min_processes = Whole(
+        0,
+        bounds=(0, 4096),
+        unit="processes",
+        doc="Processes with which training may continue when others are lost. 0: it needs all of them.",
+    )
+
+    @property
+    def is_elastic(self) -> bool:
+        """True if training continues with the remaining processes when others are lost."""
+        return 0 < self.min_processes < self.processes
+
+    def check(self) -> None:
+        if self.min_processes > self.processes:
+            raise SpecError(
+                f"launch.min_processes is {self.min_processes}, but launch.processes is {self.processes}",
+                option="launch.min_processes",
+                hint="expected at most as many, or 0 if training needs all of them",
+            )
+        if self.processes % self.nodes:
+            raise SpecError(
+                f"launch.processes is {self.processes}, which {self.nodes} nodes can't share evenly",
+                option="launch.processes",
+                action="give a multiple of launch.nodes",
+            )

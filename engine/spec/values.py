@@ -1,0 +1,188 @@
+"""Options that have parts: a source of data, a region, a period, a split."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import glob
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from engine.errors import SpecError
+from engine.options import parts_of, to_plain
+
+DATE = re.compile(r"([+-]?\d{4,9})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?)?)?")  # ISO 8601, expanded
+
+
+@dataclass(frozen=True)
+class Source:
+    """A variable in a file, a glob, a list of files, or a Zarr store."""
+
+    EXPECTED: ClassVar[str] = "a mapping {path: file, glob, list of files or Zarr store, variable: name}"
+    path: str | tuple[str, ...]
+    variable: str = ""  # may be left out where the file has just one
+    units: str = ""  # replaces the unit in the file, or gives the one that is missing there
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        parts = parts_of(cls, value, where)
+        path, variable, units = parts["path"], parts.get("variable", ""), parts.get("units", "")
+        is_list = isinstance(path, list | tuple)
+        if not (path and all(isinstance(p, str) and p for p in (path if is_list else [path]))):
+            raise SpecError(f"{where}.path is {path!r}", hint="expected a file name, a glob, or a list of file names")
+        if not isinstance(variable, str):
+            raise SpecError(f"{where}.variable is {variable!r}", hint="expected the name of a variable in the file")
+        if not isinstance(units, str):
+            raise SpecError(f"{where}.units is {units!r}", hint="expected a unit as text, as in 'K' or 'mm/day'")
+        return cls(tuple(path) if is_list else path, variable, units)
+
+    def plain(self) -> dict[str, Any]:
+        path = list(self.path) if isinstance(self.path, tuple) else self.path
+        names = {"variable": self.variable, "units": self.units}
+        return {"path": path, **{part: name for part, name in names.items() if name}}
+
+    def within(self, folder: Path) -> Source:
+        """The same source with its paths made absolute from `folder`."""
+        if isinstance(self.path, tuple):
+            return dataclasses.replace(self, path=tuple(os.path.join(folder, p) for p in self.path))
+        return dataclasses.replace(self, path=os.path.join(folder, self.path))
+
+    def files(self) -> list[str]:
+        """All files, globs expanded, in order of name; a path that doesn't exist is kept as given."""
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        return [name for path in paths for name in (sorted(glob.glob(path)) or [path])]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box: latitudes in degrees north, longitudes in degrees east."""
+
+    EXPECTED: ClassVar[str] = "a mapping {lat: [south, north], lon: [west, east]}"
+    lat: tuple[float, float]
+    lon: tuple[float, float]
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        parts = parts_of(cls, value, where)
+        for side in ("lat", "lon"):
+            pair = parts[side]
+            if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(_is_number(v) for v in pair)):
+                raise SpecError(f"{where}.{side} is {pair!r}", hint=f"expected two numbers, as in {cls.EXPECTED}")
+        south, north = map(float, parts["lat"])
+        if south >= north:
+            raise SpecError(
+                f"{where}.lat is [{south:g}, {north:g}]", hint="expected the south edge first, then the north"
+            )
+        west, east = map(float, parts["lon"])
+        return cls((south, north), (west, east))
+
+    def plain(self) -> dict[str, Any]:
+        return {"lat": list(self.lat), "lon": list(self.lon)}
+
+
+@dataclass(frozen=True)
+class Period:
+    """From one date to another, both included."""
+
+    EXPECTED: ClassVar[str] = "two dates [first, last], as in ['2001-01-01', '2010-12-31']"
+    first: str
+    last: str
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        if not (isinstance(value, list | tuple) and len(value) == 2):
+            raise SpecError(f"{where} is {value!r}", hint=f"expected {cls.EXPECTED}")
+        period = cls(*(_date(v, where, cls.EXPECTED) for v in value))
+        if period.begin > period.end:
+            raise SpecError(
+                f"{where} is [{period.first}, {period.last}]",
+                hint="the first date is after the last",
+                action="swap them",
+            )
+        return period
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """Year, month, day, hour, minute, second of the first moment, in any calendar."""
+        given = _date_fields(self.first)
+        return (*given, *[0] * (6 - len(given)))
+
+    @property
+    def end(self) -> tuple[int, ...]:
+        """Year to second of the last moment, in any calendar: '2001' lasts to the end of that year."""
+        given = _date_fields(self.last)
+        return (*given, *[99] * (6 - len(given)))
+
+    def plain(self) -> list[str]:
+        return [self.first, self.last]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Time steps for training, validation and test: fractions in order of time, or two dates each.
+
+    `gap` time steps are left out between neighbouring parts, so that they are less correlated.
+    """
+
+    EXPECTED: ClassVar[str] = (
+        "a mapping {train, validation, test, gap}: fractions that sum to at most 1, or two dates each"
+    )
+    train: float | Period
+    validation: float | Period
+    test: float | Period
+    gap: int = 0
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        parts = dict(parts_of(cls, value, where))
+        gap = parts.pop("gap", 0)
+        if isinstance(gap, bool) or not isinstance(gap, int) or gap < 0:
+            raise SpecError(f"{where}.gap is {gap!r}", hint="expected a whole number from 0 on (time steps)")
+        if all(_is_number(v) for v in parts.values()):
+            return cls(**cls._fractions(parts, where), gap=gap)
+        if any(_is_number(v) for v in parts.values()):
+            raise SpecError(f"{where} mixes fractions and dates", hint=f"expected {cls.EXPECTED}")
+        return cls(**{part: Period.parse(v, f"{where}.{part}") for part, v in parts.items()}, gap=gap)
+
+    @classmethod
+    def _fractions(cls, parts: Mapping[str, Any], where: str) -> dict[str, float]:
+        fractions = {part: float(v) for part, v in parts.items()}
+        for part, fraction in fractions.items():
+            if not 0 < fraction < 1:
+                raise SpecError(f"{where}.{part} is {fraction:g}", hint="expected a fraction between 0 and 1")
+        if (total := sum(fractions.values())) > 1 + 1e-9:
+            raise SpecError(f"{where} sums to {total:g}", hint="expected fractions that sum to at most 1")
+        return fractions
+
+    def plain(self) -> dict[str, Any]:
+        parts = {part: to_plain(getattr(self, part)) for part in ("train", "validation", "test")}
+        return {**parts, "gap": self.gap} if self.gap else parts
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _date(value: Any, where: str, expected: str) -> str:
+    """An ISO date or date and time as text; a day of any CF calendar is accepted, so 30 February is."""
+    text = value.isoformat() if isinstance(value, datetime.date) else value  # a date given in Python
+    if not (isinstance(text, str) and DATE.fullmatch(text)):
+        raise SpecError(
+            f"{where} is {value!r}", hint=f"expected {expected}; a year has at least four digits, as in 0850"
+        )
+    bounds = ((1, 12), (1, 31), (0, 23), (0, 59), (0, 59))
+    for part, (least, most) in zip(_date_fields(text)[1:], bounds, strict=False):
+        if not least <= part <= most:
+            raise SpecError(f"{where} is {value!r}, in which {part:02d} can't be", hint=f"expected {expected}")
+    return text
+
+
+def _date_fields(text: str) -> tuple[int, ...]:
+    """'-0850-02-30T06:00' → (-850, 2, 30, 6, 0): those given of year, month, day, hour, minute, second."""
+    found = DATE.fullmatch(text)
+    assert found
+    return tuple(int(part) for part in found.groups() if part)
