@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, urlencode
 
 import param
 
-from engine.errors import SpecError
 from engine.options import Options
 from engine.runs import Store, default_store
 from engine.spec import SECTIONS, DataOptions, Source, Spec
@@ -52,15 +51,7 @@ class Draft:
 
     def set(self, section: str, option: str, value: Any) -> None:
         """Put a value in, parsed and checked as in the YAML file; refused, it raises SpecError."""
-        draft = self.sections[section]
-        declared = draft.declared()[option]
-        where = f"{section}.{option}"
-        if hasattr(declared, "parse"):
-            value = declared.parse(value, where)
-        try:
-            setattr(draft, option, value)
-        except (ValueError, TypeError):
-            raise SpecError(f"{where} is {value!r}: expected {declared.expected()}") from None
+        self.sections[section].set(option, value)
 
     def get(self, section: str, option: str) -> Any:
         return getattr(self.sections[section], option)

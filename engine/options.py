@@ -182,7 +182,7 @@ class Options(param.Parameterized):
                 raise SpecError(f"{self.SECTION}.{word} is not an option", hint=did_you_mean(word, declared))
         super().__init__()
         for word, value in given.items():
-            self._take(word, value)
+            self.set(word, value)
         self.check()
         self._sealed = True
 
@@ -221,6 +221,21 @@ class Options(param.Parameterized):
         """A checked, sealed copy of a draft."""
         return self.replace()
 
+    def set(self, word: str, value: Any) -> None:
+        """Set an option of a draft from a plain value; raises SpecError."""
+        where, option = f"{self.SECTION}.{word}", self.param[word]
+        try:
+            setattr(self, word, option.parse(value, where) if hasattr(option, "parse") else value)
+        except SpecError as error:  # of a part of the value
+            raise SpecError(error.problem, option=where, hint=error.hint, action=error.action) from None
+        except (ValueError, TypeError):
+            raise SpecError(
+                f"{where} is {value!r}",
+                option=where,
+                hint=f"expected {option.expected()}",
+                action=option.nearest(value) if isinstance(option, Choice) else "",
+            ) from None
+
     def __setattr__(self, word: str, value: Any) -> None:
         if getattr(self, "_sealed", False) and word in self.declared():
             raise SpecError(f"{self.SECTION}.{word} is sealed", action=f"use replace({word}=…), or edit a draft()")
@@ -234,20 +249,6 @@ class Options(param.Parameterized):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{w}={v!r}' for w, v in self.changed().items())})"
-
-    def _take(self, word: str, value: Any) -> None:
-        where, option = f"{self.SECTION}.{word}", self.param[word]
-        try:
-            setattr(self, word, option.parse(value, where) if hasattr(option, "parse") else value)
-        except SpecError as error:  # of a part of the value
-            raise SpecError(error.problem, option=where, hint=error.hint, action=error.action) from None
-        except (ValueError, TypeError):
-            raise SpecError(
-                f"{where} is {value!r}",
-                option=where,
-                hint=f"expected {option.expected()}",
-                action=option.nearest(value) if isinstance(option, Choice) else "",
-            ) from None
 
 
 def to_plain(value: Any) -> Any:

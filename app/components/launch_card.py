@@ -60,7 +60,9 @@ class LaunchCard:
     def refuse(self, spec: Spec) -> None:
         """Raise SiteError for what the target doesn't allow."""
         if self._fault and self._chosen(spec.launch) is None:
-            raise SiteError(f"launch.site is {spec.launch.site!r}, but the targets file can't be used")
+            raise SiteError(
+                f"launch.site is {spec.launch.site!r}, but the targets file can't be used", option="launch.site"
+            )
         self._targets.named(spec.launch.site).accept(spec.launch)
 
     def elsewhere(self, spec: Spec) -> bool:

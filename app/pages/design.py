@@ -7,7 +7,6 @@ import html
 import io
 import itertools
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ class DesignPage:
     def __init__(self, session: Session):
         self.session = session
         self.fields: dict[str, Field] = {}
-        self._refused: dict[str, str] = {}  # option → why its value isn't in the draft
+        self._refused: dict[str, SpecError] = {}  # option → why its value isn't in the draft
         self._asking: asyncio.Task[dict[str, Any]] | None = None
         self._spec: Spec | None = None
         self._build_summary()
@@ -193,30 +192,32 @@ class DesignPage:
             self.session.draft.set(field.section, field.option, field.raw())
             self._refused.pop(field.key, None)
         except SpecError as error:
-            self._refused[field.key] = str(error)
+            self._refused[field.key] = error
         with pn.io.hold():
             self._validate()
 
     def _validate(self) -> None:
         """Hold the draft against the declarations, mark what is wrong, and ask the engine about the rest."""
-        self._spec, fault = None, next(iter(self._refused.values()), "")
-        if not fault:
+        self._spec = None
+        fault: MesoscopeError | None = next(iter(self._refused.values()), None)
+        if fault is None:
             try:
                 self._spec = self._accepted()
             except (SpecError, SiteError) as error:
-                fault = str(error)
+                fault = error
         blank = self.session.draft.get("data", "target") is None and not self._refused
         self._launch.show(self.session.draft.sections["launch"])
-        marks = {**({} if blank else _named(fault)), **self._refused}
+        marks = {**({fault.option: fault} if fault and not blank else {}), **self._refused}
         for key, field in self.fields.items():
-            field.fault(_without_name(marks.get(key, "")))
+            # The field stands beside its message: 'data.scale is missing: give …' → 'is missing: give …'.
+            field.fault(str(marks[key]).removeprefix(f"{key} ") if key in marks else "")
         lr = self.fields["data.lr"]
         lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
         self._yaml.object = f"<pre class='text clip'>{html.escape(dump_yaml(self._plain()))}</pre>"
         self._submission.offer(self.session.draft.get("launch", "site"), ready=self._spec is not None)
         self._suite.view.visible = self._spec is not None and self._spec.data.lr is not None
         if self._spec is None:
-            self._say("info", WAITING) if blank else self._say("error", fault)
+            self._say("info", WAITING) if blank else self._say("error", str(fault))
         pn.state.execute(self._ask)
 
     def _accepted(self) -> Spec:
@@ -351,17 +352,6 @@ def _notes(answer: dict[str, Any]) -> str:
 
 def _minute(stamp: str) -> str:
     return stamp.replace("T", " ")[:16]
-
-
-def _named(fault: str) -> dict[str, str]:
-    """The option that a message is about, if it begins with one."""
-    found = re.match(r"(\w+\.\w+)\b", fault)
-    return {found[1]: fault} if found else {}
-
-
-def _without_name(fault: str) -> str:
-    """The field stands beside its message: 'data.scale is missing: give …' → 'is missing: give …'."""
-    return re.sub(r"^\w+\.\w+ ", "", fault)
 
 
 def _text(content: bytes | str) -> str:

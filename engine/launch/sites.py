@@ -117,14 +117,24 @@ class Site(Options):
         for name, number in asked.items():
             most, option = getattr(self.limits, name), {"minutes": "time_limit"}.get(name, name)
             if most and number > most:
-                raise SiteError(f"launch.{option} is {number}, but target {self.name} allows at most {most}")
+                raise SiteError(
+                    f"launch.{option} is {number}, but target {self.name} allows at most {most}",
+                    option=f"launch.{option}",
+                )
         for option, allowed in (("partition", self.partitions), ("account", self.accounts)):
             word = getattr(launch, option)
             if word and word not in allowed:
-                known = did_you_mean(word, allowed) if allowed else "it names none: leave it empty"
-                raise SiteError(f"launch.{option} is {word!r}, which target {self.name} doesn't allow: {known}")
+                raise SiteError(
+                    f"launch.{option} is {word!r}, which target {self.name} doesn't allow",
+                    option=f"launch.{option}",
+                    hint=did_you_mean(word, allowed) if allowed else "it names none: leave it empty",
+                )
         if not self.scheduled and launch.nodes > 1:
-            raise SiteError(f"launch.nodes is {launch.nodes}, but target {self.name} is no cluster: set launch.nodes=1")
+            raise SiteError(
+                f"launch.nodes is {launch.nodes}, but target {self.name} is no cluster",
+                option="launch.nodes",
+                action="set launch.nodes=1",
+            )
 
     def minutes(self, launch: LaunchOptions) -> int:
         """The job's time limit: as asked for, else the most that is allowed; 0 is the scheduler's own."""
@@ -176,7 +186,11 @@ class Sites:
         for target in self.all:
             if target.name == name:
                 return target
-        raise SiteError(f"launch.site is {name!r}, which is not known: {did_you_mean(name, self.names)}")
+        raise SiteError(
+            f"launch.site is {name!r}, which is not known",
+            option="launch.site",
+            hint=did_you_mean(name, self.names),
+        )
 
 
 def site_of(name: str) -> Site:

@@ -242,8 +242,8 @@ class TrainingOptions(Options):
         ],
         default="mae",
         doc="Quantity that training minimises, over all cells with a value. dssim: structural dissimilarity, at "
-        "several scales with ms_; mixtures have DL4DS's weights. spectral: MAE plus the distance of log power spectra, against "
-        "fields that are too smooth. quantile: the field is a quantile of HR, see training.quantile. "
+        "several scales with ms_; mixtures have DL4DS's weights. spectral: MAE plus the distance of log power "
+        "spectra, against fields that are too smooth. quantile: the field is a quantile of HR, see training.quantile. "
         "bernoulli_gamma: likelihood of precipitation, its occurrence and amount; the field is its mean.",
     )
     quantile = Real(
