@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from engine.training.room import Pieces
 
 from engine.data import samples as samples_module
 from engine.data.normalizer import fit_normalizer
 from engine.data.samples import Samples, Shuffle
 from engine.spec import DataOptions
 from engine.training import feed as feed_module
-from engine.training import room as room_module
+from engine.training import memory_budget
 from engine.training.feed import Feed
+from engine.training.memory_budget import Pieces
 from tests.engine.small_pairs import make_pairs, waves
 
 OPTIONS = DataOptions(target={"path": "hr.nc"}, scale=2)
@@ -88,12 +88,12 @@ def test_no_more_is_read_ahead_than_a_few_batches(samples):
             yield np.array([[[k % 8, 0, 0]]], np.int32)
 
     next(iter(Feed(samples, False).stream(plans)))
-    assert len(taken) <= room_module.READ_AHEAD + 2 * 2 + 3  # the buffer, two maps of two, one in each hand
+    assert len(taken) <= memory_budget.READ_AHEAD + 2 * 2 + 3  # the buffer, two maps of two, one in each hand
 
 
 def test_a_part_is_kept_in_memory_where_its_share_is_free(samples, monkeypatch):
     def kept(room: int, processes: int = 1, reserved: int = 0) -> bool:
-        free = room_module.RUNTIME_BYTES + room
+        free = memory_budget.RUNTIME_BYTES + room
         monkeypatch.setattr(feed_module, "free_memory", lambda processes: free // processes)
         return Feed.of(samples, processes, reserved).in_memory
 
