@@ -14,8 +14,8 @@ endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Slow tests and those that need Chromium, Slurm or sshd run with CI=true only.
 QUICK := not slow and not browser and not cluster
-# Two at a time: tests wait for processes that start. One file's tests stay together, for they share what they set up.
-PAIRED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Three at a time, even on two cores: many tests wait for other processes. tests/conftest.py distributes them.
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test lint bench lock clean check-port
@@ -31,7 +31,7 @@ serve: check-port $(INSTALLED) ## serve the dashboard on http://localhost:5006/a
 		--allow-websocket-origin localhost:$(PORT) --allow-websocket-origin 127.0.0.1:$(PORT) $(ARGS)
 
 test: $(INSTALLED) ## run the quick tests, with CI=true all of them (choose: ARGS="-k name"; one at a time: ARGS="-n 0")
-	$(BIN)/python -m pytest -m "$(if $(filter true,$(CI)),,$(QUICK))" $(PAIRED) $(ARGS)
+	$(BIN)/python -m pytest -m "$(if $(filter true,$(CI)),,$(QUICK))" $(PARALLEL) $(ARGS)
 
 lint: $(INSTALLED) ## check style, types and layers
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Order of the tests, their distribution over workers, and the folder of real data."""
 
 from __future__ import annotations
 
@@ -7,16 +7,34 @@ from pathlib import Path
 
 import pyproj  # noqa: F401 (before ecCodes, which xarray may load: see engine/data/grib.py)
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 CHECKOUT = Path(__file__).parents[1]
 
+# Files that take minutes and whose tests share what they set up: they come first and stay together.
+LONGEST = ("test_larger_than_memory", "test_acceptance", "test_killed", "test_slurm_ranks", "test_local", "test_remote")
+# Files that take minutes and whose tests share only what each worker has anyway: they come last, test by test, so that
+# no worker is left waiting for another.
+DIVISIBLE = ("test_faults", "test_attacks", "test_bad_input", "test_every_network")
 
-LONGEST = ("test_larger_than_memory", "test_acceptance", "test_killed", "test_remote", "test_slurm_ranks", "test_local")
+
+class DivideLongFiles(LoadFileScheduling):
+    """Hand out whole files to the workers, but the tests of `DIVISIBLE` files one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return nodeid if Path(file).stem in DIVISIBLE else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> DivideLongFiles:
+    return DivideLongFiles(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take minutes come first, so that where two run at a time none is left waiting for the last."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    """Sort the longest files first, in their order here, and the divisible ones last."""
+    order = {name: place - len(LONGEST) for place, name in enumerate(LONGEST)} | dict.fromkeys(DIVISIBLE, 1)
+    items.sort(key=lambda item: order.get(item.path.stem, 0))
 
 
 @pytest.fixture(scope="session")
