@@ -15,8 +15,8 @@ import psutil
 import pytest
 import yaml
 
-from engine import cli
-from engine.cli import main, option_help
+from engine.cli import main, progress
+from engine.cli.parser import option_help
 from engine.errors import CheckpointError
 from engine.evaluation.tables import METRICS
 from engine.files import append_line, to_json, write_whole
@@ -250,7 +250,7 @@ def test_runs_of_one_title_are_told_apart(store, capsys):
 
 
 def test_training_in_the_foreground_ends_with_the_scores(store, spec_file, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "FOLLOW_S", 0.01)
+    monkeypatch.setattr(progress, "POLL_INTERVAL_S", 0.01)
     started: list[Run] = []
 
     def start(run: Run) -> None:
@@ -264,7 +264,7 @@ def test_training_in_the_foreground_ends_with_the_scores(store, spec_file, capsy
         write_whole(run.folder / "DONE", "{}")
 
     monkeypatch.setattr(api.local, "start", start)
-    monkeypatch.setattr(cli.time, "sleep", look)
+    monkeypatch.setattr(progress.time, "sleep", look)
     flags = ["--processes", "2", "--set", "training.epochs=9", "--store", store.folder]
     facts = answer(capsys, "train", spec_file, *flags)
     assert (facts["state"], facts["scores"]) == ("done", scores(1.0))
@@ -303,7 +303,7 @@ def test_an_interrupt_asks_the_run_to_stop(store, spec_file, capsys, monkeypatch
         )
 
     monkeypatch.setattr(api.local, "start", start)
-    monkeypatch.setattr(cli.time, "sleep", interrupt)
+    monkeypatch.setattr(progress.time, "sleep", interrupt)
     assert main(["train", str(spec_file), "--store", str(store.folder)]) == 1
     assert " cancelled: cancelled: resume continues from here\n" in capsys.readouterr().err
 
@@ -327,7 +327,7 @@ def test_submit_returns_at_once(store, spec_file, capsys, monkeypatch):
     ],
 )
 def test_durations(seconds, words):
-    assert cli._duration(seconds) == words
+    assert progress.format_duration(seconds) == words
 
 
 def test_looking_at_runs_does_not_wait_for_tensorflow(store):

@@ -1,0 +1,60 @@
+"""The spec, store and run that the arguments of a command name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine.cli.output import report
+from engine.runs import Run, Store, default_store
+from engine.spec import Spec
+
+
+def store_of(args: argparse.Namespace) -> Store:
+    return Store((args.store or default_store()).absolute())
+
+
+def run_of(args: argparse.Namespace) -> Run:
+    run = store_of(args).run(args.run)
+    refresh(args, run)
+    return run
+
+
+def refresh(args: argparse.Namespace, run: Run | None = None) -> None:
+    """Poll the sites of all runs, or of one; a site that can't be reached shows in the states of its runs."""
+    from engine.launch.remote.poll import refresh
+
+    if run is None or run.remote:
+        refresh(store_of(args), lambda line: report(args, line), name=run.request["target"] if run else "")
+
+
+def spec_of(args: argparse.Namespace) -> Spec:
+    settings = list(args.set)
+    if getattr(args, "processes", None) is not None:
+        settings.append(f"launch.processes={args.processes}")
+    if getattr(args, "target", None) is not None:
+        settings.append(f"launch.site={args.target}")
+    if str(args.spec) == "-":
+        return Spec.from_yaml(sys.stdin.read(), Path.cwd(), settings)
+    return Spec.read(Path(args.spec), settings)
+
+
+def checked_spec(args: argparse.Namespace) -> Spec:
+    """The spec, checked against the data; a site that has the data itself checks them there."""
+    from engine.launch.sites import Sites
+
+    spec = spec_of(args)
+    if not Sites.read().named(spec.launch.site).remote or spec.launch.upload:
+        for note in check_data(spec, store_of(args)):
+            sys.stderr.write(f"note: {note}\n")
+    return spec
+
+
+def check_data(spec: Spec, store: Store) -> list[str]:
+    """Notes on the data of a spec; raises what `summarize` and `check_training_part` raise."""
+    from engine.check import check_training_part, summarize
+
+    notes = summarize(spec, store).notes
+    check_training_part(spec)
+    return notes

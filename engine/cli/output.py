@@ -1,0 +1,67 @@
+"""Standard output and standard error of a command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+from engine.files import to_json
+from engine.runs import Run
+
+
+def answer(args: argparse.Namespace, facts: Mapping[str, object], text: str) -> None:
+    """Print the answer of a command: the facts as one JSON document with --json, else the text."""
+    if args.json:
+        sys.stdout.write(to_json(facts))
+    elif text:
+        sys.stdout.write(text + "\n")
+
+
+def refuse(args: argparse.Namespace, message: str, code: int) -> int:
+    """Print an error; returns the exit code."""
+    if getattr(args, "json", False):
+        sys.stdout.write(to_json({"error": message}))
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+def report(args: argparse.Namespace, line: str) -> None:
+    """Print a line on progress, which a program that reads JSON doesn't need."""
+    if not args.json:
+        sys.stderr.write(f"{line}\n")
+
+
+def scores_table(runs: list[Run], form: str = "text") -> str:
+    """Scores of each run's downscaled field, then of each interpolated field: mean ± std over time steps."""
+    from engine.evaluation import tables
+
+    titles = [run.title for run in runs]
+    names = {run.id: run.title if titles.count(run.title) == 1 else f"{run.title} ({run.id})" for run in runs}
+    scores = {run.id: (run.scores() or {})["downscaled"] for run in runs}
+    for run in runs:
+        baseline = (run.scores() or {})["interpolated"]
+        if baseline not in scores.values():
+            scores[f"baseline {run.id}"] = baseline
+            names[f"baseline {run.id}"] = f"interpolated ({run.spec.data.interpolation})"
+    write = {"text": tables.to_text, "csv": tables.to_csv, "latex": tables.to_latex}[form]
+    return write(scores, _numbered(names), _unit_of(runs[0])).rstrip("\n")
+
+
+def _numbered(names: dict[str, str]) -> dict[str, str]:
+    """The same names, with a number where one occurs again."""
+    counts: dict[str, int] = {}
+    unique = {}
+    for key, name in names.items():
+        counts[name] = counts.get(name, 0) + 1
+        unique[key] = name if counts[name] == 1 else f"{name} {counts[name]}"
+    return unique
+
+
+def _unit_of(run: Run) -> str:
+    from engine.data.netcdf import open_netcdf
+
+    if not run.results.exists():
+        return ""
+    with open_netcdf(run.results) as results:
+        return str(results["hr"].attrs.get("units", ""))

@@ -1,0 +1,118 @@
+"""The commands and their arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from engine.cli import experiments, processes, runs, sites, suite
+from engine.errors import RequestError
+from engine.options import did_you_mean, to_plain
+from engine.spec import SECTIONS, flow_yaml
+
+Command = Callable[[argparse.Namespace], int | None]
+FOR_LAUNCHERS: dict[str, Command] = {
+    "work": processes.work,
+    "rank": processes.rank,
+    "hosts": processes.hosts,
+    "host": processes.host,
+    "supervise": processes.supervise,
+    "conduct": processes.conduct,
+}
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Raises RequestError instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; expected {' '.join(self.format_usage().removeprefix('usage: ').split())}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.metavar == "COMMAND" and value not in (choices := action.choices or ()):
+            known = [name for name in choices if name not in FOR_LAUNCHERS]
+            raise RequestError(f"{value} is not a command", hint=did_you_mean(value, known))
+        super()._check_value(action, value)
+
+
+def make_parser() -> CommandParser:
+    """The parser of the whole command line."""
+    top = CommandParser(prog="python -m engine", description="Train networks that downscale gridded data.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    json_flag = CommandParser(add_help=False)
+    json_flag.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    stored = CommandParser(add_help=False, parents=[json_flag])
+    stored.add_argument("--store", type=Path, help="folder of runs (default: $MESOSCOPE_STORE, else in your home)")
+    options = CommandParser(add_help=False)
+    options.add_argument("--set", action="append", default=[], metavar="section.option=value", help="change an option")
+
+    def command(name: str, run: Command, help: str, *parents: CommandParser) -> Any:
+        sub = commands.add_parser(
+            name,
+            help=help,
+            description=help,
+            parents=parents,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=option_help() if options in parents else None,
+        )
+        sub.set_defaults(command=run)
+        return sub
+
+    demo = command("demo", experiments.demo, "write the synthetic demonstration data set", json_flag)
+    demo.add_argument("folder", type=Path)
+    demo.add_argument("--seed", type=int, default=0)
+    check = command(
+        "check", experiments.check, "validate a spec; show grids, samples, parameters, memory", options, stored
+    )
+    check.add_argument("spec", help="a YAML file, or - for standard input")
+    train = command("train", experiments.train, "train in the foreground, with a progress bar", options, stored)
+    train.add_argument("spec", type=Path)
+    train.add_argument("--processes", type=int, help="Horovod processes (same as --set launch.processes=N)")
+    submit = command("submit", experiments.submit, "submit a run to a site and return", options, stored)
+    submit.add_argument("spec", type=Path)
+    submit.add_argument("--target", help="site where it runs (same as --set launch.site=NAME)")
+    models = command(
+        "suite", suite.suite, "train the eight models of the DL4DS paper, and compare them", options, stored
+    )
+    models.add_argument("spec", type=Path, nargs="?", help="names the data (default: demonstration data)")
+    models.add_argument("--models", default="ABCDEFGH", help="letters of those to train (default: all eight)")
+    models.add_argument("--output", type=Path, default=Path("suite"), help="folder for table and maps (default: suite)")
+    command("runs", runs.list_runs, "list the runs of the store, the newest first", stored)
+    for name, run, help in (
+        ("show", runs.show, "show a run's state, options and scores"),
+        ("logs", runs.logs, "print a run's log"),
+        ("cancel", runs.cancel, "stop a run after the current step, with a checkpoint"),
+        ("resume", runs.resume, "continue a run from its last checkpoint"),
+    ):
+        command(name, run, help, stored).add_argument("run", help="a run's id, or the start of it, or its title")
+    commands.choices["cancel"].add_argument("--now", action="store_true", help="end its processes at once")
+    scores = command("scores", runs.scores, "compare the scores of runs", stored)
+    scores.add_argument("run", nargs="+")
+    scores.add_argument("--csv", action="store_true")
+    scores.add_argument("--latex", action="store_true")
+    downscale = command("downscale", runs.downscale, "apply a trained model to new data", stored)
+    downscale.add_argument("run")
+    downscale.add_argument("input", help="file, glob or store with the LR field (and predictors), named as in the spec")
+    downscale.add_argument("output", type=Path, help="NetCDF file to write")
+    targets = command("targets", sites.targets, "list the sites, or check one step by step", json_flag)
+    targets.add_argument("action", nargs="?", choices=("list", "check"), default="list")
+    targets.add_argument("name", nargs="?", help="the site to check")
+    for name, start in FOR_LAUNCHERS.items():
+        process = commands.add_parser(name)
+        process.add_argument("folder", type=Path, nargs="+" if name == "conduct" else None)
+        process.set_defaults(command=start)
+    commands.choices["supervise"].add_argument("--token", default="")
+    return top
+
+
+def option_help() -> str:
+    """Every option as the spec declares it."""
+    lines = ["options of a spec (section.option = default):"]
+    for section, kind in SECTIONS.items():
+        lines += [
+            f"  {section}.{name} = {flow_yaml(to_plain(option.default))}\n"
+            f"      {option.doc} Expected: {option.expected()}."
+            for name, option in kind.declared().items()
+        ]
+    return "\n".join(lines)

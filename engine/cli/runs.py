@@ -1,0 +1,96 @@
+"""Commands on runs of the store: runs, show, logs, cancel, resume, scores, downscale."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from engine.cli.inputs import refresh, run_of, store_of
+from engine.cli.output import answer, scores_table
+from engine.errors import RequestError
+from engine.runs import Run
+from engine.spec import flow_yaml
+from engine.tensorflow_import import quiet_import
+
+
+def list_runs(args: argparse.Namespace) -> None:
+    refresh(args)
+    rows = [_row(run) for run in store_of(args).runs()]
+    text = "\n".join(f"{row['run']:<64} {row['state']:<10} {row['epoch']:>9} {row['title']}" for row in rows)
+    answer(args, {"runs": rows}, text or f"no runs in {store_of(args).folder}")
+
+
+def show(args: argparse.Namespace) -> None:
+    run = run_of(args)
+    row = _row(run)
+    facts = {
+        **row,
+        "folder": str(run.folder),
+        "latest": run.latest(),
+        "scores": run.scores(),
+        "spec": run.spec.plain(),
+    }
+    lines = [f"{run.id}: {row['state']}{' (' + row['reason'] + ')' if row['reason'] else ''}", f"in {run.folder}"]
+    lines += [
+        f"{section}.{name} = {flow_yaml(value)}"
+        for section, group in run.spec.changed().items()
+        if isinstance(group, dict)
+        for name, value in group.items()
+    ]
+    if run.scores():
+        lines.append(scores_table([run]))
+    answer(args, facts, "\n".join(lines))
+
+
+def logs(args: argparse.Namespace) -> None:
+    run = run_of(args)
+    text = run.log.read_text(errors="replace") if run.log.exists() else ""
+    answer(args, {"run": run.id, "log": text}, text.rstrip("\n"))
+
+
+def cancel(args: argparse.Namespace) -> None:
+    from engine.launch import api
+
+    run = run_of(args)
+    api.cancel(run, now=args.now)
+    answer(args, {"run": run.id, "state": run.state().word}, f"{run.id} will stop after the current step")
+
+
+def resume(args: argparse.Namespace) -> None:
+    from engine.launch import api
+
+    run = api.resume(run_of(args))
+    answer(args, {"run": run.id, "state": run.state().word}, f"{run.id} continues from its last checkpoint")
+
+
+def scores(args: argparse.Namespace) -> None:
+    runs = [store_of(args).run(name) for name in args.run]
+    for run in runs:
+        refresh(args, run)
+        if run.scores() is None:
+            raise RequestError(
+                f"run {run.id} has no scores yet, it is {run.state().word}", action="wait for its end, or resume it"
+            )
+    form = "csv" if args.csv else "latex" if args.latex else "text"
+    answer(args, {run.id: run.scores() for run in runs}, scores_table(runs, form))
+
+
+def downscale(args: argparse.Namespace) -> None:
+    run = run_of(args)
+    if not args.output.absolute().parent.is_dir():
+        raise RequestError(
+            f"{args.output.absolute().parent} is no folder", action="give a file in a folder that exists"
+        )
+    with quiet_import():
+        from engine.run import downscale
+    notes = downscale(run, args.input, args.output)
+    for note in notes:
+        sys.stderr.write(f"note: {note}\n")
+    answer(args, {"run": run.id, "output": str(args.output), "notes": notes}, f"wrote {args.output}")
+
+
+def _row(run: Run) -> dict[str, str]:
+    """A run as `runs` and `show` tell it."""
+    state, latest = run.state(), run.latest()
+    epoch = f"{latest['epoch']}/{latest['epochs']}" if latest else ""
+    return {"run": run.id, "title": run.title, "state": state.word, "reason": state.reason, "epoch": epoch}
