@@ -18,19 +18,23 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """A whole file or none, for this user alone: temporary sibling, fsync, replace."""
-    content = content.encode() if isinstance(content, str) else content
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling to write to; without an error it is synced and takes the place of `path`."""
     sibling = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with open(sibling, "wb", opener=private) as file:
-            file.write(content)
-            file.flush()
+        yield sibling
+        with open(sibling, "rb") as file:
             os.fsync(file.fileno())
         os.replace(sibling, path)
-    except BaseException:
+    finally:
         sibling.unlink(missing_ok=True)
-        raise
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a whole file or none, for this user alone."""
+    with whole_file(path) as sibling, open(sibling, "wb", opener=private) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def to_json(value: Any) -> str:

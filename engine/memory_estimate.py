@@ -9,7 +9,7 @@ import numpy as np
 from engine.available_memory import free_memory
 from engine.data.fields import open_field, steps_per_chunk
 from engine.data.pairs import Pairs
-from engine.evaluation.tiles import largest, plan
+from engine.evaluation.tiles import input_shape, plan_tiles
 from engine.models.receptive_field import reach
 from engine.models.shapes import Shape, prediction_bytes, training_bytes
 from engine.spec import Spec
@@ -83,7 +83,7 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     """What predicting and scoring the test part takes."""
     cells = int(np.prod(pairs.hr_grid.shape))
     at_once = min(max(1, HR_CELLS_AT_ONCE // cells), len(pairs.parts.test))
-    y, x = largest(plan(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))
+    y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))
     network = prediction_bytes(spec.model, replace(shape, y_lr=y, x_lr=x), at_once)
     fields = FIELDS_IN_PREDICTION + shape.window + shape.static
     return max(network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING)

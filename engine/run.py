@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import keras
@@ -209,8 +209,11 @@ def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs
     with open_netcdf(run.results) as results:
         scores = score(results)
         if samples.constrained:
-            off = scores["constraint"] = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
-            _say(f"{run.spec.model.constraint} constraint: off by at most {off['max_violation']:.2g} {off['unit']}")
+            violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
+            scores["constraint"] = asdict(violation)
+            _say(
+                f"{run.spec.model.constraint} constraint: off by at most {violation.max_violation:.2g} {violation.unit}"
+            )
     write_whole(run.folder / "results" / "scores.json", to_json(scores))
 
 

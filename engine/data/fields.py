@@ -10,7 +10,7 @@ import xarray as xr
 
 from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
-from engine.data.lazy import as_float32, joined
+from engine.data.lazy import as_float32, join_times
 from engine.data.projections import mapping_from_wkt
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
@@ -237,7 +237,7 @@ def _join(fields: list[xr.DataArray], files: list[str], static: bool) -> xr.Data
     for field, path in zip(fields, files, strict=True):
         _check_alike(field, path, fields[0], files[0])
     ordered = sorted(fields, key=lambda field: field["time"].values[0])
-    return joined(ordered)
+    return join_times(ordered)
 
 
 def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path: str) -> None:

@@ -37,21 +37,21 @@ def open_grib(path: str, variable: str) -> xr.Dataset:
         If the file is damaged or cut off.
     """
     stat = os.stat(path)
-    with _damage_told():
-        return _open_known(path, variable, stat.st_mtime_ns, stat.st_size)
+    with _as_os_error():
+        return _open_cached(path, variable, stat.st_mtime_ns, stat.st_size)
 
 
 def grib_datasets(path: str) -> list[xr.Dataset]:
-    """Everything in a GRIB file, in as many datasets as it has kinds of levels."""
+    """Open everything in a GRIB file, in as many datasets as it has kinds of levels."""
     import cfgrib  # loads ecCodes, which NetCDF and Zarr don't need
 
     options = {"indexpath": "", "errors": "raise"}
-    with _damage_told():
+    with _as_os_error():
         return cfgrib.open_datasets(path, backend_kwargs=options, decode_timedelta=False)
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
+def _as_os_error() -> Iterator[None]:
     """Turn the errors of ecCodes, which have no base in Python's own, into OSError."""
     import eccodes
 
@@ -62,8 +62,8 @@ def _damage_told() -> Iterator[None]:
 
 
 @lru_cache(maxsize=16)
-def _open_known(path: str, variable: str, modified_ns: int, n_bytes: int) -> xr.Dataset:
-    """Kept for the same path, time of change and size: cfgrib scans every message each time it opens a file."""
+def _open_cached(path: str, variable: str, modified_ns: int, n_bytes: int) -> xr.Dataset:
+    """Open a file, or take it from the cache: cfgrib scans every message each time it opens a file."""
     dataset = _valid_times(path, variable)
     if dataset.data_vars:
         return dataset
@@ -72,6 +72,7 @@ def _open_known(path: str, variable: str, modified_ns: int, n_bytes: int) -> xr.
 
 
 def _valid_times(path: str, variable: str) -> xr.Dataset:
+    """Open a variable over its valid times, whichever of start and step varies."""
     dataset = _open(path, variable, ("time", "step"))
     if "valid_time" not in dataset.coords:
         return dataset

@@ -1,7 +1,7 @@
 """Fields that are read when their values are needed, and of them only the steps and cells that are asked for.
 
 They are xarray's own lazily indexed arrays, which xarray opens files as: cropping and choosing steps cost nothing and
-reach the file. Arithmetic would read all of a field: `changed` puts it off until steps are read.
+reach the file. Arithmetic would read all of a field: `apply_lazily` puts it off until steps are read.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from xarray.core import indexing
 Key = tuple[Any, ...]  # for each dimension a whole number, a slice, or an array of whole numbers
 
 
-def changed(
+def apply_lazily(
     field: xr.DataArray, change: Callable[[np.ndarray], np.ndarray], coords: Mapping[str, xr.Variable] | None = None
 ) -> xr.DataArray:
-    """A field with each of its steps changed on its own, when it is read.
+    """Apply a function to each step of a field, when it is read.
 
     Parameters
     ----------
@@ -33,19 +33,19 @@ def changed(
     -------
     (…, new y, new x), same name and attributes.
     """
-    old = field.drop_vars(["y", "x"]) if coords else field
-    values = indexing.LazilyIndexedArray(_Regridded(field, change, coords) if coords else _Changed(field, change))
-    kept = {name: coord.variable for name, coord in old.coords.items()}
-    return xr.DataArray(values, {**kept, **(coords or {})}, field.dims, field.name, field.attrs)
+    remaining = field.drop_vars(["y", "x"]) if coords else field
+    values = indexing.LazilyIndexedArray(_Regridded(field, change, coords) if coords else _Applied(field, change))
+    coords_left = {name: coord.variable for name, coord in remaining.coords.items()}
+    return xr.DataArray(values, {**coords_left, **(coords or {})}, field.dims, field.name, field.attrs)
 
 
-def as_float32(field: xr.DataArray, coords: Mapping[str, xr.Variable], one_step: bool = False) -> xr.DataArray:
-    """A variable of a file with these coordinates, one for each dimension; `one_step` puts a dimension before them."""
-    return xr.DataArray(indexing.LazilyIndexedArray(_AsFloat32(field.variable, one_step)), coords, list(coords))
+def as_float32(field: xr.DataArray, coords: Mapping[str, xr.Variable], is_single_step: bool = False) -> xr.DataArray:
+    """Give a variable of a file one coordinate for each dimension; `is_single_step` adds a time dimension in front."""
+    return xr.DataArray(indexing.LazilyIndexedArray(_AsFloat32(field.variable, is_single_step)), coords, list(coords))
 
 
-def joined(fields: Sequence[xr.DataArray]) -> xr.DataArray:
-    """Fields (time, y, x) on one grid, one after another; name, attributes and grid are those of the first."""
+def join_times(fields: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Join fields (time, y, x) on one grid, one after another; name, attributes and grid are those of the first."""
     times = xr.Variable.concat([field["time"].variable for field in fields], "time")
     values = indexing.LazilyIndexedArray(_Joined(fields))
     coords = {name: coord.variable for name, coord in fields[0].coords.items() if name != "time"}
@@ -53,7 +53,7 @@ def joined(fields: Sequence[xr.DataArray]) -> xr.DataArray:
 
 
 class _Lazy(BackendArray, ABC):
-    """What xarray asks for values by `_read`."""
+    """Base of arrays that xarray indexes lazily and reads with `_read`."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -63,21 +63,21 @@ class _Lazy(BackendArray, ABC):
 
     @abstractmethod
     def _read(self, key: Key) -> np.ndarray:
-        """The values of a key that has one part for each dimension."""
+        """Read the values of a key that has one part for each dimension."""
 
 
 class _AsFloat32(_Lazy):
-    def __init__(self, variable: xr.Variable, one_step: bool):
-        self.variable, self.one_step, self.dtype = variable, one_step, np.dtype(np.float32)
-        self.shape = (1, *variable.shape) if one_step else variable.shape
+    def __init__(self, variable: xr.Variable, is_single_step: bool):
+        self.variable, self.is_single_step, self.dtype = variable, is_single_step, np.dtype(np.float32)
+        self.shape = (1, *variable.shape) if is_single_step else variable.shape
 
     def _read(self, key: Key) -> np.ndarray:
-        if self.one_step:
+        if self.is_single_step:
             return self.variable[key[1:]].values.astype(np.float32)[None][key[0]]
         return self.variable[key].values.astype(np.float32)
 
 
-class _Changed(_Lazy):
+class _Applied(_Lazy):
     def __init__(self, field: xr.DataArray, change: Callable[[np.ndarray], np.ndarray]):
         self.field, self.change, self.shape, self.dtype = field, change, field.shape, field.dtype
 
@@ -85,7 +85,7 @@ class _Changed(_Lazy):
         return self.change(self.field[key].values)
 
 
-class _Regridded(_Changed):
+class _Regridded(_Applied):
     def __init__(self, field: xr.DataArray, change: Callable[[np.ndarray], np.ndarray], coords: Mapping[str, Any]):
         super().__init__(field, change)
         self.shape = (*field.shape[:-2], coords["y"].size, coords["x"].size)
@@ -108,7 +108,7 @@ class _Joined(_Lazy):
         cells = [np.arange(n)[part].shape for n, part in zip(self.shape[1:], key[1:], strict=True)]
         values = np.empty((len(wanted), *(n for shape in cells for n in shape)), self.dtype)
         for number in np.unique(files):
-            here, field = files == number, self.fields[number]
+            in_file, field = files == number, self.fields[number]
             first = self.ends[number] - field.sizes["time"]
-            values[here] = field.variable[(wanted[here] - first, *key[1:])].values
+            values[in_file] = field.variable[(wanted[in_file] - first, *key[1:])].values
         return values if np.ndim(steps) else values[0]

@@ -22,7 +22,7 @@ _LOCK = threading.RLock()
 
 
 def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
-    """`xarray.open_dataset` of a NetCDF file, lazily, with its options; raises what that raises."""
+    """Open a NetCDF file lazily, with the options of `xarray.open_dataset`; raises what that raises."""
     with _LOCK:
         netCDF4.set_chunk_cache(CACHE_BYTES)  # also holds when xarray closes files, and opens them again
         return xr.open_dataset(path, engine="netcdf4", lock=_LOCK, **options)
@@ -30,14 +30,14 @@ def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
 
 @contextmanager
 def netcdf_file(path: str | Path, mode: Literal["r", "a"] = "r") -> Iterator[netCDF4.Dataset]:
-    """The file itself. Others wait meanwhile, so compute nothing inside."""
+    """Open the file itself. Others wait meanwhile, so compute nothing inside."""
     netCDF4.set_chunk_cache(CACHE_BYTES)
     with _LOCK, netCDF4.Dataset(path, mode) as file:
         yield file
 
 
 def write_netcdf(dataset: xr.Dataset, path: str | Path, **options: Any) -> None:
-    """`Dataset.to_netcdf` with its options; raises OSError or RuntimeError if the file can't be written."""
+    """Write with the options of `Dataset.to_netcdf`; raises OSError or RuntimeError if the file can't be written."""
     dataset = dataset.compute()  # outside the lock, for which other threads wait
     with _LOCK:
         dataset.to_netcdf(path, engine="netcdf4", **options)

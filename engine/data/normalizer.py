@@ -1,4 +1,4 @@
-"""Normalizer of fields for the network, fitted on the training part alone and saved with the run."""
+"""Normalization of fields for the network, fitted on the training part alone and saved with the run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from engine.data.pairs import FieldBlock, HrTemplate, Pairs
 from engine.data.resample import interpolate
 from engine.data.times import in_blocks
 from engine.errors import DataError
+from engine.files import whole_file
 
-MOST_STEPS = 2000  # time steps looked at, spread evenly over the training part
-CELLS_AT_ONCE = 1_000_000  # of HR, in what is looked at at once: 8 MB as float64, and some fields as large
+MAX_SAMPLED_STEPS = 2000  # time steps that statistics are taken from, evenly over the training part
+CELLS_AT_ONCE = 1_000_000  # of HR, in a block of steps: 8 MB as float64, and some fields as large
 # Parts of CF standard names (table 85) of quantities that have no values below zero.
 NONNEGATIVE = ("precipitation", "rainfall", "snowfall", "concentration", "mixing_ratio", "wind_speed", "humidity")
-KEPT_BYTES = 2**28  # of fields that are looked at twice
+CACHE_BYTES = 2**28  # of fields that are read twice
 SMALLEST_DIVISOR = 1e-12
 
 
@@ -112,12 +113,8 @@ class Normalizer:
             "target": str(pairs.hr.name),
             "own": json.dumps(pairs.data_shape),
         }
-        sibling = path.with_name(f".{path.name}")  # it appears whole: a resumed run takes what is there
-        try:
+        with whole_file(path) as sibling:  # a resumed run takes what is there
             write_netcdf(file, sibling)
-            sibling.replace(path)
-        finally:
-            sibling.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -134,7 +131,7 @@ class Normalizer:
 
 
 def load_hr_template(path: Path) -> HrTemplate:
-    """The template that `Normalizer.save` kept."""
+    """Read the HR template that `Normalizer.save` wrote."""
     with open_netcdf(path) as file:
         file = file.load()
     hr = file["cells"].rename(file.attrs["target"])
@@ -149,7 +146,7 @@ def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
 
     Parameters
     ----------
-    kind : standard, minmax, log or none, as in `data.scaling`; predictors under log are scaled as standard.
+    kind : standard, minmax, log or none, as in `data.scaling`; predictors under log are normalized as standard.
 
     Raises
     ------
@@ -157,29 +154,29 @@ def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
         If HR has no value in the training part, or a negative one under log.
     """
     blocks = _Blocks(pairs)
-    first = _Tally(pairs)
-    for arrays in blocks:
-        first.add(arrays)
-    first.check(kind)
-    target = first.transform(kind, blocks)
+    statistics = _Statistics(pairs)
+    for block in blocks:
+        statistics.add(block)
+    statistics.check(kind)
+    target = statistics.transform(kind, blocks)
     residual_std = _residual_std(pairs, target, blocks)
     return Normalizer(
         target=target,
-        predictors=tuple(m.transform("none" if kind == "none" else "standard") for m in first.predictors),
+        predictors=tuple(m.transform("none" if kind == "none" else "standard") for m in statistics.predictors),
         static=tuple(_static_transform(field.values, kind) for field in pairs.static),
         residual_std=max(residual_std, 1e-6),
-        hr_min=first.hr.low,
-        hr_max=first.hr.high,
-        is_nonnegative=first.is_nonnegative,
-        mask=first.mask,
-        hr_has_gaps=first.hr_has_gaps,
-        lr_has_gaps=first.lr_has_gaps,
-        mean=_not_zero(abs(first.hr.mean)),
+        hr_min=statistics.hr.min,
+        hr_max=statistics.hr.max,
+        is_nonnegative=statistics.is_nonnegative,
+        mask=statistics.mask,
+        hr_has_gaps=statistics.hr_has_gaps,
+        lr_has_gaps=statistics.lr_has_gaps,
+        mean=_nonzero(abs(statistics.hr.mean)),
     )
 
 
 def check_log(pairs: Pairs) -> None:
-    """Read HR at the steps that normalizer is fitted on, for what `data.scaling` log has no place for.
+    """Read HR at the steps that a normalizer would be fitted on, and check that `data.scaling` log suits it.
 
     Raises
     ------
@@ -188,32 +185,36 @@ def check_log(pairs: Pairs) -> None:
     """
     if is_nonnegative_quantity(pairs.hr.attrs.get("standard_name", "")):
         return
-    steps = _looked_at(pairs.parts.train)
+    steps = _sampled_steps(pairs.parts.train)
     for some in in_blocks(steps, pairs.hr_grid.shape, CELLS_AT_ONCE):
-        tally = _Moments()
-        tally.add(pairs.hr.isel(time=some).values)
-        _refuse_negative(str(pairs.hr.name), tally.low)
+        moments = _Moments()
+        moments.add(pairs.hr.isel(time=some).values)
+        _check_nonnegative(str(pairs.hr.name), moments.min)
 
 
-def _looked_at(train: np.ndarray) -> np.ndarray:
-    return train[np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_STEPS)).astype(int))]
+def _sampled_steps(train: np.ndarray) -> np.ndarray:
+    """Choose at most MAX_SAMPLED_STEPS, spread evenly over the training part."""
+    return train[np.unique(np.linspace(0, len(train) - 1, min(len(train), MAX_SAMPLED_STEPS)).astype(int))]
 
 
-def _refuse_negative(name: str, lowest: float) -> None:
+def _check_nonnegative(name: str, lowest: float) -> None:
     if lowest < 0:
         raise DataError(f"{name} falls to {lowest:g}, but data.scaling log needs values from 0 on: choose standard")
 
 
 def is_nonnegative_quantity(standard_name: str) -> bool:
-    """Whether a CF standard name means a quantity without values below zero."""
+    """Tell from a CF standard name that a quantity has no values below zero."""
     return any(part in standard_name for part in NONNEGATIVE)
 
 
 class _Moments:
-    """Running count, mean, spread and range over values that are not missing (Chan et al. 1983)."""
+    """Running count, mean, standard deviation and range of values that are not missing.
+
+    Source: Chan, Golub and LeVeque (1983), Am. Stat. 37, 242, eq. 2.1.
+    """
 
     def __init__(self) -> None:
-        self.n, self.mean, self.squares, self.low, self.high = 0, 0.0, 0.0, np.inf, -np.inf
+        self.n, self.mean, self.squares, self.min, self.max = 0, 0.0, 0.0, np.inf, -np.inf
 
     def add(self, values: np.ndarray) -> None:
         values = values[np.isfinite(values)].astype(np.float64)
@@ -223,7 +224,7 @@ class _Moments:
         shift = mean - self.mean
         self.squares += float(((values - mean) ** 2).sum()) + shift**2 * self.n * values.size / n
         self.mean += shift * values.size / n
-        self.n, self.low, self.high = n, min(self.low, float(values.min())), max(self.high, float(values.max()))
+        self.n, self.min, self.max = n, min(self.min, float(values.min())), max(self.max, float(values.max()))
 
     @property
     def std(self) -> float:
@@ -233,12 +234,12 @@ class _Moments:
         if kind == "none" or not self.n:
             return ValueTransform()
         if kind == "minmax":
-            return ValueTransform(self.low, _not_zero(self.high - self.low))
-        return ValueTransform(self.mean, _not_zero(self.std))
+            return ValueTransform(self.min, _nonzero(self.max - self.min))
+        return ValueTransform(self.mean, _nonzero(self.std))
 
 
-class _Tally:
-    """What one pass over the training part tells of HR, LR and predictors."""
+class _Statistics:
+    """Statistics of HR, LR and predictors, from one pass over the sampled steps."""
 
     def __init__(self, pairs: Pairs):
         self.pairs = pairs
@@ -247,62 +248,62 @@ class _Tally:
         self.mask = np.zeros(pairs.hr_grid.shape, bool)
         self.hr_has_gaps = self.lr_has_gaps = False
 
-    def add(self, arrays: FieldBlock) -> None:
-        there = np.isfinite(arrays.hr)
-        self.mask |= there.any(axis=0)
-        self.hr_has_gaps |= not there.all()
-        self.lr_has_gaps |= not np.isfinite(arrays.lr).all()
-        self.hr.add(arrays.hr)
+    def add(self, block: FieldBlock) -> None:
+        valid = np.isfinite(block.hr)
+        self.mask |= valid.any(axis=0)
+        self.hr_has_gaps |= not valid.all()
+        self.lr_has_gaps |= not np.isfinite(block.lr).all()
+        self.hr.add(block.hr)
         for number, moments in enumerate(self.predictors):
-            moments.add(arrays.predictors[..., number])
+            moments.add(block.predictors[..., number])
 
     @property
     def is_nonnegative(self) -> bool:
-        return self.hr.low >= 0 or is_nonnegative_quantity(self.pairs.hr.attrs.get("standard_name", ""))
+        return self.hr.min >= 0 or is_nonnegative_quantity(self.pairs.hr.attrs.get("standard_name", ""))
 
     def check(self, kind: str) -> None:
         name = self.pairs.hr.name
         if not self.hr.n:
             raise DataError(f"{name} has no value in the training part (all missing): choose another period or split")
-        if self.hr.high == self.hr.low:
-            raise DataError(f"{name} is {self.hr.low:g} everywhere in the training part: there is nothing to learn")
+        if self.hr.max == self.hr.min:
+            raise DataError(f"{name} is {self.hr.min:g} everywhere in the training part: there is nothing to learn")
         if kind == "log" and not self.is_nonnegative:
-            _refuse_negative(str(name), self.hr.low)
+            _check_nonnegative(str(name), self.hr.min)
 
     def transform(self, kind: str, blocks: _Blocks) -> ValueTransform:
         if kind != "log":
             return self.hr.transform(kind)
-        reference = ValueTransform(reference=_not_zero(self.hr.mean))
-        for arrays in blocks:
-            self.logs.add(reference.log(arrays.hr))
-        return dataclasses.replace(reference, offset=self.logs.mean, divisor=_not_zero(self.logs.std))
+        reference = ValueTransform(reference=_nonzero(self.hr.mean))
+        for block in blocks:
+            self.logs.add(reference.log(block.hr))
+        return dataclasses.replace(reference, offset=self.logs.mean, divisor=_nonzero(self.logs.std))
 
 
 class _Blocks:
-    """The fields looked at, some steps at a time; read once where they fit into KEPT_BYTES."""
+    """Fields of the sampled steps in blocks; read once where they fit into CACHE_BYTES."""
 
     def __init__(self, pairs: Pairs):
-        self.pairs, self.steps = pairs, _looked_at(pairs.parts.train)
-        self.kept: list[FieldBlock] = []
-        self.keep = 8 * len(self.steps) * int(np.prod(pairs.hr_grid.shape)) < KEPT_BYTES
+        self.pairs, self.steps = pairs, _sampled_steps(pairs.parts.train)
+        self.cached: list[FieldBlock] = []
+        self.is_cached = 8 * len(self.steps) * int(np.prod(pairs.hr_grid.shape)) < CACHE_BYTES
 
     def __iter__(self) -> Iterator[FieldBlock]:
-        if self.kept:
-            yield from self.kept
+        if self.cached:
+            yield from self.cached
             return
         for steps in in_blocks(self.steps, self.pairs.hr_grid.shape, CELLS_AT_ONCE):
-            arrays = self.pairs.read(steps)
-            if self.keep:
-                self.kept.append(arrays)
-            yield arrays
+            block = self.pairs.read(steps)
+            if self.is_cached:
+                self.cached.append(block)
+            yield block
 
 
 def _residual_std(pairs: Pairs, target: ValueTransform, blocks: _Blocks) -> float:
-    """Spread of HR minus the interpolated field, both scaled."""
+    """Compute the standard deviation of HR minus the interpolated field, both normalized."""
     moments = _Moments()
-    for arrays in blocks:
-        base = interpolate(fill_missing(target.forward(arrays.lr)), pairs.scale, pairs.interpolation)
-        moments.add(target.forward(arrays.hr) - base)
+    for block in blocks:
+        base = interpolate(fill_missing(target.forward(block.lr)), pairs.scale, pairs.interpolation)
+        moments.add(target.forward(block.hr) - base)
     return moments.std
 
 
@@ -312,5 +313,5 @@ def _static_transform(values: Any, kind: str) -> ValueTransform:
     return moments.transform("none" if kind == "none" else "standard")
 
 
-def _not_zero(divisor: float) -> float:
+def _nonzero(divisor: float) -> float:
     return divisor if divisor > SMALLEST_DIVISOR else 1.0

@@ -14,7 +14,7 @@ import xarray as xr
 
 from engine.data.fields import open_field
 from engine.data.grids import Grid
-from engine.data.lazy import changed
+from engine.data.lazy import apply_lazily
 from engine.data.regions import cells_within
 from engine.data.resample import coarsen, coarsening, regrid
 from engine.data.times import Parts, match, span, split_parts, within
@@ -22,12 +22,12 @@ from engine.data.units import convert
 from engine.errors import DataError, GridError, TimeError
 from engine.spec import DataOptions, Source
 
-FINER = 2  # cells of the source along a cell of the new grid from which its mean is taken, not a sample
+MIN_CELLS_FOR_MEAN = 2  # of the source along a new cell: from here on its mean is taken, not a sample
 
 
 @dataclass(frozen=True)
 class FieldBlock:
-    """What has been read: float32, NaN = missing."""
+    """Fields of some time steps, in memory: float32, NaN = missing."""
 
     hr: np.ndarray  # (n, y, x)
     lr: np.ndarray  # (n, y_lr, x_lr)
@@ -36,7 +36,7 @@ class FieldBlock:
 
 @dataclass(frozen=True)
 class Pairs:
-    """HR and LR fields of the same times on nested grids, still in their files.
+    """HR and LR fields of the same times on nested grids, read when needed.
 
     hr : (time, y, x) on `hr_grid`, cropped (perfect-prog) or extended by missing cells (mos) at the end of each
         side to a multiple of `scale`.
@@ -45,8 +45,8 @@ class Pairs:
     predictors : (time, y_lr, x_lr) each, in units of their own.
     static : (y, x) each, in memory; they may have missing values.
     data_shape : rows and columns of `hr_grid` that hold data, before extension.
-    notes : what was done to the data, in sentences for the user.
-    derive_lr : makes LR (n, y_lr, x_lr) of HR (n, y, x), where that is how LR comes about: so that HR is read once.
+    notes : sentences for the user on what was done to the data.
+    derive_lr : coarsens HR (n, y, x) to LR (n, y_lr, x_lr), in perfect-prog, so that HR is read once; else None.
     """
 
     hr: xr.DataArray
@@ -69,7 +69,7 @@ class Pairs:
         return self.hr["time"]
 
     def for_evaluation(self) -> Pairs:
-        """With the LR field that the network is for: the given one, where there is one."""
+        """Replace the LR field that the network learns from by `given_lr`, where there is one."""
         return self if self.given_lr is None else dataclasses.replace(self, lr=self.given_lr, derive_lr=None)
 
     def read(self, steps: np.ndarray) -> FieldBlock:
@@ -91,8 +91,8 @@ class Pairs:
             predictors = [field.isel(time=wanted).values for field in self.predictors]
         except (OSError, RuntimeError, EOFError) as error:
             raise DataError(
-                f"{self.hr.name} and its partners can no longer be read ({error}): a file is damaged, cut off, or was "
-                "moved meanwhile; copy or download it again"
+                f"{self.hr.name} and its predictors can no longer be read ({error}): a file is damaged, cut off, or "
+                "was moved meanwhile; copy or download it again"
             ) from error
         stacked = np.stack(predictors, -1) if predictors else np.zeros((*lr.shape, 0), np.float32)
         return FieldBlock(hr[order], lr[order], stacked[order])
@@ -100,7 +100,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class HrTemplate:
-    """What of its pairs a trained run keeps, so that new LR data can be downscaled without HR.
+    """HR grid, target and static variables of a trained run, so that new LR data can be downscaled without HR.
 
     hr : (y, x) on the HR grid, with the name and attributes of the target; its values don't matter.
     static : (y, x) each.
@@ -113,7 +113,7 @@ class HrTemplate:
 
 
 def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) -> Pairs:
-    """New LR and predictor fields on the grids of a trained run; HR is missing, and every step is a test step.
+    """Bring new LR and predictor fields onto the grids of a trained run; HR is missing, every step is a test step.
 
     Parameters
     ----------
@@ -134,9 +134,9 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) 
     for number, predictor in enumerate(options.predictors):
         named[f"data.predictors[{number}]"] = open_field(dataclasses.replace(predictor, path=path))
     matched = match([field["time"] for field in named.values()], list(named))
-    on_lr = [_onto(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
+    on_lr = [_regrid_to_lr(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
     lr, *predictors = (field.isel(time=steps) for field, steps in zip(on_lr, matched.steps, strict=True))
-    nowhere = np.arange(0)
+    no_steps = np.arange(0)
     return Pairs(
         hr=_without_values(template.hr, lr["time"]),
         lr=lr,
@@ -148,7 +148,7 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) 
         data_shape=template.data_shape,
         scale=options.scale,
         interpolation=options.interpolation,
-        parts=Parts(nowhere, nowhere, np.arange(len(lr["time"]))),
+        parts=Parts(no_steps, no_steps, np.arange(len(lr["time"]))),
         notes=(*matched.notes, *notes),
     )
 
@@ -163,48 +163,48 @@ def pair(options: DataOptions) -> Pairs:
     """
     notes: list[str] = []
     target = _in_region(open_field(options.target), options, notes)
-    hr = _nested(target, options, notes)
+    hr = _fit_to_scale(target, options, notes)
     hr_grid = Grid.of(hr)
     lr_grid = hr_grid.coarsen(options.scale)
-    own = min(hr.sizes["y"], target.sizes["y"]), min(hr.sizes["x"], target.sizes["x"])
-    needed = _centres_within(lr_grid, hr_grid.select(slice(own[0]), slice(own[1])))
+    data_shape = min(hr.sizes["y"], target.sizes["y"]), min(hr.sizes["x"], target.sizes["x"])
+    needed = _centres_within(lr_grid, hr_grid.select(slice(data_shape[0]), slice(data_shape[1])))
     fields = {"data.target": hr}
     if options.lr is not None:
         lr = convert(open_field(options.lr), hr.attrs["units"], what="data.lr")
         _note_scale(Grid.of(lr), lr_grid, options.scale, notes)
-        fields["data.lr"] = _onto(lr_grid, needed, lr, "data.lr", options, notes)
+        fields["data.lr"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr", options, notes)
     for number, source in enumerate(options.predictors):
         name = f"data.predictors[{number}]"
-        fields[name] = _onto(lr_grid, needed, open_field(source), name, options, notes)
+        fields[name] = _regrid_to_lr(lr_grid, needed, open_field(source), name, options, notes)
     hr, *others = _common_times(fields, options, notes)
     given = others.pop(0) if options.lr is not None else None
-    made = options.pairing == "perfect-prog"
-    lr = coarsen(hr, options.scale, options.coarsening) if made else given
-    if made and given is not None:
+    is_perfect_prog = options.pairing == "perfect-prog"
+    lr = coarsen(hr, options.scale, options.coarsening) if is_perfect_prog else given
+    if is_perfect_prog and given is not None:
         notes.append("the network learns from coarsened HR, and is applied to data.lr in the test part")
     return Pairs(
         hr=hr,
         lr=lr,
         given_lr=given,
         predictors=tuple(others),
-        static=tuple(_static(source, k, hr_grid, own, notes) for k, source in enumerate(options.static)),
+        static=tuple(_open_static(source, k, hr_grid, data_shape, notes) for k, source in enumerate(options.static)),
         hr_grid=hr_grid,
         lr_grid=lr_grid,
-        data_shape=own,
+        data_shape=data_shape,
         scale=options.scale,
         interpolation=options.interpolation,
         parts=split_parts(hr["time"], options.split),
         notes=tuple(notes),
-        derive_lr=coarsening(hr_grid, options.scale, options.coarsening) if made else None,
+        derive_lr=coarsening(hr_grid, options.scale, options.coarsening) if is_perfect_prog else None,
     )
 
 
 def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
-    """Read the first, middle and last step of the training part, and look whether there is anything to learn.
+    """Check the values of the first, middle and last step of the training part.
 
     Parameters
     ----------
-    normalizer : as `data.scaling`.
+    scaling : as `data.scaling`.
 
     Returns
     -------
@@ -213,12 +213,12 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
     Raises
     ------
     DataError
-        If a field has no value at all in these steps, or HR a negative one, for which log normalizer has no place.
+        If a field has no value at all in these steps, or HR a negative one under scaling log.
     """
     train = pairs.parts.train
-    arrays = pairs.read(train[[0, len(train) // 2, -1]])
-    named = {"data.target": arrays.hr, "LR": arrays.lr}
-    named |= {f"data.predictors[{k}]": arrays.predictors[..., k] for k in range(len(pairs.predictors))}
+    block = pairs.read(train[[0, len(train) // 2, -1]])
+    named = {"data.target": block.hr, "LR": block.lr}
+    named |= {f"data.predictors[{k}]": block.predictors[..., k] for k in range(len(pairs.predictors))}
     named |= {f"data.static[{k}]": field.values for k, field in enumerate(pairs.static)}
     notes = []
     for name, values in named.items():
@@ -229,7 +229,7 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
             )
         if np.isclose(np.nanmin(values), np.nanmax(values), rtol=1e-6, atol=0):
             notes.append(f"{name} is {np.nanmin(values):g} everywhere in the first, middle and last training step")
-    if scaling == "log" and (lowest := np.nanmin(arrays.hr)) < 0:
+    if scaling == "log" and (lowest := np.nanmin(block.hr)) < 0:
         raise DataError(
             f"data.target falls to {lowest:g}, but data.scaling log needs values from 0 on: choose standard"
         )
@@ -237,7 +237,7 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
 
 
 def _without_values(hr: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
-    """(time, y, x), all missing and taking no memory."""
+    """Make a field (time, y, x) of missing values that takes no memory."""
     values = np.broadcast_to(np.float32(np.nan), (len(times), *hr.shape))
     return xr.DataArray(
         values, dims=("time", "y", "x"), coords={"time": times, **hr.coords}, name=hr.name, attrs=hr.attrs
@@ -252,19 +252,19 @@ def _in_region(target: xr.DataArray, options: DataOptions, notes: list[str]) -> 
     return target.isel(y=rows, x=columns).assign_coords(grid.coords())
 
 
-def _nested(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
-    """HR with sides that are multiples of the scale: cropped (perfect-prog) or extended by missing cells (mos)."""
+def _fit_to_scale(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
+    """Make the sides of HR multiples of the scale: crop (perfect-prog) or extend by missing cells (mos)."""
     grid = Grid.of(target)
     new = grid.crop(options.scale) if options.pairing == "perfect-prog" else grid.extend(options.scale)
     if min(new.shape) < 2 * options.scale:
         raise GridError(
-            f"HR has {_cells(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells: expected at "
+            f"HR has {_shape(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells: expected at "
             f"least {2 * options.scale} cells a side; choose a smaller scale or a larger region"
         )
     if new.shape == grid.shape:
         return target
-    done = "cropped" if new.shape < grid.shape else "extended by missing cells"
-    notes.append(f"HR {done} from {_cells(grid)} to {_cells(new)} cells, multiples of scale {options.scale}")
+    change = "cropped" if new.shape < grid.shape else "extended by missing cells"
+    notes.append(f"HR {change} from {_shape(grid)} to {_shape(new)} cells, multiples of scale {options.scale}")
     if options.pairing == "perfect-prog":
         return target.isel(y=slice(new.shape[0]), x=slice(new.shape[1]))
     added = [(0, new.shape[k] - grid.shape[k]) for k in range(2)]
@@ -272,11 +272,11 @@ def _nested(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.
     def extend(values: np.ndarray) -> np.ndarray:
         return np.pad(values, [(0, 0)] * (values.ndim - 2) + added, constant_values=np.nan)
 
-    return changed(target, extend, new.coords())
+    return apply_lazily(target, extend, new.coords())
 
 
 def _note_scale(given: Grid, lr_grid: Grid, scale: int, notes: list[str]) -> None:
-    """Say so where the given LR field is far finer or coarser than the scale makes LR."""
+    """Add a note where the given LR field is far finer or coarser than the scale makes LR."""
     ratio = given.cell_size_km() / lr_grid.cell_size_km()
     if not 0.5 < ratio < 2:
         notes.append(
@@ -285,52 +285,54 @@ def _note_scale(given: Grid, lr_grid: Grid, scale: int, notes: list[str]) -> Non
         )
 
 
-def _cells(grid: Grid) -> str:
+def _shape(grid: Grid) -> str:
     return f"{grid.shape[0]} × {grid.shape[1]}"
 
 
-def _centres_within(grid: Grid, own: Grid) -> Grid:
-    """The centres of `grid`, those beyond the outermost of `own` moved onto it: what a source has to cover."""
-    y, x = (np.clip(c, o.min(), o.max()) for c, o in ((grid.y, own.y), (grid.x, own.x)))
+def _centres_within(grid: Grid, inner: Grid) -> Grid:
+    """Move the centres of `grid` that lie beyond the outermost of `inner` onto these: what a source has to cover."""
+    y, x = (np.clip(c, i.min(), i.max()) for c, i in ((grid.y, inner.y), (grid.x, inner.x)))
     return dataclasses.replace(grid, y=y, x=x)
 
 
-def _onto(
+def _regrid_to_lr(
     grid: Grid, needed: Grid, field: xr.DataArray, name: str, options: DataOptions, notes: list[str]
 ) -> xr.DataArray:
-    """A field with a grid of its own, brought onto the LR grid."""
+    """Bring a field onto the LR grid."""
     source = Grid.of(field)
     if source.is_close_to(grid):
         return field.assign_coords(grid.coords())
-    fine = source.cell_size_km() * FINER <= grid.cell_size_km()
-    method = "area" if fine else options.interpolation
-    notes.append(f"{name} ({_cells(source)} cells) regridded to the {_cells(grid)} LR cells by {method}")
+    is_fine = source.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km()
+    method = "area" if is_fine else options.interpolation
+    notes.append(f"{name} ({_shape(source)} cells) regridded to the {_shape(grid)} LR cells by {method}")
     return regrid(field.rename(name), grid, method, needed).rename(field.name)
 
 
 def _common_times(fields: dict[str, xr.DataArray], options: DataOptions, notes: list[str]) -> list[xr.DataArray]:
-    """The fields at the steps they have in common, within the period, all with the target's times."""
+    """Select the steps that all fields have in common, within the period; all get the target's times."""
     matched = match([field["time"] for field in fields.values()], list(fields))
     notes.extend(matched.notes)
     times = fields["data.target"]["time"][matched.steps[0]]
-    kept = within(times, options.period) if options.period else np.arange(len(times))
-    if not len(kept):
+    chosen = within(times, options.period) if options.period else np.arange(len(times))
+    if not len(chosen):
         period = f"{options.period.first} to {options.period.last}"
         raise TimeError(f"data.period is {period}, but the data have {span(times)}: choose a period within them")
-    if len(kept) < 2:
-        raise TimeError(f"there is {span(times[kept])}: expected enough to train, validate and test; add files")
-    chosen = (field.isel(time=steps[kept]) for field, steps in zip(fields.values(), matched.steps, strict=True))
-    return [field.assign_coords(time=times[kept]) for field in chosen]
+    if len(chosen) < 2:
+        raise TimeError(f"there is {span(times[chosen])}: expected enough to train, validate and test; add files")
+    selected = (field.isel(time=steps[chosen]) for field, steps in zip(fields.values(), matched.steps, strict=True))
+    return [field.assign_coords(time=times[chosen]) for field in selected]
 
 
-def _static(source: Source, number: int, grid: Grid, own: tuple[int, int], notes: list[str]) -> xr.DataArray:
-    """A static variable on the HR grid, in memory: mean over HR cells if finer, else bilinear, which keeps bounds."""
+def _open_static(
+    source: Source, number: int, grid: Grid, data_shape: tuple[int, int], notes: list[str]
+) -> xr.DataArray:
+    """Load a static variable onto the HR grid: mean over HR cells if finer, else bilinear, which keeps its range."""
     field, name = open_field(source, static=True), f"data.static[{number}]"
     given = Grid.of(field)
     if given.is_close_to(grid):
         return field.compute().assign_coords(grid.coords())
-    method = "area" if given.cell_size_km() * FINER <= grid.cell_size_km() else "bilinear"
-    needed = grid.select(slice(own[0]), slice(own[1]))
+    method = "area" if given.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km() else "bilinear"
+    needed = grid.select(slice(data_shape[0]), slice(data_shape[1]))
     if not given.is_close_to(needed):
-        notes.append(f"{name} ({_cells(given)} cells) regridded to the {_cells(grid)} HR cells by {method}")
+        notes.append(f"{name} ({_shape(given)} cells) regridded to the {_shape(grid)} HR cells by {method}")
     return regrid(field.rename(name), grid, method, needed).compute().rename(field.name)

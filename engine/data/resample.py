@@ -11,7 +11,7 @@ import xarray as xr
 from engine.data.gaps import fill_missing
 from engine.data.grids import GRID_MAPPING, Grid, edges, is_periodic
 from engine.data.kernels import NEGATIVE_LOBES, cell_positions, kernel_weights, upsampling_matrix
-from engine.data.lazy import changed
+from engine.data.lazy import apply_lazily
 from engine.data.regrid_weights import MARGIN, PointWeights, SideWeights, centres_in, weights_between
 from engine.errors import GridError
 
@@ -163,7 +163,7 @@ def _at_lr_centres(grid: Grid, scale: int, kernel: str) -> SideWeights:
 
 def _on_grid(field: xr.DataArray, grid: Grid, change: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
     """Apply `change` to each step (…, y, x), when it is read."""
-    return changed(field.drop_vars(GRID_MAPPING, errors="ignore"), change, grid.coords())
+    return apply_lazily(field.drop_vars(GRID_MAPPING, errors="ignore"), change, grid.coords())
 
 
 def _block_mean(values: np.ndarray, weights: np.ndarray, scale: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From pairs to what the network takes: which samples in which order, and their scaled arrays.
+"""Samples for the network: in which order they come, and their normalized arrays.
 
 Deciding (`Shuffle.epoch`) stands apart from loading (`Samples.load`).
 """
@@ -13,7 +13,7 @@ import numpy as np
 from engine.data.gaps import fill_missing
 from engine.data.normalizer import Normalizer
 from engine.data.pairs import FieldBlock, Pairs
-from engine.data.times import in_blocks, runs, time_features, window
+from engine.data.times import in_blocks, segment_numbers, time_features, window
 from engine.spec import DataOptions, Spec
 
 CELLS_AT_ONCE = 1_000_000  # of HR, in what is read at once: 4 MB as float32
@@ -21,11 +21,11 @@ CELLS_AT_ONCE = 1_000_000  # of HR, in what is read at once: 4 MB as float32
 
 @dataclass(frozen=True)
 class Samples:
-    """One part (training, validation or test) of the pairs, scaled.
+    """One part (training, validation or test) of the pairs, normalized.
 
     Inputs have the channels: LR and each predictor, for the sample's own time step and then for the others
     of the time window; then time features; then, where LR has gaps, whether LR has a value.
-    constrained : whether `static` ends with `masked_areas`, which a network with a constraint needs.
+    constrained : add `masked_areas` to `static`, which a network with a constraint needs.
     """
 
     pairs: Pairs
@@ -43,12 +43,12 @@ class Samples:
 
     @property
     def fields(self) -> int:
-        """Fields of one time step: LR and predictors."""
+        """Number of fields of one time step: LR and predictors."""
         return 1 + len(self.pairs.predictors)
 
     @property
     def channels(self) -> int:
-        """Channels of the inputs at LR."""
+        """Number of channels of the inputs at LR."""
         return self.options.time_window * self.fields + self._features.shape[1] + int(self.normalizer.lr_has_gaps)
 
     @property
@@ -59,89 +59,89 @@ class Samples:
 
     @cached_property
     def static(self) -> np.ndarray:
-        """(y, x, variables), scaled; missing becomes 0, the mean."""
+        """Static variables (y, x, variables), normalized; missing becomes 0, the mean."""
         pairs = zip(self.normalizer.static, self.pairs.static, strict=True)
-        fields = [np.nan_to_num(scale.forward(field.values)) for scale, field in pairs]
+        fields = [np.nan_to_num(transform.forward(field.values)) for transform, field in pairs]
         fields += [self.masked_areas] if self.constrained else []
         return np.stack(fields, axis=-1) if fields else np.zeros((*self.pairs.hr_grid.shape, 0), np.float32)
 
     @cached_property
     def areas(self) -> np.ndarray:
-        """(y, x), area of each HR cell over the mean area: the weight of a cell in the loss."""
+        """Area of each HR cell (y, x) over the mean area: the weight of a cell in the loss."""
         areas = self.pairs.hr_grid.cell_areas()
         return (areas / areas.mean()).astype(np.float32)
 
     @property
     def masked_areas(self) -> np.ndarray:
-        """(y, x), `areas` where the field is downscaled, else 0: the weight of a cell in its LR cell's mean."""
+        """`areas` (y, x) where the field is downscaled, else 0: the weight of a cell in its LR cell's mean."""
         return np.where(self.normalizer.mask, self.areas, np.float32(0))
 
     def load(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and HR of some samples of this part.
+        """Load inputs and HR of some samples of this part.
 
         Returns
         -------
-        inputs : (sample, y_lr, x_lr, channels) scaled, nothing missing.
-        hr : (sample, y, x, 1) scaled, NaN where missing.
+        inputs : (sample, y_lr, x_lr, channels) normalized, nothing missing.
+        hr : (sample, y, x, 1) normalized, NaN where missing.
         """
-        inputs, arrays = self.read(rows)
-        return inputs, self.normalizer.target.forward(arrays.hr)[..., None]
+        inputs, block = self.read(rows)
+        return inputs, self.normalizer.target.forward(block.hr)[..., None]
 
     def load_patches(self, plan: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `load`, of patches; of large fields only a few are in memory as a whole at a time.
+        """Load patches; of large fields only a few are in memory as a whole at a time.
 
         Parameters
         ----------
         plan : (sample, 3), as a step of `Shuffle.epoch`; side : of a patch, in LR cells.
         """
-        at_hr = side * self.pairs.scale
+        hr_side = side * self.pairs.scale
         inputs = np.empty((len(plan), side, side, self.channels), np.float32)
-        hr = np.empty((len(plan), at_hr, at_hr, 1), np.float32)
+        hr = np.empty((len(plan), hr_side, hr_side, 1), np.float32)
         for rows in in_blocks(np.unique(plan[:, 0]), self.pairs.hr_grid.shape, CELLS_AT_ONCE):
             fields = self.load(rows)
-            for place in np.flatnonzero(np.isin(plan[:, 0], rows)):
-                row, y, x = plan[place]
+            for number in np.flatnonzero(np.isin(plan[:, 0], rows)):
+                row, y, x = plan[number]
                 whole_inputs, whole_hr = (field[np.searchsorted(rows, row)] for field in fields)
-                inputs[place] = whole_inputs[y : y + side, x : x + side]
+                inputs[number] = whole_inputs[y : y + side, x : x + side]
                 y, x = y * self.pairs.scale, x * self.pairs.scale
-                hr[place] = whole_hr[y : y + at_hr, x : x + at_hr]
+                hr[number] = whole_hr[y : y + hr_side, x : x + hr_side]
         return inputs, hr
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, FieldBlock]:
-        """Inputs as `load` gives them, and the fields of the samples' own time steps as they are in the files."""
-        around = window(self.steps[rows], self.options.time_window, self._runs)  # (sample, window)
-        needed, place = np.unique(around, return_inverse=True)
-        arrays = self.pairs.read(needed)
-        place = place.reshape(around.shape)
-        middle = place[:, self.options.time_window // 2]
-        own = FieldBlock(arrays.hr[middle], arrays.lr[middle], arrays.predictors[middle])
-        return self._inputs(arrays.lr, arrays.predictors, place, rows), own
+        """Read inputs as `load` gives them, and the fields of the samples' own time steps in their units."""
+        steps = window(self.steps[rows], self.options.time_window, self._segments)  # (sample, window)
+        needed, index = np.unique(steps, return_inverse=True)
+        block = self.pairs.read(needed)
+        index = index.reshape(steps.shape)
+        middle = index[:, self.options.time_window // 2]
+        centre = FieldBlock(block.hr[middle], block.lr[middle], block.predictors[middle])
+        return self._inputs(block.lr, block.predictors, index, rows), centre
 
     def load_all(self) -> tuple[np.ndarray, np.ndarray]:
-        """The whole part, read some samples at a time, so that nothing larger than itself is in memory."""
+        """Load the whole part, some samples at a time, so that nothing larger than itself is in memory."""
         inputs = np.empty((len(self), *self.pairs.lr_grid.shape, self.channels), np.float32)
         hr = np.empty((len(self), *self.pairs.hr_grid.shape, 1), np.float32)
         for rows in in_blocks(np.arange(len(self)), self.pairs.hr_grid.shape, CELLS_AT_ONCE):
             inputs[rows], hr[rows] = self.load(rows)
         return inputs, hr
 
-    def _inputs(self, lr: np.ndarray, predictors: np.ndarray, place: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def _inputs(self, lr: np.ndarray, predictors: np.ndarray, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
         fields = [self.normalizer.target.forward(lr)]
-        fields += [scale.forward(predictors[..., n]) for n, scale in enumerate(self.normalizer.predictors)]
+        fields += [transform.forward(predictors[..., n]) for n, transform in enumerate(self.normalizer.predictors)]
         filled = np.stack([np.nan_to_num(fill_missing(field)) for field in fields], axis=-1)
-        window_order = np.argsort(np.arange(place.shape[1]) != place.shape[1] // 2, kind="stable")
-        seen = np.moveaxis(filled[place[:, window_order]], 1, 3)  # (sample, y, x, window, field)
-        inputs = [seen.reshape(*seen.shape[:3], -1)]
+        window_order = np.argsort(np.arange(index.shape[1]) != index.shape[1] // 2, kind="stable")
+        windows = np.moveaxis(filled[index[:, window_order]], 1, 3)  # (sample, y, x, window, field)
+        inputs = [windows.reshape(*windows.shape[:3], -1)]
         features = self._features[self.steps[rows]]
-        inputs.append(np.broadcast_to(features[:, None, None, :], (*seen.shape[:3], features.shape[1])))
+        inputs.append(np.broadcast_to(features[:, None, None, :], (*windows.shape[:3], features.shape[1])))
         if self.normalizer.lr_has_gaps:
-            middle = place[:, self.options.time_window // 2]
+            middle = index[:, self.options.time_window // 2]
             inputs.append(np.isfinite(lr[middle])[..., None])
         return np.concatenate(inputs, axis=-1, dtype=np.float32)
 
     @cached_property
-    def _runs(self) -> np.ndarray:
-        return runs(self.pairs.times)
+    def _segments(self) -> np.ndarray:
+        return segment_numbers(self.pairs.times)
 
     @cached_property
     def _features(self) -> np.ndarray:
@@ -150,9 +150,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """Who takes which samples: the same global order for any number of ranks.
+    """Plan of which rank takes which samples: the same global order for any number of ranks.
 
-    rows : samples in the part; lr_shape : (y_lr, x_lr); patch_lr : side of a patch in LR cells, 0 for whole fields;
+    rows : number of samples in the part; lr_shape : (y_lr, x_lr).
+    patch_lr : side of a patch in LR cells, 0 for whole fields.
     steps_per_epoch : 0 for one pass over the part; else passes follow each other across the ends of epochs.
     """
 
@@ -172,11 +173,11 @@ class Shuffle:
 
     @property
     def steps(self) -> int:
-        """Steps of one epoch, the same on every rank; samples that fill no batch wait for another epoch's order."""
+        """Number of steps of one epoch, the same on every rank; samples that fill no batch are left out of it."""
         return self.steps_per_epoch or max(1, self.rows // (self.batch_size * self.size))
 
     def epoch(self, number: int) -> np.ndarray:
-        """(step, sample, 3): row of the part, first LR row and first LR column of the patch."""
+        """Plan an epoch (step, sample, 3): row of the part, first LR row and first LR column of the patch."""
         rng = np.random.default_rng([self.seed, number])
         total = self.steps * self.batch_size * self.size
         rows = self._rows(number, total) if self.steps_per_epoch else np.resize(rng.permutation(self.rows), total)
@@ -186,7 +187,7 @@ class Shuffle:
         return plan[:, self.rank].astype(np.int32)
 
     def _rows(self, number: int, total: int) -> np.ndarray:
-        """The epoch's piece of an endless row of passes, each in an order of its own."""
+        """Cut the epoch out of an endless sequence of passes over the part, each in an order of its own."""
         first, last = divmod(number * total, self.rows), ((number + 1) * total - 1) // self.rows
         passes = [np.random.default_rng([self.seed, k, 1]).permutation(self.rows) for k in range(first[0], last + 1)]
         return np.concatenate(passes)[first[1] : first[1] + total]

@@ -1,4 +1,4 @@
-"""Time axes of any CF calendar: matched, cut to a period, split into parts, seen through a window."""
+"""Time axes of any CF calendar: matching, periods, parts, and windows of steps."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import xarray as xr
 from engine.errors import TimeError
 from engine.spec import Period, Split
 
-DAY_SECONDS = 86_400
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -26,7 +24,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Match:
-    """For each field, which of its steps have a partner in all others."""
+    """Steps of each field that all others have as well."""
 
     steps: tuple[np.ndarray, ...]
     notes: tuple[str, ...]
@@ -38,7 +36,7 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
     Parameters
     ----------
     times : increasing time coordinates, (time,) each.
-    names : what to call them in messages.
+    names : of the fields, for messages.
 
     Returns
     -------
@@ -51,7 +49,7 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
         If the calendars differ, or no step is in all of them.
     """
     _check_calendars(times, names)
-    seconds = [stamps(t) for t in times]
+    seconds = [encode(t) for t in times]
     notes: list[str] = []
     if all(_is_daily(s) for s in seconds) and len({int(s[0] % 10**6) for s in seconds}) > 1:
         seconds = [s // 10**6 for s in seconds]
@@ -69,14 +67,14 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
 
 
 def within(times: xr.DataArray, period: Period) -> np.ndarray:
-    """Numbers of the steps from the first to the last date, both included to their end; works for any calendar."""
-    keys = stamps(times)
-    begin, end = (_packed(np.array(parts, np.int64)) for parts in (period.begin, period.end))
+    """Select the steps from the first to the last date, both included to their end, in any calendar."""
+    keys = encode(times)
+    begin, end = (_pack(np.array(parts, np.int64)) for parts in (period.begin, period.end))
     return np.flatnonzero((keys >= begin) & (keys <= end))
 
 
 def split_parts(times: xr.DataArray, split: Split) -> Parts:
-    """Share out the time steps.
+    """Split the time steps into training, validation and test part.
 
     Fractions are taken in order of time. `split.gap` steps before a later part are left out of the earlier one, so
     the test part is the same with and without a gap.
@@ -88,8 +86,8 @@ def split_parts(times: xr.DataArray, split: Split) -> Parts:
     """
     parts = _by_dates(times, split) if isinstance(split.train, Period) else _by_fractions(len(times), split)
     train, validation, test = (parts[name] for name in PARTS)
-    train = _away_from(train, np.concatenate([validation, test]), split.gap)
-    validation = _away_from(validation, test, split.gap)
+    train = _leave_gap(train, np.concatenate([validation, test]), split.gap)
+    validation = _leave_gap(validation, test, split.gap)
     for name, steps in zip(PARTS, (train, validation, test), strict=True):
         if not len(steps):
             raise TimeError(
@@ -103,42 +101,42 @@ PARTS = ("train", "validation", "test")
 
 
 def in_blocks(steps: np.ndarray, shape: tuple[int, ...], cells: int) -> Iterator[np.ndarray]:
-    """Steps in order, at least one at once, as many as have so many cells together; `shape` is that of one step."""
-    at_once = max(1, cells // max(1, math.prod(shape)))
-    for start in range(0, len(steps), at_once):
-        yield steps[start : start + at_once]
+    """Cut steps into blocks of at most so many cells, at least one step each; `shape` is that of one step."""
+    per_block = max(1, cells // max(1, math.prod(shape)))
+    for start in range(0, len(steps), per_block):
+        yield steps[start : start + per_block]
 
 
-def runs(times: xr.DataArray) -> np.ndarray:
-    """(time,) number of the unbroken run each step belongs to; a run ends where a step is longer than usual."""
-    steps = np.diff(elapsed(times))
+def segment_numbers(times: xr.DataArray) -> np.ndarray:
+    """Number the unbroken segments of a time axis: (time,); one ends where a step is longer than usual."""
+    steps = np.diff(elapsed_seconds(times))
     if not len(steps):
         return np.zeros(len(times), int)
     usual = np.median(steps)
     return np.concatenate([[0], np.cumsum(steps > 1.5 * usual)]).astype(int)
 
 
-def window(indices: np.ndarray, k: int, run: np.ndarray) -> np.ndarray:
-    """Steps seen around each step.
+def window(indices: np.ndarray, k: int, segment: np.ndarray) -> np.ndarray:
+    """Find the steps around each step.
 
     Parameters
     ----------
     indices : (n,) time steps.
-    k : steps seen at once, odd, centred.
-    run : (time,) from `runs`; where a window would leave its run, the outermost step of the run is repeated.
+    k : length of the window, odd, centred.
+    segment : (time,) from `segment_numbers`; beyond its end, the outermost step of a segment is repeated.
 
     Returns
     -------
     (n, k) time steps.
     """
-    first = np.searchsorted(run, run[indices], side="left")
-    last = np.searchsorted(run, run[indices], side="right") - 1
+    first = np.searchsorted(segment, segment[indices], side="left")
+    last = np.searchsorted(segment, segment[indices], side="right") - 1
     offsets = np.arange(k) - k // 2
     return np.clip(indices[:, None] + offsets, first[:, None], last[:, None])
 
 
 def time_features(times: xr.DataArray, kind: str) -> np.ndarray:
-    """Sine and cosine of the time of day and of the day of the year.
+    """Compute sine and cosine of the time of day and of the day of the year.
 
     Parameters
     ----------
@@ -157,15 +155,15 @@ def time_features(times: xr.DataArray, kind: str) -> np.ndarray:
     return np.stack(waves, 1).astype(np.float32) if waves else np.zeros((len(times), 0), np.float32)
 
 
-def stamps(times: xr.DataArray) -> np.ndarray:
-    """(time,) int64 YYYYMMDDhhmmss: ordered as the times are, and comparable in every calendar."""
+def encode(times: xr.DataArray) -> np.ndarray:
+    """Encode times as int64 YYYYMMDDhhmmss (time,): ordered as they are, and comparable in every calendar."""
     clock = times.dt
     parts = (clock.year, clock.month, clock.day, clock.hour, clock.minute, clock.second)
-    return _packed(np.stack([part.values.astype(np.int64) for part in parts]))
+    return _pack(np.stack([part.values.astype(np.int64) for part in parts]))
 
 
-def elapsed(times: xr.DataArray) -> np.ndarray:
-    """(time,) float64 seconds since the first step."""
+def elapsed_seconds(times: xr.DataArray) -> np.ndarray:
+    """Compute seconds (time,) float64 since the first step."""
     since = times.values - times.values[0]
     if since.dtype.kind == "m":
         return since / np.timedelta64(1, "s")
@@ -190,8 +188,8 @@ def _format(time: object) -> str:
     return time.strftime("%Y-%m-%dT%H:%M")  # type: ignore[attr-defined]
 
 
-def _packed(parts: np.ndarray) -> np.ndarray:
-    """(6, …) years to seconds as one number YYYYMMDDhhmmss, (…)."""
+def _pack(parts: np.ndarray) -> np.ndarray:
+    """Pack years to seconds (6, …) as one number YYYYMMDDhhmmss (…)."""
     return np.tensordot([10**10, 10**8, 10**6, 10**4, 100, 1], parts, 1)
 
 
@@ -207,7 +205,7 @@ def _check_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> Non
 
 
 def _is_daily(keys: np.ndarray) -> bool:
-    """Whether the steps are one a day, always at the same hour."""
+    """Tell whether there is one step a day, always at the same hour."""
     return len(np.unique(keys % 10**6)) == 1 and len(np.unique(keys // 10**6)) == len(keys)
 
 
@@ -227,8 +225,8 @@ def _by_dates(times: xr.DataArray, split: Split) -> dict[str, np.ndarray]:
     return parts
 
 
-def _away_from(steps: np.ndarray, others: np.ndarray, gap: int) -> np.ndarray:
-    """The steps more than `gap` steps away from all others."""
+def _leave_gap(steps: np.ndarray, others: np.ndarray, gap: int) -> np.ndarray:
+    """Drop the steps that are `gap` steps or less away from any of `others`."""
     if not gap or not len(others):
         return steps
     near = (others[:, None] + np.arange(-gap, gap + 1)).ravel()

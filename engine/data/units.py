@@ -1,4 +1,4 @@
-"""Converting fields between units, or saying why not."""
+"""Conversion of fields between CF units."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from engine.data.lazy import changed
+from engine.data.lazy import apply_lazily
 from engine.errors import UnitError
 
 if TYPE_CHECKING:
     import pint
 
-WATER_DENSITY = 1000.0  # kg m-3, liquid water, by which precipitation is told as a depth (WMO-No. 8, 6.1.1)
+WATER_DENSITY = 1000.0  # kg m-3, liquid water, by which precipitation is given as a depth (WMO-No. 8, 6.1.1)
 SPELLINGS = {  # names that the UDUNITS syntax reads as something else, or not at all
     "°C": "degC",
     "° C": "degC",
@@ -47,7 +47,7 @@ def convert(field: xr.DataArray, units: str, *, what: str) -> xr.DataArray:
     ----------
     field : any dimensions, with the attribute `units`.
     units : to convert to. Precipitation as mass on an area (kg m-2) is water of 1000 kg m-3.
-    what : the field's name in messages, as in 'data.lr'.
+    what : name of the field in messages, as in 'data.lr'.
 
     Returns
     -------
@@ -64,17 +64,17 @@ def convert(field: xr.DataArray, units: str, *, what: str) -> xr.DataArray:
     if not given or not units:
         missing, known = (what, units) if not given else ("data.target", given)
         raise UnitError(
-            f"{missing} says no units, but {known!r} is what it is held against: give units: beside its path:"
+            f"{missing} has no units, but has to be comparable with {known!r}: give units: beside its path:"
         )
     factor, offset = conversion(given, units, what=what)
     if (factor, offset) == (1.0, 0.0):
         return field.assign_attrs(units=units)
-    converted = changed(field, lambda values: values * np.float32(factor) + np.float32(offset))
+    converted = apply_lazily(field, lambda values: values * np.float32(factor) + np.float32(offset))
     return converted.assign_attrs(units=units)
 
 
 def conversion(given: str, units: str, *, what: str) -> tuple[float, float]:
-    """Factor and offset with value in `units` = value in `given` * factor + offset; raises UnitError."""
+    """Find factor and offset with value in `units` = value in `given` * factor + offset; raises UnitError."""
     import pint
     from cf_xarray.units import units as registry  # a quarter of a second, and most pairs need no conversion
 
@@ -97,7 +97,7 @@ def conversion(given: str, units: str, *, what: str) -> tuple[float, float]:
 
 
 def _density_power(old: pint.Unit, new: pint.Unit) -> int:
-    """1 if `old` is a mass on an area and `new` a depth (or their rates), -1 the other way round, else 0."""
+    """Give 1 if `old` is a mass on an area and `new` a depth (or their rates), -1 the other way round, else 0."""
     ratio = dict((old / new).dimensionality)
     density = {"[mass]": 1, "[length]": -3}
     return next((power for power in (1, -1) if ratio == {word: power * n for word, n in density.items()}), 0)

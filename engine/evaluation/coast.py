@@ -15,24 +15,24 @@ SURROUNDINGS = 0.5  # of the region's width and height on each side, so that zoo
 
 
 def coast_line(grid: Grid) -> np.ndarray:
-    """The coast in and around a grid.
+    """Clip the coast line to a grid and its surroundings.
 
     Returns
     -------
     (points, 2) x and y in the grid's own unit; a row of NaN ends each piece. Empty far from any coast.
     """
-    west, east = _reach(grid.x)
-    south, north = _reach(grid.y)
+    west, east = _wider_range(grid.x)
+    south, north = _wider_range(grid.y)
     if grid.crs:
         return _projected(grid, (west, east, south, north))
-    wide = east - west > 2 * COARSE_DEGREES
+    is_wide = east - west > 2 * COARSE_DEGREES
     turns = range(int((west - 180) // 360) + 1, int((east + 180) // 360) + 1)
-    line = _land("110m" if wide else "50m")
+    line = _land("110m" if is_wide else "50m")
     pieces = [line + np.array([360.0 * turn, 0.0]) for turn in turns]
     return np.concatenate([_clip(piece, west, east, south, north) for piece in pieces])
 
 
-def _reach(centres: np.ndarray) -> tuple[float, float]:
+def _wider_range(centres: np.ndarray) -> tuple[float, float]:
     borders = edges(centres)
     low, high = float(borders.min()), float(borders.max())
     margin = SURROUNDINGS * (high - low)
@@ -40,17 +40,17 @@ def _reach(centres: np.ndarray) -> tuple[float, float]:
 
 
 def _projected(grid: Grid, box: tuple[float, float, float, float]) -> np.ndarray:
-    """Take the land near the grid, project it, and cut it."""
+    """Take the coast near the grid, project it, and clip it."""
     import pyproj
 
     lon, lat = grid.lonlat()
     middle = float(np.median(lon))
     line = _land("50m").astype(float)
-    off = (line[:, 0] - middle + 180) % 360 - 180
-    reach_lon = min(180.0, 2 * float(np.ptp((lon - middle + 180) % 360)) + 1)
-    reach_lat = float(np.ptp(lat)) + 1
-    near = (np.abs(off) < reach_lon) & (np.abs(line[:, 1] - float(lat.mean())) < reach_lat)
-    line = np.where(near[:, None], np.column_stack([middle + off, line[:, 1]]), np.nan)
+    eastward = (line[:, 0] - middle + 180) % 360 - 180
+    max_lon = min(180.0, 2 * float(np.ptp((lon - middle + 180) % 360)) + 1)
+    max_lat = float(np.ptp(lat)) + 1
+    near = (np.abs(eastward) < max_lon) & (np.abs(line[:, 1] - float(lat.mean())) < max_lat)
+    line = np.where(near[:, None], np.column_stack([middle + eastward, line[:, 1]]), np.nan)
     crs = pyproj.CRS.from_cf(dict(grid.crs))
     forward = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
     x, y = forward.transform(line[:, 0], line[:, 1])
@@ -65,10 +65,10 @@ def _clip(line: np.ndarray, west: float, east: float, south: float, north: float
     kept = inside.copy()
     kept[1:] |= inside[:-1]
     kept[:-1] |= inside[1:]
-    gone = ~kept | np.isnan(line[:, 0])
-    first_gone = gone & ~np.concatenate([[True], gone[:-1]])
-    cut = np.where(gone[:, None], np.nan, line)
-    return cut[~gone | first_gone]
+    dropped = ~kept | np.isnan(line[:, 0])
+    first_dropped = dropped & ~np.concatenate([[True], dropped[:-1]])
+    cut = np.where(dropped[:, None], np.nan, line)
+    return cut[~dropped | first_dropped]
 
 
 @functools.lru_cache(maxsize=2)

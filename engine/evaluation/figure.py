@@ -18,11 +18,11 @@ from engine.evaluation.coast import coast_line
 COLUMNS = 4
 PANEL_INCHES = 3.1
 DPI = 150
-OUTERMOST = (0.2, 99.8)  # percentiles at the ends of the colours
+COLOUR_PERCENTILES = (0.2, 99.8)  # of the values, at the ends of the colour bar
 
 
 def draw_fields(results: Mapping[str, xr.Dataset], step: int, path: Path) -> None:
-    """LR, interpolated and HR of the first run, and the downscaled field of each, at one step of the test part.
+    """Draw LR, interpolated and HR of the first run, and the downscaled field of each, at one step of the test part.
 
     Parameters
     ----------
@@ -35,23 +35,25 @@ def draw_fields(results: Mapping[str, xr.Dataset], step: int, path: Path) -> Non
     fields = {title: field.isel(time=step) for title, field in panels.items()}
     moment = first.indexes["time"][step].strftime("%Y-%m-%d %H:%M")
     values = np.concatenate([np.ravel(field.values) for field in fields.values()])
-    low, high = np.nanpercentile(values, OUTERMOST)
+    low, high = np.nanpercentile(values, COLOUR_PERCENTILES)
     _draw(fields, (float(low), float(high)), "viridis", f"{_label(first)}, {moment}", path)
 
 
 def draw_rmse(results: Mapping[str, xr.Dataset], path: Path) -> None:
-    """RMSE over the test part at each cell: of the first run's interpolated field, and of each downscaled field."""
+    """Draw RMSE over the test part at each cell, of the first run's interpolated field and of each downscaled field."""
     first = next(iter(results.values()))
     fields = {"interpolated": first["rmse_interpolated"]}
     fields |= {title: data["rmse_downscaled"] for title, data in results.items()}
-    high = np.nanpercentile(np.concatenate([np.ravel(field.values) for field in fields.values()]), OUTERMOST[1])
+    high = np.nanpercentile(
+        np.concatenate([np.ravel(field.values) for field in fields.values()]), COLOUR_PERCENTILES[1]
+    )
     _draw(fields, (0.0, float(high)), "magma", f"RMSE of {_label(first)}", path)
 
 
 def highest_contrast_step(results: xr.Dataset) -> int:
-    """The step where HR differs most from cell to cell: maps of it show what a network can do."""
-    spread = results["hr"].std([dim for dim in results["hr"].dims if dim != "time"])
-    return int(np.nanargmax(spread.values))
+    """Find the step where HR varies most from cell to cell: maps of it show what a network can do."""
+    std = results["hr"].std([dim for dim in results["hr"].dims if dim != "time"])
+    return int(np.nanargmax(std.values))
 
 
 def _label(data: xr.Dataset) -> str:
@@ -77,7 +79,7 @@ def _draw(fields: Mapping[str, xr.DataArray], clim: tuple[float, float], cmap: s
 
 
 def _panel(panel: Any, field: xr.DataArray, clim: tuple[float, float], colours: Any) -> Any:
-    """One map with its coast; degrees of longitude as wide as they are."""
+    """Draw one map with its coast; a degree of longitude is as wide as it is at the middle latitude."""
     y, x = field.dims
     grid = Grid.of(field.rename({y: "y", x: "x"}) if (y, x) != ("y", "x") else field)
     drawn = panel.pcolormesh(edges(grid.x), edges(grid.y), field.values, cmap=colours, vmin=clim[0], vmax=clim[1])

@@ -1,12 +1,12 @@
-"""Downscaling with a trained network, in bounded memory: read some steps, predict, write, go on.
+"""Downscaling with a trained network in bounded memory: some steps at a time are read, predicted and written.
 
-A field that is larger than HR_CELLS_AT_ONCE is predicted in tiles, where the network lets it.
+A field larger than HR_CELLS_AT_ONCE is predicted in tiles, if the network allows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from engine.data.resample import interpolate
 from engine.data.samples import Samples
 from engine.data.times import in_blocks
 from engine.evaluation.scores import FIELDS, pixel_rmse
-from engine.evaluation.tiles import Tile, plan
+from engine.evaluation.tiles import Tile, plan_tiles
+from engine.files import whole_file
 from engine.models.blocks import drawn
 from engine.models.network import bound_of, scaled_zero
 from engine.models.receptive_field import Reach, reach
@@ -36,16 +37,17 @@ from engine.training.memory_budget import HR_CELLS_AT_ONCE
 
 CF = {"Conventions": "CF-1.11"}
 
-Told = Callable[[int, int], None]
+Report = Callable[[int, int], None]  # of samples done, of so many
 
 
 @dataclass(frozen=True)
 class Downscaler:
-    """A trained network with all that it needs to turn samples into fields in the target's unit.
+    """Trained network that turns samples into fields in the target's unit.
 
-    `members` are drawn with Monte Carlo dropout, the network's random state being part of its weights; with 0 there is
-    one prediction, without dropout. Each tile draws its own: in tiles the members are others than of the whole field,
-    of the same distribution. reach : None if the network has to be given whole fields.
+    members : number of members drawn with Monte Carlo dropout, the network's random state being part of its weights;
+        with 0 there is one prediction, without dropout. Each tile draws its own members, so that they differ from
+        those of the whole field, with the same distribution.
+    reach : None if the network has to be given whole fields.
     """
 
     network: keras.Model
@@ -55,7 +57,7 @@ class Downscaler:
 
     @classmethod
     def of(cls, network: keras.Model, options: ModelOptions, samples: Samples) -> Downscaler:
-        """For these samples, and others on the same grids."""
+        """Make one for these samples, and others on the same grids."""
         return cls(
             network,
             bound_of(options, samples.normalizer),
@@ -64,124 +66,124 @@ class Downscaler:
         )
 
     def __call__(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
-        """Inputs of some samples to fields (sample, y, x) in the target's unit; NaN where HR never has a value."""
+        """Downscale inputs of some samples to (sample, y, x) in the target's unit; NaN where HR never has a value."""
         return self.fields(samples, inputs)["downscaled"]
 
     def fields(self, samples: Samples, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """`downscaled`, and where members are drawn their `spread`, with one tile of one member at a time in memory."""
+        """Predict `downscaled`, and `spread` if members are drawn, holding one tile of one member at a time."""
         pairs = samples.pairs
+        predicted: tuple[np.ndarray, ...]
         names = ("downscaled", "spread") if self.members else ("downscaled",)
-        found = {name: np.empty((len(inputs), *pairs.hr_grid.shape), np.float32) for name in names}
-        for tile in plan(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE):
-            pieces = self._drawn(samples, inputs, tile) if self.members else (self._member(samples, inputs, tile),)
-            for name, piece in zip(names, pieces, strict=True):
-                found[name][:, *tile.kept_at_hr(pairs.scale)] = piece
-        return found
+        fields = {name: np.empty((len(inputs), *pairs.hr_grid.shape), np.float32) for name in names}
+        for tile in plan_tiles(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE):
+            if self.members:
+                predicted = self._member_statistics(samples, inputs, tile)
+            else:
+                predicted = (self._predict_tile(samples, inputs, tile),)
+            for name, values in zip(names, predicted, strict=True):
+                fields[name][:, *tile.output_at_hr(pairs.scale)] = values
+        return fields
 
-    def _drawn(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and spread of the members in a tile.
+    def _member_statistics(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """Compute mean and spread of the members in a tile.
 
         Source: Gal and Ghahramani (2016), eq. 6, for the mean; Welford (1962), eq. I, for the running sums.
         """
         mean = squares = np.zeros(())
         for number in range(1, self.members + 1):
-            member = self._member(samples, inputs, tile).astype(np.float64)
-            off = member - mean
-            mean = mean + off / number
-            squares = squares + off * (member - mean)
+            member = self._predict_tile(samples, inputs, tile).astype(np.float64)
+            deviation = member - mean
+            mean = mean + deviation / number
+            squares = squares + deviation * (member - mean)
         return mean, np.sqrt(squares / max(self.members - 1, 1))
 
-    def _member(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> np.ndarray:
-        """What is kept of a prediction, in the target's unit."""
+    def _predict_tile(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> np.ndarray:
+        """Predict the output cells of a tile, in the target's unit."""
         scale = samples.pairs.scale
-        static = samples.static[None, *tile.seen_at_hr(scale)]
-        predicted = self._predict(tf.constant(inputs[:, *tile.seen]), tf.constant(static), static.shape[1:3])
-        scaled = predicted[..., 0].numpy()[:, *tile.kept_of_seen(scale)]
+        static = samples.static[None, *tile.input_at_hr(scale)]
+        predicted = self._predict(tf.constant(inputs[:, *tile.input]), tf.constant(static), static.shape[1:3])
+        scaled = predicted[..., 0].numpy()[:, *tile.output_in_input(scale)]
         field = samples.normalizer.target.inverse(scaled)
-        if self.bound == "relu":  # what rests on the bound is zero itself, not zero up to rounding
+        if self.bound == "relu":  # a value on the bound is zero itself, not zero up to rounding
             field[scaled <= np.float32(scaled_zero(samples.normalizer))] = 0.0
-        return self._finished(field, samples.normalizer.mask[tile.kept_at_hr(scale)])
+        return self._bound_and_mask(field, samples.normalizer.mask[tile.output_at_hr(scale)])
 
     def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
-        """The yardstick: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
+        """Compute the baseline: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
         pairs = samples.pairs
         fields = interpolate(fill_missing(lr), pairs.scale, pairs.interpolation)
-        return self._finished(fields, samples.normalizer.mask)
+        return self._bound_and_mask(fields, samples.normalizer.mask)
 
-    def _finished(self, fields: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    def _bound_and_mask(self, fields: np.ndarray, mask: np.ndarray) -> np.ndarray:
         fields = fields if self.bound == "linear" else np.maximum(fields, 0.0)
-        return np.where(cells, fields, np.float32(np.nan))
+        return np.where(mask, fields, np.float32(np.nan))
 
     @tf.function(reduce_retracing=True)
     def _predict(self, inputs: tf.Tensor, static: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-        """One graph for any number of samples; one for each shape, given as numbers, since interpolation needs it."""
+        """Run the network; one graph for any number of samples, but for each shape, which interpolation has to know."""
         with drawn(self.network) if self.members else nullcontext():
             return self.network([inputs, static], training=False)
 
 
-def write_results(path: Path, downscaler: Downscaler, samples: Samples, told: Told, title: str) -> None:
-    """hr, interpolated, downscaled and lr of a part, and RMSE at each cell, as CF NetCDF that appears whole.
+def write_results(path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str) -> None:
+    """Write hr, interpolated, downscaled and lr of a part, and RMSE at each cell, as CF NetCDF that appears whole.
 
     Where members are drawn, `downscaled` is their mean and `spread` stands beside it.
     """
-    with _whole(path) as sibling:
-        _write(sibling, downscaler, samples, told, title, with_hr=True)
+    with whole_file(path) as sibling:
+        _write(sibling, downscaler, samples, report, title, with_hr=True)
         _add_pixel_rmse(sibling)
 
 
 def write_downscaled(path: Path, downscaler: Downscaler, samples: Samples, title: str) -> None:
-    """downscaled, interpolated and lr of new data, as CF NetCDF that appears whole."""
-    with _whole(path) as sibling:
-        _write(sibling, downscaler, samples, _untold, title, with_hr=False)
+    """Write downscaled, interpolated and lr of new data, as CF NetCDF that appears whole."""
+    with whole_file(path) as sibling:
+        _write(sibling, downscaler, samples, lambda done, total: None, title, with_hr=False)
 
 
-def _write(path: Path, downscaler: Downscaler, samples: Samples, told: Told, title: str, with_hr: bool) -> None:
-    _template(path, samples, title, ("hr", *FIELDS) if with_hr else FIELDS)
+def _write(path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str, with_hr: bool) -> None:
+    _create(path, samples, title, ("hr", *FIELDS) if with_hr else FIELDS)
     if downscaler.members:
         _declare_spread(path, samples, downscaler.members)
-    own = _own(samples.pairs)
+    cells = _with_data(samples.pairs)
     for rows in batches(samples):
-        inputs, arrays = samples.read(rows)
+        inputs, block = samples.read(rows)
         fields = {
-            "lr": arrays.lr,
-            "interpolated": downscaler.interpolated(samples, arrays.lr)[:, *own],
-            **{name: values[:, *own] for name, values in downscaler.fields(samples, inputs).items()},
+            "lr": block.lr,
+            "interpolated": downscaler.interpolated(samples, block.lr)[:, *cells],
+            **{name: values[:, *cells] for name, values in downscaler.fields(samples, inputs).items()},
         }
         if with_hr:
-            fields["hr"] = arrays.hr[:, *own]
+            fields["hr"] = block.hr[:, *cells]
         with netcdf_file(path, "a") as file:
             for name, values in fields.items():
                 file[name][rows] = values
-        told(int(rows[-1]) + 1, len(samples))
-
-
-def _untold(done: int, total: int) -> None:
-    """For work that nobody watches."""
+        report(int(rows[-1]) + 1, len(samples))
 
 
 def batches(samples: Samples) -> Iterator[np.ndarray]:
-    """Rows of the part, as many at once as HR_CELLS_AT_ONCE allows."""
+    """Cut the rows of the part into blocks that HR_CELLS_AT_ONCE allows."""
     return in_blocks(np.arange(len(samples)), samples.pairs.hr_grid.shape, HR_CELLS_AT_ONCE)
 
 
-def _own(pairs: Pairs) -> tuple[slice, slice]:
+def _with_data(pairs: Pairs) -> tuple[slice, slice]:
     return slice(pairs.data_shape[0]), slice(pairs.data_shape[1])
 
 
-def _template(path: Path, samples: Samples, title: str, names: tuple[str, ...]) -> None:
-    """An empty file with coordinates and the declarations of the fields."""
+def _create(path: Path, samples: Samples, title: str, names: tuple[str, ...]) -> None:
+    """Create a file with coordinates and the declarations of the fields."""
     pairs = samples.pairs
-    grid = pairs.hr_grid.select(*_own(pairs))
+    grid = pairs.hr_grid.select(*_with_data(pairs))
     lr_axes = {f"{side}_lr": xr.Variable(f"{side}_lr", v.values, v.attrs) for side, v in _axes(pairs.lr_grid).items()}
     times = pairs.times.isel(time=samples.steps).variable.copy()
-    for facts in (times.attrs, times.encoding):
-        facts.pop("bounds", None)  # they stand in a variable of their own, which isn't written
+    for described in (times.attrs, times.encoding):
+        described.pop("bounds", None)  # the name of a variable that isn't written
     dataset = xr.Dataset(coords={"time": times, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
     write_netcdf(dataset, path, format="NETCDF4")
     with netcdf_file(path, "a") as file:
         for name in (*names, "lr"):
             dims = ("time", "y_lr", "x_lr") if name == "lr" else ("time", "y", "x")
-            _declare(file, name, dims, _attrs(pairs), mapped=bool(grid.crs))
+            _declare(file, name, dims, _attrs(pairs), has_mapping=bool(grid.crs))
 
 
 def _declare_spread(path: Path, samples: Samples, members: int) -> None:
@@ -191,7 +193,7 @@ def _declare_spread(path: Path, samples: Samples, members: int) -> None:
     if attrs.get("standard_name", "").endswith("temperature"):
         attrs["units_metadata"] = "temperature: difference"  # CF-1.11, section 3.1.2
     with netcdf_file(path, "a") as file:
-        _declare(file, "spread", ("time", "y", "x"), attrs, mapped=bool(samples.pairs.hr_grid.crs))
+        _declare(file, "spread", ("time", "y", "x"), attrs, has_mapping=bool(samples.pairs.hr_grid.crs))
 
 
 def _attrs(pairs: Pairs) -> dict[str, str]:
@@ -202,7 +204,7 @@ def _axes(grid: Grid) -> dict[str, xr.Variable]:
     return {side: grid.coords()[side] for side in ("y", "x")}
 
 
-def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, Any], mapped: bool) -> None:
+def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, Any], has_mapping: bool) -> None:
     chunks = [1 if dim == "time" else len(file.dimensions[dim]) for dim in dims]
     variable = file.createVariable(
         name, "f4", dims, compression="zlib", complevel=1, chunksizes=chunks, fill_value=np.float32(np.nan)
@@ -210,7 +212,7 @@ def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dic
     label = {"hr": "HR", "lr": "LR", "spread": "spread of"}.get(name, name.replace("_", " "))
     described = attrs.get("long_name") or attrs.get("standard_name") or ""
     variable.setncatts({**attrs, "long_name": f"{label} {described}".strip()})
-    if mapped:
+    if has_mapping:
         variable.grid_mapping = "crs"
 
 
@@ -218,19 +220,8 @@ def _add_pixel_rmse(path: Path) -> None:
     with open_netcdf(path) as results:
         maps = {name: pixel_rmse(results, name) for name in FIELDS}
         units = {"units": results["hr"].attrs["units"]} if "units" in results["hr"].attrs else {}
-        mapped = "grid_mapping" in results["hr"].attrs or "grid_mapping" in results["hr"].encoding
+        has_mapping = "grid_mapping" in results["hr"].attrs or "grid_mapping" in results["hr"].encoding
     with netcdf_file(path, "a") as file:
         for name, values in maps.items():
-            _declare(file, f"rmse_{name}", ("y", "x"), units, mapped)
+            _declare(file, f"rmse_{name}", ("y", "x"), units, has_mapping)
             file[f"rmse_{name}"][:] = values
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A sibling to write to, which takes the place of `path` only when all went well."""
-    sibling = path.with_name(f".{path.name}")
-    try:
-        yield sibling
-        sibling.replace(path)
-    finally:
-        sibling.unlink(missing_ok=True)

@@ -1,12 +1,13 @@
 """Scores of a results file: how near the downscaled and the interpolated field come to HR.
 
-Each score is taken for each time step over the cells where both fields have a value; mean and standard
-deviation over the steps are what is told, as in Gomez Gonzalez (2023), Environ. Data Sci. 2, e3, table 2.
+Each score is taken for each time step over the cells where both fields have a value, then summarised by mean and
+standard deviation over the steps, as in Gomez Gonzalez (2023), Environ. Data Sci. 2, e3, table 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03  # ibid.
 
 
 def score(results: xr.Dataset) -> dict[str, Any]:
-    """Mean and standard deviation over time of each metric, for the downscaled and the interpolated field.
+    """Compute mean and standard deviation over time of each metric, for the downscaled and the interpolated field.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def score(results: xr.Dataset) -> dict[str, Any]:
 
 
 def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.ndarray]:
-    """Each metric of each time step.
+    """Compute each metric of each time step.
 
     Parameters
     ----------
@@ -55,9 +56,9 @@ def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.
     -------
     {metric: (time,)}, NaN where a step doesn't have that score; mae, rmse and bias (field minus HR) in the unit.
     """
-    span = span if span > 0 else np.nan  # by a constant HR nothing can be measured
-    there = np.isfinite(hr) & np.isfinite(field)
-    hr, field = np.where(there, hr, np.nan).astype(np.float64), np.where(there, field, np.nan).astype(np.float64)
+    span = span if span > 0 else np.nan  # a constant HR has no range to compare errors with
+    valid = np.isfinite(hr) & np.isfinite(field)
+    hr, field = np.where(valid, hr, np.nan).astype(np.float64), np.where(valid, field, np.nan).astype(np.float64)
     error = field - hr
     squares = _mean(error**2)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -73,27 +74,28 @@ def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.
 
 
 def ssim(hr: np.ndarray, field: np.ndarray, span: float) -> np.ndarray:
-    """Structural similarity of each time step: (time, y, x) → (time,).
+    """Compute the structural similarity of each time step: (time, y, x) → (time,).
 
-    Wang et al. (2004), IEEE Trans. Image Process. 13, 600, eq. 13, with Gaussian windows; windows leave out missing
-    cells and count the rest by weight. The mean is over the cells whose window lies in the field, if there are any.
+    Source: Wang et al. (2004), IEEE Trans. Image Process. 13, 600, eq. 13, with Gaussian windows, which
+    leave out missing cells and count the rest by weight. The mean is over the cells whose window lies in the field, if
+    there are any.
     """
-    there = np.isfinite(hr)
-    weight = _smooth(there.astype(np.float64))
+    valid = np.isfinite(hr)
+    weight = _smooth(valid.astype(np.float64))
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = [_smooth(np.where(there, f, 0.0)) / weight for f in (hr, field)]
-        squares = [_smooth(np.where(there, f * g, 0.0)) / weight for f, g in ((hr, hr), (field, field), (hr, field))]
+        means = [_smooth(np.where(valid, f, 0.0)) / weight for f in (hr, field)]
+        squares = [_smooth(np.where(valid, f * g, 0.0)) / weight for f, g in ((hr, hr), (field, field), (hr, field))]
     variances = [squares[0] - means[0] ** 2, squares[1] - means[1] ** 2]
     covariance = squares[2] - means[0] * means[1]
     c1, c2 = (SSIM_K1 * span) ** 2, (SSIM_K2 * span) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        light = (2 * means[0] * means[1] + c1) / (means[0] ** 2 + means[1] ** 2 + c1)
+        luminance = (2 * means[0] * means[1] + c1) / (means[0] ** 2 + means[1] ** 2 + c1)
         structure = (2 * covariance + c2) / (variances[0] + variances[1] + c2)
-    return _mean(_interior(np.where(there, light * structure, np.nan)))
+    return _mean(_interior(np.where(valid, luminance * structure, np.nan)))
 
 
 def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
-    """RMSE over time at each cell: (y, x), in the unit of the fields, NaN where nothing can be compared."""
+    """Compute RMSE over time at each cell: (y, x), in the unit of the fields, NaN where nothing can be compared."""
     squares, counts = np.zeros(results["hr"].shape[1:]), np.zeros(results["hr"].shape[1:])
     for block in _blocks(results):
         error = block[name].values.astype(np.float64) - block["hr"].values
@@ -102,23 +104,33 @@ def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
     return np.sqrt(np.divide(squares, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
 
 
-def constraint_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> dict[str, Any]:
-    """How far a constraint is from being kept: {"max_violation", "unit", "share_of_range"}.
+@dataclass(frozen=True)
+class ConstraintViolation:
+    """Largest violation of a constraint over all time steps; field names are those in scores.json.
 
-    max_violation : largest difference between an LR value and the mean of the downscaled cells in it, weighted by
-        `areas` (y, x), at any time step, in the target's unit; share_of_range : over the range of HR, None without one.
+    max_violation : largest difference between an LR value and the mean of the downscaled cells in it.
+    unit : of the target.
+    share_of_range : max_violation over the range of HR; None where HR is constant.
     """
-    largest = max((_largest(violation(block, areas, scale)) for block in _blocks(results)), default=0.0)
+
+    max_violation: float
+    unit: str
+    share_of_range: float | None
+
+
+def constraint_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> ConstraintViolation:
+    """Measure how well a constraint is kept; the means of downscaled cells are weighted by `areas` (y, x)."""
+    largest = max((_largest(lr_difference(block, areas, scale)) for block in _blocks(results)), default=0.0)
     span = value_range(results)
     units = str(results["hr"].attrs.get("units", ""))
-    return {"max_violation": largest, "unit": units, "share_of_range": largest / span if span > 0 else None}
+    return ConstraintViolation(largest, units, largest / span if span > 0 else None)
 
 
-def violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> np.ndarray:
-    """(time, y_lr, x_lr): mean of the downscaled cells of each LR cell minus LR, NaN where either is missing."""
+def lr_difference(results: xr.Dataset, areas: np.ndarray, scale: int) -> np.ndarray:
+    """Compute the mean of the downscaled cells of each LR cell minus LR: (time, y_lr, x_lr), NaN where missing."""
     field, lr = results["downscaled"].values.astype(np.float64), results["lr"].values
-    short = [side - given for side, given in zip(areas.shape, field.shape[1:], strict=True)]  # mos: extended cells
-    field = np.pad(field, ((0, 0), (0, short[0]), (0, short[1])), constant_values=np.nan)
+    missing = [side - given for side, given in zip(areas.shape, field.shape[1:], strict=True)]  # mos: extended cells
+    field = np.pad(field, ((0, 0), (0, missing[0]), (0, missing[1])), constant_values=np.nan)
     weights = np.where(np.isfinite(field), areas, 0.0)
     sums, totals = (
         f.reshape(len(f), lr.shape[1], scale, lr.shape[2], scale).sum((2, 4))
@@ -128,7 +140,7 @@ def violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> np.ndarray:
 
 
 def value_range(results: xr.Dataset) -> float:
-    """Highest minus lowest HR value of the whole period."""
+    """Compute highest minus lowest HR value of the whole period."""
     lows, highs = [], []
     for block in _blocks(results):
         hr = block["hr"].values
@@ -159,25 +171,26 @@ def _summary(blocks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, float |
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over y and x of what isn't missing; NaN where all is."""
+    """Average over y and x what isn't missing; NaN where all is."""
     counts = np.isfinite(values).sum(axis=(1, 2))
     return np.divide(np.nansum(values, axis=(1, 2)), counts, out=np.full(len(values), np.nan), where=counts > 0)
 
 
 def _pearson(hr: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Spatial correlation of each time step; NaN where a field is constant."""
+    """Compute the spatial correlation of each time step; NaN where a field is constant."""
     a, b = (f - _mean(f)[:, None, None] for f in (hr, field))
-    spreads = np.sqrt(_mean(a**2) * _mean(b**2))
-    return np.divide(_mean(a * b), spreads, out=np.full(len(hr), np.nan), where=spreads > 0)
+    std_products = np.sqrt(_mean(a**2) * _mean(b**2))
+    return np.divide(_mean(a * b), std_products, out=np.full(len(hr), np.nan), where=std_products > 0)
 
 
 def _smooth(fields: np.ndarray) -> np.ndarray:
-    """Gaussian window over y and x; cells outside the field count as missing."""
+    """Apply a Gaussian window over y and x; cells outside the field count as missing."""
     for axis in (1, 2):
         fields = gaussian_filter1d(fields, SSIM_SIGMA, axis=axis, mode="constant", radius=SSIM_RADIUS)
     return fields
 
 
 def _interior(fields: np.ndarray) -> np.ndarray:
+    """Cut off the cells whose window reaches beyond the field, if any others have a value."""
     inner = fields[:, SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
     return inner if inner.size and np.isfinite(inner).any() else fields

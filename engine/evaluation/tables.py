@@ -1,4 +1,4 @@
-"""The score table: mean ± standard deviation, the best of each metric in bold."""
+"""Score tables: mean ± standard deviation, the best of each metric in bold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 
 
 def score_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.DataFrame:
-    """Text 'mean ± std' by row (product) and column (metric with unit); '–' where there is no score."""
+    """Format 'mean ± std' by row (product) and column (metric with unit); '–' where there is no score."""
     columns = {}
     for metric in METRICS:
         cells = {product: _cell(scores[product], metric) for product in scores}
@@ -26,7 +26,7 @@ def score_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.Data
 
 
 def numbers_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.DataFrame:
-    """The same as numbers: two columns a metric, mean and std; for CSV."""
+    """Give the scores as numbers, for CSV: two columns for each metric, mean and std."""
     rows = {}
     for product in scores:
         row: dict[str, float] = {}
@@ -38,14 +38,14 @@ def numbers_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.Da
 
 
 def best_rows(scores: Scores, metric: str) -> list[str]:
-    """The products with the best mean; more than one on a tie, none where nobody has a score."""
+    """Find the products with the best mean; more than one on a tie, none without a score."""
     means = {product: _cell(scores[product], metric)[0] for product in scores}
     ranks = {product: _badness(metric, mean) for product, mean in means.items() if np.isfinite(mean)}
     return [product for product, rank in ranks.items() if rank == min(ranks.values())]
 
 
 def styled(scores: Scores, names: Mapping[str, str], units: str) -> Styler:
-    """The table with the best of each column in bold; ready for HTML."""
+    """Style the table with the best of each column in bold; ready for HTML."""
     frame = score_frame(scores, names, units)
 
     def bold(column: pd.Series) -> list[str]:
@@ -57,7 +57,7 @@ def styled(scores: Scores, names: Mapping[str, str], units: str) -> Styler:
 
 
 def to_text(scores: Scores, names: Mapping[str, str], units: str) -> str:
-    """The table for a terminal: columns aligned."""
+    """Format the table for a terminal, with aligned columns."""
     frame = score_frame(scores, names, units)
     rows = [["", *frame.columns], *([name, *cells] for name, cells in zip(frame.index, frame.values, strict=True))]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
@@ -67,7 +67,7 @@ def to_text(scores: Scores, names: Mapping[str, str], units: str) -> str:
 
 
 def to_latex(scores: Scores, names: Mapping[str, str], units: str) -> str:
-    """A LaTeX table (booktabs), best values in bold."""
+    """Format a LaTeX table (booktabs), best values in bold."""
     table = styled(scores, names, units).format_index(escape="latex", axis=0)
     text = table.to_latex(hrules=True, convert_css=True, column_format="l" + "r" * len(METRICS))
     return (
@@ -81,12 +81,12 @@ def to_latex(scores: Scores, names: Mapping[str, str], units: str) -> str:
 
 
 def to_csv(scores: Scores, names: Mapping[str, str], units: str) -> str:
-    """Comma-separated values, full precision."""
+    """Format comma-separated values in full precision."""
     return numbers_frame(scores, names, units).to_csv(index_label="product")
 
 
 def heading(metric: str, units: str) -> str:
-    """A metric's name with its unit."""
+    """Give a metric's name with its unit."""
     unit = units if metric in IN_UNIT else "dB" if metric == "psnr" else ""
     return f"{METRICS[metric]} ({unit})" if unit else METRICS[metric]
 
@@ -104,7 +104,7 @@ def _badness(metric: str, mean: float) -> float:
 
 
 def _decimals(scores: Scores, metric: str) -> int:
-    """So many that the largest mean has three significant digits."""
+    """Choose so many that the largest mean has three significant digits."""
     means = [abs(_cell(scores[product], metric)[0]) for product in scores]
     largest = max((mean for mean in means if np.isfinite(mean)), default=1.0)
     return int(np.clip(2 - np.floor(np.log10(largest)), 0, 6)) if largest > 0 else 3

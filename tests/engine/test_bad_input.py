@@ -267,7 +267,7 @@ def units_incompatible(request: Request) -> None:
     request.mos(units="hPa")
 
 
-@case("data.lr says no units, but 'K' is what it is held against: give units: beside its path:")
+@case("data.lr has no units, but has to be comparable with 'K': give units: beside its path:")
 def units_absent(request: Request) -> None:
     request.mos(units=None)
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from engine.data import lazy
 from engine.data.fields import open_field
-from engine.data.lazy import changed, joined
+from engine.data.lazy import apply_lazily, join_times
 from engine.spec import Source
 from tests.engine.data.mock import make_field, steps
 
@@ -35,14 +35,14 @@ def test_indexing_is_numpys_along_each_dimension(key):
     parts = [field(3), field(1, 3), field(3, 4)]
     whole = np.concatenate([part.values for part in parts])
     halves = {"y": xr.Variable("y", [0.5, 2.5]), "x": xr.Variable("x", np.arange(5.0))}
-    of_all = joined(parts)
+    of_all = join_times(parts)
     for found, values in (
         (of_all, whole),
-        (changed(of_all, lambda v: 2 * v), 2 * whole),
+        (apply_lazily(of_all, lambda v: 2 * v), 2 * whole),
         (of_all.isel(time=slice(None, None, -1)), whole[::-1]),
     ):
         np.testing.assert_array_equal(found[key], _outer(values, key), strict=False)
-    regridded = changed(of_all, lambda v: v[..., ::2, :], halves)
+    regridded = apply_lazily(of_all, lambda v: v[..., ::2, :], halves)
     if key[1] not in (1, slice(1, 3), [2, 0]):
         np.testing.assert_array_equal(regridded[key], _outer(whole[:, ::2], key))
 
@@ -56,7 +56,7 @@ def _outer(values: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
 
 def test_joined_fields_have_all_times_and_the_first_ones_grid():
     first, second = field(3).assign_attrs(units="K"), field(4, 3)
-    both = joined([first, second])
+    both = join_times([first, second])
     np.testing.assert_array_equal(both["time"], xr.concat([first["time"], second["time"]], "time"))
     assert (both.name, both.attrs, both.dtype) == ("t2m", first.attrs, np.float32)
     assert set(both.coords) == {"time", "y", "x"}
@@ -88,6 +88,6 @@ def test_a_change_of_each_cell_reads_the_cells_that_are_asked_for():
         shapes.append(values.shape)
         return -values
 
-    found = changed(field(), counted).isel(time=[2, 5], x=slice(2, 4))
+    found = apply_lazily(field(), counted).isel(time=[2, 5], x=slice(2, 4))
     np.testing.assert_array_equal(found, -field().values[[2, 5], :, 2:4])
     assert shapes == [(2, 4, 2)]

@@ -173,8 +173,8 @@ def test_a_training_part_without_values_or_without_change_is_refused():
         fit_normalizer(make_pairs(np.full((8, 4, 4), 5.0)), "standard")
 
 
-def test_a_long_training_part_is_looked_at_evenly(monkeypatch):
-    monkeypatch.setattr(normalizer, "MOST_STEPS", 3)
+def test_a_long_training_part_is_sampled_evenly(monkeypatch):
+    monkeypatch.setattr(normalizer, "MAX_SAMPLED_STEPS", 3)
     hr = two_values(1, 3, n=18)
     hr[[0, 4, 8]] += 10  # linspace(0, 8, 3): first, middle and last of the 9 training steps
     assert fit_normalizer(make_pairs(hr), "standard").target == ValueTransform(12.0, 1.0)
@@ -185,7 +185,7 @@ def test_blocks_and_memory_do_not_change_what_is_found(monkeypatch):
     at_once = numbers(fit_normalizer(make_pairs(hr), "log"))
     monkeypatch.setattr(normalizer, "CELLS_AT_ONCE", 3 * 16)
     in_blocks = fit_normalizer(make_pairs(hr), "log")
-    monkeypatch.setattr(normalizer, "KEPT_BYTES", 0)
+    monkeypatch.setattr(normalizer, "CACHE_BYTES", 0)
     read_again = fit_normalizer(make_pairs(hr), "log")
     assert numbers(in_blocks) == numbers(read_again)
     assert in_blocks.target.offset == pytest.approx(at_once["target"]["offset"], rel=1e-12)

@@ -312,7 +312,7 @@ def test_a_file_that_vanishes_after_pairing(tmp_path):
     pairs = pair(options(write_field(tmp_path / "a.nc")))
     (tmp_path / "a.nc").write_bytes(b"")
     xr.backends.file_manager.FILE_CACHE.clear()
-    with pytest.raises(DataError, match="t2m and its partners can no longer be read"):
+    with pytest.raises(DataError, match="t2m and its predictors can no longer be read"):
         pairs.read(np.array([0]))
 
 

@@ -7,7 +7,7 @@ from skimage.transform import resize
 from engine.data.gaps import fill_missing
 from engine.data.grids import Grid
 from engine.data.kernels import upsampling_matrix
-from engine.data.lazy import changed
+from engine.data.lazy import apply_lazily
 from engine.data.resample import coarsen, coarsening, interpolate, regrid
 from engine.errors import GridError
 from engine.spec import KERNELS
@@ -239,7 +239,7 @@ def test_only_what_is_needed_is_read():
         return values
 
     target = Grid(np.array([45.0, 45.5]), np.array([10.0, 10.5]))
-    part = regrid(changed(wide, recorded), target, "bicubic").isel(time=[7, 3])
+    part = regrid(apply_lazily(wide, recorded), target, "bicubic").isel(time=[7, 3])
     np.testing.assert_allclose(part, regrid(wide, target, "bicubic")[[7, 3]], atol=1e-9)
     assert read == [(2, 48, 48)]  # 6 cells around the two centres; on each side 16 and the width of a new one
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engine.data.times import match, runs, span, split_parts, time_features, window, within
+from engine.data.times import match, segment_numbers, span, split_parts, time_features, window, within
 from engine.errors import TimeError
 from engine.spec import Period, Split
 from tests.engine.data.mock import steps
@@ -148,16 +148,16 @@ def test_an_empty_part(split):
 
 
 @pytest.mark.parametrize("calendar", CALENDARS)
-def test_windows_stay_in_their_run(calendar):
+def test_windows_stay_in_their_segment(calendar):
     times = axis(10, calendar=calendar)[[0, 1, 2, 5, 6, 7, 8]]
-    run = runs(times)
-    np.testing.assert_array_equal(run, [0, 0, 0, 1, 1, 1, 1])
-    seen = window(np.array([0, 2, 3, 5]), 3, run)
-    np.testing.assert_array_equal(seen, [[0, 0, 1], [1, 2, 2], [3, 3, 4], [4, 5, 6]])
+    segments = segment_numbers(times)
+    np.testing.assert_array_equal(segments, [0, 0, 0, 1, 1, 1, 1])
+    windows = window(np.array([0, 2, 3, 5]), 3, segments)
+    np.testing.assert_array_equal(windows, [[0, 0, 1], [1, 2, 2], [3, 3, 4], [4, 5, 6]])
 
 
-def test_months_of_unequal_length_are_one_run():
-    assert runs(axis(24, frequency="MS")).max() == 0
+def test_months_of_unequal_length_are_one_segment():
+    assert segment_numbers(axis(24, frequency="MS")).max() == 0
 
 
 def test_time_features_by_hand():

@@ -66,9 +66,9 @@ def test_a_unit_given_on_one_side_only():
     with pytest.raises(UnitError) as caught:
         convert(field(""), "K", what="data.lr")
     assert str(caught.value) == (
-        "data.lr says no units, but 'K' is what it is held against: give units: beside its path:"
+        "data.lr has no units, but has to be comparable with 'K': give units: beside its path:"
     )
-    with pytest.raises(UnitError, match="data.target says no units, but 'K' is what it is held against"):
+    with pytest.raises(UnitError, match="data.target has no units, but has to be comparable with 'K'"):
         convert(field("K"), "", what="data.lr")
 
 

@@ -17,7 +17,7 @@ from engine.data.samples import Samples
 from engine.evaluation import predict
 from engine.evaluation.predict import Downscaler, batches, write_downscaled, write_results
 from engine.evaluation.scores import pixel_rmse, score
-from engine.evaluation.tiles import plan
+from engine.evaluation.tiles import plan_tiles
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import DataOptions, ModelOptions
@@ -92,10 +92,10 @@ def test_cells_without_a_value_stay_without_and_missing_lr_is_filled():
 @pytest.fixture
 def results(tmp_path: Path) -> tuple[Path, Samples]:
     samples = samples_of(waves(16))
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     path = tmp_path / "test.nc"
-    write_results(path, downscaler_of(samples), samples, lambda *done: told.append(done), "a title")
-    assert told == [(4, 4)]
+    write_results(path, downscaler_of(samples), samples, lambda *done: reported.append(done), "a title")
+    assert reported == [(4, 4)]
     assert [p.name for p in tmp_path.iterdir()] == ["test.nc"]
     return path, samples
 
@@ -149,8 +149,8 @@ def test_monte_carlo_dropout_gives_the_mean_of_its_members_and_their_spread():
     samples = samples_of(waves(16))
     inputs, _ = samples.read(np.arange(4))
     downscaler = drawn_downscaler(samples, 5)
-    (whole,) = plan((4, 4), 2, None)
-    members = [downscaler._member(samples, inputs, whole) for _ in range(5)]
+    (whole,) = plan_tiles((4, 4), 2, None)
+    members = [downscaler._predict_tile(samples, inputs, whole) for _ in range(5)]
     fields = drawn_downscaler(samples, 5).fields(samples, inputs)  # the same seed draws the same members
     np.testing.assert_allclose(fields["downscaled"], np.mean(members, axis=0), rtol=1e-6)
     np.testing.assert_allclose(fields["spread"], np.std(members, axis=0, ddof=1), rtol=1e-3, atol=1e-4)

@@ -11,7 +11,7 @@ from engine.data.normalizer import fit_normalizer
 from engine.data.samples import Samples
 from engine.evaluation import predict, tiles
 from engine.evaluation.predict import Downscaler
-from engine.evaluation.tiles import Tile, largest, plan
+from engine.evaluation.tiles import Tile, input_shape, plan_tiles
 from engine.models.network import Output, build
 from engine.models.receptive_field import Reach, reach
 from engine.models.shapes import Shape
@@ -25,24 +25,24 @@ SCALE = 2
 def test_tiles_by_hand():
     # 10 rows stay whole. Of 31 columns at most 13 at once, of which two are lost to the halo on each side: tiles start
     # at most 9 apart, at 0, 9 and 18, where the last one ends with the field.
-    tiles = plan((10, 31), 1, Reach(halo=2, align=1), most=130)
+    tiles = plan_tiles((10, 31), 1, Reach(halo=2, align=1), max_cells=130)
     assert tiles == [
         Tile((slice(0, 10), slice(0, 13)), (slice(0, 10), slice(0, 11))),
         Tile((slice(0, 10), slice(9, 22)), (slice(0, 10), slice(11, 20))),
         Tile((slice(0, 10), slice(18, 31)), (slice(0, 10), slice(20, 31))),
     ]
-    assert largest(tiles) == (10, 13)
+    assert input_shape(tiles) == (10, 13)
     middle = tiles[1]
-    assert middle.seen_at_hr(3) == (slice(0, 30), slice(27, 66))
-    assert middle.kept_at_hr(3) == (slice(0, 30), slice(33, 60))
-    assert middle.kept_of_seen(3) == (slice(0, 30), slice(6, 33))
+    assert middle.input_at_hr(3) == (slice(0, 30), slice(27, 66))
+    assert middle.output_at_hr(3) == (slice(0, 30), slice(33, 60))
+    assert middle.output_in_input(3) == (slice(0, 30), slice(6, 33))
 
 
 def test_a_field_that_is_small_enough_or_must_be_seen_whole_is_one_tile():
     whole = (slice(0, 10), slice(0, 31))
-    assert plan((10, 31), 2, Reach(1, 1), most=1240) == [Tile(whole, whole)]
-    assert plan((10, 31), 2, None, most=10) == [Tile(whole, whole)]
-    assert plan((10, 31), 2, Reach(6, 1), most=10) == [Tile(whole, whole)]  # 31 cells are less than six halos
+    assert plan_tiles((10, 31), 2, Reach(1, 1), max_cells=1240) == [Tile(whole, whole)]
+    assert plan_tiles((10, 31), 2, None, max_cells=10) == [Tile(whole, whole)]
+    assert plan_tiles((10, 31), 2, Reach(6, 1), max_cells=10) == [Tile(whole, whole)]  # 31 cells: less than six halos
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -51,17 +51,17 @@ def test_every_plan_keeps_each_cell_once_and_sees_a_halo_around_it(seed):
     lr_shape, scale = tuple(rng.integers(2, 400, 2).tolist()), int(rng.integers(2, 9))
     asked = Reach(int(rng.integers(1, 30)), int(2 ** rng.integers(0, 5)))
     most = int(rng.integers(1, 200)) ** 2 * scale**2
-    tiles, kept = plan(lr_shape, scale, asked, most), np.zeros(lr_shape, int)
+    tiles, outputs = plan_tiles(lr_shape, scale, asked, most), np.zeros(lr_shape, int)
     for tile in tiles:
-        kept[tile.kept] += 1
-        for seen, own, cells in zip(tile.seen, tile.kept, lr_shape, strict=True):
-            assert 0 <= seen.start <= own.start < own.stop <= seen.stop <= cells
-            assert seen.start % asked.align == 0
-            assert seen.start == 0 or own.start - seen.start >= asked.halo
-            assert seen.stop == cells or seen.stop - own.stop >= asked.halo
-            assert seen.stop - seen.start in largest(tiles)
-    assert (kept == 1).all()
-    y, x = largest(tiles)
+        outputs[tile.output] += 1
+        for given, used, cells in zip(tile.input, tile.output, lr_shape, strict=True):
+            assert 0 <= given.start <= used.start < used.stop <= given.stop <= cells
+            assert given.start % asked.align == 0
+            assert given.start == 0 or used.start - given.start >= asked.halo
+            assert given.stop == cells or given.stop - used.stop >= asked.halo
+            assert given.stop - given.start in input_shape(tiles)
+    assert (outputs == 1).all()
+    y, x = input_shape(tiles)
     at_least = max(6 * asked.halo, 2 * (asked.halo + asked.align))
     assert y * x * scale**2 <= max(most, at_least * max(at_least, *lr_shape) * scale**2)
 
@@ -109,14 +109,14 @@ def lab(
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles that keep a third of each side, so that fields of some tiles are small."""
     monkeypatch.setattr(predict, "HR_CELLS_AT_ONCE", 1)
-    monkeypatch.setattr(tiles, "LEAST_HALOS", 3)
+    monkeypatch.setattr(tiles, "MIN_HALOS", 3)
 
 
 def assert_tiles_are_the_whole(downscaler: Downscaler, samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, _ = samples.read(np.arange(1))
     whole = downscaler(samples, inputs)
     cut_small(monkeypatch)
-    tiles = plan(samples.pairs.lr_grid.shape, samples.pairs.scale, downscaler.reach, 1)
+    tiles = plan_tiles(samples.pairs.lr_grid.shape, samples.pairs.scale, downscaler.reach, 1)
     assert len(tiles) >= 9
     in_tiles = downscaler(samples, inputs)
     most = np.nanmax(np.abs(whole - np.nanmean(whole)))

@@ -207,10 +207,10 @@ def test_the_mean_of_the_downscaled_cells_is_lr(form, field, scaling, residual, 
     found, span = off(results, 2), float(results["hr"].max() - results["hr"].min())
     assert np.isfinite(found).sum() > 100
     assert np.nanmax(np.abs(found)) < 1e-4 * span
-    told = constraint_violation(results, pairs.hr_grid.cell_areas(), 2)
-    assert told["max_violation"] == pytest.approx(np.nanmax(np.abs(found)), rel=1e-3, abs=1e-9)
-    assert told["share_of_range"] == pytest.approx(told["max_violation"] / span, rel=1e-3)
-    assert told["unit"] == "K"
+    violation = constraint_violation(results, pairs.hr_grid.cell_areas(), 2)
+    assert violation.max_violation == pytest.approx(np.nanmax(np.abs(found)), rel=1e-3, abs=1e-9)
+    assert violation.share_of_range == pytest.approx(violation.max_violation / span, rel=1e-3)
+    assert violation.unit == "K"
     assert np.abs(results["downscaled"] - results["interpolated"]).max() > 1e-3 * span  # the network does something
     if form != "additive":
         assert float(results["downscaled"].min()) >= 0
@@ -221,7 +221,7 @@ def test_without_a_constraint_the_mean_is_another(tmp_path):
     pairs = make_pairs(FIELDS["temperature"]())
     results, _ = written(spec_of("none"), pairs, tmp_path)
     assert np.nanmax(np.abs(off(results, 2))) > 0.05
-    assert constraint_violation(results, pairs.hr_grid.cell_areas(), 2)["share_of_range"] > 0.01
+    assert constraint_violation(results, pairs.hr_grid.cell_areas(), 2).share_of_range > 0.01
 
 
 @pytest.mark.parametrize("form", CONSTRAINTS)
