@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[1]
 LONGEST = ("test_larger_than_memory", "test_acceptance", "test_killed", "test_slurm_ranks", "test_local", "test_remote")
 # Files that take minutes and whose tests share only what each worker has anyway: they come last, test by test, so that
 # no worker is left waiting for another.
-DIVISIBLE = ("test_faults", "test_attacks", "test_bad_input", "test_every_network")
+DIVISIBLE = ("test_faults", "test_attacks", "test_requests", "test_every_network")
 
 
 class DivideLongFiles(LoadFileScheduling):
