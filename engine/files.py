@@ -65,7 +65,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
 
 def append_bytes(path: Path, content: bytes) -> None:
-    """What a file has grown by elsewhere; raises OSError if the disk takes only a part of it."""
+    """Append what a file has grown by elsewhere; raises OSError if the disk takes only a part of it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         if os.write(descriptor, content) < len(content):

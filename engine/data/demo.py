@@ -5,13 +5,14 @@ The land lies where the maps show open Atlantic, so that no one takes it for a r
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import DataError, GridError, TimeError
+from engine.files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,7 @@ demo_mos.yaml            LR is the global field
 
 @dataclass(frozen=True)
 class Simulation:
-    """What the model gives every three hours: NO2 in µg m-3 (time, y, x); K and m s-1 (time, y_lr, x_lr)."""
+    """Output of the model every three hours: NO2 in µg m-3 (time, y, x); K and m s-1 (time, y_lr, x_lr)."""
 
     time: np.ndarray
     no2: np.ndarray
@@ -78,16 +79,22 @@ def write_demo(folder: Path, *, seed: int = 0, days: int = 180, size: tuple[int,
     """
     _check(seed, days, size)
     folder = Path(folder)
-    _make(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
     datasets = synthesize(seed, days, size)
     paths = [_write_netcdf(dataset, folder / name) for name, dataset in datasets.items()]
-    paths += [_copy(SPECS / name, folder / name) for name in ("demo_perfect_prog.yaml", "demo_mos.yaml")]
-    text = README.format(seed=seed, days=days, every=EVERY_H, scale=SCALE)
-    return [*paths, _write_text(text, folder / "README.txt")]
+    texts = {name: (SPECS / name).read_text(encoding="utf-8") for name in ("demo_perfect_prog.yaml", "demo_mos.yaml")}
+    texts["README.txt"] = README.format(seed=seed, days=days, every=EVERY_H, scale=SCALE)
+    for name, text in texts.items():
+        with _writing(folder / name) as part:
+            part.write_text(text, encoding="utf-8")
+    return [*paths, *(folder / name for name in texts)]
 
 
 def synthesize(seed: int, days: int, size: tuple[int, int]) -> dict[str, xr.Dataset]:
-    """The five data sets by file name, as `write_demo` writes them."""
+    """Make the five data sets by file name, as `write_demo` writes them."""
     import numpy as np  # imported here, as below, so that the command line starts fast
 
     from engine.data.demo_land import build_land
@@ -110,7 +117,7 @@ def synthesize(seed: int, days: int, size: tuple[int, int]) -> dict[str, xr.Data
 
 
 def area_mean(field: np.ndarray, lat: Field) -> np.ndarray:
-    """Mean over blocks of 8 by 8 cells weighted by cell area: (…, y, x) to (…, y // 8, x // 8)."""
+    """Average blocks of 8 by 8 cells by cell area: (…, y, x) to (…, y // 8, x // 8)."""
     import numpy as np
 
     weight = np.cos(np.deg2rad(lat)).reshape(-1, SCALE, 1, 1)
@@ -119,7 +126,7 @@ def area_mean(field: np.ndarray, lat: Field) -> np.ndarray:
 
 
 def global_field(rng: Generator, truth: np.ndarray) -> np.ndarray:
-    """What a coarse model would say of `truth` (time, y, x) in µg m-3, never negative.
+    """Imitate a coarse model of `truth` (time, y, x) in µg m-3, never negative.
 
     Smeared over neighbours in space and time, 25 % too weak above an offset of 1 µg m-3, and with a
     relative error of about 18 % that drifts smoothly in space and time.
@@ -244,7 +251,9 @@ def _write_netcdf(dataset: xr.Dataset, path: Path) -> Path:
     encoding = {str(name): _encoding(variable) for name, variable in dataset.variables.items()}
     if path.name == "no2_regional.nc":  # 11 bits keep 0.03 %, and a third less to store
         encoding["no2"] |= {"quantize_mode": "BitRound", "significant_digits": 11}
-    return _whole(path, lambda part: write_netcdf(dataset, part, encoding=encoding))
+    with _writing(path) as part:
+        write_netcdf(dataset, part, encoding=encoding)
+    return path
 
 
 def _encoding(variable: xr.Variable) -> dict[str, Any]:
@@ -257,31 +266,14 @@ def _encoding(variable: xr.Variable) -> dict[str, Any]:
     return {"_FillValue": None, "zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}
 
 
-def _copy(source: Path, path: Path) -> Path:
-    return _whole(path, lambda part: shutil.copyfile(source, part))
-
-
-def _write_text(text: str, path: Path) -> Path:
-    return _whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def _make(folder: Path) -> None:
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Yield a sibling to write to, which takes the place of `path`; raises DataError if it can't be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from None
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Let `write` fill a sibling of `path`, then put it in its place."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        write(part)
-        part.replace(path)
+        with whole_file(path) as part:
+            yield part
     except (OSError, RuntimeError) as error:  # netCDF4 raises RuntimeError when the disk is full
-        part.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
-    return path
 
 
 def _unwritable(path: Path, error: Exception) -> DataError:

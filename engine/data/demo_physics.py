@@ -80,10 +80,10 @@ class Atmosphere:
     def hours(self, start: np.datetime64, count: int) -> Iterator[Weather]:
         """Yield the weather of `count` hours from `start` (UTC)."""
         keep = np.exp(-1 / self.MEMORY_H)
-        spread = np.sqrt(1 - keep**2)
+        noise = np.sqrt(1 - keep**2)
         for hour in range(count):
-            self._amplitude = keep * self._amplitude + spread * self._rng.standard_normal((2, self.WAVES))
-            self._slow = keep * self._slow + spread * self._rng.standard_normal(4)
+            self._amplitude = keep * self._amplitude + noise * self._rng.standard_normal((2, self.WAVES))
+            self._slow = keep * self._slow + noise * self._rng.standard_normal(4)
             yield self._weather(start + np.timedelta64(hour, "h"), hour * 3600.0)
 
     def _weather(self, time: np.datetime64, seconds: float) -> Weather:

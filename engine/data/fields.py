@@ -80,14 +80,10 @@ def _standard_field(dataset: xr.Dataset, variable: str, path: str, static: bool)
     values = field.transpose(*(axis.dims[0] for axis in list(axes.values())[is_single_step:]))
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
     standard = as_float32(values, coords, is_single_step).rename(str(field.name)).assign_attrs(attrs)
-    return _describe_grid(_round_to_seconds(standard), mapping, path)
-
-
-def _round_to_seconds(field: xr.DataArray) -> xr.DataArray:
-    """Round times to seconds: those stored as a fraction of a day or an hour come back a millisecond off."""
-    if "time" not in field.dims or field["time"].dtype.kind not in "MO":
-        return field
-    return field.assign_coords(time=field["time"].dt.round("s"))
+    if "time" in standard.dims and standard["time"].dtype.kind in "MO":
+        # Times that are stored as a fraction of a day or an hour come back a millisecond off.
+        standard = standard.assign_coords(time=standard["time"].dt.round("s"))
+    return _describe_grid(standard, mapping, path)
 
 
 def _choose_variable(dataset: xr.Dataset, variable: str, path: str) -> str:

@@ -43,16 +43,21 @@ class FileSummary:
 def describe(path: str) -> FileSummary:
     """Sum up a file or Zarr store without reading fields; raises DataError if it can't be read."""
     fields = [data for dataset in open_all(path) for data in dataset.data_vars.values() if is_field(data)]
-    variables = tuple(_summary(data) for data in fields)
+    variables = tuple(
+        Variable(
+            name=str(data.name),
+            long_name=str(data.attrs.get("long_name", "")),
+            units=str(data.attrs.get("units", "")),
+            dims=tuple(map(str, data.dims)),
+            shape=data.shape,
+            dtype=str(data.dtype),
+        )
+        for data in fields
+    )
     grid, times = _grid_and_times(path, variables[0].name) if variables else ("no variable over a grid", None)
     first, last = ("", "") if times is None else first_and_last(times)
     n_times = 0 if times is None else len(times)
     return FileSummary(path, variables, grid, first, last, n_times, _n_bytes(path))
-
-
-def _summary(data: xr.DataArray) -> Variable:
-    long_name, units = (str(data.attrs.get(word, "")) for word in ("long_name", "units"))
-    return Variable(str(data.name), long_name, units, tuple(map(str, data.dims)), data.shape, str(data.dtype))
 
 
 def _grid_and_times(path: str, variable: str) -> tuple[str, xr.DataArray | None]:

@@ -28,17 +28,14 @@ def cells_within(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray, Gr
     """
     rows, columns = _projected_box(grid, region) if grid.crs else _lonlat_box(grid, region)
     if not len(rows) or not len(columns):
+        lon, lat = grid.lonlat()
         raise GridError(
             f"data.region is lat {region.lat[0]:g} to {region.lat[1]:g}, lon {region.lon[0]:g} to "
-            f"{region.lon[1]:g}, but the data cover {_lonlat_extent(grid)}: choose a region within them"
+            f"{region.lon[1]:g}, but the data cover lat {lat.min():g} to {lat.max():g}, "
+            f"lon {lon.min():g} to {lon.max():g}: choose a region within them"
         )
     chosen = grid.select(rows, columns)
     return rows, columns, chosen if grid.crs else replace(chosen, x=_unwrap_longitudes(chosen.x, grid))
-
-
-def _lonlat_extent(grid: Grid) -> str:
-    lon, lat = grid.lonlat()
-    return f"lat {lat.min():g} to {lat.max():g}, lon {lon.min():g} to {lon.max():g}"
 
 
 def _projected_box(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:

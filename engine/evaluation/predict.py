@@ -19,7 +19,6 @@ import xarray as xr
 
 from engine.data.fields import COPIED_ATTRS
 from engine.data.gaps import fill_missing
-from engine.data.grids import Grid
 from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
 from engine.data.pairs import Pairs
 from engine.data.resample import interpolate
@@ -174,7 +173,8 @@ def _create(path: Path, samples: Samples, title: str, names: tuple[str, ...]) ->
     """Create a file with coordinates and the declarations of the fields."""
     pairs = samples.pairs
     grid = pairs.hr_grid.select(*_with_data(pairs))
-    lr_axes = {f"{side}_lr": xr.Variable(f"{side}_lr", v.values, v.attrs) for side, v in _axes(pairs.lr_grid).items()}
+    lr_coords = pairs.lr_grid.coords()
+    lr_axes = {f"{side}_lr": xr.Variable(f"{side}_lr", lr_coords[side].values, lr_coords[side].attrs) for side in "yx"}
     times = pairs.times.isel(time=samples.steps).variable.copy()
     for described in (times.attrs, times.encoding):
         described.pop("bounds", None)  # the name of a variable that isn't written
@@ -198,10 +198,6 @@ def _declare_spread(path: Path, samples: Samples, members: int) -> None:
 
 def _attrs(pairs: Pairs) -> dict[str, str]:
     return {word: str(pairs.hr.attrs[word]) for word in COPIED_ATTRS if word in pairs.hr.attrs}
-
-
-def _axes(grid: Grid) -> dict[str, xr.Variable]:
-    return {side: grid.coords()[side] for side in ("y", "x")}
 
 
 def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, Any], has_mapping: bool) -> None:

@@ -120,7 +120,8 @@ class ConstraintViolation:
 
 def constraint_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> ConstraintViolation:
     """Measure how well a constraint is kept; the means of downscaled cells are weighted by `areas` (y, x)."""
-    largest = max((_largest(lr_difference(block, areas, scale)) for block in _blocks(results)), default=0.0)
+    errors = (np.abs(lr_difference(block, areas, scale)) for block in _blocks(results))
+    largest = float(max((np.nanmax(error) for error in errors if np.isfinite(error).any()), default=0.0))
     span = value_range(results)
     units = str(results["hr"].attrs.get("units", ""))
     return ConstraintViolation(largest, units, largest / span if span > 0 else None)
@@ -154,10 +155,6 @@ def _blocks(results: xr.Dataset) -> Iterator[xr.Dataset]:
     steps, *sides = results["hr"].shape
     for some in in_blocks(np.arange(steps), tuple(sides), CELLS_AT_ONCE):
         yield results.isel(time=slice(some[0], some[-1] + 1))
-
-
-def _largest(values: np.ndarray) -> float:
-    return float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
 
 
 def _summary(blocks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, float | None]]:

@@ -90,7 +90,7 @@ def _shortest_side(cells: int, longest: int, reach: Reach) -> int:
 
     The last tile ends with the field and begins at a multiple of `align`: so sides differ from the field's by one.
     """
-    side = cells - _round_up(cells - longest, reach.align)
+    side = cells + (longest - cells) // reach.align * reach.align
     count = _count(cells, side, reach)
     while _stride(side - reach.align, reach) > 0 and _count(cells, side - reach.align, reach) == count:
         side -= reach.align
@@ -104,10 +104,6 @@ def _count(cells: int, side: int, reach: Reach) -> int:
 def _stride(side: int, reach: Reach) -> int:
     """Give the distance from the start of a tile to that of the next."""
     return (side - 2 * reach.halo) // reach.align * reach.align
-
-
-def _round_up(cells: int, align: int) -> int:
-    return -(-cells // align) * align
 
 
 def _box(rows: Span, columns: Span) -> Box:
