@@ -22,36 +22,37 @@ from engine.spec import Spec, with_settings
 
 SPECS = Path(__file__).resolve().parents[1] / "assets" / "specs" / "suite"
 LETTERS = "ABCDEFGH"
-LOOK_S = 0.5
+POLL_INTERVAL_S = 0.5
 
 
 def specs(own: Spec, letters: str = LETTERS, settings: Iterable[str] = ()) -> list[Spec]:
-    """The suite's specs on the data and at the place that `own` names, with `section.option=value` put in all.
+    """Specs of the suite on the data and the site of `own`, each with the settings `section.option=value`.
 
     Raises
     ------
     SpecError
-        If `own` gives no LR field, a letter isn't one of the suite, a setting doesn't fit one of the models, or
+        If `own` has no LR field, a letter isn't one of the suite, a setting doesn't fit one of the models, or
         there are patches, in which those with a localized block can't be trained.
     """
     if own.data.lr is None:
         raise SpecError(
-            "data.lr is missing: the suite holds networks that learn from a given LR field (mos) against networks "
-            "that learn from coarsened HR (perfect-prog), and tests them all on data.lr"
+            "data.lr is missing",
+            option="data.lr",
+            hint="the suite compares networks that learn from a given LR field (mos) with networks that learn from "
+            "coarsened HR (perfect-prog), and tests them all on data.lr",
         )
     if unknown := [letter for letter in letters if letter not in LETTERS]:
-        raise SpecError(f"{unknown[0]} is no model of the suite: {did_you_mean(unknown[0], list(LETTERS))}")
+        raise SpecError(f"{unknown[0]} is no model of the suite", hint=did_you_mean(unknown[0], list(LETTERS)))
     if not letters:
-        raise SpecError(f"no model is named: expected letters of the suite, {LETTERS} for all")
-    models = {letter: Spec.read(SPECS / f"{letter.lower()}.yaml") for letter in letters}
-    wanted = list(settings)
-    plain = {letter: with_settings(_on_data_of(own, model), wanted) for letter, model in models.items()}
-    _check_patches(plain)
-    return [Spec.from_plain(each) for each in plain.values()]
+        raise SpecError("no model is named", hint=f"expected letters of the suite, {LETTERS} for all")
+    settings = list(settings)
+    models = {letter: with_settings(_model_on_data_of(own, letter), settings) for letter in letters}
+    _check_patches(models)
+    return [Spec.from_plain(model) for model in models.values()]
 
 
 def create(suite: Sequence[Spec], store: Store) -> list[Run]:
-    """A run folder for each, queued until `conduct` starts it; raises SiteError or StoreError."""
+    """Create a run folder for each spec, queued until `conduct` starts it; raises SiteError or StoreError."""
     return [api.create(spec, store) for spec in suite]
 
 
@@ -69,46 +70,50 @@ def start(runs: Sequence[Run]) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     except OSError as error:
-        raise LaunchError(f"{command[0]} can't be started ({error.strerror}): check the installation") from error
+        raise LaunchError(
+            f"{command[0]} can't be started ({error.strerror})", action="check the installation"
+        ) from error
 
 
 def conduct(runs: Sequence[Run]) -> None:
-    """Start each run when the one before it has ended; what was cancelled meanwhile, or started, is left alone.
+    """Start each run when the one before it has ended, unless it was cancelled or started meanwhile.
 
-    Runs on a target don't wait for each other: it has a queue, or room for them, of its own.
+    Runs on a site don't wait for each other, since it has a queue of its own.
     """
     for run in runs:
-        if run.folder.exists() and not _begun(run):
+        if run.folder.exists() and not _is_started_or_cancelled(run):
             try:
                 api.start(run)
             except MesoscopeError as error:  # nobody watches this process: the run has to say it
                 if not run.remote:  # it does so itself
                     run.record_launch("ended", rc=None, reason=str(error))
         while run.folder.exists() and not run.remote and run.state().active:
-            time.sleep(LOOK_S)
+            time.sleep(POLL_INTERVAL_S)
 
 
-def _begun(run: Run) -> bool:
-    """Whether it was started, or cancelled before that."""
+def _is_started_or_cancelled(run: Run) -> bool:
     return bool(run.launches()) or bool(run.request.get("stage")) or run.cancel_file.exists()
 
 
-def _on_data_of(own: Spec, model: Spec) -> dict[str, Any]:
-    """A model of the suite on other data: what makes it that model stays."""
+def _model_on_data_of(own: Spec, letter: str) -> dict[str, Any]:
+    """The plain spec of a model of the suite, on other data; its pairing and time window stay."""
+    model = Spec.read(SPECS / f"{letter.lower()}.yaml")
     data = own.data.replace(pairing=model.data.pairing, time_window=model.data.time_window)
     launch = own.launch.replace(title=model.launch.title)
     return {**model.plain(), "data": data.plain(), "launch": launch.plain()}
 
 
 def _check_patches(models: dict[str, dict[str, Any]]) -> None:
-    """Refuse all models at once that patches exclude."""
-    side = next(iter(models.values()))["data"].get("patch_size")  # of all alike
+    """Raise SpecError that names all models which can't be trained in patches."""
+    patch_size = next(iter(models.values()))["data"].get("patch_size")  # the same for all
     localized = [letter for letter, plain in models.items() if plain["model"].get("localized") is True]
-    if not side or not isinstance(side, int) or not localized:
+    if not patch_size or not isinstance(patch_size, int) or not localized:
         return
     others = "".join(letter for letter in models if letter not in localized)
-    alone = f"train {', '.join(others)} alone (--models {others}), " if others else ""
+    train_others = f"train {', '.join(others)} alone (--models {others}), " if others else ""
     raise SpecError(
-        f"data.patch_size is {side}, but {', '.join(localized)} of the suite have a localized block, whose weights are "
-        f"those of each cell of the whole grid: {alone}set data.patch_size=0, or model.localized=false for all models"
+        f"data.patch_size is {patch_size}, but {', '.join(localized)} of the suite have a localized block, with "
+        "separate weights for each cell of the whole grid",
+        option="data.patch_size",
+        action=f"{train_others}set data.patch_size=0, or model.localized=false for all models",
     )

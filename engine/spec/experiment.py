@@ -76,7 +76,7 @@ class Spec:
     @classmethod
     def read_recorded(cls, path: Path) -> Self:
         """From the spec.yaml of a run folder, which may have the old names of renamed options."""
-        return cls.from_plain(_with_new_names(_load(path)), Path(path).absolute().parent)
+        return cls.from_plain(_rename_options(_load(path)), Path(path).absolute().parent)
 
     def within(self, folder: Path) -> Self:
         """The same spec with absolute paths."""
@@ -185,20 +185,14 @@ def _load(path: Path) -> Any:
     return load_yaml(text, str(path))
 
 
-def _with_new_names(plain: Any) -> Any:
-    """The mapping of a recorded spec with renamed options under their new names, in the same order."""
-    if not isinstance(plain, Mapping):
-        return plain
-    return {
-        section: {_new_name(section, name): value for name, value in options.items()}
-        if isinstance(options, Mapping)
-        else options
-        for section, options in plain.items()
-    }
-
-
-def _new_name(section: str, name: Any) -> Any:
-    return RENAMED[path].split(".")[1] if (path := f"{section}.{name}") in RENAMED else name
+def _rename_options(plain: Any) -> Any:
+    """Put renamed options of a loaded spec under their new names."""
+    for old, new in RENAMED.items():
+        (section, old_name), new_name = old.split("."), new.split(".")[1]
+        options = plain.get(section) if isinstance(plain, dict) else None
+        if isinstance(options, dict) and old_name in options:
+            options[new_name] = options.pop(old_name)
+    return plain
 
 
 def _options_of(plain: Mapping[str, Any], section: str) -> Mapping[str, Any]:

@@ -211,7 +211,7 @@ class ModelOptions(Options):
 
 
 class TrainingOptions(Options):
-    """How the network learns."""
+    """The training of the network."""
 
     SECTION = "training"
 
@@ -309,7 +309,7 @@ class TrainingOptions(Options):
 
 
 class LaunchOptions(Options):
-    """Where training runs, and with which resources."""
+    """The site and the resources of training."""
 
     SECTION = "launch"
 

@@ -69,7 +69,11 @@ def test_a_setting_is_put_in_all_models(own):
     [
         ("AX", {}, "X is no model of the suite: "),
         ("", {}, "no model is named: expected letters of the suite, ABCDEFGH for all"),
-        ("A", {"pairing": "perfect-prog", "lr": None}, "data.lr is missing: the suite holds networks that learn from "),
+        (
+            "A",
+            {"pairing": "perfect-prog", "lr": None},
+            "data.lr is missing: the suite compares networks that learn from ",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(letters, data, message, own):
@@ -88,8 +92,8 @@ def test_models_without_a_localized_block_are_trained_in_patches(own):
 @pytest.mark.parametrize(
     ("letters", "message"),
     [
-        ("ABCDEFGH", "data.patch_size is 16, but D, E, F, G, H of the suite have a localized block, whose weights are "
-         r"those of each cell of the whole grid: train A, B, C alone \(--models ABC\), set data.patch_size=0, or "),
+        ("ABCDEFGH", "data.patch_size is 16, but D, E, F, G, H of the suite have a localized block, with separate "
+         r"weights for each cell of the whole grid: train A, B, C alone \(--models ABC\), set data.patch_size=0, or "),
         ("DE", "but D, E of the suite have a localized block, .* grid: set data.patch_size=0, or model.localized"),
     ],
 )  # fmt: skip
@@ -182,7 +186,7 @@ def test_a_conductor_outlives_who_started_it(tmp_path, own):
 def test_the_command_refuses_a_spec_without_lr(demo, tmp_path, capsys):
     spec = demo.with_name("demo_perfect_prog.yaml")
     assert main(["suite", str(spec), "--output", str(tmp_path), "--store", str(tmp_path)]) == 2
-    assert "data.lr is missing: the suite holds networks" in capsys.readouterr().err
+    assert "data.lr is missing: the suite compares networks" in capsys.readouterr().err
     assert not list(tmp_path.glob("2*"))
 
 

@@ -141,7 +141,7 @@ def test_what_is_refused_is_said_and_nothing_is_begun(session):
     alone = {**PLAIN, "data": {**PLAIN["data"], "pairing": "perfect-prog", "lr": None}}
     button, _ = clicked(session, Spec.from_plain(alone))
     assert (button.told.severity, button.told.visible) == ("error", True)
-    assert "the suite holds networks that learn from a given LR field" in button.told.object
+    assert "the suite compares networks that learn from a given LR field" in button.told.object
     assert session.store.runs() == []
     assert session.page == "data"
     assert "not complete" in clicked(session, None)[0].told.object
