@@ -30,13 +30,13 @@ class MesoscopeError(Exception):
     hint : what is expected, or known.
     action : what the user can do about it.
 
-    The text is 'problem: hint; action'.
+    The text is 'problem: hint; action'; `remedy` is what stands behind the colon.
     """
 
     def __init__(self, problem: str = "", *, option: str = "", hint: str = "", action: str = ""):
         self.problem, self.option, self.hint, self.action = problem, option, hint, action
-        remedy = "; ".join(part for part in (hint, action) if part)
-        super().__init__(f"{problem}: {remedy}" if remedy else problem)
+        self.remedy = "; ".join(part for part in (hint, action) if part)
+        super().__init__(f"{problem}: {self.remedy}" if self.remedy else problem)
 
 
 class RequestError(MesoscopeError):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from engine.errors import LaunchError, MesoscopeError
+from engine.errors import LaunchError, MesoscopeError, SiteError
 from engine.launch.ranks import command
 from engine.launch.remote import scheduler, staging, submit
 from engine.launch.sites import Site
@@ -32,22 +32,14 @@ class Step:
         return {"step": self.name, "works": self.works, "found": self.found, "mend": self.mend}
 
 
-class _FaultError(Exception):
-    """A step that doesn't work: what was found, and how to mend it."""
-
-
 def check(target: Site) -> Iterator[Step]:
     """The steps, in order; ends with the first that doesn't work, for the next ones need it."""
     asked = target if target.remote else target.replace(python=sys.executable)  # what this process runs with
     for name, action in _steps(target):
         try:
             yield Step(name, True, action(asked))
-        except _FaultError as fault:
-            yield Step(name, False, *map(str, fault.args))
-            return
         except MesoscopeError as error:
-            found, _, mend = str(error).partition(": ")
-            yield Step(name, False, found, mend)
+            yield Step(name, False, error.problem, error.remedy)
             return
 
 
@@ -73,8 +65,8 @@ def _folder(target: Site) -> str:
 def _packages(target: Site) -> str:
     said = _said(target, [target.python, "-c", FIND.format(names=PACKAGES)])
     if lacking := said.split():
-        raise _FaultError(
-            f"{target.python} lacks {', '.join(lacking)}", "install them there, or mend prelude or python"
+        raise SiteError(
+            f"{target.python} lacks {', '.join(lacking)}", action="install them there, or fix prelude or python"
         )
     return f"all {len(PACKAGES)} are there"
 
@@ -83,9 +75,9 @@ def _build(target: Site) -> str:
     said = _said(target, [target.python, "-m", "horovod.runner.launch", "--check-build"])
     parts = command.built(said)
     if "TensorFlow" not in parts:
-        raise _FaultError("Horovod was built without TensorFlow", "build it with HOROVOD_WITH_TENSORFLOW=1")
+        raise SiteError("Horovod was built without TensorFlow", action="build it with HOROVOD_WITH_TENSORFLOW=1")
     if not parts & {"Gloo", "MPI"}:
-        raise _FaultError("Horovod was built without Gloo and MPI", "build it with one of them")
+        raise SiteError("Horovod was built without Gloo and MPI", action="build it with one of them")
     return f"built with {', '.join(sorted(parts))}"
 
 
@@ -95,7 +87,9 @@ def _scheduler(target: Site) -> str:
     if target.kind == "slurm" and target.partitions:
         known = {word.rstrip("*") for word in _said(target, ["sinfo", "--noheader", "--format=%P"]).split()}
         if lacking := [name for name in target.partitions if name not in known]:
-            raise _FaultError(f"no partition {lacking[0]}", f"known are {', '.join(sorted(known))}: mend partitions")
+            raise SiteError(
+                f"no partition {lacking[0]}", hint=f"known are {', '.join(sorted(known))}", action="fix partitions"
+            )
     return f"{target.kind} answers; {len(jobs)} of your jobs wait or run"
 
 
@@ -105,7 +99,7 @@ def _engine(target: Site) -> str:
     done = target.connection.shell(submit.engine_command(target, f"{home}/engine/{checksum}", "check --help", ""))
     if done.rc:
         lines = done.err.strip().splitlines() or [f"exit code {done.rc}"]
-        raise _FaultError(f"the engine doesn't run ({lines[-1]})", "mend prelude or python")
+        raise SiteError(f"the engine doesn't run ({lines[-1]})", action="fix prelude or python")
     return f"version {checksum[:12]} is there and runs"
 
 
@@ -114,5 +108,7 @@ def _said(target: Site, command: list[str]) -> str:
     said = submit.ask(target, "ask", command=command, timeout_s=PATIENCE_S)["said"]
     if said["rc"] != 0:
         lines = said["err"].strip().splitlines() or [f"exit code {said['rc']}"]
-        raise LaunchError(f"{command[0]} doesn't work ({lines[-1]}): mend prelude or python in the targets file")
+        raise LaunchError(
+            f"{command[0]} doesn't work ({lines[-1]})", action="fix prelude or python in the targets file"
+        )
     return str(said["out"])

@@ -72,8 +72,8 @@ class Connection:
         done = self._judged(_fed(words, content))
         if done.rc:
             raise SiteError(
-                f"{self.host or 'this machine'} couldn't take a file ({_last_line(done.err)}): if its disk is full, "
-                "free some space there, then resume"
+                f"{self.host or 'this machine'} couldn't take a file ({_last_line(done.err)})",
+                action="if its disk is full, free some space there, then resume",
             )
 
     def get(self, there: str, here: Path, timeout_s: float | None = None) -> None:
@@ -124,29 +124,32 @@ class Connection:
             return done
         said = _last_line(done.err)
         if "Host key verification failed" in done.err:
-            raise SiteError(self._about_key(done.err))
+            raise self._key_error(done.err)
         if "Permission denied" in done.err or "Too many authentication failures" in done.err:
             raise SiteError(
-                f"{self.host} refused the login ({said}): set up a key or an agent for it; if it asks for a password "
-                f"or a one-time code, log in once in a terminal and keep that connection: {self.login_command()}"
+                f"{self.host} refused the login ({said})",
+                action="set up a key or an agent for it; if it asks for a password or a one-time code, log in once in "
+                f"a terminal and keep that connection: {self.login_command()}",
             )
         raise UnreachableError(f"{self.host} can't be reached ({said})")
 
-    def _about_key(self, said: str) -> str:
-        """Unknown or changed, with the fingerprint, and what to do."""
+    def _key_error(self, said: str) -> SiteError:
+        """The host key is unknown or changed: its fingerprint, and what to do."""
         probe = [word if word != "LogLevel=ERROR" else "LogLevel=DEBUG1" for word in self._ssh("ssh")]
         told = _call([*probe, "-o", "ControlPath=none", self.host, "true"], "", CONNECT_S + 5.0).err
         found = re.search(r"Server host key: (\S+) (SHA256:\S+)", told)
         key = f"{found[1]} {found[2]}" if found else "of an unknown fingerprint"
         if "HAS CHANGED" in said or "HAS CHANGED" in told:
-            return (
-                f"the host key of {self.host} has changed: it is now {key}. Somebody may be listening: ask its "
-                "administrators; if they did it, remove the old key with ssh-keygen -R, and log in once in a terminal"
+            return SiteError(
+                f"the host key of {self.host} has changed",
+                action=f"it is now {key}. Somebody may be listening: ask its administrators; if they did it, remove "
+                "the old key with ssh-keygen -R, and log in once in a terminal",
             )
         own = shlex.join(["ssh", *self._config(), self.host])
-        return (
-            f"the host key of {self.host} is not known here: it is {key}. Compare it with what its administrators say, "
-            f"then log in once in a terminal to accept it: {own}"
+        return SiteError(
+            f"the host key of {self.host} is not known here",
+            action=f"it is {key}. Compare it with what its administrators say, then log in once in a terminal to "
+            f"accept it: {own}",
         )
 
 
@@ -158,7 +161,9 @@ def _call(words: list[str], given: str, timeout_s: float | None) -> Completed:
         except subprocess.TimeoutExpired:
             raise UnreachableError(f"no answer within {timeout_s:.0f} s from {words[0]}") from None
         except OSError as error:
-            raise SiteError(f"{words[0]} can't be started ({error.strerror}): install OpenSSH's client") from None
+            raise SiteError(
+                f"{words[0]} can't be started ({error.strerror})", action="install OpenSSH's client"
+            ) from None
         out.seek(0)
         err.seek(0)
         return Completed(ended.returncode, out.read().decode(errors="replace"), err.read().decode(errors="replace"))
@@ -170,7 +175,9 @@ def _fed(words: list[str], content: Iterable[bytes]) -> Completed:
         try:
             process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out, stderr=err)
         except OSError as error:
-            raise SiteError(f"{words[0]} can't be started ({error.strerror}): install OpenSSH's client") from None
+            raise SiteError(
+                f"{words[0]} can't be started ({error.strerror})", action="install OpenSSH's client"
+            ) from None
         assert process.stdin
         try:
             with suppress(BrokenPipeError), process.stdin as pipe:

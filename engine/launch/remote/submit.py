@@ -112,15 +112,15 @@ def ask(target: Site, verb: str, patience_s: float = COMMAND_S, **given: Any) ->
         if line.startswith(MARK):
             answer = _parsed(line.removeprefix(MARK), target)
             if "error" in answer:
-                full = ": free some space there, then resume" if answer.get("full") else ""
-                raise SiteError(f"{target.name} said: {answer['error']}{full}")
+                action = "free some space there, then resume" if answer.get("full") else ""
+                raise SiteError(f"{target.name} said: {answer['error']}", action=action)
             return answer
     if done.rc == 0 or done.rc > 128:  # cut off in its middle
         raise UnreachableError(f"{target.name} gave no answer")
     said = done.err.strip().splitlines()
     raise SiteError(
-        f"{target.name}: {target.python} can't be run there (exit code {done.rc}: {said[-1] if said else 'silent'}): "
-        "mend prelude or python in the targets file"
+        f"{target.name}: {target.python} can't be run there (exit code {done.rc}: {said[-1] if said else 'silent'})",
+        action="fix prelude or python in the targets file",
     )
 
 
@@ -148,7 +148,9 @@ def send_engine(target: Site) -> str:
     checksum, archive = staging.engine_archive()
     there = ask(target, "greet", engine=checksum)
     if there["free_bytes"] < ROOM_BYTES:
-        raise SiteError(f"the disk of {target.name} is full ({there['folder']}): free some space there, then resume")
+        raise SiteError(
+            f"the disk of {target.name} is full ({there['folder']})", action="free some space there, then resume"
+        )
     home = str(there["folder"])
     if not there["engine"]:
         ask(target, "unpack", archive=_send(target, [archive], home), checksum=checksum)
@@ -234,8 +236,8 @@ def _check_data(target: Site, home: str, engine: str, spec: Spec) -> None:
             return
     said = done.err.strip().splitlines()
     raise SiteError(
-        f"the engine doesn't run on {target.name} ({said[-1] if said else f'exit code {done.rc}'}): "
-        f"engine targets check {target.name} says what is missing"
+        f"the engine doesn't run on {target.name} ({said[-1] if said else f'exit code {done.rc}'})",
+        action=f"engine targets check {target.name} says what is missing",
     )
 
 

@@ -122,4 +122,4 @@ def test_a_target_is_checked_step_by_step(login, store, tmp_path, monkeypatch):
     assert ended.returncode == 1
     last = json.loads(ended.stdout)["steps"][-1]
     assert (last["step"], last["works"]) == ("folder and Python", False)
-    assert "mend prelude or python in the targets file" in last["mend"]
+    assert "fix prelude or python in the targets file" in last["mend"]
