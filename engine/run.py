@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -210,11 +210,11 @@ def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs
         scores = score(results)
         if samples.constrained:
             violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
-            scores["constraint"] = asdict(violation)
+            scores = replace(scores, constraint=violation)
             _say(
                 f"{run.spec.model.constraint} constraint: off by at most {violation.max_violation:.2g} {violation.unit}"
             )
-    write_whole(run.folder / "results" / "scores.json", to_json(scores))
+    write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
 
 
 @dataclass

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
-from typing import Any
 
 import bokeh.models as bm
 import panel as pn
@@ -13,7 +11,7 @@ import panel_material_ui as pmui
 from app.components.cards import card, heading
 from app.plots.products import colour_of
 from app.services.comparison import Comparison
-from engine.evaluation.tables import styled, to_csv, to_latex
+from engine.evaluation.tables import ScoreTable, styled, to_csv, to_latex
 
 COPY = """
 const text = texts.data.text[which], label = button.label
@@ -45,7 +43,7 @@ class ScoreCard:
         head.sizing_mode = "stretch_width"
         self.view = card(head, self._table)
 
-    def show(self, comparison: Comparison, scores: Mapping[str, Any]) -> None:
+    def show(self, comparison: Comparison, scores: ScoreTable) -> None:
         units = comparison.first.units
         plain = {"interpolated": "interpolated"} | {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
         badges = {

@@ -31,6 +31,7 @@ from app.plots.maps import DIFFERENCES, ERRORS, colour_map, colour_range
 from app.plots.products import name_of
 from app.services.comparison import Comparison
 from app.session import LAYOUTS, Session
+from engine.evaluation.score_records import ProductScores
 
 SPREAD_HEIGHT = 250
 NO_STEPPERS = {"& button": {"display": "none"}}
@@ -48,7 +49,7 @@ class ComparePage:
         self._rmse: MapBoard
         self._view: SharedView
         self._drawn = self._reading = self._telling = False
-        self._scores_now: dict[str, Any] = {}
+        self._scores_now: dict[str, ProductScores] = {}
         self._stamps: dict[str, float] = {}
         self._chips = RunChips(session)
         self._time = TimeBar(session)

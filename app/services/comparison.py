@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from engine.data.grids import GRID_MAPPING, Grid
 from engine.data.netcdf import open_netcdf
 from engine.data.projections import is_same_crs
 from engine.errors import DataError, MesoscopeError, StoreError
+from engine.evaluation.score_records import ProductScores, Scores
 from engine.evaluation.scores import pixel_rmse, score
 from engine.runs import Run, Store
 
@@ -29,7 +29,7 @@ class Result:
     letter: str
     run: Run
     data: xr.Dataset
-    stored_scores: dict[str, Any]
+    stored_scores: Scores
 
     @classmethod
     def read(cls, run: Run, letter: str) -> Result:
@@ -47,7 +47,7 @@ class Result:
         if not run.results.is_file():
             state = run.state()
             raise StoreError(f"{run.title} has no results yet ({state.word}): it can be compared when it is done")
-        return cls(letter, run, _open(run), run.scores() or {})
+        return cls(letter, run, _open(run), Scores.from_plain(run.scores() or {}))
 
     @cached_property
     def grid(self) -> Grid:
@@ -162,10 +162,10 @@ class Comparison:
         maps = {"interpolated": self._rmse(self.first, "interpolated")}
         return maps | {result.letter: self._rmse(result, "downscaled") for result in self.results}
 
-    def scores(self) -> dict[str, dict[str, Any]]:
-        """'interpolated' and letter → {metric: {mean, std}}, over the common steps."""
-        table = {"interpolated": self._scores(self.first).get("interpolated", {})}
-        return table | {result.letter: self._scores(result).get("downscaled", {}) for result in self.results}
+    def scores(self) -> dict[str, ProductScores]:
+        """'interpolated' and letter → scores over the common steps."""
+        table = {"interpolated": self._scores(self.first).interpolated}
+        return table | {result.letter: self._scores(result).downscaled for result in self.results}
 
     def cell(self, y: float, x: float) -> dict[str, np.ndarray]:
         """hr, interpolated and each shown run's letter → (time,) values at the cell nearest to y, x."""
@@ -221,7 +221,7 @@ class Comparison:
         stored = result.rmse(product)
         return stored.copy(data=pixel_rmse(self._common(result), product)) if self._beyond(result) else stored
 
-    def _scores(self, result: Result) -> dict[str, Any]:
+    def _scores(self, result: Result) -> Scores:
         return score(self._common(result)) if self._beyond(result) else result.stored_scores
 
 

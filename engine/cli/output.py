@@ -35,17 +35,19 @@ def report(args: argparse.Namespace, line: str) -> None:
 def scores_table(runs: list[Run], form: str = "text") -> str:
     """Scores of each run's downscaled field, then of each interpolated field: mean ± std over time steps."""
     from engine.evaluation import tables
+    from engine.evaluation.score_records import Scores
 
     titles = [run.title for run in runs]
     names = {run.id: run.title if titles.count(run.title) == 1 else f"{run.title} ({run.id})" for run in runs}
-    scores = {run.id: (run.scores() or {})["downscaled"] for run in runs}
+    scores = {run.id: Scores.from_plain(run.scores() or {}) for run in runs}
+    table = {key: of_run.downscaled for key, of_run in scores.items()}
     for run in runs:
-        baseline = (run.scores() or {})["interpolated"]
-        if baseline not in scores.values():
-            scores[f"baseline {run.id}"] = baseline
+        baseline = scores[run.id].interpolated
+        if baseline not in table.values():
+            table[f"baseline {run.id}"] = baseline
             names[f"baseline {run.id}"] = f"interpolated ({run.spec.data.interpolation})"
     write = {"text": tables.to_text, "csv": tables.to_csv, "latex": tables.to_latex}[form]
-    return write(scores, _numbered(names), _unit_of(runs[0])).rstrip("\n")
+    return write(table, _numbered(names), _unit_of(runs[0])).rstrip("\n")
 
 
 def _numbered(names: dict[str, str]) -> dict[str, str]:

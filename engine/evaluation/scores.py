@@ -7,14 +7,13 @@ standard deviation over the steps, as in Gomez Gonzalez (2023), Environ. Data Sc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
 from engine.data.times import in_blocks
+from engine.evaluation.score_records import ConstraintViolation, MetricScore, ProductScores, Scores
 
 FIELDS = ("downscaled", "interpolated")
 METRICS = ("mae", "rmse", "pearson", "ssim", "psnr", "bias")
@@ -24,16 +23,12 @@ SSIM_SIGMA, SSIM_RADIUS = 1.5, 5  # cells; Wang et al. (2004), section III.B: a 
 SSIM_K1, SSIM_K2 = 0.01, 0.03  # ibid.
 
 
-def score(results: xr.Dataset) -> dict[str, Any]:
+def score(results: xr.Dataset) -> Scores:
     """Compute mean and standard deviation over time of each metric, for the downscaled and the interpolated field.
 
     Parameters
     ----------
     results : hr, downscaled, interpolated (time, y, x), as in results/test.nc.
-
-    Returns
-    -------
-    {field: {metric: {"mean", "std"}}}; None where no step has that score (the correlation of a constant field, say).
     """
     span = value_range(results)
     steps: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in FIELDS}
@@ -41,7 +36,7 @@ def score(results: xr.Dataset) -> dict[str, Any]:
         hr = block["hr"].values
         for name in FIELDS:
             steps[name].append(step_scores(hr, block[name].values, span))
-    return {name: _summary(blocks) for name, blocks in steps.items()}
+    return Scores(downscaled=_summary(steps["downscaled"]), interpolated=_summary(steps["interpolated"]))
 
 
 def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.ndarray]:
@@ -104,20 +99,6 @@ def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
     return np.sqrt(np.divide(squares, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
 
 
-@dataclass(frozen=True)
-class ConstraintViolation:
-    """Largest violation of a constraint over all time steps; field names are those in scores.json.
-
-    max_violation : largest difference between an LR value and the mean of the downscaled cells in it.
-    unit : of the target.
-    share_of_range : max_violation over the range of HR; None where HR is constant.
-    """
-
-    max_violation: float
-    unit: str
-    share_of_range: float | None
-
-
 def constraint_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> ConstraintViolation:
     """Measure how well a constraint is kept; the means of downscaled cells are weighted by `areas` (y, x)."""
     errors = (np.abs(lr_difference(block, areas, scale)) for block in _blocks(results))
@@ -157,13 +138,13 @@ def _blocks(results: xr.Dataset) -> Iterator[xr.Dataset]:
         yield results.isel(time=slice(some[0], some[-1] + 1))
 
 
-def _summary(blocks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, float | None]]:
-    summary: dict[str, dict[str, float | None]] = {}
+def _summary(blocks: list[dict[str, np.ndarray]]) -> ProductScores:
+    """Summarise each metric over the steps that have it."""
+    summary: dict[str, MetricScore] = {}
     for metric in METRICS:
         values = np.concatenate([block[metric] for block in blocks])
         values = values[np.isfinite(values)]
-        has = bool(values.size)
-        summary[metric] = {"mean": float(values.mean()) if has else None, "std": float(values.std()) if has else None}
+        summary[metric] = MetricScore(float(values.mean()), float(values.std())) if values.size else MetricScore()
     return summary
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from engine.evaluation.score_records import MetricScore, ProductScores
+
 METRICS = {"mae": "MAE", "rmse": "RMSE", "pearson": "PearCorr", "ssim": "SSIM", "psnr": "PSNR", "bias": "bias"}
 IN_UNIT = ("mae", "rmse", "bias")
 HIGHER_IS_BETTER = ("pearson", "ssim", "psnr")
-Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
+ScoreTable = Mapping[str, ProductScores]  # by product: the interpolated field, and the downscaled one of each run
 
 
-def score_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.DataFrame:
+def score_frame(scores: ScoreTable, names: Mapping[str, str], units: str) -> pd.DataFrame:
     """Format 'mean ± std' by row (product) and column (metric with unit); '–' where there is no score."""
     columns = {}
     for metric in METRICS:
@@ -25,7 +26,7 @@ def score_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.Data
     return pd.DataFrame(columns)
 
 
-def numbers_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.DataFrame:
+def numbers_frame(scores: ScoreTable, names: Mapping[str, str], units: str) -> pd.DataFrame:
     """Give the scores as numbers, for CSV: two columns for each metric, mean and std."""
     rows = {}
     for product in scores:
@@ -37,14 +38,14 @@ def numbers_frame(scores: Scores, names: Mapping[str, str], units: str) -> pd.Da
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def best_rows(scores: Scores, metric: str) -> list[str]:
+def best_rows(scores: ScoreTable, metric: str) -> list[str]:
     """Find the products with the best mean; more than one on a tie, none without a score."""
     means = {product: _cell(scores[product], metric)[0] for product in scores}
     ranks = {product: _badness(metric, mean) for product, mean in means.items() if np.isfinite(mean)}
     return [product for product, rank in ranks.items() if rank == min(ranks.values())]
 
 
-def styled(scores: Scores, names: Mapping[str, str], units: str) -> Styler:
+def styled(scores: ScoreTable, names: Mapping[str, str], units: str) -> Styler:
     """Style the table with the best of each column in bold; ready for HTML."""
     frame = score_frame(scores, names, units)
 
@@ -56,7 +57,7 @@ def styled(scores: Scores, names: Mapping[str, str], units: str) -> Styler:
     return frame.style.apply(bold, axis=0)
 
 
-def to_text(scores: Scores, names: Mapping[str, str], units: str) -> str:
+def to_text(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:
     """Format the table for a terminal, with aligned columns."""
     frame = score_frame(scores, names, units)
     rows = [["", *frame.columns], *([name, *cells] for name, cells in zip(frame.index, frame.values, strict=True))]
@@ -66,7 +67,7 @@ def to_text(scores: Scores, names: Mapping[str, str], units: str) -> str:
     )
 
 
-def to_latex(scores: Scores, names: Mapping[str, str], units: str) -> str:
+def to_latex(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:
     """Format a LaTeX table (booktabs), best values in bold."""
     table = styled(scores, names, units).format_index(escape="latex", axis=0)
     text = table.to_latex(hrules=True, convert_css=True, column_format="l" + "r" * len(METRICS))
@@ -80,7 +81,7 @@ def to_latex(scores: Scores, names: Mapping[str, str], units: str) -> str:
     )
 
 
-def to_csv(scores: Scores, names: Mapping[str, str], units: str) -> str:
+def to_csv(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:
     """Format comma-separated values in full precision."""
     return numbers_frame(scores, names, units).to_csv(index_label="product")
 
@@ -91,10 +92,9 @@ def heading(metric: str, units: str) -> str:
     return f"{METRICS[metric]} ({unit})" if unit else METRICS[metric]
 
 
-def _cell(scores: Mapping[str, Any], metric: str) -> tuple[float, float]:
-    entry = scores.get(metric) or {}
-    mean, std = (entry.get(part) for part in ("mean", "std"))
-    return (np.nan if mean is None else float(mean), np.nan if std is None else float(std))
+def _cell(scores: ProductScores, metric: str) -> tuple[float, float]:
+    score = scores.get(metric, MetricScore())
+    return (np.nan if score.mean is None else score.mean, np.nan if score.std is None else score.std)
 
 
 def _badness(metric: str, mean: float) -> float:
@@ -103,7 +103,7 @@ def _badness(metric: str, mean: float) -> float:
     return abs(mean) if metric == "bias" else mean
 
 
-def _decimals(scores: Scores, metric: str) -> int:
+def _decimals(scores: ScoreTable, metric: str) -> int:
     """Choose so many that the largest mean has three significant digits."""
     means = [abs(_cell(scores[product], metric)[0]) for product in scores]
     largest = max((mean for mean in means if np.isfinite(mean)), default=1.0)

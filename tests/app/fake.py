@@ -59,7 +59,7 @@ def write_run(
         return run
     results = make_results(ny, nx, scale, n_times, seed, skill, start, calendar, projected, sea)
     results.to_netcdf(run.results)
-    write_whole(run.folder / "results" / "scores.json", to_json(score(results)))
+    write_whole(run.folder / "results" / "scores.json", to_json(score(results).to_plain()))
     run.write_manifest()
     run.record_launch("started", host="elsewhere", pid=1)
     write_whole(run.folder / "log.txt", "loaded 520 samples\ntrained 40 epochs\nscored the test period\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.stats import pearsonr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from engine.evaluation import scores
+from engine.evaluation.score_records import MetricScore
 from engine.evaluation.scores import METRICS, pixel_rmse, score, ssim, step_scores, value_range
 
 NAN = np.nan
@@ -158,10 +160,10 @@ def test_the_summary_is_mean_and_standard_deviation_over_steps():
     hr[:, 0, 0] = 1
     downscaled = hr + np.float32([1, 2, 3, 6])[:, None, None]
     got = score(results(hr, downscaled, hr + 1))
-    assert got["downscaled"]["mae"] == {"mean": 3.0, "std": pytest.approx(math.sqrt((4 + 1 + 0 + 9) / 4))}
-    assert got["downscaled"]["bias"]["mean"] == 3.0
-    assert got["interpolated"]["mae"] == {"mean": 1.0, "std": 0.0}
-    assert {name: tuple(metrics) for name, metrics in got.items()} == {
+    assert got.downscaled["mae"] == MetricScore(3.0, pytest.approx(math.sqrt((4 + 1 + 0 + 9) / 4)))
+    assert got.downscaled["bias"].mean == 3.0
+    assert got.interpolated["mae"] == MetricScore(1.0, 0.0)
+    assert {name: tuple(metrics) for name, metrics in got.to_plain().items()} == {
         "downscaled": METRICS,
         "interpolated": METRICS,
     }
@@ -169,20 +171,20 @@ def test_the_summary_is_mean_and_standard_deviation_over_steps():
 
 def test_steps_without_a_score_are_left_out_of_the_summary():
     hr, field = fields()
-    alone = score(results(hr[:2], field[:2]))["downscaled"]
+    alone = score(results(hr[:2], field[:2])).downscaled
     hr[2] = NAN
-    with_gap = score(results(hr, field))["downscaled"]
+    with_gap = score(results(hr, field)).downscaled
     assert with_gap == alone
-    nothing = score(results(np.full_like(hr, NAN), field))["downscaled"]
-    assert all(value == {"mean": None, "std": None} for value in nothing.values())
+    nothing = score(results(np.full_like(hr, NAN), field)).downscaled
+    assert all(value == MetricScore(None, None) for value in nothing.values())
 
 
 def test_a_constant_hr_has_nothing_to_measure_by():
     hr = np.full((2, 12, 12), 5, np.float32)
-    got = score(results(hr, hr + 1))["downscaled"]
-    assert got["mae"]["mean"] == 1.0
+    got = score(results(hr, hr + 1)).downscaled
+    assert got["mae"].mean == 1.0
     for metric in ("pearson", "psnr", "ssim"):
-        assert got[metric] == {"mean": None, "std": None}
+        assert got[metric] == MetricScore(None, None)
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -192,7 +194,7 @@ def test_blocks_change_nothing(monkeypatch):
     monkeypatch.setattr(scores, "CELLS_AT_ONCE", 2 * 20 * 30)
     in_blocks = score(results(hr, field))
     for metric in METRICS:
-        assert in_blocks["downscaled"][metric] == pytest.approx(whole["downscaled"][metric])
+        assert asdict(in_blocks.downscaled[metric]) == pytest.approx(asdict(whole.downscaled[metric]))
     np.testing.assert_allclose(pixel_rmse(results(hr, field), "downscaled"), maps)
 
 

@@ -4,17 +4,17 @@ import io
 
 import pandas as pd
 
+from engine.evaluation.score_records import MetricScore
 from engine.evaluation.tables import best_rows, heading, score_frame, styled, to_csv, to_latex
 
-
-def entry(mean: float | None, std: float | None) -> dict[str, float | None]:
-    return {"mean": mean, "std": std}
-
-
 SCORES = {
-    "interpolated": {"rmse": entry(0.682, 0.1), "pearson": entry(0.9, 0.01), "bias": entry(-0.02, 0.1)},
-    "A": {"rmse": entry(0.4321, 0.05), "pearson": entry(0.98, 0.01), "bias": entry(0.05, 0.1)},
-    "B": {"rmse": entry(0.4321, 0.06), "pearson": entry(None, None), "bias": entry(0.1, 0.1)},
+    "interpolated": {
+        "rmse": MetricScore(0.682, 0.1),
+        "pearson": MetricScore(0.9, 0.01),
+        "bias": MetricScore(-0.02, 0.1),
+    },
+    "A": {"rmse": MetricScore(0.4321, 0.05), "pearson": MetricScore(0.98, 0.01), "bias": MetricScore(0.05, 0.1)},
+    "B": {"rmse": MetricScore(0.4321, 0.06), "pearson": MetricScore(None, None), "bias": MetricScore(0.1, 0.1)},
 }
 NAMES = {"interpolated": "interpolated", "A": "A resnet · spc", "B": "B unet"}
 

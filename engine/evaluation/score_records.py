@@ -1,0 +1,59 @@
+"""Scores of a run as records; their plain form is the content of results/scores.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class MetricScore:
+    """Mean and standard deviation over time steps; None where no step has the score."""
+
+    mean: float | None = None
+    std: float | None = None
+
+
+ProductScores = Mapping[str, MetricScore]  # of one field, by metric
+
+
+@dataclass(frozen=True)
+class ConstraintViolation:
+    """Largest violation of a constraint over all time steps.
+
+    max_violation : largest difference between an LR value and the mean of the downscaled cells in it.
+    unit : of the target.
+    share_of_range : max_violation over the range of HR; None where HR is constant.
+    """
+
+    max_violation: float
+    unit: str
+    share_of_range: float | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of the downscaled and the interpolated field, and of the constraint, if the network has one."""
+
+    downscaled: ProductScores = field(default_factory=dict)
+    interpolated: ProductScores = field(default_factory=dict)
+    constraint: ConstraintViolation | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the content of scores.json."""
+        plain = asdict(self)
+        return plain if self.constraint else {name: plain[name] for name in ("downscaled", "interpolated")}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Read the content of scores.json, beside which more may stand; a product that is missing has no scores."""
+        downscaled, interpolated = (
+            {
+                metric: MetricScore(numbers.get("mean"), numbers.get("std"))
+                for metric, numbers in plain.get(name, {}).items()
+            }
+            for name in ("downscaled", "interpolated")
+        )
+        constraint = plain.get("constraint")
+        return cls(downscaled, interpolated, constraint and ConstraintViolation(**constraint))
