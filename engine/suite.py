@@ -110,7 +110,7 @@ def _check_patches(models: dict[str, dict[str, Any]]) -> None:
     if not patch_size or not isinstance(patch_size, int) or not localized:
         return
     others = "".join(letter for letter in models if letter not in localized)
-    train_others = f"train {', '.join(others)} alone (--models {others}), " if others else ""
+    train_others = f"train {', '.join(others)} only (--models {others}), " if others else ""
     raise SpecError(
         f"data.patch_size is {patch_size}, but {', '.join(localized)} of the suite have a localized block, with "
         "separate weights for each cell of the whole grid",

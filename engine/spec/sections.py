@@ -61,7 +61,7 @@ class DataOptions(Options):
         1,
         bounds=(1, 25),
         unit="time steps",
-        doc="LR time steps in a sample, centred on the step that is downscaled (an odd number). 1: that step alone.",
+        doc="LR time steps in a sample, centred on the step that is downscaled (an odd number). 1: only that step.",
     )
     time_features = Choice(
         ["none", "hour", "season", "both"],

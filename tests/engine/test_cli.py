@@ -119,21 +119,21 @@ def test_check_reads_from_standard_input(spec_file, capsys, monkeypatch):
 
 def test_a_wrong_request_leaves_with_2_and_a_failed_run_with_1(spec_file, capsys, monkeypatch):
     assert main(["check", str(spec_file), "--set", "data.scal=3", "--json"]) == 2
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     message = "data.scal is not an option: did you mean 'scale'?"
-    assert json.loads(told.out) == {"error": message}
-    assert told.err == f"error: {message}\n"
+    assert json.loads(printed.out) == {"error": message}
+    assert printed.err == f"error: {message}\n"
 
     def fail(spec: Spec, store: Store) -> None:
         raise CheckpointError("last.npz is damaged")
 
     monkeypatch.setattr("engine.check.summarize", fail)
     assert main(["check", str(spec_file)]) == 1
-    told = capsys.readouterr()
-    assert (told.out, told.err) == ("", "error: last.npz is damaged\n")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "error: last.npz is damaged\n")
 
 
-def test_an_error_of_the_system_and_an_interrupt_are_told_in_words(spec_file, capsys, monkeypatch):
+def test_an_error_of_the_system_and_an_interrupt_are_explained(spec_file, capsys, monkeypatch):
     def full(spec: Spec, store: Store) -> None:
         raise OSError(28, "No space left on device", "/data/x")
 
@@ -169,7 +169,7 @@ def test_the_store_is_that_of_the_environment_if_none_is_given(store, capsys, mo
     assert [row["run"] for row in answer(capsys, "runs")["runs"]] == [done.id]
 
 
-def test_show_tells_state_options_and_scores(store, capsys):
+def test_show_prints_state_options_and_scores(store, capsys):
     done = finished(store, "first")
     facts = answer(capsys, "show", "first", "--store", store.folder)
     assert (facts["state"], facts["latest"], facts["scores"]) == ("done", RECORD, scores(1.0))
@@ -214,7 +214,7 @@ def test_scores_as_a_table(store, capsys):
     lines = table(capsys, store).splitlines()
     assert lines[0].split() == ["MAE", "RMSE", "PearCorr", "SSIM", "PSNR", "(dB)", "bias"]
     rows = {line.split()[0]: line for line in lines[1:]}
-    assert set(rows) == {"a", "longer", "interpolated"}  # the interpolated field is the same: told once
+    assert set(rows) == {"a", "longer", "interpolated"}  # the interpolated field is the same: one row
     assert " ".join(rows["a"].split()) == "a 1.0 ± 0.1 2.0 ± 0.1 3.0 ± 0.1 4.0 ± 0.1 – 6.0 ± 0.1"
     at = lines[0].index("RMSE")
     assert [row[at] for row in (rows["a"], rows["longer"])] == ["2", "3"]
@@ -243,7 +243,7 @@ def test_scores_as_latex(store, capsys):
     assert lines[4].endswith(r"6.0 $\pm$ 0.1 \\")
 
 
-def test_runs_of_one_title_are_told_apart(store, capsys):
+def test_runs_of_one_title_are_distinguished(store, capsys):
     ids = [finished(store, "twin", shift).id for shift in (1.0, 2.0)]
     rows = table(capsys, store).splitlines()[1:3]
     assert sorted(row.split("  ")[0] for row in rows) == sorted(f"twin ({run})" for run in ids)
@@ -272,10 +272,10 @@ def test_training_in_the_foreground_ends_with_the_scores(store, spec_file, capsy
     assert (facts["run"], run.spec.launch.processes, run.spec.training.epochs) == (run.id, 2, 9)
     started.clear()
     assert main(["train", str(spec_file), "--store", str(store.folder)]) == 0
-    told = capsys.readouterr()
-    assert "resnet · spc · LCB      1.0 ± 0.1" in told.out
-    assert "epoch 3/9" in told.err
-    assert "loss 0.25" in told.err
+    printed = capsys.readouterr()
+    assert "resnet · spc · LCB      1.0 ± 0.1" in printed.out
+    assert "epoch 3/9" in printed.err
+    assert "loss 0.25" in printed.err
 
 
 def test_training_that_fails_leaves_with_1_and_says_why(store, spec_file, capsys, monkeypatch):
@@ -284,9 +284,9 @@ def test_training_that_fails_leaves_with_1_and_says_why(store, spec_file, capsys
 
     monkeypatch.setattr(api.local, "start", start)
     assert main(["train", str(spec_file), "--store", str(store.folder), "--json"]) == 1
-    told = capsys.readouterr()
-    assert json.loads(told.out)["state"] == "failed"
-    assert told.err.endswith(" failed: the loss is nan in epoch 1: lower it\n")
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["state"] == "failed"
+    assert printed.err.endswith(" failed: the loss is nan in epoch 1: lower it\n")
 
 
 def test_an_interrupt_asks_the_run_to_stop(store, spec_file, capsys, monkeypatch):
@@ -330,7 +330,7 @@ def test_durations(seconds, words):
     assert progress.format_duration(seconds) == words
 
 
-def test_looking_at_runs_does_not_wait_for_tensorflow(store):
+def test_listing_runs_does_not_wait_for_tensorflow(store):
     finished(store)
     code = (
         "import sys\nfrom engine.cli import main\n"

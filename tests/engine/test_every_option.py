@@ -1,4 +1,4 @@
-"""Every declared option is read: change it, and something that matters changes."""
+"""Every declared option is read: change it, and something observable changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from engine.training.workers import Workers
 from tests.engine.data.mock import steps, write_field
 from tests.engine.option_variants import variants
 
-ALONE = Workers(0, 1)
+ONE_WORKER = Workers(0, 1)
 CLUSTER = Site.called("cluster", {"kind": "slurm", "partitions": ["cpu", "gpu-2"], "accounts": ["mine", "climate"]})
 Sections = dict[str, dict[str, Any]]
 
@@ -42,16 +42,16 @@ BASE: Sections = {
     "training": {"epochs": 8, "batch_size": 2, "patience": 2, "warm_up": 0.1},
 }
 ADVERSARIAL = {"learning": "adversarial"}
-ADVERSARIAL_ALONE = ("adversarial_weight", "discriminator_learning_rate", "label_smoothing")
-# What an option is compared with where BASE doesn't show it, and what it is changed to where its variant has no files.
-DRAWN = {**BASE["model"], "dropout_variant": "mc_vanilla"}
+ONLY_ADVERSARIAL = ("adversarial_weight", "discriminator_learning_rate", "label_smoothing")
+# BEFORE replaces BASE where an option has no effect there; AFTER replaces a variant whose files don't exist.
+STOCHASTIC = {**BASE["model"], "dropout_variant": "mc_vanilla"}
 BEFORE: dict[str, Sections] = {
     "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
     **{f"training.{name}": {"training": {"schedule": "piecewise"}} for name in ("decay_at", "decay_factor")},
-    **{f"training.{name}": {"training": ADVERSARIAL} for name in ADVERSARIAL_ALONE},
+    **{f"training.{name}": {"training": ADVERSARIAL} for name in ONLY_ADVERSARIAL},
     "training.quantile": {"training": {"loss": "quantile"}},
     "model.temporal": {"data": {"time_window": 3}},
-    "model.members": {"model": DRAWN},
+    "model.members": {"model": STOCHASTIC},
     "launch.min_processes": {"launch": {"processes": 3}},
 }
 AFTER: dict[str, Sections] = {
@@ -69,7 +69,7 @@ AFTER: dict[str, Sections] = {
     "training.discriminator_learning_rate": {"training": {**ADVERSARIAL, "discriminator_learning_rate": 0.5}},
     "training.label_smoothing": {"training": {**ADVERSARIAL, "label_smoothing": 0.3}},
     "model.temporal": {"data": {"time_window": 3}, "model": {"temporal": "stacked"}},
-    "model.members": {"model": {**DRAWN, "members": 9}},
+    "model.members": {"model": {**STOCHASTIC, "members": 9}},
     "training.epochs": {"training": {"epochs": 9}},
     "training.patience": {"training": {"patience": 3}},
     "training.start_from": {"training": {"start_from": "trained"}},
@@ -98,7 +98,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_question_to_horovod() -> Iterator[None]:
-    """How Horovod was built takes it seconds to say."""
+    """Skip the question of how Horovod was built, which takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "controller", lambda horovodrun: "--gloo")
         yield
@@ -118,9 +118,9 @@ def spec_of(files: Path, changes: Sections) -> Spec:
     return Spec.from_plain(plain, files)
 
 
-def seen_in_data(spec: Spec, store: Store) -> list[Any]:
-    """The samples of each part, what is learned of them before training, and their order."""
-    pairs, normalizer = _prepared(spec)
+def observe_data(spec: Spec, store: Store) -> list[Any]:
+    """Observe the samples of each part, the normalizer fitted on them, and their order."""
+    pairs, normalizer = _prepare(spec)
     parts = (pairs.parts.train, pairs.parts.validation, pairs.parts.test)
     loaded = [Samples(pairs, normalizer, spec.data, part) for part in parts]
     plan = Shuffle.of(spec, len(parts[0]), pairs.lr_grid.shape).epoch(0)
@@ -128,21 +128,21 @@ def seen_in_data(spec: Spec, store: Store) -> list[Any]:
     return [normalizer.target, normalizer.residual_std, *(array.tobytes() for array in (*arrays, plan))]
 
 
-def seen_in_model(spec: Spec, store: Store) -> list[Any]:
-    """The layers of the network with all that they were made with, and how often it is drawn from."""
-    pairs, normalizer = _prepared(spec)
+def observe_model(spec: Spec, store: Store) -> list[Any]:
+    """Observe the layers of the network with their configuration, and the number of predictions."""
+    pairs, normalizer = _prepare(spec)
     network = engine_run._network(spec, pairs, normalizer)
     members = Downscaler.of(network, spec.model, Samples.of(spec, pairs, normalizer, pairs.parts.test)).members
     return [members, *([type(layer).__name__, layer.get_config()] for layer in network.layers)]
 
 
-def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
-    """The first weights, the plan, the first loss, the learning rates, a step of the optimizer, and when it stops."""
+def observe_training(spec: Spec, store: Store) -> dict[str, Any]:
+    """Observe first weights, plan, first loss, learning rates, a step of the optimizer, and the number of epochs."""
     engine_run._set_up(spec)
-    pairs, normalizer = _prepared(spec)
+    pairs, normalizer = _prepare(spec)
     network = engine_run._network(spec, pairs, normalizer)
     _write_trained(store, spec, network, normalizer, pairs)
-    training = engine_run._training(store.create(spec, {}), ALONE, network, pairs, normalizer)
+    training = engine_run._training(store.create(spec, {}), ONE_WORKER, network, pairs, normalizer)
     seen: dict[str, Any] = {"weights": checkpoints.fingerprint(network.variables)}
     seen["formats"] = [layer.compute_dtype for layer in network.layers]
     plans = list(training._plans())
@@ -152,20 +152,20 @@ def seen_in_training(spec: Spec, store: Store) -> dict[str, Any]:
     seen["loss"] = losses.numpy().tolist()
     seen["gradients"] = [float(tf.reduce_sum(tf.abs(gradient))) for gradient in gradients]
     optimizers = (training.step.optimizer, getattr(training.step, "discriminator_optimizer", None))
-    seen["rates"] = [_rates(optimizer) for optimizer in optimizers if optimizer]
+    seen["rates"] = [_rates_of(optimizer) for optimizer in optimizers if optimizer]
     two = engine_run._step(spec, Workers(0, 2), network, pairs, normalizer, training.shuffle.steps)
-    seen["rates of two processes"] = _rates(two.optimizer)
+    seen["rates of two processes"] = _rates_of(two.optimizer)
     ones = [tf.ones_like(variable) for variable in network.trainable_variables]
     training.step.optimizer.apply(ones, network.trainable_variables)
     seen["after a step"] = checkpoints.fingerprint(network.trainable_variables)
     training.step.average.update(tf.constant(1))
     seen["averaged"] = checkpoints.fingerprint(training.step.average.variables)
-    seen["epochs"] = _epochs_until_it_stops(training)
+    seen["epochs"] = _count_epochs(training)
     return seen
 
 
-def seen_in_launch(spec: Spec, store: Store) -> list[Any]:
-    """What is started where, under which name, until when, and what a cluster and a host without the data are told."""
+def observe_launch(spec: Spec, store: Store) -> list[Any]:
+    """Observe the job script, the files sent to a site, title, command, time limit and restarts."""
     job = scheduler.job_script(CLUSTER, spec.launch, "token", "/there/runs/one", "/there/engine/one")
     sent = sorted(path.name for path in staging.inputs_of(spec, "/there").files.values())
     try:
@@ -178,41 +178,41 @@ def seen_in_launch(spec: Spec, store: Store) -> list[Any]:
 
 
 OBSERVERS = {
-    "data": seen_in_data,
-    "model": seen_in_model,
-    "training": seen_in_training,
-    "launch": seen_in_launch,
+    "data": observe_data,
+    "model": observe_model,
+    "training": observe_training,
+    "launch": observe_launch,
 }
 
 
 @pytest.fixture(scope="module")
-def seen_at_first(files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def base_observations(files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     store = Store(tmp_path_factory.mktemp("first") / "runs")
     return {section: observe(spec_of(files, {}), store) for section, observe in OBSERVERS.items()}
 
 
 @pytest.mark.parametrize("section", OBSERVERS)
-def test_what_is_observed_does_not_change_by_itself(section, files, store, seen_at_first):
-    assert OBSERVERS[section](spec_of(files, {}), store) == seen_at_first[section]
+def test_observations_of_the_same_spec_are_the_same(section, files, store, base_observations):
+    assert OBSERVERS[section](spec_of(files, {}), store) == base_observations[section]
 
 
 @pytest.mark.parametrize("path", variants())
-def test_every_option_is_read(path, files, store, seen_at_first):
+def test_every_option_is_read(path, files, store, base_observations):
     section = path.split(".")[0]
     observe = OBSERVERS[section]
     before = spec_of(files, BEFORE.get(path, {}))
     after = spec_of(files, AFTER.get(path) or variants()[path])
     assert before != after
-    assert observe(after, store) != (observe(before, store) if path in BEFORE else seen_at_first[section])
+    assert observe(after, store) != (observe(before, store) if path in BEFORE else base_observations[section])
 
 
-def _prepared(spec: Spec) -> tuple[Pairs, Normalizer]:
+def _prepare(spec: Spec) -> tuple[Pairs, Normalizer]:
     pairs = pair(spec.data)
     return pairs, fit_normalizer(pairs, spec.data.scaling)
 
 
 def _write_trained(store: Store, spec: Spec, network: keras.Model, normalizer: Normalizer, pairs: Pairs) -> None:
-    """A run by the name of `trained` to start from, with weights of its own."""
+    """Write a run named `trained` to start from, all of whose weights are 1."""
     folder = store.folder / "trained" / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     (folder.parent / "spec.yaml").write_text(spec.to_yaml())
@@ -222,7 +222,7 @@ def _write_trained(store: Store, spec: Spec, network: keras.Model, normalizer: N
     assert Run(folder.parent) in store.runs()
 
 
-def _rates(optimizer: keras.Optimizer) -> list[float]:
+def _rates_of(optimizer: keras.Optimizer) -> list[float]:
     rates = []
     for step in range(0, 40, 3):
         optimizer.iterations.assign(step)
@@ -231,8 +231,8 @@ def _rates(optimizer: keras.Optimizer) -> list[float]:
     return rates
 
 
-def _epochs_until_it_stops(training: Training) -> int:
-    """Without the training itself: the course of the validation loss is given."""
+def _count_epochs(training: Training) -> int:
+    """Run the loop with given validation losses in place of steps; returns the epoch at which it stops."""
     losses = iter(VALIDATION_LOSSES)
     training.step.run = lambda batches, chunk: tf.ones(len(training.step.losses))
     training.step.validate = lambda batches, chunk: tf.constant([next(losses), 1, 1, 1], tf.float64)

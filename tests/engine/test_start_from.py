@@ -67,7 +67,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(scope="module")
 def trained(bench: Bench) -> Run:
-    """On the west alone."""
+    """A run trained on the western part only."""
     run, training = bench.training(bench.spec({"region": WEST}))
     assert training.run() is True
     return run

@@ -93,7 +93,7 @@ def test_models_without_a_localized_block_are_trained_in_patches(own):
     ("letters", "message"),
     [
         ("ABCDEFGH", "data.patch_size is 16, but D, E, F, G, H of the suite have a localized block, with separate "
-         r"weights for each cell of the whole grid: train A, B, C alone \(--models ABC\), set data.patch_size=0, or "),
+         r"weights for each cell of the whole grid: train A, B, C only \(--models ABC\), set data.patch_size=0, or "),
         ("DE", "but D, E of the suite have a localized block, .* grid: set data.patch_size=0, or model.localized"),
     ],
 )  # fmt: skip

@@ -45,9 +45,9 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         plain = capsys.readouterr()
         assert plain.out == ""
         assert main([*arguments, "--json"]) == 2
-        told = capsys.readouterr()
-        assert told.err == plain.err
-        message = json.loads(told.out)
+        as_json = capsys.readouterr()
+        assert as_json.err == plain.err
+        message = json.loads(as_json.out)
         assert list(message) == ["error"]
         assert plain.err == f"error: {message['error']}\n"
         return message["error"]

@@ -213,7 +213,7 @@ def test_specs_runs_and_launchers_do_not_bring_tensorflow():
     code = (
         "import importlib, sys\n"
         f"for name in {modules}: importlib.import_module(name)\n"
-        "print(*sorted({'tensorflow', 'keras', 'horovod'} & set(sys.modules)), 'looked')"
+        "print(*sorted({'tensorflow', 'keras', 'horovod'} & set(sys.modules)), 'done')"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    assert told.stdout.split() == ["looked"]
+    ended = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["done"]

@@ -55,7 +55,7 @@ def test_settings_reach_options_and_their_parts():
     assert spec.training.learning_rate == 1e-3
     assert spec.data.target == Source("hr.nc", "t2m")
     assert spec.data.split == Split(0.5, 0.2, 0.3)
-    assert "variable" not in BASE["data"]["target"]  # what was given is left alone
+    assert "variable" not in BASE["data"]["target"]  # what was given stays as it was
 
 
 @pytest.mark.parametrize(
