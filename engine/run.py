@@ -32,7 +32,7 @@ from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed
 from engine.training.loop import Training
 from engine.training.supervised import Step
-from engine.training.workers import Workers, join, rejoin, telling_losses
+from engine.training.workers import Workers, detect_lost_ranks, join, rejoin
 
 
 def work(run: Run) -> None:
@@ -81,7 +81,7 @@ def _trained(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> 
     """The training, and whether it came to its end; ranks that are lost on the way may be done without."""
     while True:
         try:
-            with telling_losses():
+            with detect_lost_ranks():
                 return _train(run, workers, heartbeat, pairs)
         except RanksLostError as loss:
             _say(f"{loss}: waiting for those that are left")
@@ -114,7 +114,7 @@ def _normalizer(run: Run, workers: Workers, pairs: Pairs) -> Normalizer:
     """Fitted once, by rank 0, which tells the others what it found; a resumed run goes on with what it had."""
     if workers.chief and not run.normalizer_file.exists():
         _fitted(run, pairs).save(run.normalizer_file, pairs)
-    told = workers.tell(run.normalizer_file.read_bytes() if workers.chief else b"")
+    told = workers.broadcast_bytes(run.normalizer_file.read_bytes() if workers.chief else b"")
     with tempfile.NamedTemporaryFile(suffix=".nc") as file:
         file.write(told)
         file.flush()
@@ -172,13 +172,13 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, no
         workers=workers,
         folder=folder,
         report=lambda record: append_line(run.folder / "progress.jsonl", record),
-        stop=Stop.of(run),
+        stop=StopRequest.of(run),
     )
     if training.resume():
         _say(f"resumed in epoch {training.position.epoch + 1} after step {training.position.step}")
     elif start := Store(run.folder.parent).start_run(spec):
         groups, _ = checkpoints.load(start.best)
-        checkpoints.adopt(network.variables, groups["weights"], start.best, free="localized")
+        checkpoints.import_checkpoint(network.variables, groups["weights"], start.best, optional="localized")
     _say(f"{len(train.samples)} training samples, {'in memory' if train.in_memory else 'read ahead from the files'}")
     return training
 
@@ -218,7 +218,7 @@ def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs
 
 
 @dataclass
-class Stop:
+class StopRequest:
     """Whether the run has been asked to stop or pause, or its time is up; and why."""
 
     run: Run
@@ -226,7 +226,7 @@ class Stop:
     reason: str = ""
 
     @classmethod
-    def of(cls, run: Run) -> Stop:
+    def of(cls, run: Run) -> StopRequest:
         minutes = 0 if "SLURM_JOB_ID" in os.environ else run.spec.launch.time_limit  # there, Slurm's signal pauses it
         return cls(run, time.monotonic() + 60 * minutes if minutes else math.inf)
 

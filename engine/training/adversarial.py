@@ -58,12 +58,12 @@ class AdversarialStep(Step):
             downscaled = self.network([inputs, static], training=True)
             pixels, weight = weighted_sum(self.loss, hr, downscaled, weights)
             fooling, telling, seen = self._verdicts(inputs, hr, downscaled[..., :1], weights)
-            weight, seen = (tf.maximum(mean, 1e-6) for mean in self.workers.average([weight, seen]))
+            weight, seen = (tf.maximum(mean, 1e-6) for mean in self.workers.allreduce_mean([weight, seen]))
             pixels, fooling, telling = pixels / weight, fooling / seen, telling / seen
             loss = pixels + self.options.adversarial_weight * fooling
         gradients = tape.gradient(loss, self.network.trainable_variables)
         gradients += tape.gradient(telling, self.discriminator.trainable_variables)
-        return tf.stack([pixels, fooling, telling]), self.workers.average(gradients)
+        return tf.stack([pixels, fooling, telling]), self.workers.allreduce_mean(gradients)
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         ours = len(self.network.trainable_variables)

@@ -72,10 +72,10 @@ def restore(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Pa
         variable.assign(array)
 
 
-def adopt(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Path, free: str) -> None:
+def import_checkpoint(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Path, optional: str) -> None:
     """Give Keras variables what another network has learned, by their paths; random states stay their own.
 
-    Variables whose path begins with `free` need no value, and none has to be taken.
+    Variables whose path begins with `optional` need no value, and none has to be taken.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def adopt(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Path
             learned.setdefault(name.partition(" ")[2], []).append(array)
     for variable in (v for v in variables if v.dtype == "float32"):
         values = learned.get(variable.path, [])
-        if not values and variable.path.startswith(free):
+        if not values and variable.path.startswith(optional):
             continue
         if not values or values[0].shape != tuple(variable.shape):
             has = f"weights of shape {values[0].shape}" if values else "no weights"

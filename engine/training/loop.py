@@ -31,7 +31,7 @@ LAST, BEST = "last.npz", "best.npz"
 Report = Callable[[dict[str, Any]], None]
 
 
-class Stop(Protocol):
+class StopRequest(Protocol):
     """Tells whether to stop, and afterwards why."""
 
     reason: str
@@ -65,7 +65,7 @@ class Training:
     workers: Workers
     folder: Path
     report: Report
-    stop: Stop
+    stop: StopRequest
     position: Position = field(default_factory=Position)
     best_weights: dict[str, np.ndarray] = field(default_factory=dict)
     _each_statistics: np.ndarray | None = None  # (rank, number)
@@ -122,7 +122,7 @@ class Training:
         position, steps = self.position, self.shuffle.steps
         while position.step < steps:
             wanted = min(self._pace.chunk(), steps - position.step)
-            chunk, stop = self.workers.agree([wanted, int(self.stop())])
+            chunk, stop = self.workers.broadcast_integers([wanted, int(self.stop())])
             if stop:
                 return False
             self._steps(batches, chunk)
@@ -168,7 +168,7 @@ class Training:
         """Loss, and RMSE in the target's unit, over the validation part; each rank takes its share."""
         steps = tf.constant(self._pieces.steps(len(self._validation_rows)))
         sums = self.step.validate(iter(self._validation_stream), steps).numpy()
-        loss, weight, squares, cells = self.workers.mean(sums)
+        loss, weight, squares, cells = self.workers.allreduce_array(sums)
         return float(loss / max(weight, 1e-6)), float(np.sqrt(squares / max(cells, 1e-6)))
 
     @cached_property
@@ -244,20 +244,22 @@ class Training:
         Of the running statistics, it has its own if the training was stopped within an epoch: their mean if there were
         more ranks then, or fewer.
         """
-        self.workers.share([variable.value for group in self.step.groups.values() for variable in group])
+        self.workers.broadcast_variables([variable.value for group in self.step.groups.values() for variable in group])
         if (each := self._each_statistics) is not None:
             self._set_statistics(each[self.workers.rank] if len(each) == self.workers.size else each.mean(axis=0))
 
     def _average_statistics(self) -> None:
         """Running statistics of batch normalisation see each rank's samples: take their mean."""
         for variable in self._statistics:
-            variable.assign(self.workers.mean(variable.numpy().astype(np.float64)).astype(np.float32))
+            variable.assign(self.workers.allreduce_array(variable.numpy().astype(np.float64)).astype(np.float32))
 
     def _gather_statistics(self) -> np.ndarray | None:
         """Each rank's running statistics, (rank, number), or None where there are none to tell apart."""
         if self.workers.size == 1 or not self._statistics:
             return None
-        return self.workers.gather(np.concatenate([np.ravel(variable.numpy()) for variable in self._statistics]))
+        return self.workers.allgather_array(
+            np.concatenate([np.ravel(variable.numpy()) for variable in self._statistics])
+        )
 
     def _set_statistics(self, values: np.ndarray) -> None:
         """As `_gather_statistics` has them, of one rank."""

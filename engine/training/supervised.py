@@ -51,9 +51,9 @@ class Step:
         with tf.GradientTape() as tape:
             downscaled = self.network([inputs, static], training=True)
             loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
-            loss /= tf.maximum(self.workers.average([weight])[0], 1e-6)
+            loss /= tf.maximum(self.workers.allreduce_mean([weight])[0], 1e-6)
         gradients = tape.gradient(loss, self.network.trainable_variables)
-        return loss, self.workers.average(gradients)
+        return loss, self.workers.allreduce_mean(gradients)
 
     @tf.function
     def run(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:

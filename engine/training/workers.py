@@ -34,40 +34,40 @@ class Workers:
     def chief(self) -> bool:
         return self.rank == 0
 
-    def average(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def allreduce_mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Each tensor's mean over the ranks; inside a graph."""
         if self.size == 1:
             return list(tensors)
         return hvd.grouped_allreduce(list(tensors), op=hvd.Average)
 
-    def mean(self, values: np.ndarray) -> np.ndarray:
-        """The mean over the ranks of a few float64 numbers."""
+    def allreduce_array(self, values: np.ndarray) -> np.ndarray:
+        """Mean over the ranks of a few float64 numbers."""
         if self.size == 1:
             return values
-        return hvd.allreduce(tf.constant(values, tf.float64), op=hvd.Average, name="mean").numpy()
+        return hvd.allreduce(tf.constant(values, tf.float64), op=hvd.Average, name="array").numpy()
 
-    def agree(self, values: Sequence[int]) -> list[int]:
+    def broadcast_integers(self, values: Sequence[int]) -> list[int]:
         """Rank 0's whole numbers, on every rank."""
         if self.size == 1:
             return list(values)
-        return hvd.broadcast(tf.constant(values, tf.int64), root_rank=0, name="agree").numpy().tolist()
+        return hvd.broadcast(tf.constant(values, tf.int64), root_rank=0, name="integers").numpy().tolist()
 
-    def gather(self, values: np.ndarray) -> np.ndarray:
+    def allgather_array(self, values: np.ndarray) -> np.ndarray:
         """Each rank's float32 numbers (n,), on every rank: (rank, n)."""
         if self.size == 1:
             return values[None]
-        return hvd.allgather(tf.constant(values[None], tf.float32), name="gather").numpy()
+        return hvd.allgather(tf.constant(values[None], tf.float32), name="gathered").numpy()
 
-    def tell(self, content: bytes) -> bytes:
+    def broadcast_bytes(self, content: bytes) -> bytes:
         """Rank 0's bytes, on every rank."""
         if self.size == 1:
             return content
-        (length,) = self.agree([len(content)])
+        (length,) = self.broadcast_integers([len(content)])
         mine = np.frombuffer(content, np.uint8) if self.chief else np.zeros(length, np.uint8)
-        return hvd.broadcast(tf.constant(mine), root_rank=0, name="tell").numpy().tobytes()
+        return hvd.broadcast(tf.constant(mine), root_rank=0, name="bytes").numpy().tobytes()
 
-    def share(self, variables: Sequence[tf.Variable]) -> None:
-        """Give every rank the values of rank 0."""
+    def broadcast_variables(self, variables: Sequence[tf.Variable]) -> None:
+        """Set variables to rank 0's values, on every rank."""
         if self.size > 1:
             hvd.broadcast_variables(list(variables), root_rank=0)
 
@@ -91,8 +91,8 @@ def rejoin(workers: Workers) -> Workers:
 
 
 @contextmanager
-def telling_losses() -> Iterator[None]:
-    """Raises RanksLostError where ranks no longer hear each other, if training may go on with those that are left."""
+def detect_lost_ranks() -> Iterator[None]:
+    """Raise RanksLostError where ranks no longer reach each other, if training may go on with those that are left."""
     try:
         yield
     except (HorovodInternalError, tf.errors.UnknownError) as error:

@@ -16,7 +16,7 @@ TIMES = 20
 
 def main(parameters: int) -> None:
     workers, gradients = join(), tf.ones(parameters)
-    average = tf.function(lambda gradients: workers.average([gradients]))
+    average = tf.function(lambda gradients: workers.allreduce_mean([gradients]))
     average(gradients)
     before, began = psutil.net_io_counters(pernic=True)["lo"].bytes_sent, time.perf_counter()
     for _ in range(TIMES):

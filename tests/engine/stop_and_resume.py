@@ -26,13 +26,13 @@ class StopAfter:
 
 def main(spec: Spec, store: Store, steps: list[int]) -> None:
     loop.CHUNK_S, loop.FIRST_CHUNK = 0.0, 1  # look up after every step
-    ask_nobody = story.Stop.of
+    ask_nobody = story.StopRequest.of
     for number in steps:
         run = store.create(spec, {})
-        story.Stop.of = lambda run, number=number: StopAfter(number)
+        story.StopRequest.of = lambda run, number=number: StopAfter(number)
         story.work(run)
         assert stopped_after(run) == number
-        story.Stop.of = ask_nobody
+        story.StopRequest.of = ask_nobody
         story.work(run)
 
 

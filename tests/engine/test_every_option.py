@@ -173,7 +173,10 @@ def observe_launch(spec: Spec, store: Store) -> list[Any]:
     except MesoscopeError as error:
         return [job, sent, str(error)]
     words = command.plan(run, {}).command
-    stops, restarts = engine_run.Stop.of(run).deadline < float("inf"), supervisor.Watch(run, Fence(run)).may_restart()
+    stops, restarts = (
+        engine_run.StopRequest.of(run).deadline < float("inf"),
+        supervisor.Watch(run, Fence(run)).may_restart(),
+    )
     return [job, sent, run.title, words[:-1], stops, restarts]
 
 

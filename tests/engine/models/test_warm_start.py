@@ -88,8 +88,9 @@ def test_what_fits_on_paper_fits_in_fact(tmp_path, start, given, shape):
     for variable in first.variables:
         if variable.dtype == "float32":
             variable.assign(variable + 0.5)
+    learned_arrays = checkpoints.arrays_of(first.variables)
     random = [v.numpy().tolist() for v in second.variables if v.dtype != "float32"]
-    checkpoints.adopt(second.variables, checkpoints.arrays_of(first.variables), tmp_path, free="localized/")
+    checkpoints.import_checkpoint(second.variables, learned_arrays, tmp_path, optional="localized/")
     learned = {v.path: v.numpy() for v in first.variables}
     for variable in second.variables:
         if variable.dtype == "float32" and not variable.path.startswith("localized/"):
@@ -99,10 +100,11 @@ def test_what_fits_on_paper_fits_in_fact(tmp_path, start, given, shape):
 
 def test_what_does_not_fit_in_fact_is_told(tmp_path):
     first, second = (build(options(n_filters=n), SHAPE, PLAIN) for n in (6, 8))
+    learned_arrays = checkpoints.arrays_of(first.variables)
     with pytest.raises(
         checkpoints.CheckpointError, match=r"has weights of shape \(3, 3, 3, 6\) for entry/kernel of shape"
     ):
-        checkpoints.adopt(second.variables, checkpoints.arrays_of(first.variables), tmp_path, free="localized/")
+        checkpoints.import_checkpoint(second.variables, learned_arrays, tmp_path, optional="localized/")
     other = build(options(n_blocks=2), SHAPE, PLAIN)
     with pytest.raises(checkpoints.CheckpointError, match="has no weights for block2_first/kernel of shape"):
-        checkpoints.adopt(other.variables, checkpoints.arrays_of(first.variables), tmp_path, free="localized/")
+        checkpoints.import_checkpoint(other.variables, learned_arrays, tmp_path, optional="localized/")

@@ -20,12 +20,12 @@ from tests.engine.stop_and_resume import StopAfter
 def main(whole: Run, stopped: Run, steps: int) -> None:
     loop.CHUNK_S, loop.FIRST_CHUNK = 0.0, 1  # look up after every step
     story.work(whole)
-    ask_nobody = story.Stop.of
-    story.Stop.of = lambda run: StopAfter(steps)
+    ask_nobody = story.StopRequest.of
+    story.StopRequest.of = lambda run: StopAfter(steps)
     story.work(stopped)
     assert not (stopped.folder / "DONE").exists()
-    join().mean(np.zeros(1))  # no rank goes on before the chief has written its checkpoint
-    story.Stop.of = ask_nobody
+    join().allreduce_array(np.zeros(1))  # no rank goes on before the chief has written its checkpoint
+    story.StopRequest.of = ask_nobody
     story.work(stopped)
 
 
