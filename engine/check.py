@@ -1,4 +1,4 @@
-"""What an experiment will be, before it runs: grids, samples, parameters, memory; without TensorFlow."""
+"""Summary of an experiment before it runs: grids, samples, parameters, memory; without TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.memory_estimate import memory_of
 from engine.models.compatibility import check_field
 from engine.models.receptive_field import picture
 from engine.models.shapes import Shape, count_discriminator, count_parameters, outputs_of
-from engine.models.warm_start import misfits
+from engine.models.warm_start import incompatibilities
 from engine.runs import Run, Store
 from engine.spec import LEARNING_RATE_FACTORS, Spec
 
@@ -91,8 +91,8 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     blocks = count_parameters(spec.model, shape)
     discriminator = count_discriminator(shape) if spec.training.learning == "adversarial" else 0
     parts = {part: getattr(pairs.parts, part) for part in PARTS}
-    memory, told = memory_of(spec, pairs, shape)
-    notes.extend(told)
+    memory, memory_notes = memory_of(spec, pairs, shape)
+    notes.extend(memory_notes)
     return Summary(
         grids={"hr": _grid(pairs.hr_grid), "lr": _grid(pairs.lr_grid)},
         samples={part: len(steps) for part, steps in parts.items()},
@@ -107,7 +107,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
 
 
 def check_training_part(spec: Spec) -> None:
-    """What only reading it whole can tell of the training part; raises DataError."""
+    """Check values of the training part that only reading it whole shows; raises DataError."""
     if spec.data.scaling == "log":
         check_log(pair(spec.data))
 
@@ -129,7 +129,7 @@ def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:
     """Notes on what training starts from; raises SpecError if the weights of that run don't fit."""
     there = run.spec
     y, x = (side // there.data.scale for side in load_hr_template(run.normalizer_file).hr.shape)
-    if found := misfits(spec.model, shape, there.model, _shape(there, (y, x))):
+    if found := incompatibilities(spec.model, shape, there.model, _shape(there, (y, x))):
         raise SpecError(
             f"training.start_from is {run.id}, whose weights don't fit: {'; '.join(found)}; use the same, or leave "
             "training.start_from empty"
@@ -141,7 +141,7 @@ def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:
 
 
 def shape_of(spec: Spec, pairs: Pairs) -> Shape:
-    """What the network is built for, as far as it is known before the data are read: LR without gaps."""
+    """Shape that the network is built for, as far as known before the data are read: LR without gaps."""
     return _shape(spec, pairs.lr_grid.shape)
 
 

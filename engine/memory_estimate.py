@@ -1,4 +1,4 @@
-"""What a run will ask of the machine's memory, before it runs; without TensorFlow."""
+"""Estimate of the memory that a run needs, before it runs; without TensorFlow."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _chunks(spec: Spec) -> list[str]:
 
 
 def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
-    """What predicting and scoring the test part takes."""
+    """Bytes that predicting and scoring the test part takes."""
     cells = int(np.prod(pairs.hr_grid.shape))
     at_once = min(max(1, HR_CELLS_AT_ONCE // cells), len(pairs.parts.test))
     y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))

@@ -174,7 +174,7 @@ class OwnStep(layers.Layer):
 
 
 class ConvLSTM(layers.Layer):
-    """What is remembered at the middle of a time window of the steps from its first, or, backward, from its last.
+    """Hidden state at the middle of a time window, after the steps from its first, or, backward, from its last.
 
     (window · batch, y, x, c) in order of time → (batch, y, x, filters), the hidden state. Shi et al. (2015), eq. 3,
     without the peepholes, which would have weights for each cell and so bind the network to its grid; the forget gate
@@ -282,7 +282,7 @@ class SubPixel(layers.Layer):
 
 
 class Interpolation(layers.Layer):
-    """Each channel interpolated by the yardstick's own matrices: (batch, y_lr, x_lr, c) → (batch, y, x, c)."""
+    """Each channel interpolated by the baseline's own matrices: (batch, y_lr, x_lr, c) → (batch, y, x, c)."""
 
     def __init__(self, scale: int, kernel: str, **settings: Any):
         super().__init__(**settings)

@@ -80,7 +80,7 @@ class Constraint(layers.Layer, ABC):
 
 
 class Additive(Constraint):
-    """What a block's mean lacks is added to each of its cells; may fall below zero.
+    """Add the missing part of a block's mean to each of its cells; may fall below zero.
 
     Harder et al. (2023), AddCL: y = x + LR - mean(x). A constant has the same place in scaled form and in the unit, as
     long as normalizer is linear. Blocks where LR is missing stay as they are.
@@ -124,7 +124,7 @@ class Softmax(Constraint):
 
 
 class Logits(layers.Layer):
-    """What a residual network gives a softmax: [x, interpolated LR] → log(interpolated LR) + spread · x.
+    """Logits that a residual network gives a softmax: [x, interpolated LR] → log(interpolated LR) + spread · x.
 
     So the field starts as the interpolation, brought to LR's mean. least : of what the logarithm is taken, in the unit.
     """

@@ -22,7 +22,7 @@ LEAST_SHARE = 1e-3  # of the mean of HR: what a softmax takes an interpolated fi
 
 @dataclass(frozen=True)
 class Output:
-    """What the end of a network knows of the field: interpolation kernel, residual_std, scaled zero, bound.
+    """Facts about the field at the end of a network: interpolation kernel, residual_std, scaled zero, bound.
 
     target, mean : of HR, for constraints, which hold in its own unit; lr_has_gaps : the last channel of the inputs
         says where LR has a value.

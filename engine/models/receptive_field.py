@@ -63,7 +63,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Reach:
-    """What a network has to be given, to predict a piece of a field as it predicts the whole.
+    """Cells that a network needs beside a piece of a field, to predict it as within the whole.
 
     halo : LR cells around the piece, on each side, up to the border of the field.
     align : the first LR row and column given are multiples of it, as a U-Net halves its fields cell by cell.
@@ -103,7 +103,7 @@ def picture(options: ModelOptions, shape: Shape, interpolation: str) -> list[Par
 
 
 def reach(options: ModelOptions, shape: Shape, interpolation: str) -> Reach | None:
-    """What has to be known around a piece of the field; None where the network has to see the whole.
+    """Cells needed around a piece of the field; None where the network needs the whole field.
 
     It has to with attention, which takes means over the field, and with a localized block, whose weights are of cells.
     """

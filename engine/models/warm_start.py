@@ -1,4 +1,4 @@
-"""Whether one network can begin with the weights of another: on another region or a finer grid, say."""
+"""Start of one network from the weights of another: on another region or a finer grid, say."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from engine.spec import ModelOptions
 ARRANGING = ("backbone", "upsampling", "normalization")  # they matter even where the number of weights is the same
 
 
-def misfits(options: ModelOptions, shape: Shape, start: ModelOptions, start_shape: Shape) -> list[str]:
-    """What keeps a network from beginning with the weights of `start`, in words; nothing where it can.
+def incompatibilities(options: ModelOptions, shape: Shape, start: ModelOptions, start_shape: Shape) -> list[str]:
+    """Reasons why a network can't start from the weights of `start`; none where it can.
 
     Convolutions don't know the sides of a field, so that any grid will do. A localized block is bound to its grid;
     where only one of both networks has one, it begins at zero or is left behind.
@@ -40,7 +40,7 @@ def misfits(options: ModelOptions, shape: Shape, start: ModelOptions, start_shap
 
 
 def _matters(name: str, options: ModelOptions, start: ModelOptions, shape: Shape) -> bool:
-    """Whether the weights of `start` would be others with this one option changed."""
+    """True if the weights of `start` would be others with this one option changed."""
     if name == "localized" or name in ARRANGING:
         return name != "localized"
     try:

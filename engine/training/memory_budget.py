@@ -1,4 +1,4 @@
-"""What goes into memory at once: a part of the data, batches that are read ahead, fields that are validated.
+"""Shares of memory: a part of the data, batches that are read ahead, fields that are validated.
 
 Known without TensorFlow.
 """
@@ -21,7 +21,7 @@ COPIES = 5  # of a field, as float32, while it is read and scaled, which is done
 
 
 def fits(part: int, free: int, reserved: int) -> bool:
-    """Whether a part of so many bytes is kept in memory, of which so many are free.
+    """True if a part of so many bytes is kept in memory, of which `free` bytes are free.
 
     reserved : bytes that training itself will take.
     """
@@ -39,7 +39,7 @@ def needed(part: int, reserved: int) -> int:
 
 
 def ahead_bytes(shape: Shape, batch_size: int, patch_lr: int) -> int:
-    """What batches take that are read ahead, and the whole fields from which they are cut, with their time windows.
+    """Bytes of batches that are read ahead, and of the whole fields from which they are cut, with their time windows.
 
     patch_lr : side of a patch in LR cells, 0 for whole fields.
     """
@@ -53,7 +53,7 @@ def ahead_bytes(shape: Shape, batch_size: int, patch_lr: int) -> int:
 
 @dataclass(frozen=True)
 class Pieces:
-    """How the fields of the validation part go through the network, which is not to take more than training in patches.
+    """Division of the validation fields for the network, which must not take more than training in patches.
 
     at_once : whole fields in a batch; side, corners : in LR cells, of squares into which a field that is too large even
     alone is cut. They overlap where it is no multiple of them, and their edges count as borders of the field.

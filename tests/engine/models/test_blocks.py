@@ -58,7 +58,7 @@ def test_sub_pixel_keeps_several_channels_apart():
 
 
 @pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic", "lanczos"])
-def test_interpolation_is_that_of_the_yardstick(kernel):
+def test_interpolation_is_that_of_the_baseline(kernel):
     lr = values(2, 5, 7)
     layer = blocks.Interpolation(3, kernel)
     upsampled = layer(lr[..., None])

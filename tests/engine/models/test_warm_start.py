@@ -8,7 +8,7 @@ import pytest
 
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
-from engine.models.warm_start import misfits
+from engine.models.warm_start import incompatibilities
 from engine.spec import ModelOptions
 from engine.training import checkpoints
 
@@ -42,33 +42,34 @@ def options(**given: Any) -> ModelOptions:
     ],
 )
 def test_what_keeps_a_network_from_starting(given, shape, expected):
-    found = misfits(options(**given), shape, options(), SHAPE)
+    found = incompatibilities(options(**given), shape, options(), SHAPE)
     assert len(found) == len(expected)
     for words, start in zip(found, expected, strict=True):
         assert words.startswith(start)
 
 
 def test_batch_and_layer_normalisation_have_as_many_weights_but_not_the_same():
-    assert misfits(options(normalization="batch"), SHAPE, options(normalization="layer"), SHAPE)
+    assert incompatibilities(options(normalization="batch"), SHAPE, options(normalization="layer"), SHAPE)
 
 
 def test_dropout_of_any_kind_may_come_and_go():
     drawn = options(dropout_rate=0.3, dropout_variant="mc_vanilla", members=4)
-    assert misfits(drawn, SHAPE, options(), SHAPE) == misfits(options(), SHAPE, drawn, SHAPE) == []
+    assert incompatibilities(drawn, SHAPE, options(), SHAPE) == incompatibilities(options(), SHAPE, drawn, SHAPE) == []
 
 
 def test_recurrent_and_stacked_networks_have_other_weights():
     window = Shape(4, 6, 6, 0, 2, window=3, fields=2)
-    found = misfits(options(temporal="stacked"), window, options(), window)
+    found = incompatibilities(options(temporal="stacked"), window, options(), window)
     assert found == ["model.temporal is stacked, there recurrent"]
-    assert misfits(options(temporal="stacked"), SHAPE, options(), SHAPE) == []  # without a window they are the same
+    # Without a window they are the same.
+    assert incompatibilities(options(temporal="stacked"), SHAPE, options(), SHAPE) == []
 
 
 def test_the_localized_block_says_why_not():
     local = options(localized=True)
-    assert misfits(local, SHAPE, local, SHAPE) == []
-    assert misfits(options(), Shape(5, 6, 2, 1, 2), local, SHAPE) == []
-    assert misfits(local, Shape(5, 6, 2, 1, 2), local, SHAPE) == [
+    assert incompatibilities(local, SHAPE, local, SHAPE) == []
+    assert incompatibilities(options(), Shape(5, 6, 2, 1, 2), local, SHAPE) == []
+    assert incompatibilities(local, Shape(5, 6, 2, 1, 2), local, SHAPE) == [
         "HR has 10 × 12 cells, there 8 × 12, and the localized block has weights of its own for each cell (set "
         "model.localized=false, or use the same grid)"
     ]
