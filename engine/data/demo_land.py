@@ -174,9 +174,9 @@ def _neighbours(cost: Field) -> csr_array:
     edges = []
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1)):
         here = (slice(0, cost.shape[0] - dy), slice(max(0, -dx), cost.shape[1] - max(0, dx)))
-        there = (slice(dy, None), slice(max(0, dx), cost.shape[1] + min(0, dx)))
-        weight = np.hypot(dy, dx) * (cost[here] + cost[there]) / 2
-        edges.append((weight.ravel(), index[here].ravel(), index[there].ravel()))
+        neighbour = (slice(dy, None), slice(max(0, dx), cost.shape[1] + min(0, dx)))
+        weight = np.hypot(dy, dx) * (cost[here] + cost[neighbour]) / 2
+        edges.append((weight.ravel(), index[here].ravel(), index[neighbour].ravel()))
     weight, start, end = (np.concatenate(part) for part in zip(*edges, strict=True))
     graph = coo_array((weight, (start, end)), shape=(cost.size, cost.size)).tocsr()
     return graph + graph.T

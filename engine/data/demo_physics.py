@@ -185,8 +185,8 @@ def _transport(excess: Field, emitted: Field, weather: Weather, land: Land) -> F
     """Carry the excess for one hour and add what was emitted on the way, as a plume rather than as puffs."""
     cells_y = weather.north * STEP_S / (CELL_DEG * METRES_PER_DEGREE)
     cells_x = weather.east * STEP_S / (CELL_DEG * METRES_PER_DEGREE * np.cos(np.deg2rad(land.lat))[:, None])
-    light = weather.sun.clip(0) * np.exp((weather.temperature - 283) / 14) / (5 * 3600)
-    loss = 1 / (16 * 3600) + light + DEPOSITION_M_S / weather.depth  # s-1
+    photolysis = weather.sun.clip(0) * np.exp((weather.temperature - 283) / 14) / (5 * 3600)
+    loss = 1 / (16 * 3600) + photolysis + DEPOSITION_M_S / weather.depth  # s-1
     carried = _upwind(excess, cells_y, cells_x) * np.exp(-loss * STEP_S)
     source = emitted / weather.depth * STEP_S / 3
     for age in (1 / 6, 1 / 2, 5 / 6):

@@ -1,4 +1,4 @@
-"""Opening a file or store as a lazy dataset, whatever its format: NetCDF, GRIB or Zarr, told by its content."""
+"""Opening a file or store as a lazy dataset, whatever its format: NetCDF, GRIB or Zarr, recognised by its content."""
 
 from __future__ import annotations
 

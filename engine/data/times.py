@@ -60,10 +60,12 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
     if not len(common):
         spans = "; ".join(f"{name} has {span(t)}" for name, t in zip(names, times, strict=True))
         raise TimeError(f"no time step is in all fields ({spans}): expected common times; choose overlapping files")
-    for name, own in zip(names, seconds, strict=True):
-        if len(own) > len(common):
-            notes.append(f"{name}: {len(own) - len(common)} of {len(own)} time steps have no partner and are left out")
-    return Match(tuple(np.flatnonzero(np.isin(own, common)) for own in seconds), tuple(notes))
+    for name, keys in zip(names, seconds, strict=True):
+        if len(keys) > len(common):
+            notes.append(
+                f"{name}: {len(keys) - len(common)} of {len(keys)} time steps have no partner and are left out"
+            )
+    return Match(tuple(np.flatnonzero(np.isin(keys, common)) for keys in seconds), tuple(notes))
 
 
 def within(times: xr.DataArray, period: Period) -> np.ndarray:

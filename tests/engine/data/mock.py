@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
+
+from engine.data.fields import open_field
+from engine.errors import DataError
+from engine.spec import Source
 
 ALBERS = {
     "grid_mapping_name": "albers_conical_equal_area",
@@ -97,6 +102,13 @@ def write_grib(path: Path, messages: list[dict[str, Any]], *, ny: int = 4, nx: i
             eccodes.codes_write(handle, file)
             eccodes.codes_release(handle)
     return str(path)
+
+
+def refusal(kind: type[DataError], path: Path | str, variable: str = "", *, static: bool = False) -> str:
+    """Give the message with which a file is refused."""
+    with pytest.raises(kind) as caught:
+        open_field(Source(str(path), variable), static=static)
+    return str(caught.value)
 
 
 def _with_attributes(

@@ -1,3 +1,7 @@
+"""Opening fields: names, order, units, projections, times, several files, and what is refused."""
+
+from __future__ import annotations
+
 import os
 
 import cftime
@@ -11,14 +15,7 @@ from engine.data.file_summary import describe
 from engine.data.grids import Grid
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.spec import Source
-from tests.engine.data.mock import ALBERS, make_field, steps, write_field, write_grib
-
-
-def refusal(kind, path, variable="", **how) -> str:
-    """The message with which a file is refused."""
-    with pytest.raises(kind) as caught:
-        open_field(Source(str(path), variable), **how)
-    return str(caught.value)
+from tests.engine.data.mock import ALBERS, make_field, refusal, steps, write_field, write_grib
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
@@ -199,69 +196,6 @@ def test_grib_with_several_variables(tmp_path):
     assert "has several variables (" in refusal(DataError, path)
 
 
-def test_missing_file_with_a_hint(tmp_path):
-    write_field(tmp_path / "tas_2001.nc")
-    path = f"{tmp_path}/tas_2010.nc"
-    assert refusal(DataError, path) == (
-        f"{path} doesn't exist: expected a file, a glob with a match, or a Zarr store; did you mean 'tas_2001.nc'?"
-    )
-    nothing = str(tmp_path / "none" / "*.nc")
-    assert refusal(DataError, nothing).startswith(f"{nothing} doesn't exist: expected a file, a glob with a match")
-
-
-def test_what_is_no_gridded_file(tmp_path):
-    text, empty, folder = tmp_path / "notes.nc", tmp_path / "empty.nc", tmp_path / "folder"
-    text.write_text("time,lat,lon\n")
-    empty.touch()
-    folder.mkdir()
-    expected = "expected a NetCDF file, a GRIB file or a Zarr store"
-    assert refusal(DataError, text) == f"{text} is neither NetCDF nor GRIB: {expected}"
-    assert refusal(DataError, empty) == f"{empty} is empty: {expected}"
-    assert refusal(DataError, folder) == (
-        f"{folder} is a folder, but no Zarr store: name the files in it, as in {folder}/*.nc"
-    )
-
-
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
-def test_truncated_netcdf(tmp_path, share):
-    path = tmp_path / "cut.nc"
-    make_field(ny=40, nx=40).to_netcdf(path)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    message = refusal(DataError, path)
-    assert message.startswith(f"{path} can't be read (")
-    assert message.endswith("): it may be damaged or cut off; copy or download it again")
-
-
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.95])
-def test_truncated_classic_netcdf(tmp_path, share):
-    path = tmp_path / "cut.nc"
-    make_field(ny=40, nx=40).to_netcdf(path, format="NETCDF3_CLASSIC")
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    assert "it may be damaged or cut off" in refusal(DataError, path)
-
-
-@pytest.mark.parametrize("share", [0.05, 0.9])
-def test_truncated_grib(tmp_path, share):
-    path = tmp_path / "cut.grib"
-    write_grib(path, [{"dataDate": 20010101 + day} for day in range(5)])
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    assert "it may be damaged or cut off" in refusal(DataError, path)
-
-
-def test_damaged_zarr(tmp_path):
-    write_field(tmp_path / "a.zarr")
-    for mark in tmp_path.glob("a.zarr/zarr.json"):
-        mark.write_text("{")
-    assert "it may be damaged or cut off" in refusal(DataError, tmp_path / "a.zarr")
-
-
-def test_zarr_format_2_with_and_without_consolidated_metadata(tmp_path):
-    for consolidated in (True, False):
-        path = tmp_path / f"{consolidated}.zarr"
-        make_field().to_zarr(path, zarr_format=2, consolidated=consolidated)
-        np.testing.assert_array_equal(open_field(Source(str(path))), make_field()["t2m"])
-
-
 def test_no_time(tmp_path):
     path = write_field(tmp_path / "a.nc", times=0)
     assert refusal(TimeError, path, "t2m") == (
@@ -374,27 +308,6 @@ def test_steps_that_are_decompressed_together(tmp_path):
     assert found == {"packed.nc": 7, "plain.nc": 1, "classic.nc": 1, "a.zarr": 6, "turned.nc": 3}
     assert chunk(write_grib(tmp_path / "a.grib", [{"dataDate": 20010101 + day} for day in range(3)])) == 1
     assert chunk(write_field(tmp_path / "step.nc", times=0)) == 1
-
-
-def test_describe(tmp_path):
-    summary = describe(write_field(tmp_path / "a.nc", times=steps(40, frequency="6h")))
-    assert [(v.name, v.units, v.dims, v.shape) for v in summary.variables] == [
-        ("t2m", "K", ("time", "lat", "lon"), (40, 8, 12))
-    ]
-    assert summary.grid == "8 × 12 cells, lat 40 to 43.5, lon 0 to 5.5"
-    assert (summary.first_time, summary.last_time, summary.n_times) == ("2001-01-01T00:00", "2001-01-10T18:00", 40)
-    assert summary.n_bytes == (tmp_path / "a.nc").stat().st_size
-
-
-def test_describe_says_what_is_wrong_with_a_grid(tmp_path):
-    static = describe(write_field(tmp_path / "orog.nc", times=0))
-    assert (static.grid, static.n_times) == ("8 × 12 cells, lat 40 to 43.5, lon 0 to 5.5", 0)
-    make_field(ny=3, nx=3).expand_dims(level=[850.0, 500.0]).to_netcdf(tmp_path / "levels.nc")
-    assert "has 2 values along level" in describe(str(tmp_path / "levels.nc")).grid
-    store = describe(write_field(tmp_path / "a.zarr"))
-    assert store.n_bytes > 8 * 12 * 4
-    with pytest.raises(DataError, match="doesn't exist"):
-        describe(str(tmp_path / "none.nc"))
 
 
 FILES = {

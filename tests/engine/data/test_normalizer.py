@@ -22,7 +22,7 @@ NAN = np.nan
 
 
 def two_values(low: float, high: float, n: int = 8) -> np.ndarray:
-    """(n, 4, 4), half of each LR cell low, half high: the mean lies between, the spread is half the difference."""
+    """(n, 4, 4), half of each LR cell low, half high: mean between, standard deviation half the difference."""
     return np.broadcast_to(np.array([low, high] * 2, np.float32), (n, 4, 4)).copy()
 
 
@@ -51,7 +51,7 @@ def test_none_leaves_values_alone():
 
 
 def test_log_is_standard_after_the_logarithm():
-    # The mean of 0 and 2 is 1, the reference; log(1 + 0) = 0 and log(1 + 2) = ln 3, half of it mean and spread.
+    # The mean of 0 and 2 is 1, the reference; log(1 + 0) = 0 and log(1 + 2) = ln 3, half of it mean and std.
     normalizer = fit_normalizer(make_pairs(two_values(0, 2)), "log")
     assert normalizer.target.reference == 1.0
     assert normalizer.target.offset == pytest.approx(math.log(3) / 2)

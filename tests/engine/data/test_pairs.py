@@ -95,14 +95,14 @@ def test_only_what_is_asked_for_is_read_and_once(hr, lr, monkeypatch):
 
 
 def test_perfect_prog_learns_from_hr_and_is_applied_to_a_given_lr_field(hr, lr):
-    alone, given = pair(options(hr)), pair(options(hr, lr=lr))
+    without_lr, given = pair(options(hr)), pair(options(hr, lr=lr))
     steps = np.arange(20)
-    np.testing.assert_array_equal(given.read(steps).lr, alone.read(steps).lr)
+    np.testing.assert_array_equal(given.read(steps).lr, without_lr.read(steps).lr)
     expected = xr.open_dataset(lr)["t2m"].interp(lat=given.lr_grid.y, lon=given.lr_grid.x)
     bilinear = pair(options(hr, lr=lr, interpolation="bilinear")).for_evaluation()
     np.testing.assert_allclose(bilinear.read(steps).lr, expected, rtol=1e-6)
     np.testing.assert_array_equal(bilinear.read(steps).hr, given.read(steps).hr)
-    assert alone.for_evaluation() is alone
+    assert without_lr.for_evaluation() is without_lr
     assert given.notes[-1] == "the network learns from coarsened HR, and is applied to data.lr in the test part"
 
 

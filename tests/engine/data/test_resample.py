@@ -140,11 +140,11 @@ def test_north_first_and_south_first_give_the_same_flipped():
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_longitudes_of_both_conventions_are_the_same(kernel):
     here = field(west=-3.0)
-    there = here.assign_coords(x=here["x"] % 360).sortby("x")[..., 6:]  # only the columns from 0 °E on
+    eastern = here.assign_coords(x=here["x"] % 360).sortby("x")[..., 6:]  # only the columns from 0 °E on
     target = Grid(np.array([41.0, 42.0]), np.array([0.6, 1.2]))
     turned = Grid(target.y, target.x + 360)
     np.testing.assert_allclose(regrid(here, target, kernel), regrid(here, turned, kernel), atol=1e-9)
-    assert there.sizes["x"] == 6
+    assert eastern.sizes["x"] == 6
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -53,14 +53,14 @@ def test_a_window_has_the_own_step_first_and_then_the_others_in_order():
     lr = step + np.zeros((12, 2, 2))
     pairs = make_pairs(hr + np.zeros((12, 4, 4)), lr=lr, predictors=[lr + 1])
     samples = samples_of(pairs, [6, 0, 11], time_window=5, scaling="none")
-    inputs, arrays = samples.read(np.arange(3))
+    inputs, block = samples.read(np.arange(3))
     assert inputs.shape == (3, 2, 2, 10)
     assert inputs[0, 0, 0].tolist() == [60, 61, 40, 41, 50, 51, 70, 71, 80, 81]
     assert inputs[1, 1, 1].tolist() == [0, 1, 0, 1, 0, 1, 10, 11, 20, 21]  # before the first step: the first
     assert inputs[2, 0, 1].tolist() == [110, 111, 90, 91, 100, 101, 110, 111, 110, 111]
-    assert arrays.lr[:, 0, 0].tolist() == [60, 0, 110]
-    assert arrays.hr[:, 0, 0].tolist() == [59, -1, 109]
-    assert arrays.predictors[:, 0, 0, 0].tolist() == [61, 1, 111]
+    assert block.lr[:, 0, 0].tolist() == [60, 0, 110]
+    assert block.hr[:, 0, 0].tolist() == [59, -1, 109]
+    assert block.predictors[:, 0, 0, 0].tolist() == [61, 1, 111]
 
 
 def test_a_window_sees_no_step_beyond_a_gap():
@@ -171,10 +171,10 @@ def test_epochs_and_seeds_differ_and_can_be_repeated():
 
 def test_samples_left_over_come_in_another_epoch():
     shuffle = Shuffle(rows=10, lr_shape=(4, 4), patch_lr=0, batch_size=4, seed=0)
-    seen = [set(shuffle.epoch(epoch)[..., 0].ravel()) for epoch in range(20)]
+    samples_of_epochs = [set(shuffle.epoch(epoch)[..., 0].ravel()) for epoch in range(20)]
     assert shuffle.steps == 2
-    assert {len(s) for s in seen} == {8}
-    assert set.union(*seen) == set(range(10))
+    assert {len(s) for s in samples_of_epochs} == {8}
+    assert set.union(*samples_of_epochs) == set(range(10))
 
 
 def test_a_part_smaller_than_a_batch_is_repeated():

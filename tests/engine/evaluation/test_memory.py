@@ -1,4 +1,4 @@
-"""What prediction takes of the memory: within what check foretells, and in tiles next to nothing for the network."""
+"""Memory of prediction: within what check estimates, and in tiles next to nothing for the network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDE = 1536  # nearly five times as many cells as are predicted at once
 
 
 def peak(folder: Path, side: int, model: dict[str, Any]) -> tuple[int, int]:
-    """Bytes that an evaluation of such fields takes at most, and what check foretells of the run."""
+    """Measure bytes that an evaluation of such fields takes at most, and give what check estimates for the run."""
     folder.mkdir()
     write_field(folder / "hr.nc", ny=side, nx=side, times=8, dy=0.01, dx=0.01)
     plain = {
@@ -30,13 +30,13 @@ def peak(folder: Path, side: int, model: dict[str, Any]) -> tuple[int, int]:
     }
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump(plain))
-    return measure(Path(__file__).with_name("memory.py"), path)["peak"], summarize(Spec.read(path)).memory_bytes
+    return measure(Path(__file__).with_name("measure_memory.py"), path)["peak"], summarize(Spec.read(path)).memory_bytes
 
 
-def test_in_tiles_the_network_takes_no_more_than_was_foretold(tmp_path):
-    """Attention has to see the whole field: so it tells what tiles spare, which check knows of both."""
-    tiles, tiles_foretold = peak(tmp_path / "tiles", SIDE, {"upsampling": "pin", "n_blocks": 1})
-    whole, whole_foretold = peak(tmp_path / "whole", SIDE, {"upsampling": "pin", "n_blocks": 1, "attention": True})
-    assert tiles < tiles_foretold
-    assert whole < whole_foretold
-    assert whole - tiles > 0.8 * (whole_foretold - tiles_foretold) > 600 * 2**20
+def test_in_tiles_the_network_takes_no_more_than_was_estimated(tmp_path):
+    """Attention has to see the whole field: so it shows what tiles save, which check estimates for both."""
+    tiles, tiles_estimate = peak(tmp_path / "tiles", SIDE, {"upsampling": "pin", "n_blocks": 1})
+    whole, whole_estimate = peak(tmp_path / "whole", SIDE, {"upsampling": "pin", "n_blocks": 1, "attention": True})
+    assert tiles < tiles_estimate
+    assert whole < whole_estimate
+    assert whole - tiles > 0.8 * (whole_estimate - tiles_estimate) > 600 * 2**20

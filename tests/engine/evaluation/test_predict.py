@@ -33,7 +33,7 @@ def samples_of(hr: np.ndarray, kind: str = "standard", **given: Any) -> Samples:
 
 
 def downscaler_of(samples: Samples, bound: str = "linear", bias: float = 0.0) -> Downscaler:
-    """An untrained residual network: the interpolation, plus `bias` residual spreads."""
+    """An untrained residual network: the interpolation, plus `bias` residual standard deviations."""
     keras.utils.set_random_seed(0)
     output = Output.of(MODEL.replace(output_activation=bound), samples.normalizer, samples.pairs.interpolation)
     network = build(MODEL, Shape(4, 4, samples.channels, 0, 2), output)
@@ -49,17 +49,17 @@ def nothing(done: int, total: int) -> None:
 def test_without_training_the_downscaled_field_is_the_interpolated_one(kind):
     samples = samples_of(waves(16), kind)
     downscaler = downscaler_of(samples)
-    inputs, arrays = samples.read(np.arange(4))
-    expected = interpolate(arrays.lr, 2, "bicubic")
-    np.testing.assert_allclose(downscaler.interpolated(samples, arrays.lr), expected, rtol=1e-6)
+    inputs, block = samples.read(np.arange(4))
+    expected = interpolate(block.lr, 2, "bicubic")
+    np.testing.assert_allclose(downscaler.interpolated(samples, block.lr), expected, rtol=1e-6)
     np.testing.assert_allclose(downscaler(samples, inputs), expected, rtol=1e-5)
 
 
 def test_what_is_learned_comes_in_the_unit():
     samples = samples_of(waves(16))
-    inputs, arrays = samples.read(np.arange(4))
+    inputs, block = samples.read(np.arange(4))
     normalizer = samples.normalizer
-    expected = interpolate(arrays.lr, 2, "bicubic") + 3 * normalizer.residual_std * normalizer.target.divisor
+    expected = interpolate(block.lr, 2, "bicubic") + 3 * normalizer.residual_std * normalizer.target.divisor
     np.testing.assert_allclose(downscaler_of(samples, bias=3.0)(samples, inputs), expected, rtol=1e-5)
 
 
@@ -67,12 +67,12 @@ def test_what_is_learned_comes_in_the_unit():
 def test_a_bound_is_exactly_zero_in_the_unit(kind):
     rain = np.maximum(waves(16) - 280.5, 0).astype("f4")
     samples = samples_of(rain, kind)
-    inputs, arrays = samples.read(np.arange(4))
+    inputs, block = samples.read(np.arange(4))
     field = downscaler_of(samples, "relu", bias=-1.0)(samples, inputs)
     assert field.min() == 0.0
     assert 0.05 < (field == 0).mean() < 1
-    assert downscaler_of(samples, "relu").interpolated(samples, arrays.lr).min() == 0.0
-    assert downscaler_of(samples).interpolated(samples, arrays.lr).min() < 0  # bicubic shoots below
+    assert downscaler_of(samples, "relu").interpolated(samples, block.lr).min() == 0.0
+    assert downscaler_of(samples).interpolated(samples, block.lr).min() < 0  # bicubic shoots below
 
 
 def test_cells_without_a_value_stay_without_and_missing_lr_is_filled():
@@ -80,13 +80,13 @@ def test_cells_without_a_value_stay_without_and_missing_lr_is_filled():
     hr[:, 0, :3] = np.nan  # never a value
     hr[13, 4:6, 4:6] = np.nan  # missing once, a whole LR cell
     samples = samples_of(hr)
-    inputs, arrays = samples.read(np.arange(4))
+    inputs, block = samples.read(np.arange(4))
     downscaler = downscaler_of(samples)
-    for field in (downscaler(samples, inputs), downscaler.interpolated(samples, arrays.lr)):
+    for field in (downscaler(samples, inputs), downscaler.interpolated(samples, block.lr)):
         assert np.isnan(field[:, 0, :3]).all()
         assert np.isfinite(np.delete(field, 0, axis=1)).all()
-    expected = interpolate(fill_missing(arrays.lr), 2, "bicubic")
-    np.testing.assert_allclose(downscaler.interpolated(samples, arrays.lr)[:, 1:], expected[:, 1:], rtol=1e-6)
+    expected = interpolate(fill_missing(block.lr), 2, "bicubic")
+    np.testing.assert_allclose(downscaler.interpolated(samples, block.lr)[:, 1:], expected[:, 1:], rtol=1e-6)
 
 
 @pytest.fixture
@@ -156,9 +156,9 @@ def test_monte_carlo_dropout_gives_the_mean_of_its_members_and_their_spread():
     np.testing.assert_allclose(fields["spread"], np.std(members, axis=0, ddof=1), rtol=1e-3, atol=1e-4)
     assert fields["spread"].mean() > 0.01
     assert {field.dtype for field in fields.values()} == {np.dtype(np.float32)}
-    alone = drawn_downscaler(samples, 1).fields(samples, inputs)
-    assert not alone["spread"].any()
-    np.testing.assert_allclose(alone["downscaled"], members[0], rtol=1e-6)
+    single = drawn_downscaler(samples, 1).fields(samples, inputs)
+    assert not single["spread"].any()
+    np.testing.assert_allclose(single["downscaled"], members[0], rtol=1e-6)
 
 
 def test_without_monte_carlo_dropout_a_prediction_is_always_the_same():

@@ -89,11 +89,11 @@ def test_ssim_leaves_missing_cells_out():
         "data_range": span,
         "full": True,
     }
-    _, there = structural_similarity(hr[0, :20, :20].astype(float), field[0, :20, :20].astype(float), **settings)
-    _, here = structural_similarity(hr[0, 20:, 20:].astype(float), field[0, 20:, 20:].astype(float), **settings)
+    _, inner_first = structural_similarity(hr[0, :20, :20].astype(float), field[0, :20, :20].astype(float), **settings)
+    _, inner_second = structural_similarity(hr[0, 20:, 20:].astype(float), field[0, 20:, 20:].astype(float), **settings)
     corners = ssim(hr[:, :20, :20].astype(float), field[:, :20, :20].astype(float), span)
-    np.testing.assert_allclose(corners, there[5:-5, 5:-5].mean(), rtol=1e-9)
-    assert min(there[5:-5, 5:-5].mean(), here[5:-5, 5:-5].mean()) - 0.1 < got[0] < 1
+    np.testing.assert_allclose(corners, inner_first[5:-5, 5:-5].mean(), rtol=1e-9)
+    assert min(inner_first[5:-5, 5:-5].mean(), inner_second[5:-5, 5:-5].mean()) - 0.1 < got[0] < 1
 
 
 def test_ssim_of_fields_smaller_than_a_window():
@@ -109,8 +109,8 @@ def test_missing_cells_are_left_out_of_every_score():
     hr[0, 3, 4], field[0, 7, 8], hr[1, :, 5] = NAN, NAN, NAN
     got = step_scores(hr, field, 20.0)
     for step in range(2):
-        there = np.isfinite(hr[step]) & np.isfinite(field[step])
-        a, b = hr[step][there].astype(float), field[step][there].astype(float)
+        valid = np.isfinite(hr[step]) & np.isfinite(field[step])
+        a, b = hr[step][valid].astype(float), field[step][valid].astype(float)
         assert got["mae"][step] == pytest.approx(np.abs(b - a).mean())
         assert got["rmse"][step] == pytest.approx(np.sqrt(((b - a) ** 2).mean()))
         assert got["bias"][step] == pytest.approx((b - a).mean())
@@ -171,10 +171,10 @@ def test_the_summary_is_mean_and_standard_deviation_over_steps():
 
 def test_steps_without_a_score_are_left_out_of_the_summary():
     hr, field = fields()
-    alone = score(results(hr[:2], field[:2])).downscaled
+    complete = score(results(hr[:2], field[:2])).downscaled
     hr[2] = NAN
     with_gap = score(results(hr, field)).downscaled
-    assert with_gap == alone
+    assert with_gap == complete
     nothing = score(results(np.full_like(hr, NAN), field)).downscaled
     assert all(value == MetricScore(None, None) for value in nothing.values())
 

@@ -1,4 +1,4 @@
-"""What an evaluation takes of the memory: `memory.py SPEC STORE` prints the bytes held before it, and its peak.
+"""Memory that an evaluation takes: `measure_memory.py SPEC STORE` prints the bytes held before it, and its peak.
 
 The network is not trained; the run is the one process there.
 """
