@@ -11,7 +11,7 @@ import xarray as xr
 from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, join_times
-from engine.data.projections import mapping_from_wkt
+from engine.data.projections import GridMapping, mapping_from_wkt
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
 from engine.spec import Source
@@ -180,7 +180,7 @@ def _drop_extra_dims(field: xr.DataArray, axes: dict[str, xr.Variable], path: st
     return field.isel(dict.fromkeys(extras, 0), drop=True)
 
 
-def _read_grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> dict[str, Any]:
+def _read_grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> GridMapping:
     """Read the attributes of the CF grid mapping (CF section 5.6); empty for latitude and longitude."""
     name = str(field.attrs.get("grid_mapping", field.encoding.get("grid_mapping", ""))).split(":")[0].strip()
     if not name:
@@ -190,13 +190,13 @@ def _read_grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> d
             f"{field.name} in {path} names the grid mapping {name!r}, which isn't in the file: add that variable, "
             "or remap the file to latitude and longitude first"
         )
-    attrs = dataset[name].attrs
+    attrs: GridMapping = dataset[name].attrs
     if "grid_mapping_name" not in attrs:
         attrs = mapping_from_wkt(attrs)
     return {} if attrs.get("grid_mapping_name") == "latitude_longitude" else dict(attrs)
 
 
-def _describe_grid(field: xr.DataArray, mapping: dict[str, Any], path: str) -> xr.DataArray:
+def _describe_grid(field: xr.DataArray, mapping: GridMapping, path: str) -> xr.DataArray:
     """Check the coordinates, complete their attributes, and add the grid mapping as scalar coordinate."""
     for side in ("y", "x"):
         _check_monotonic(field[side].values, side, path)

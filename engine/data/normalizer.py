@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import xarray as xr
@@ -160,10 +160,11 @@ def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
     statistics.check(kind)
     target = statistics.transform(kind, blocks)
     residual_std = _residual_std(pairs, target, blocks)
+    plain_kind = "none" if kind == "none" else "standard"
     return Normalizer(
         target=target,
-        predictors=tuple(m.transform("none" if kind == "none" else "standard") for m in statistics.predictors),
-        static=tuple(_static_transform(field.values, kind) for field in pairs.static),
+        predictors=tuple(moments.transform(plain_kind) for moments in statistics.predictors),
+        static=tuple(_Moments(field.values).transform(plain_kind) for field in pairs.static),
         residual_std=max(residual_std, 1e-6),
         hr_min=statistics.hr.min,
         hr_max=statistics.hr.max,
@@ -187,9 +188,7 @@ def check_log(pairs: Pairs) -> None:
         return
     steps = _sampled_steps(pairs.parts.train)
     for some in in_blocks(steps, pairs.hr_grid.shape, CELLS_AT_ONCE):
-        moments = _Moments()
-        moments.add(pairs.hr.isel(time=some).values)
-        _check_nonnegative(str(pairs.hr.name), moments.min)
+        _check_nonnegative(str(pairs.hr.name), _Moments(pairs.hr.isel(time=some).values).min)
 
 
 def _sampled_steps(train: np.ndarray) -> np.ndarray:
@@ -213,8 +212,10 @@ class _Moments:
     Source: Chan, Golub and LeVeque (1983), Am. Stat. 37, 242, eq. 2.1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, values: np.ndarray | None = None) -> None:
         self.n, self.mean, self.squares, self.min, self.max = 0, 0.0, 0.0, np.inf, -np.inf
+        if values is not None:
+            self.add(values)
 
     def add(self, values: np.ndarray) -> None:
         values = values[np.isfinite(values)].astype(np.float64)
@@ -305,12 +306,6 @@ def _residual_std(pairs: Pairs, target: ValueTransform, blocks: _Blocks) -> floa
         base = interpolate(fill_missing(target.forward(block.lr)), pairs.scale, pairs.interpolation)
         moments.add(target.forward(block.hr) - base)
     return moments.std
-
-
-def _static_transform(values: Any, kind: str) -> ValueTransform:
-    moments = _Moments()
-    moments.add(np.asarray(values))
-    return moments.transform("none" if kind == "none" else "standard")
 
 
 def _nonzero(divisor: float) -> float:

@@ -12,16 +12,18 @@ import pyproj
 
 from engine.errors import GridError
 
+GridMapping = Mapping[str, Any]  # attributes of a CF grid-mapping variable
+
 ROTATED_POLE = "rotated_latitude_longitude"
 
 
-def is_same_crs(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def is_same_crs(one: GridMapping, other: GridMapping) -> bool:
     """Tell whether two grid mappings name the same projection with the same parameters."""
     names = (set(one) | set(other)) - {"long_name", "crs_wkt", "spatial_ref", "units", "GeoTransform"}
     return all(name in one and name in other and np.array_equal(one[name], other[name]) for name in names)
 
 
-def mapping_from_wkt(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def mapping_from_wkt(attrs: Mapping[str, Any]) -> GridMapping:
     """Convert attributes that give the projection as well-known text only to a CF grid mapping; raises GridError."""
     try:
         return pyproj.CRS.from_wkt(str(attrs.get("crs_wkt") or attrs.get("spatial_ref") or "")).to_cf()
@@ -32,7 +34,7 @@ def mapping_from_wkt(attrs: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def to_lonlat(crs: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def to_lonlat(crs: GridMapping, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Convert metres (or rotated degrees) of a projection to longitude and latitude in degrees."""
     if not crs:
         return x, y
@@ -40,7 +42,7 @@ def to_lonlat(crs: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> tuple[np.
     return np.asarray(lon), np.asarray(lat)
 
 
-def from_lonlat(crs: Mapping[str, Any], lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def from_lonlat(crs: GridMapping, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Convert longitude and latitude in degrees to metres (or rotated degrees) of a projection."""
     if not crs:
         return lon, lat
@@ -48,7 +50,7 @@ def from_lonlat(crs: Mapping[str, Any], lon: np.ndarray, lat: np.ndarray) -> tup
     return np.asarray(x), np.asarray(y)
 
 
-def _to_lonlat_transformer(crs: Mapping[str, Any]) -> pyproj.Transformer:
+def _to_lonlat_transformer(crs: GridMapping) -> pyproj.Transformer:
     """Make the transformer from the projection to the longitude and latitude that it is defined by."""
     return _transformer(json.dumps({word: np.asarray(value).tolist() for word, value in crs.items()}, sort_keys=True))
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import netCDF4
@@ -200,7 +199,7 @@ def _attrs(pairs: Pairs) -> dict[str, str]:
     return {word: str(pairs.hr.attrs[word]) for word in COPIED_ATTRS if word in pairs.hr.attrs}
 
 
-def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, Any], has_mapping: bool) -> None:
+def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, str], has_mapping: bool) -> None:
     chunks = [1 if dim == "time" else len(file.dimensions[dim]) for dim in dims]
     variable = file.createVariable(
         name, "f4", dims, compression="zlib", complevel=1, chunksizes=chunks, fill_value=np.float32(np.nan)
