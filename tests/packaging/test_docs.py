@@ -1,0 +1,30 @@
+"""The documents name files that exist, and the map names every file."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+IN_CODE = re.compile(r"`((?:app|assets|docs|engine|packaging|tests)/[^`\s]*|[\w.-]+\.(?:toml|yml|lock))`")
+IN_LINKS = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+def named_paths(document: str) -> list[Path]:
+    """Paths in code spans, from the root; and link targets, from the document's folder."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    folder = (ROOT / document).parent
+    return [ROOT / name for name in IN_CODE.findall(text)] + [folder / name for name in IN_LINKS.findall(text)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_that_a_document_names_exists(document: str) -> None:
+    assert [str(path.relative_to(ROOT)) for path in named_paths(document) if not path.resolve().exists()] == []
+
+
+def test_the_map_names_every_module() -> None:
+    named = set(named_paths("docs/architecture.md"))
+    modules = [path for package in ("app", "engine") for path in (ROOT / package).rglob("*.py")]
+    assert len(modules) > 100
+    assert [str(path.relative_to(ROOT)) for path in modules if path.name != "__init__.py" and path not in named] == []
