@@ -199,16 +199,28 @@ def parse_host(word: Any) -> Host:
 
 def controller(launcher: Path) -> str:
     """--gloo, or --mpi where Horovod was built without Gloo (as conda-forge does)."""
+    parts = _parts_of_library(launcher) or _parts_of_launcher(launcher)
+    if not parts & {"Gloo", "MPI"}:
+        raise LaunchError(f"{launcher} was built without Gloo and MPI: build Horovod with one of them")
+    return "--gloo" if "Gloo" in parts else "--mpi"
+
+
+def _parts_of_library(launcher: Path) -> set[str]:
+    """Ask the library of the Python beside a launcher, which is quick; empty if it can't be loaded like that."""
+    python = launcher.with_name(Path(sys.executable).name)
+    if not python.exists():
+        return set()
+    script = Path(__file__).with_name("horovod_build.py")
+    return set(subprocess.run([python, script], capture_output=True, text=True).stdout.split())
+
+
+def _parts_of_launcher(launcher: Path) -> set[str]:
     try:
-        answer = subprocess.run([launcher, "--check-build"], capture_output=True, text=True, check=True).stdout
+        return built(subprocess.run([launcher, "--check-build"], capture_output=True, text=True, check=True).stdout)
     except (OSError, subprocess.CalledProcessError) as error:
         raise LaunchError(
             f"{launcher} doesn't work ({error}): install Horovod (make install), or use one process"
         ) from error
-    parts = built(answer)
-    if not parts & {"Gloo", "MPI"}:
-        raise LaunchError(f"{launcher} was built without Gloo and MPI: build Horovod with one of them")
-    return "--gloo" if "Gloo" in parts else "--mpi"
 
 
 def need_gloo(found: str, what: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +210,13 @@ def test_ranks_are_told_where_they_meet():
 )
 def test_the_controller_that_horovod_was_built_with(built, expected, tmp_path):
     assert controller(horovodrun(tmp_path, built)) == expected
+
+
+def test_the_library_of_the_installed_horovod_says_that_it_has_gloo():
+    script = Path(command.__file__).with_name("horovod_build.py")
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert ended.stdout == "Gloo"  # as packaging/horovod builds it
+    assert controller(command.horovodrun()) == "--gloo"
 
 
 def test_horovod_without_a_controller_or_without_horovodrun(tmp_path):
