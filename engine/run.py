@@ -32,6 +32,7 @@ from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed
 from engine.training.loop import Training
 from engine.training.supervised import Step
+from engine.training.validation import Validation
 from engine.training.workers import Workers, detect_lost_ranks, join, rejoin
 
 
@@ -163,15 +164,16 @@ def _training(run: Run, workers: Workers, network: keras.Model, pairs: Pairs, no
         for part in (pairs.parts.train, pairs.parts.validation)
     )
     shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)
+    step = _step(spec, workers, network, pairs, normalizer, shuffle.steps)
     training = Training(
-        step=_step(spec, workers, network, pairs, normalizer, shuffle.steps),
+        step=step,
         train=train,
-        validation=validation,
+        validation=Validation(step, validation, shuffle, workers),
         shuffle=shuffle,
         options=spec.training,
         workers=workers,
         folder=folder,
-        report=lambda record: append_line(run.folder / "progress.jsonl", record),
+        report=lambda record: append_line(run.folder / "progress.jsonl", record.plain()),
         stop=StopRequest.of(run),
     )
     if training.resume():

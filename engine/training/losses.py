@@ -61,13 +61,13 @@ class Loss:
 class Compared:
     """HR and the downscaled field, equal where HR is missing, so that nothing is learned there.
 
-    there : whether HR has a value; weights : of the cells, 0 where it has none; parameters : (batch, y, x, 0 or 3), of
+    mask : whether HR has a value; weights : of the cells, 0 where it has none; parameters : (batch, y, x, 0 or 3), of
         the distribution, if the network gives one.
     """
 
     hr: tf.Tensor
     field: tf.Tensor
-    there: tf.Tensor
+    mask: tf.Tensor
     weights: tf.Tensor
     parameters: tf.Tensor
 
@@ -87,10 +87,10 @@ def weighted_sum(loss: Loss, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.T
     Two sums rather than their quotient, so that batches and ranks with different numbers of missing
     values add up to what one process would find.
     """
-    there = tf.math.is_finite(hr)
-    weights = tf.where(there, tf.broadcast_to(weights, tf.shape(hr)), 0.0)
+    mask = tf.math.is_finite(hr)
+    weights = tf.where(mask, tf.broadcast_to(weights, tf.shape(hr)), 0.0)
     field, parameters = downscaled[..., :1], downscaled[..., 1:]
-    compared = Compared(tf.where(there, hr, field), field, there, weights, parameters)
+    compared = Compared(tf.where(mask, hr, field), field, mask, weights, parameters)
     each = sum(share * TERMS[term](loss, compared) for term, share in loss.parts.items())
     return tf.reduce_sum(weights * each), tf.reduce_sum(weights)
 
@@ -116,7 +116,7 @@ def pinball(loss: Loss, compared: Compared) -> tf.Tensor:
 
 def dssim(loss: Loss, compared: Compared) -> tf.Tensor:
     """(1 - SSIM) / 2 at each cell: 0 for equal fields, 1 for opposite ones."""
-    return (1 - similarity.ssim(*compared.within(loss), compared.there)) / 2
+    return (1 - similarity.ssim(*compared.within(loss), compared.mask)) / 2
 
 
 def ms_dssim(loss: Loss, compared: Compared) -> tf.Tensor:
@@ -126,13 +126,13 @@ def ms_dssim(loss: Loss, compared: Compared) -> tf.Tensor:
 
 def log_spectrum(loss: Loss, compared: Compared) -> tf.Tensor:
     """Mean distance between the logarithms of both power spectra of each sample, the same at all its cells."""
-    return spectra.log_distance(*compared.within(loss), compared.there)
+    return spectra.log_distance(*compared.within(loss), compared.mask)
 
 
 def bernoulli_gamma(loss: Loss, compared: Compared) -> tf.Tensor:
     """Minus the logarithm of how likely HR is, amounts in units of their mean: it may fall below zero."""
     amount = in_unit(compared.hr, loss.target) / loss.mean
-    return minus_log_likelihood(tf.where(compared.there, amount, 0.0), compared.parameters)
+    return minus_log_likelihood(tf.where(compared.mask, amount, 0.0), compared.parameters)
 
 
 TERMS: dict[str, Callable[[Loss, Compared], tf.Tensor]] = {

@@ -15,12 +15,12 @@ POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. (2003), section
 LEAST = 0.05  # mean similarity of a scale below which it is bent to stay above zero: powers end there
 
 
-def ssim(hr: tf.Tensor, field: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
+def ssim(hr: tf.Tensor, field: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Structural similarity at each cell, from -1 to 1.
 
     Source: Wang et al. (2004), IEEE Trans. Image Process. 13, 600, eq. 13.
     """
-    return _both(*_similarities(hr, field, tf.cast(there, tf.float32)))
+    return _both(*_similarities(hr, field, tf.cast(mask, tf.float32)))
 
 
 def multi_scale_ssim(hr: tf.Tensor, field: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -36,9 +36,9 @@ def multi_scale_ssim(hr: tf.Tensor, field: tf.Tensor, weights: tf.Tensor) -> tf.
     powers = scale_powers(min(hr.shape[1:3]))
     total = 1.0
     for number, power in enumerate(powers):
-        light, structure = _similarities(hr, field, tf.cast(weights > 0, tf.float32))
+        luminance, structure = _similarities(hr, field, tf.cast(weights > 0, tf.float32))
         last = number == len(powers) - 1
-        mean = _mean(_both(light, structure) if last else structure, weights)
+        mean = _mean(_both(luminance, structure) if last else structure, weights)
         total *= _positive(mean) ** power
         if not last:
             hr, field, weights = _halved(hr, field, weights)
@@ -52,20 +52,20 @@ def scale_powers(side: int) -> np.ndarray:
     return powers / powers.sum()
 
 
-def _similarities(hr: tf.Tensor, field: tf.Tensor, there: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _similarities(hr: tf.Tensor, field: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Of luminance, and of contrast and structure together."""
-    x, y = there * hr, there * field
-    smooth = _smooth(tf.concat([there, x, y, x * x, y * y, x * y], axis=-1))
+    x, y = mask * hr, mask * field
+    smooth = _smooth(tf.concat([mask, x, y, x * x, y * y, x * y], axis=-1))
     moments = smooth[..., 1:] / tf.maximum(smooth[..., :1], 1e-6)
     mean_x, mean_y, xx, yy, xy = tf.split(moments, 5, axis=-1)
     variances = tf.maximum(xx - mean_x**2, 0.0) + tf.maximum(yy - mean_y**2, 0.0)
-    light = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return light, (2 * (xy - mean_x * mean_y) + C2) / (variances + C2)
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    return luminance, (2 * (xy - mean_x * mean_y) + C2) / (variances + C2)
 
 
-def _both(light: tf.Tensor, structure: tf.Tensor) -> tf.Tensor:
+def _both(luminance: tf.Tensor, structure: tf.Tensor) -> tf.Tensor:
     """Their product; where means differ in sign, which images never do, luminance alone: two wrongs make no right."""
-    return tf.where(light > 0, light * structure, light)
+    return tf.where(luminance > 0, luminance * structure, luminance)
 
 
 def _smooth(fields: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Power spectra of fields, as graphs with gradients: how much of a field there is at each scale.
+"""Power spectra of fields, as graphs with gradients, the variance at each scale.
 
 Fields are (batch, y, x, 1) float32, from 0 to 1 over the range of the data.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-FLOOR = 1e-8  # added to power, in units of the range squared: below it nothing is told apart
+FLOOR = 1e-8  # added to power, in units of the range squared: below it no difference counts
 
 
-def log_distance(hr: tf.Tensor, field: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
+def log_distance(hr: tf.Tensor, field: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Mean over wavenumbers of |log power of the field - log power of HR|: (batch, 1, 1, 1).
 
     A field that is too smooth lacks power at high wavenumbers, which errors at cells hardly show. Missing cells
@@ -20,10 +20,10 @@ def log_distance(hr: tf.Tensor, field: tf.Tensor, there: tf.Tensor) -> tf.Tensor
     Source: the azimuthally averaged spectrum of Durall et al. (2020), CVPR, 7887, section 3, here compared by its
     logarithm, since power falls by orders of magnitude from the largest to the smallest scale.
     """
-    seen = tf.cast(there, tf.float32)
-    cells = tf.reduce_sum(seen, axis=(1, 2), keepdims=True)
-    mean = tf.math.divide_no_nan(tf.reduce_sum(seen * hr, axis=(1, 2), keepdims=True), cells)
-    logs = [tf.math.log(radial_power(seen * (f - mean)) + FLOOR) for f in (hr, field)]
+    has_value = tf.cast(mask, tf.float32)
+    cells = tf.reduce_sum(has_value, axis=(1, 2), keepdims=True)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(has_value * hr, axis=(1, 2), keepdims=True), cells)
+    logs = [tf.math.log(radial_power(has_value * (f - mean)) + FLOOR) for f in (hr, field)]
     return tf.reduce_mean(tf.abs(logs[1] - logs[0]), axis=-1)[:, None, None, None]
 
 

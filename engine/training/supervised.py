@@ -78,9 +78,9 @@ class Step:
             inputs, static, hr, weights = next(batches)
             downscaled = self.network([inputs, static], training=False)
             loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
-            there = tf.math.is_finite(hr)
-            error = tf.where(there, _in_unit(hr, self.target) - _in_unit(downscaled[..., :1], self.target), 0.0)
-            cells = tf.reduce_sum(tf.cast(there, tf.float32))
+            mask = tf.math.is_finite(hr)
+            error = tf.where(mask, _in_unit(hr, self.target) - _in_unit(downscaled[..., :1], self.target), 0.0)
+            cells = tf.reduce_sum(tf.cast(mask, tf.float32))
             sums += tf.cast(tf.stack([loss, weight, tf.reduce_sum(error**2), cells]), tf.float64)
         return sums
 

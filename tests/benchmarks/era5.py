@@ -23,7 +23,9 @@ from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training.feed import Feed
 from engine.training.loop import Training
+from engine.training.progress import ProgressRecord
 from engine.training.supervised import Step
+from engine.training.validation import Validation
 from engine.training.workers import Workers
 
 BICUBIC_K = 0.6818  # test RMSE of the interpolated field
@@ -78,18 +80,20 @@ def train(shared_data: Path, folder: Path, *, seconds: float = math.inf, **secti
     inputs, arrays = test.read(np.arange(len(test)))
     course, limit, aside = Course(), Limit(seconds), 0.0
 
-    def report(progress: dict[str, Any]) -> None:
+    def report(progress: ProgressRecord) -> None:
         nonlocal aside
-        if "val_rmse" not in progress:
+        if progress.val_rmse is None:
             return
         began = time.monotonic()
         error = downscaler(test, inputs) - arrays.hr
         rmse = float(np.sqrt(np.mean(error.astype(np.float64) ** 2)))
-        course.records.append((progress["elapsed_s"] - aside, rmse, progress["val_rmse"]))
+        course.records.append((progress.elapsed_s - aside, rmse, progress.val_rmse))
         took = time.monotonic() - began
         aside, limit.end = aside + took, limit.end + took
 
-    step = Step(network, spec.training, shuffle.steps * spec.training.epochs, Workers(0, 1), normalizer)
-    feeds = (Feed(part, in_memory=True) for part in (learn, validation))
-    Training(step, *feeds, shuffle, spec.training, Workers(0, 1), folder, report, limit).run()
+    workers = Workers(0, 1)
+    step = Step(network, spec.training, shuffle.steps * spec.training.epochs, workers, normalizer)
+    learn_feed, validation_feed = (Feed(part, in_memory=True) for part in (learn, validation))
+    validator = Validation(step, validation_feed, shuffle, workers)
+    Training(step, learn_feed, validator, shuffle, spec.training, workers, folder, report, limit).run()
     return course

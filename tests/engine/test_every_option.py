@@ -145,7 +145,7 @@ def observe_training(spec: Spec, store: Store) -> dict[str, Any]:
     training = engine_run._training(store.create(spec, {}), ONE_WORKER, network, pairs, normalizer)
     seen: dict[str, Any] = {"weights": checkpoints.fingerprint(network.variables)}
     seen["formats"] = [layer.compute_dtype for layer in network.layers]
-    plans = list(training._plans())
+    plans = list(training.plans())
     seen["plans"] = [plan.tolist() for plan in plans]
     batch = next(iter(training.train.stream(lambda: iter(plans))))
     losses, gradients = training.step.gradients(batch)

@@ -76,7 +76,7 @@ def trained(bench: Bench) -> Run:
 def test_what_was_learned_on_half_of_the_grid_helps_on_the_whole(bench, trained):
     _, anew = bench.training(bench.spec())
     run, tuned = bench.training(bench.spec(start_from=trained.id))
-    (new_loss, new_rmse), (loss, rmse) = anew._validate(), tuned._validate()
+    (new_loss, new_rmse), (loss, rmse) = anew.validation.measure(), tuned.validation.measure()
     assert loss < 0.6 * new_loss
     assert rmse < 0.6 * new_rmse
     own, there = Normalizer.load(run.normalizer_file), Normalizer.load(trained.normalizer_file)
@@ -88,7 +88,7 @@ def test_what_was_learned_on_half_of_the_grid_helps_on_the_whole(bench, trained)
 def test_a_localized_block_begins_at_zero_or_is_left_behind(bench, trained):
     _, plain = bench.training(bench.spec(start_from=trained.id))
     _, local = bench.training(bench.spec(model={"localized": True}, start_from=trained.id))
-    assert local._validate() == pytest.approx(plain._validate(), rel=1e-4)
+    assert local.validation.measure() == pytest.approx(plain.validation.measure(), rel=1e-4)
 
 
 def test_where_lr_has_gaps_the_network_stays_as_it_is(bench, trained):
@@ -97,13 +97,13 @@ def test_where_lr_has_gaps_the_network_stays_as_it_is(bench, trained):
     assert fit_normalizer(pair(run.spec.data), "standard").lr_has_gaps
     assert not Normalizer.load(run.normalizer_file).lr_has_gaps
     _, anew = bench.training(bench.spec({"target": {"path": "gappy.nc"}}))
-    assert tuned._validate()[0] < 0.7 * anew._validate()[0]
+    assert tuned.validation.measure()[0] < 0.7 * anew.validation.measure()[0]
 
 
 def test_adversarial_training_may_start_from_supervised(bench, trained):
     _, tuned = bench.training(bench.spec(start_from=trained.id, learning="adversarial"))
     _, plain = bench.training(bench.spec(start_from=trained.id))
-    assert tuned._validate() == pytest.approx(plain._validate(), rel=1e-6)
+    assert tuned.validation.measure() == pytest.approx(plain.validation.measure(), rel=1e-6)
 
 
 def test_check_says_what_training_starts_from(bench, trained):

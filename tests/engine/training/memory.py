@@ -14,6 +14,7 @@ from pathlib import Path
 from engine import run as story
 from engine.runs import Store
 from engine.spec import Spec
+from engine.training.progress import ProgressRecord
 from tests.engine.memory_measurement import prepared, resident
 
 
@@ -29,8 +30,8 @@ def main(spec: Spec, store: Store) -> None:
     training = story._training(run, workers, network, pairs, normalizer)
     held: list[int] = []
 
-    def report(record: dict[str, object]) -> None:
-        if "val_loss" in record:
+    def report(record: ProgressRecord) -> None:
+        if record.val_loss is not None:
             held.append(_held())
 
     training.report = report

@@ -25,9 +25,9 @@ from engine.training.losses import weighted_sum
 from engine.training.supervised import Step
 from engine.training.workers import Workers
 from tests.engine.small_pairs import waves
-from tests.engine.training.test_supervised import (
-    ALONE,
+from tests.engine.training.small_training import (
     PLAIN,
+    SOLE_WORKER,
     Lab,
     StopAt,
     Undisturbed,
@@ -63,7 +63,7 @@ class Made:
     def output(self) -> Output:
         return Output.of(SPEC.model, self.normalizer, "bicubic")
 
-    def step(self, workers: Workers = ALONE, **training: Any) -> AdversarialStep:
+    def step(self, workers: Workers = SOLE_WORKER, **training: Any) -> AdversarialStep:
         """From the same first weights each time."""
         _set_up(SPEC)
         network = build(SPEC.model, self.shape, self.output)
@@ -73,7 +73,7 @@ class Made:
 
     def supervised(self) -> Step:
         _set_up(SPEC)
-        return Step(build(SPEC.model, self.shape, self.output), SPEC.training, 16, ALONE, self.normalizer)
+        return Step(build(SPEC.model, self.shape, self.output), SPEC.training, 16, SOLE_WORKER, self.normalizer)
 
     def batch(self, rows: int = 4) -> tuple[tf.Tensor, ...]:
         inputs, hr = self.train.load(np.arange(rows))
@@ -111,23 +111,23 @@ def test_each_side_learns_from_its_own_loss(made):
     losses, gradients = step.gradients(batch)
     for seed, value in zip(seeds, first, strict=True):
         seed.assign(value)  # the same dropout once more
-    there = tf.constant(np.isfinite(hr).astype("f4"))
+    mask = tf.constant(np.isfinite(hr).astype("f4"))
     with tf.GradientTape() as tape:
         field = step.network([inputs, static], training=True)
         total, weight = weighted_sum(step.loss, hr, field, weights)
-        fake = step.discriminator([inputs, field, there])
-        shares = tf.nn.avg_pool2d(there * weights, 2, 2, "VALID")
-        fooling = tf.reduce_sum(shares * tf.nn.softplus(-fake)) / tf.reduce_sum(shares)
-        loss = total / weight + 0.3 * fooling
+        fake = step.discriminator([inputs, field, mask])
+        shares = tf.nn.avg_pool2d(mask * weights, 2, 2, "VALID")
+        generator_loss = tf.reduce_sum(shares * tf.nn.softplus(-fake)) / tf.reduce_sum(shares)
+        loss = total / weight + 0.3 * generator_loss
     ours = tape.gradient(loss, step.network.trainable_variables)
     with tf.GradientTape() as tape:
-        real = step.discriminator([inputs, tf.constant(np.nan_to_num(hr)), there])
-        fake = step.discriminator([inputs, tf.constant(field.numpy()), there])
+        real = step.discriminator([inputs, tf.constant(np.nan_to_num(hr)), mask])
+        fake = step.discriminator([inputs, tf.constant(field.numpy()), mask])
         # -0.8 log p(real) - 0.2 log (1 - p(real)), and -log (1 - p(fake))
         entropies = 0.8 * tf.nn.softplus(-real) + 0.2 * tf.nn.softplus(real) + tf.nn.softplus(fake)
-        telling = 0.5 * tf.reduce_sum(shares * entropies) / tf.reduce_sum(shares)
-    theirs = tape.gradient(telling, step.discriminator.trainable_variables)
-    np.testing.assert_allclose(losses, [total / weight, fooling, telling], rtol=1e-4)
+        discriminator_loss = 0.5 * tf.reduce_sum(shares * entropies) / tf.reduce_sum(shares)
+    theirs = tape.gradient(discriminator_loss, step.discriminator.trainable_variables)
+    np.testing.assert_allclose(losses, [total / weight, generator_loss, discriminator_loss], rtol=1e-4)
     assert len(gradients) == len(ours) + len(theirs)
     for got, expected in zip(gradients, [*ours, *theirs], strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-6)
@@ -203,9 +203,9 @@ def test_lr_cells_weigh_as_their_hr_cells_with_a_value(made):
     alone = np.full(hr.shape, np.nan, "f4")
     alone[0, 2:4, 4:6] = 1.0
     losses, _ = step.gradients((inputs, static, tf.constant(alone), weights))
-    there = tf.constant(np.isfinite(alone).astype("f4"))
+    mask = tf.constant(np.isfinite(alone).astype("f4"))
     field = step.network([inputs, static], training=False)  # residual: it begins as the interpolation, dropout or not
-    logit = float(step.discriminator([inputs, field, there])[0, 1, 2, 0])
+    logit = float(step.discriminator([inputs, field, mask])[0, 1, 2, 0])
     assert float(losses[1]) == pytest.approx(math.log1p(math.exp(-logit)), rel=1e-4)
 
 
@@ -221,10 +221,11 @@ def undisturbed(lab, tmp_path_factory) -> Undisturbed:
     return run_undisturbed(lab, tmp_path_factory.mktemp("undisturbed"))
 
 
-def test_progress_tells_all_three_losses(undisturbed):
+def test_progress_has_all_three_losses(undisturbed):
     for record in undisturbed.records:
-        assert all(math.isfinite(record[name]) for name in ("loss", "loss_adversarial", "loss_discriminator"))
-    json.dumps(undisturbed.records, allow_nan=False)
+        losses = (record.loss, record.loss_adversarial, record.loss_discriminator)
+        assert all(math.isfinite(loss) for loss in losses)
+    json.dumps([record.plain() for record in undisturbed.records], allow_nan=False)
 
 
 def test_the_last_checkpoint_has_both_sides_and_the_best_the_network_alone(lab, undisturbed):
@@ -261,7 +262,7 @@ def test_it_learns_to_downscale_better_than_interpolation(made, tmp_path: Path):
     training = make_training(lab, tmp_path)
     training.options = step.options.replace(epochs=25)
     training.shuffle = Shuffle.of(SPEC, len(made.train), made.train.pairs.lr_grid.shape)
-    interpolated = training._validate()[1]  # a residual network begins as the interpolated field
+    interpolated = training.validation.measure()[1]  # a residual network begins as the interpolated field
     assert training.run() is True
-    assert training._validate()[1] < 0.7 * interpolated
-    assert step.losses == tuple(training._losses)
+    assert training.validation.measure()[1] < 0.7 * interpolated
+    assert step.losses == tuple(training.losses)

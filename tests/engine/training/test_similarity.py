@@ -41,30 +41,30 @@ def test_ssim_is_that_of_scikit_image_inside_the_field():
 def test_windows_leave_out_missing_cells_and_cells_beyond_the_edge(with_gaps):
     """Weighted means, variances and covariance of one window at a time."""
     hr, field = fields(14, 12)
-    there = np.random.default_rng(1).uniform(size=hr.shape) > (0.4 if with_gaps else -1)
-    found = ssim(hr, field, there).numpy()[0, ..., 0]
+    mask = np.random.default_rng(1).uniform(size=hr.shape) > (0.4 if with_gaps else -1)
+    found = ssim(hr, field, mask).numpy()[0, ..., 0]
     for y, x in ((0, 0), (3, 11), (7, 6)):
         rows, columns = np.mgrid[:14, :12]
-        inside = there[0, ..., 0] & (abs(rows - y) <= 5) & (abs(columns - x) <= 5)
+        inside = mask[0, ..., 0] & (abs(rows - y) <= 5) & (abs(columns - x) <= 5)
         weight = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * 1.5**2))[inside]
         a, b = (f[0, ..., 0][inside].astype(float) for f in (hr, field))
         covariance = np.cov(a, b, ddof=0, aweights=weight)
         ma, mb = (np.average(f, weights=weight) for f in (a, b))
-        light = (2 * ma * mb + 1e-4) / (ma**2 + mb**2 + 1e-4)
+        luminance = (2 * ma * mb + 1e-4) / (ma**2 + mb**2 + 1e-4)
         structure = (2 * covariance[0, 1] + 9e-4) / (covariance[0, 0] + covariance[1, 1] + 9e-4)
-        assert found[y, x] == pytest.approx(light * structure, abs=2e-5)
+        assert found[y, x] == pytest.approx(luminance * structure, abs=2e-5)
 
 
 def test_equal_fields_are_as_similar_as_can_be_and_opposite_ones_are_not():
     hr, _ = fields(30, 30)
-    there = np.ones(hr.shape, bool)
-    np.testing.assert_allclose(ssim(hr, hr, there), 1, atol=1.3e-4)  # float32 rounding over C2: 1.2e-7 / 9e-4
-    assert float(tf.reduce_min(ssim(hr, 1 - hr, there))) < -0.5
+    mask = np.ones(hr.shape, bool)
+    np.testing.assert_allclose(ssim(hr, hr, mask), 1, atol=1.3e-4)  # float32 rounding over C2: 1.2e-7 / 9e-4
+    assert float(tf.reduce_min(ssim(hr, 1 - hr, mask))) < -0.5
 
 
-def smoothed(values: np.ndarray, there: np.ndarray) -> np.ndarray:
-    weight = gaussian_filter(there.astype(float), 1.5, mode="constant", radius=5)
-    return gaussian_filter(np.where(there, values, 0.0), 1.5, mode="constant", radius=5) / weight
+def smoothed(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    weight = gaussian_filter(mask.astype(float), 1.5, mode="constant", radius=5)
+    return gaussian_filter(np.where(mask, values, 0.0), 1.5, mode="constant", radius=5) / weight
 
 
 def test_multi_scale_ssim_written_out_with_scipy():
@@ -73,11 +73,11 @@ def test_multi_scale_ssim_written_out_with_scipy():
     expected, powers = 1.0, np.array(POWERS[:3]) / sum(POWERS[:3])
     a, b = hr[0, ..., 0], field[0, ..., 0]
     for number, power in enumerate(powers):
-        there = np.ones(a.shape, bool)
-        ma, mb, aa, bb, ab = (smoothed(f, there) for f in (a, b, a * a, b * b, a * b))
+        mask = np.ones(a.shape, bool)
+        ma, mb, aa, bb, ab = (smoothed(f, mask) for f in (a, b, a * a, b * b, a * b))
         structure = (2 * (ab - ma * mb) + 9e-4) / (aa - ma**2 + bb - mb**2 + 9e-4)
-        light = (2 * ma * mb + 1e-4) / (ma**2 + mb**2 + 1e-4) if number == 2 else 1.0
-        expected *= np.mean(structure * light) ** power
+        luminance = (2 * ma * mb + 1e-4) / (ma**2 + mb**2 + 1e-4) if number == 2 else 1.0
+        expected *= np.mean(structure * luminance) ** power
         a, b = (f[: f.shape[0] // 2 * 2, : f.shape[1] // 2 * 2] for f in (a, b))
         a, b = (f.reshape(f.shape[0] // 2, 2, f.shape[1] // 2, 2).mean((1, 3)) for f in (a, b))
     found = multi_scale_ssim(hr.astype("f4"), field.astype("f4"), np.ones(hr.shape, "f4"))

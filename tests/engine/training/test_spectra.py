@@ -47,7 +47,7 @@ def test_a_field_too_smooth_is_far_and_a_field_moved_by_a_cell_is_not():
     hr = rng.normal(size=(1, 32, 32, 1)).astype("f4")
     smooth = sum(np.roll(hr, (j, k), (1, 2)) for j in (-1, 0, 1) for k in (-1, 0, 1)) / 9
     moved = np.roll(hr, 1, axis=2)
-    there = np.ones(hr.shape, bool)
-    to_smooth, to_moved = (float(log_distance(hr, field, there)[0, 0, 0, 0]) for field in (smooth, moved))
+    mask = np.ones(hr.shape, bool)
+    to_smooth, to_moved = (float(log_distance(hr, field, mask)[0, 0, 0, 0]) for field in (smooth, moved))
     assert to_smooth > 4 * to_moved
     assert np.abs(smooth - hr).mean() < np.abs(moved - hr).mean()

@@ -7,103 +7,33 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from engine.data.normalizer import Normalizer, ValueTransform, fit_normalizer
-from engine.data.samples import Samples, Shuffle
+from engine.data.normalizer import ValueTransform
+from engine.data.samples import Samples
 from engine.errors import DivergedError
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
-from engine.run import _set_up
-from engine.spec import Spec
 from engine.training import checkpoints, loop, supervised
-from engine.training.averaging import WeightAverage
-from engine.training.feed import Feed
-from engine.training.loop import BEST, LAST, Pace, Training
-from engine.training.supervised import Step
+from engine.training.loop import BEST, LAST, Pace
+from engine.training.progress import ProgressRecord
 from engine.training.workers import Workers
-from tests.engine.small_pairs import make_pairs, waves
-
-ALONE = Workers(0, 1)
-PLAIN = {
-    "version": 1,
-    "data": {"target": {"path": "hr.nc"}, "scale": 2},
-    # all that keeps a state of its own: running statistics, random numbers, moments, averages
-    "model": {"n_filters": 4, "n_blocks": 1, "normalization": "batch", "dropout_rate": 0.2, "localized": True},
-    "training": {"epochs": 4, "batch_size": 4, "learning_rate": 0.05, "weight_decay": 0.01, "seed": 3, "ema": 0.9},
-}
-SPEC = Spec.from_plain(PLAIN)
-
-
-@dataclass
-class StopAt:
-    """Asks to stop before a step of an epoch, both counted from 0."""
-
-    epoch: int = -1
-    step: int = 0
-    training: Training | None = None
-    reason: str = ""
-
-    def __call__(self) -> bool:
-        position = self.training.position
-        self.reason = "asked" if (position.epoch, position.step) == (self.epoch, self.step) else ""
-        return bool(self.reason)
-
-
-@dataclass
-class Lab:
-    """One network and its step, traced once and used by all trainings: each begins from the same numbers."""
-
-    train: Samples
-    validation: Samples
-    step: Step
-    start: list[np.ndarray]
-
-    def variables(self) -> list[Any]:
-        return [variable for group in self.step.groups.values() for variable in group]
-
-    def reset(self) -> None:
-        for variable, value in zip(self.variables(), self.start, strict=True):
-            variable.assign(value)
-
-    def scramble(self) -> None:
-        """What a new process would have instead: other numbers everywhere."""
-        for variable in self.variables():
-            variable.assign(variable + tf.ones_like(variable))
-
-
-def samples_of(hr: np.ndarray) -> tuple[Samples, Samples, Normalizer]:
-    pairs = make_pairs(hr, static=[hr[0]])
-    normalizer = fit_normalizer(pairs, "standard")
-    train, validation = (
-        Samples(pairs, normalizer, SPEC.data, part) for part in (pairs.parts.train, pairs.parts.validation)
-    )
-    return train, validation, normalizer
-
-
-def make_step(train: Samples, normalizer: Normalizer, spec: Spec = SPEC) -> Step:
-    shape = Shape(*train.pairs.lr_grid.shape, train.channels, 1, 2)
-    network = build(spec.model, shape, Output.of(spec.model, normalizer, "bicubic"))
-    return Step(network, spec.training, 4 * spec.training.epochs, ALONE, normalizer)
-
-
-def make_lab() -> Lab:
-    _set_up(SPEC)
-    hr = waves(32, 8, 8) + np.float32([1, -1] * 4)  # a pattern within LR cells, to be learned
-    hr[::3, 1, 2] = np.nan
-    train, validation, normalizer = samples_of(hr)
-    step = make_step(train, normalizer)
-    lab = Lab(train, validation, step, [])
-    lab.start = [variable.numpy() for variable in lab.variables()]
-    return lab
+from tests.engine.small_pairs import waves
+from tests.engine.training.small_training import (
+    SPEC,
+    Lab,
+    StopAt,
+    Undisturbed,
+    assert_same,
+    make_lab,
+    make_training,
+    run_undisturbed,
+    samples_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -111,69 +41,20 @@ def lab() -> Lab:
     return make_lab()
 
 
-def make_training(
-    lab: Lab, folder: Path, *, stop: StopAt | None = None, report: Callable[[Any], None] | None = None, **given: Any
-) -> Training:
-    train, validation = (Feed(samples, True) for samples in (lab.train, lab.validation))
-    folder.mkdir(exist_ok=True)
-    stop = stop or StopAt()
-    stop.training = Training(
-        step=lab.step,
-        train=train,
-        validation=validation,
-        shuffle=Shuffle.of(SPEC, len(lab.train), lab.train.pairs.lr_grid.shape),
-        options=SPEC.training,
-        workers=ALONE,
-        folder=folder,
-        report=report or (lambda record: None),
-        stop=stop,
-        **given,
-    )
-    return stop.training
-
-
-@dataclass
-class Undisturbed:
-    folder: Path
-    records: list[dict[str, Any]] = field(default_factory=list)
-    at_end: str = ""
-
-
-def run_undisturbed(lab: Lab, folder: Path) -> Undisturbed:
-    """From the first weights to the end, at one go."""
-    run = Undisturbed(folder)
-    lab.reset()
-    assert make_training(lab, run.folder, report=run.records.append).run() is True
-    run.at_end = checkpoints.fingerprint(lab.step.network.trainable_variables)
-    return run
-
-
 @pytest.fixture(scope="module")
 def undisturbed(lab, tmp_path_factory) -> Undisturbed:
     return run_undisturbed(lab, tmp_path_factory.mktemp("undisturbed"))
 
 
-def assert_same(folder: Path, undisturbed: Undisturbed) -> None:
-    """The last checkpoints are the same to the last bit, but for the time that passed."""
-    for name in (LAST, BEST):
-        (groups, state), (expected, expected_state) = (checkpoints.load(f / name) for f in (folder, undisturbed.folder))
-        assert list(groups) == list(expected)
-        for group in expected:
-            for (key, array), other in zip(expected[group].items(), groups[group].values(), strict=True):
-                np.testing.assert_array_equal(other, array, err_msg=f"{name} {group} {key}", strict=True)
-        untimed = [{k: v for k, v in s.items() if k not in ("elapsed_s", "seq")} for s in (state, expected_state)]
-        assert untimed[0] == untimed[1]
-
-
 def test_training_lowers_the_loss(undisturbed):
-    ends = [record for record in undisturbed.records if "val_loss" in record]
-    assert [record["epoch"] for record in ends] == [1, 2, 3, 4]
-    assert ends[-1]["loss"] < 0.8 * ends[0]["loss"]
-    assert all(math.isfinite(record["val_rmse"]) for record in ends)
+    ends = [record for record in undisturbed.records if record.val_loss is not None]
+    assert [record.epoch for record in ends] == [1, 2, 3, 4]
+    assert ends[-1].loss < 0.8 * ends[0].loss
+    assert all(math.isfinite(record.val_rmse) for record in ends)
 
 
-def test_progress_is_told_in_full(undisturbed):
-    records = undisturbed.records
+def test_progress_is_reported_in_full(undisturbed):
+    records = [record.plain() for record in undisturbed.records]
     assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
     last = records[-1]
     assert (last["epoch"], last["epochs"], last["step"], last["steps"]) == (4, 4, 4, 4)
@@ -186,7 +67,7 @@ def test_progress_is_told_in_full(undisturbed):
 
 def test_at_the_end_the_network_has_its_best_weights(lab, undisturbed):
     groups, state = checkpoints.load(undisturbed.folder / BEST)
-    ends = [record["val_loss"] for record in undisturbed.records if "val_loss" in record]
+    ends = [record.val_loss for record in undisturbed.records if record.val_loss is not None]
     assert state["best"] == min(ends)
     assert state["best_epoch"] == 1 + ends.index(min(ends))
     checkpoints.restore(lab.step.network.variables, groups["weights"], undisturbed.folder)
@@ -203,13 +84,13 @@ def test_stopped_and_resumed_it_comes_to_the_same_weights(lab, undisturbed, tmp_
     assert stopped.stop.reason == "asked"
     assert (stopped.position.epoch, stopped.position.step) == (epoch, step)
     lab.scramble()
-    records: list[dict[str, Any]] = []
+    records: list[ProgressRecord] = []
     resumed = make_training(lab, tmp_path, report=records.append)
     assert resumed.resume() is True
     assert (resumed.position.epoch, resumed.position.step) == (epoch, step)
     assert resumed.run() is True
     assert_same(tmp_path, undisturbed)
-    assert records[0]["seq"] == stopped.position.seq + 1
+    assert records[0].seq == stopped.position.seq + 1
     assert checkpoints.fingerprint(lab.step.network.trainable_variables) == undisturbed.at_end
 
 
@@ -219,8 +100,8 @@ def test_a_killed_training_resumes_from_its_last_checkpoint(lab, undisturbed, tm
     class KilledError(Exception):
         pass
 
-    def die(record: dict[str, Any]) -> None:
-        if record["epoch"] == 3:
+    def die(record: ProgressRecord) -> None:
+        if record.epoch == 3:
             raise KilledError
 
     lab.reset()
@@ -243,7 +124,7 @@ def test_a_new_process_finds_the_same(undisturbed, tmp_path):
 
 def test_a_finished_training_has_nothing_left_to_do(lab, undisturbed, tmp_path):
     shutil.copytree(undisturbed.folder, tmp_path, dirs_exist_ok=True)
-    records: list[dict[str, Any]] = []
+    records: list[ProgressRecord] = []
     again = make_training(lab, tmp_path, report=records.append)
     assert again.resume() is True
     assert again.run() is True
@@ -281,7 +162,7 @@ def test_another_seed_gives_another_network(lab, undisturbed):
     np.testing.assert_array_equal(same.get_layer("entry").get_weights()[0], first)
 
 
-def test_values_that_cannot_be_are_told_as_divergence(lab, tmp_path):
+def test_values_that_cannot_be_are_reported_as_divergence(lab, tmp_path):
     hr = waves(32, 8, 8)
     train, _, normalizer = samples_of(hr)
     lr = train.pairs.lr.values.copy()
@@ -307,40 +188,36 @@ def test_the_loss_is_the_weighted_mean_over_cells_with_a_value(lab):
     weights = lab.train.areas[None, ..., None]
     loss, gradients = lab.step.gradients((inputs, lab.train.static[None], hr, weights))
     # A residual network starts as the interpolation, whatever dropout does.
-    there = np.isfinite(hr)
+    mask = np.isfinite(hr)
     base = lab.step.network([inputs, lab.train.static[None]], training=False).numpy()
-    cells = np.broadcast_to(weights, hr.shape)[there]
-    assert float(loss) == pytest.approx((cells * np.abs(hr - base)[there]).sum() / cells.sum(), rel=1e-5)
-    assert not there.all()
+    cells = np.broadcast_to(weights, hr.shape)[mask]
+    assert float(loss) == pytest.approx((cells * np.abs(hr - base)[mask]).sum() / cells.sum(), rel=1e-5)
+    assert not mask.all()
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_validation_gives_loss_and_rmse_in_the_unit(lab, tmp_path):
     lab.reset()
-    val_loss, val_rmse = make_training(lab, tmp_path)._validate()
+    val_loss, val_rmse = make_training(lab, tmp_path).validation.measure()
     inputs, hr = lab.validation.load_all()
     target = lab.validation.normalizer.target
     downscaled = lab.step.network([inputs, lab.validation.static[None]], training=False).numpy()
-    there = np.isfinite(hr)
-    cells = np.broadcast_to(lab.validation.areas[None, ..., None], hr.shape)[there]
-    assert val_loss == pytest.approx((cells * np.abs(hr - downscaled)[there]).sum() / cells.sum(), rel=1e-5)
-    error = (target.inverse(hr) - target.inverse(downscaled))[there]
+    mask = np.isfinite(hr)
+    cells = np.broadcast_to(lab.validation.areas[None, ..., None], hr.shape)[mask]
+    assert val_loss == pytest.approx((cells * np.abs(hr - downscaled)[mask]).sum() / cells.sum(), rel=1e-5)
+    error = (target.inverse(hr) - target.inverse(downscaled))[mask]
     assert val_rmse == pytest.approx(np.sqrt((error.astype(float) ** 2).mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [2, 3, 16])  # of 8 samples: with 16 ranks, half of them have none
 def test_ranks_validate_each_sample_once(lab, tmp_path, size):
-    def share(rank: int, size: int) -> tuple[list[int], np.ndarray]:
-        training = make_training(lab, tmp_path)
-        training.workers = Workers(rank, size)
-        rows, stream = training._validation_rows, training._validation_stream
-        steps = math.ceil(len(rows) / training.options.batch_size)
-        return rows.tolist(), lab.step.validate(iter(stream), tf.constant(steps)).numpy()
-
-    rows, sums = zip(*(share(rank, size) for rank in range(size)), strict=True)
+    whole = make_training(lab, tmp_path).validation
+    of_ranks = [dataclasses.replace(whole, workers=Workers(rank, size)) for rank in range(size)]
+    rows = [validation.rows.tolist() for validation in of_ranks]
+    sums = [validation.sums() for validation in of_ranks]
     assert sorted(row for some in rows for row in some) == list(range(8))
     assert max(map(len, rows)) - min(map(len, rows)) <= 1
-    np.testing.assert_allclose(np.sum(sums, axis=0), share(0, 1)[1], rtol=1e-6)
+    np.testing.assert_allclose(np.sum(sums, axis=0), whole.sums(), rtol=1e-6)
 
 
 def test_validation_differences_in_the_unit_under_log():
@@ -348,32 +225,6 @@ def test_validation_differences_in_the_unit_under_log():
     one, other = np.float32([-0.5, 0.1, 1.2]), np.float32([0.0, 0.3, 1.1])
     found = supervised._in_unit(tf.constant(one), scale) - supervised._in_unit(tf.constant(other), scale)
     np.testing.assert_allclose(found, scale.inverse(one) - scale.inverse(other), rtol=1e-5)
-
-
-class Rehearsed(Step):
-    """A step whose losses are given, to see what the loop makes of them."""
-
-    def __init__(self, lab: Lab, val_losses: list[float]):
-        self.network, self.optimizer = lab.step.network, lab.step.optimizer
-        self.average = WeightAverage(self.network, 0.0)
-        self.val_losses, self.seen = val_losses, 0
-
-    def run(self, batches: Any, steps: tf.Tensor) -> tf.Tensor:
-        return tf.constant([1.0])
-
-    def validate(self, batches: Any, steps: tf.Tensor) -> tf.Tensor:
-        self.network.get_layer("output").bias.assign([float(self.seen)])  # to know later which epoch's weights it has
-        self.seen += 1
-        return tf.constant([self.val_losses[self.seen - 1], 1.0, 4.0, 1.0], tf.float64)
-
-
-def rehearse(lab: Lab, folder: Path, val_losses: list[float], **options: Any) -> tuple[Training, int]:
-    """How many epochs were trained, given the course of the validation loss."""
-    step = Rehearsed(lab, val_losses)
-    training = make_training(Lab(lab.train, lab.validation, step, []), folder)
-    training.options = SPEC.training.replace(epochs=len(val_losses), **options)
-    assert training.run() is True
-    return training, step.seen
 
 
 def test_validation_and_the_best_checkpoint_have_the_averaged_weights(lab, tmp_path):
@@ -388,56 +239,15 @@ def test_validation_and_the_best_checkpoint_have_the_averaged_weights(lab, tmp_p
     assert best == averaged
     assert not live & averaged
     checkpoints.restore(lab.step.network.variables, groups["best"], tmp_path)
-    assert training._validate()[0] == pytest.approx(training.position.best, rel=1e-6)
-
-
-def test_early_stopping_waits_for_its_patience(lab, tmp_path):
-    losses = [5.0, 4.0, 4.5, 4.2, 4.0, 3.0, 2.0]
-    training, seen = rehearse(lab, tmp_path, losses, patience=3)
-    assert seen == 5  # three epochs without a fall after the second
-    assert (training.position.best, training.position.best_epoch) == (4.0, 2)
-    assert float(lab.step.network.get_layer("output").bias[0]) == 1.0  # of the second epoch
-
-
-def test_a_fall_begins_the_patience_anew(lab, tmp_path):
-    training, seen = rehearse(lab, tmp_path, [5.0, 6.0, 4.9, 6.0, 6.0, 1.0], patience=2)
-    assert seen == 5
-    assert training.position.best_epoch == 3
-
-
-def test_only_a_fall_by_min_delta_counts(lab, tmp_path):
-    losses = [5.0, 4.9, 4.8, 4.7]
-    assert rehearse(lab, tmp_path, losses, patience=2, min_delta=0.5)[1] == 3
-    assert rehearse(lab, tmp_path, losses, patience=2, min_delta=0.05)[1] == 4
-
-
-def test_without_early_stopping_all_epochs_are_trained(lab, tmp_path):
-    training, seen = rehearse(lab, tmp_path, [5.0, 6.0, 7.0, 8.0], patience=1, early_stopping=False)
-    assert seen == 4
-    assert training.position.best_epoch == 1
-
-
-def test_a_stopped_training_that_has_lost_its_patience_ends_when_resumed(lab, tmp_path):
-    rehearse(lab, tmp_path, [5.0, 6.0, 7.0, 8.0], patience=2)
-    step = Rehearsed(lab, [])
-    resumed = make_training(Lab(lab.train, lab.validation, step, []), tmp_path)
-    resumed.options = SPEC.training.replace(epochs=4, patience=2)
-    assert resumed.resume() is True
-    assert resumed.run() is True
-    assert step.seen == 0
-
-
-def test_a_validation_that_is_no_number_is_told_as_divergence(lab, tmp_path):
-    with pytest.raises(DivergedError, match="the validation loss is nan in epoch 2: lower training.learning_rate"):
-        rehearse(lab, tmp_path, [1.0, math.nan, 1.0])
+    assert training.validation.measure()[0] == pytest.approx(training.position.best, rel=1e-6)
 
 
 def test_pace_aims_at_a_second_and_leaves_out_the_first_chunk():
     pace = Pace()
     assert pace.chunk() == loop.FIRST_CHUNK
-    pace.took(4.0, 8)  # with building the graph: 0.5 s a step
+    pace.record(4.0, 8)  # with building the graph: 0.5 s a step
     assert (pace.s_per_step, pace.chunk()) == (None, 2)
-    pace.took(0.1, 10)
+    pace.record(0.1, 10)
     assert (pace.s_per_step, pace.chunk()) == (0.01, 100)
-    pace.took(30.0, 10)
+    pace.record(30.0, 10)
     assert pace.chunk() == 1

@@ -1,0 +1,39 @@
+"""Progress of a training, as rank 0 reports it; known without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OPTIONAL = ("loss_adversarial", "loss_discriminator", "val_loss", "val_rmse")  # left out where there is none
+
+
+@dataclass(frozen=True)
+class ProgressRecord:
+    """State of a training after some steps, or after the validation of an epoch: one line of progress.jsonl.
+
+    seq : number of the record, from 1 over all launches; time : seconds since 1970-01-01 UTC.
+    epoch, step : counted from 1, of `epochs` and `steps`.
+    loss : mean over the last steps; val_loss, val_rmse : of the validation part, val_rmse in the target's unit.
+    samples_per_s, eta_s : None until steps have been timed.
+    """
+
+    seq: int
+    time: float
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    loss_adversarial: float | None
+    loss_discriminator: float | None
+    val_loss: float | None
+    val_rmse: float | None
+    samples_per_s: float | None
+    learning_rate: float
+    elapsed_s: float
+    eta_s: float | None
+
+    def plain(self) -> dict[str, Any]:
+        """Fields by name, as progress.jsonl holds them."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in OPTIONAL}
