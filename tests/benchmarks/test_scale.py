@@ -19,6 +19,7 @@ from engine.data.pairs import pair
 from engine.launch.local import ROOT, environment
 from engine.runs import Store
 from engine.spec import Spec
+from engine.training import assembly
 from engine.training.loop import LAST
 from engine.training.workers import Workers
 from tests.benchmarks.record import record
@@ -36,9 +37,9 @@ def test_checkpoint_reading_and_step_of_the_reference_experiment(tmp_path: Path)
     spec = Spec.from_plain({"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}}, tmp_path)
     run = Store(tmp_path / "runs").create(spec, {})
     pairs = pair(spec.data)
-    normalizer = story._normalizer(run, Workers(0, 1), pairs)
-    network = story._network(spec, pairs, normalizer)
-    training = story._training(run, Workers(0, 1), network, pairs, normalizer)
+    normalizer = story.share_normalizer(run, Workers(0, 1), pairs)
+    network = assembly.build_network(spec, pairs, normalizer)
+    training = story.prepare_training(run, Workers(0, 1), network, pairs, normalizer)
     training.save()
     began = time.perf_counter()
     training.save()

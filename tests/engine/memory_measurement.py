@@ -17,6 +17,7 @@ from engine.data.pairs import Pairs, pair
 from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store
 from engine.spec import Spec
+from engine.training import assembly
 from engine.training.workers import Workers, join
 from tests.engine.launch.engine_processes import TIMEOUT_S
 
@@ -38,10 +39,10 @@ def measure(program: Path, spec: Path, **variables: str) -> dict[str, Any]:
 def prepared(spec: Spec, store: Store) -> tuple[Run, Workers, Pairs, Normalizer, keras.Model]:
     """A new run up to its network, as `engine.run` does it."""
     workers, run = join(), store.create(spec, {})
-    story._set_up(spec)
+    assembly.make_reproducible(spec)
     pairs = pair(spec.data)
-    normalizer = story._normalizer(run, workers, pairs)
-    return run, workers, pairs, normalizer, story._network(spec, pairs, normalizer)
+    normalizer = story.share_normalizer(run, workers, pairs)
+    return run, workers, pairs, normalizer, assembly.build_network(spec, pairs, normalizer)
 
 
 def resident(word: str) -> int:

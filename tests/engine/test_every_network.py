@@ -19,6 +19,7 @@ from engine.evaluation.predict import Downscaler
 from engine.options import Choice, Flag
 from engine.runs import Store
 from engine.spec import SECTIONS, Spec, TrainingOptions
+from engine.training import assembly
 from engine.training.workers import Workers
 from tests.engine.network_combinations import COMBINATIONS, Combination
 from tests.engine.small_pairs import make_pairs, waves
@@ -94,12 +95,12 @@ def pairs_of(spec: Spec) -> Pairs:
 
 def trained_and_loaded(spec: Spec, store: Store) -> None:
     """The story of a run on pairs in memory: the loaded network predicts what the trained one does."""
-    engine_run._set_up(spec)
+    assembly.make_reproducible(spec)
     pairs = pairs_of(spec)
     normalizer = fit_normalizer(pairs, spec.data.scaling)
-    network, loaded = (engine_run._network(spec, pairs, normalizer) for _ in range(2))
+    network, loaded = (assembly.build_network(spec, pairs, normalizer) for _ in range(2))
     run = store.create(spec, {})
-    training = engine_run._training(run, ALONE, network, pairs, normalizer)
+    training = engine_run.prepare_training(run, ALONE, network, pairs, normalizer)
     before = [variable.numpy() for variable in network.trainable_variables]
     assert training.run()
     assert training.step.optimizer.iterations == 2

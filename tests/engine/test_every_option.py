@@ -26,7 +26,7 @@ from engine.launch.supervision import supervisor
 from engine.launch.supervision.launch_token import Fence
 from engine.runs import Run, Store
 from engine.spec import Spec
-from engine.training import checkpoints
+from engine.training import assembly, checkpoints
 from engine.training.loop import BEST, Training
 from engine.training.workers import Workers
 from tests.engine.data.mock import steps, write_field
@@ -131,18 +131,18 @@ def observe_data(spec: Spec, store: Store) -> list[Any]:
 def observe_model(spec: Spec, store: Store) -> list[Any]:
     """Observe the layers of the network with their configuration, and the number of predictions."""
     pairs, normalizer = _prepare(spec)
-    network = engine_run._network(spec, pairs, normalizer)
+    network = assembly.build_network(spec, pairs, normalizer)
     members = Downscaler.of(network, spec.model, Samples.of(spec, pairs, normalizer, pairs.parts.test)).members
     return [members, *([type(layer).__name__, layer.get_config()] for layer in network.layers)]
 
 
 def observe_training(spec: Spec, store: Store) -> dict[str, Any]:
     """Observe first weights, plan, first loss, learning rates, a step of the optimizer, and the number of epochs."""
-    engine_run._set_up(spec)
+    assembly.make_reproducible(spec)
     pairs, normalizer = _prepare(spec)
-    network = engine_run._network(spec, pairs, normalizer)
+    network = assembly.build_network(spec, pairs, normalizer)
     _write_trained(store, spec, network, normalizer, pairs)
-    training = engine_run._training(store.create(spec, {}), ONE_WORKER, network, pairs, normalizer)
+    training = engine_run.prepare_training(store.create(spec, {}), ONE_WORKER, network, pairs, normalizer)
     seen: dict[str, Any] = {"weights": checkpoints.fingerprint(network.variables)}
     seen["formats"] = [layer.compute_dtype for layer in network.layers]
     plans = list(training.plans())
@@ -153,7 +153,7 @@ def observe_training(spec: Spec, store: Store) -> dict[str, Any]:
     seen["gradients"] = [float(tf.reduce_sum(tf.abs(gradient))) for gradient in gradients]
     optimizers = (training.step.optimizer, getattr(training.step, "discriminator_optimizer", None))
     seen["rates"] = [_rates_of(optimizer) for optimizer in optimizers if optimizer]
-    two = engine_run._step(spec, Workers(0, 2), network, pairs, normalizer, training.shuffle.steps)
+    two = assembly.build_step(spec, Workers(0, 2), network, pairs, normalizer, training.shuffle.steps)
     seen["rates of two processes"] = _rates_of(two.optimizer)
     ones = [tf.ones_like(variable) for variable in network.trainable_variables]
     training.step.optimizer.apply(ones, network.trainable_variables)

@@ -18,6 +18,7 @@ from engine.data.pairs import pair
 from engine.errors import SpecError
 from engine.runs import Run, Store
 from engine.spec import Spec
+from engine.training import assembly
 from engine.training.loop import Training
 from engine.training.workers import Workers
 from tests.engine.data.mock import make_field
@@ -45,11 +46,11 @@ class Bench:
         return Spec.from_plain(plain, self.folder)
 
     def training(self, spec: Spec) -> tuple[Run, Training]:
-        story._set_up(spec)
+        assembly.make_reproducible(spec)
         run, pairs = self.store.create(spec, {}), pair(spec.data)
-        normalizer = story._normalizer(run, ALONE, pairs)
-        network = story._network(spec, pairs, normalizer)
-        return run, story._training(run, ALONE, network, pairs, normalizer)
+        normalizer = story.share_normalizer(run, ALONE, pairs)
+        network = assembly.build_network(spec, pairs, normalizer)
+        return run, story.prepare_training(run, ALONE, network, pairs, normalizer)
 
 
 @pytest.fixture(scope="module")

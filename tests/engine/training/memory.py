@@ -27,7 +27,7 @@ class MallInfo(ctypes.Structure):
 
 def main(spec: Spec, store: Store) -> None:
     run, workers, pairs, normalizer, network = prepared(spec, store)
-    training = story._training(run, workers, network, pairs, normalizer)
+    training = story.prepare_training(run, workers, network, pairs, normalizer)
     held: list[int] = []
 
     def report(record: ProgressRecord) -> None:

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from engine import run as engine_run
 from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
+from engine.training import assembly
 from engine.training.feed import Feed
 from engine.training.workers import join
 
@@ -34,7 +34,7 @@ def main(spec: Spec, folder: Path) -> None:
     shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale)
     network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
     shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape, workers.rank, workers.size)
-    step = engine_run._step(spec, workers, network, pairs, normalizer, shuffle.steps)
+    step = assembly.build_step(spec, workers, network, pairs, normalizer, shuffle.steps)
     plans = [shuffle.epoch(epoch) for epoch in range(EPOCHS)]
     batches = list(Feed.of(samples).stream(lambda: plans, shuffle.patch_lr))
     loss, gradients = tf.function(step.gradients)(batches[0])

@@ -14,9 +14,8 @@ from engine.data.normalizer import Normalizer, fit_normalizer
 from engine.data.samples import Samples, Shuffle
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
-from engine.run import _set_up
 from engine.spec import Spec
-from engine.training import checkpoints
+from engine.training import assembly, checkpoints
 from engine.training.feed import Feed
 from engine.training.loop import BEST, LAST, Training
 from engine.training.progress import ProgressRecord
@@ -89,7 +88,7 @@ def make_step(train: Samples, normalizer: Normalizer, spec: Spec = SPEC) -> Step
 
 
 def make_lab() -> Lab:
-    _set_up(SPEC)
+    assembly.make_reproducible(SPEC)
     hr = waves(32, 8, 8) + np.float32([1, -1] * 4)  # a pattern within LR cells, to be learned
     hr[::3, 1, 2] = np.nan
     train, validation, normalizer = samples_of(hr)

@@ -16,9 +16,8 @@ from engine.data.samples import Samples, Shuffle
 from engine.models.discriminator import build_discriminator
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
-from engine.run import _set_up
 from engine.spec import Spec
-from engine.training import checkpoints, loop
+from engine.training import assembly, checkpoints, loop
 from engine.training.adversarial import AdversarialStep
 from engine.training.loop import BEST, LAST
 from engine.training.losses import weighted_sum
@@ -65,14 +64,14 @@ class Made:
 
     def step(self, workers: Workers = SOLE_WORKER, **training: Any) -> AdversarialStep:
         """From the same first weights each time."""
-        _set_up(SPEC)
+        assembly.make_reproducible(SPEC)
         network = build(SPEC.model, self.shape, self.output)
         discriminator = build_discriminator(self.shape, self.output)
         options = SPEC.training.replace(**training)
         return AdversarialStep(network, discriminator, options, 16, workers, self.normalizer)
 
     def supervised(self) -> Step:
-        _set_up(SPEC)
+        assembly.make_reproducible(SPEC)
         return Step(build(SPEC.model, self.shape, self.output), SPEC.training, 16, SOLE_WORKER, self.normalizer)
 
     def batch(self, rows: int = 4) -> tuple[tf.Tensor, ...]:

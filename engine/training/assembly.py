@@ -1,0 +1,87 @@
+"""Network, training step and training of a spec, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from engine.data.normalizer import Normalizer
+from engine.data.pairs import Pairs
+from engine.data.samples import Samples, Shuffle
+from engine.models.compatibility import check_field
+from engine.models.discriminator import build_discriminator
+from engine.models.network import Output, build
+from engine.models.shapes import Shape, outputs_of, training_bytes
+from engine.spec import Spec
+from engine.training.adversarial import AdversarialStep
+from engine.training.feed import Feed
+from engine.training.loop import StopRequest, Training
+from engine.training.progress import ProgressRecord
+from engine.training.supervised import Step
+from engine.training.validation import Validation
+from engine.training.workers import Workers
+
+
+def make_reproducible(spec: Spec) -> None:
+    """Set seeds and number formats: the same operations in the same order give the same weights."""
+    keras.backend.clear_session()  # layers have the same names whenever they are made
+    keras.utils.set_random_seed(spec.training.seed)
+    tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(spec.training.precision)
+
+
+def shape_of(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> Shape:
+    """Shape of the network's inputs and outputs, from the training part."""
+    return Shape.of(Samples.of(spec, pairs, normalizer, pairs.parts.train), outputs_of(spec.training.loss))
+
+
+def build_network(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> keras.Model:
+    """Build the network with new weights; raises SpecError if its constraint doesn't suit the field."""
+    check_field(spec, pairs, normalizer.hr_min)
+    return build(spec.model, shape_of(spec, pairs, normalizer), Output.of(spec.model, normalizer, pairs.interpolation))
+
+
+def build_step(
+    spec: Spec, workers: Workers, network: keras.Model, pairs: Pairs, normalizer: Normalizer, steps_per_epoch: int
+) -> Step:
+    """Build the step that `training.learning` names, with a new optimizer."""
+    steps = steps_per_epoch * spec.training.epochs
+    if spec.training.learning == "supervised":
+        return Step(network, spec.training, steps, workers, normalizer)
+    output = Output.of(spec.model, normalizer, pairs.interpolation)
+    discriminator = build_discriminator(shape_of(spec, pairs, normalizer), output)
+    return AdversarialStep(network, discriminator, spec.training, steps, workers, normalizer)
+
+
+def build_training(
+    spec: Spec,
+    workers: Workers,
+    network: keras.Model,
+    pairs: Pairs,
+    normalizer: Normalizer,
+    folder: Path,
+    report: Callable[[ProgressRecord], None],
+    stop: StopRequest,
+) -> Training:
+    """Build a training at its beginning; its checkpoints go into `folder`."""
+    reserved = training_bytes(spec, shape_of(spec, pairs, normalizer))
+    train, validation = (
+        Feed.of(Samples.of(spec, pairs, normalizer, part), workers.local_size, reserved)
+        for part in (pairs.parts.train, pairs.parts.validation)
+    )
+    shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)
+    step = build_step(spec, workers, network, pairs, normalizer, shuffle.steps)
+    return Training(
+        step=step,
+        train=train,
+        validation=Validation(step, validation, shuffle, workers),
+        shuffle=shuffle,
+        options=spec.training,
+        workers=workers,
+        folder=folder,
+        report=report,
+        stop=stop,
+    )
