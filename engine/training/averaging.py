@@ -12,10 +12,10 @@ import tensorflow as tf
 
 
 class WeightAverage:
-    """The mean of the weights over the steps so far, step s of t counting as decay^(t - s).
+    """Mean of the weights over the steps so far, step s of t weighted by decay^(t - s).
 
-    Averaging the iterates: Polyak and Juditsky (1992), SIAM J. Control Optim. 30, 838. The weights' own mean needs no
-    start: it is that of Adam's bias correction (Kingma and Ba 2015, section 3), Σ (1 - d) d^(t-s) w_s / (1 - d^t),
+    Source: Polyak and Juditsky (1992), SIAM J. Control Optim. 30, 838, for averaging the iterates. The mean needs no
+    start value, by Adam's bias correction (Kingma and Ba 2015, section 3), Σ (1 - d) d^(t-s) w_s / (1 - d^t),
     written as a step towards w_t. With decay 0 there is nothing to average, and the network's weights stay as they are.
     """
 
@@ -27,11 +27,11 @@ class WeightAverage:
 
     @property
     def averaged_statistics(self) -> list[Any]:
-        """The averages of what `statistics` finds."""
+        """Averages of the running statistics."""
         return self.variables[len(self.variables) - len(self.statistics) :]
 
     def update(self, step: tf.Tensor) -> None:
-        """Take in the weights after a step, counted from 1; inside a graph."""
+        """Add the weights after a step, counted from 1; inside a graph."""
         if not self.decay:
             return
         share = (1 - self.decay) / -tf.math.expm1(tf.cast(step, tf.float32) * math.log(self.decay))
@@ -40,7 +40,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within, the network has its averaged weights."""
+        """Give the network its averaged weights within the context."""
         self._exchange()
         try:
             yield
@@ -55,5 +55,5 @@ class WeightAverage:
 
 
 def statistics(network: keras.Model) -> list[Any]:
-    """Weights that no gradient moves, but for the seeds of dropout: running means of batch normalisation."""
+    """Running means of batch normalisation: weights without gradient, but for the seeds of dropout."""
     return [v for v in network.non_trainable_variables if v.dtype == "float32"]

@@ -15,19 +15,19 @@ import numpy as np
 from engine.errors import CheckpointError
 from engine.files import write_whole
 
-if TYPE_CHECKING:  # who looks only at where a training stands needs no TensorFlow
+if TYPE_CHECKING:  # reading the position of a checkpoint needs no TensorFlow
     import tensorflow as tf
 
 STATE = "state"
 
 
 def arrays_of(variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Values of Keras variables by their place and path (paths alone may repeat)."""
+    """Values of Keras variables by their number and path (paths alone may repeat)."""
     return {f"{number:04d} {variable.path}": variable.numpy() for number, variable in enumerate(variables)}
 
 
 def save(path: Path, groups: Mapping[str, Mapping[str, np.ndarray]], state: Mapping[str, Any]) -> None:
-    """Write groups of arrays and a JSON state, whole."""
+    """Write groups of arrays and a JSON state; the file appears whole."""
     arrays = {f"{group}/{name}": array for group, named in groups.items() for name, array in named.items()}
     content = io.BytesIO()
     np.savez(content, **{STATE: np.array(json.dumps(state))}, **arrays)  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def save(path: Path, groups: Mapping[str, Mapping[str, np.ndarray]], state: Mapp
 
 
 def load(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
-    """Groups of arrays and the state; raises CheckpointError if the file is damaged."""
+    """Read groups of arrays and the state; raises CheckpointError if the file is damaged."""
     groups: dict[str, dict[str, np.ndarray]] = {}
     try:
         with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
@@ -73,14 +73,14 @@ def restore(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Pa
 
 
 def import_checkpoint(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Path, optional: str) -> None:
-    """Give Keras variables what another network has learned, by their paths; random states stay their own.
+    """Copy the weights of another network to Keras variables of the same paths; random states are kept.
 
-    Variables whose path begins with `optional` need no value, and none has to be taken.
+    Variables whose path begins with `optional` may have no value in `arrays`.
 
     Raises
     ------
     CheckpointError
-        If a variable has no value there, or one of another shape.
+        If a variable has no value in `arrays`, or one of another shape.
     """
     learned: dict[str, list[np.ndarray]] = {}
     for name, array in arrays.items():
@@ -100,7 +100,7 @@ def import_checkpoint(variables: Sequence[Any], arrays: Mapping[str, np.ndarray]
 
 
 def fingerprint(variables: Sequence[tf.Variable]) -> str:
-    """sha256 over the values: equal on all ranks, if they did average."""
+    """Hash the values (sha256): equal on all ranks if gradients were averaged."""
     digest = hashlib.sha256()
     for variable in variables:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())

@@ -16,7 +16,7 @@ from engine.training.memory_budget import READ_AHEAD, READERS, Pieces, fits
 
 @dataclass(frozen=True)
 class Feed:
-    """Makes a stream of batches of one part.
+    """Source of batches of one part of the data.
 
     A batch is (inputs, static, hr, weights), as the network and the loss take them: static and weights have
     one entry for whole fields, and one for each sample for patches.
@@ -27,14 +27,14 @@ class Feed:
 
     @classmethod
     def of(cls, samples: Samples, processes: int = 1, reserved: int = 0) -> Feed:
-        """In memory if there is room.
+        """Keep the samples in memory if they fit.
 
-        processes : how many of a kind share this machine; reserved : bytes that training itself will take.
+        processes : number of ranks on this machine; reserved : bytes that training itself will take.
         """
         return cls(samples, fits(samples.bytes_in_memory, free_memory(processes), reserved))
 
     def stream(self, plans: Callable[[], Iterable[np.ndarray]], patch_lr: int = 0) -> tf.data.Dataset:
-        """Batches for a sequence of plans, each (step, sample, 3) as in Shuffle, read ahead in their order."""
+        """Read batches for a sequence of plans, each (step, sample, 3) as in Shuffle, read ahead in their order."""
         steps = tf.data.Dataset.from_generator(plans, output_signature=tf.TensorSpec((None, None, 3), tf.int32))
 
         def fetch(plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -43,7 +43,7 @@ class Feed:
         return steps.unbatch().map(fetch, num_parallel_calls=READERS, deterministic=True).prefetch(READ_AHEAD)
 
     def cut(self, stream: tf.data.Dataset, pieces: Pieces) -> tf.data.Dataset:
-        """A stream of whole fields, each cut into pieces, one after another."""
+        """Cut each batch of whole fields into pieces, one after another."""
         side, scale = pieces.side, self.samples.pairs.scale
 
         def cut(*fields: tf.Tensor) -> tf.data.Dataset:
@@ -68,13 +68,13 @@ class Feed:
             return tf.concat([self.samples.static, self.samples.areas[..., None]], axis=-1)
 
     def _whole(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Whole fields of some rows."""
+        """Gather or read whole fields of some rows: (batch, y, x, channels) each."""
         static, weights = self._fixed[None, ..., :-1], self._fixed[None, ..., -1:]
         fields = [tf.gather(field, plan[:, 0]) for field in self._memory] if self.in_memory else self._read(plan)
         return fields[0], static, fields[1], weights
 
     def _patches(self, plan: tf.Tensor, patch_lr: int) -> tuple[tf.Tensor, ...]:
-        """Patches of some rows, cut where the plan says."""
+        """Gather or read patches of some rows, cut at the corners of the plan: (batch, side, side, channels) each."""
         scale = self.samples.pairs.scale
         rows, y, x = tf.unstack(plan, axis=1)
         fixed = _cut(self._fixed[None], tf.zeros_like(rows), y * scale, x * scale, patch_lr * scale)
@@ -86,7 +86,7 @@ class Feed:
         return inputs, fixed[..., :-1], hr, fixed[..., -1:]
 
     def _read(self, plan: tf.Tensor, patch_lr: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-        """Whole fields from the files, or patches of them."""
+        """Read whole fields from the files, or patches of them."""
         samples = self.samples
 
         def load(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +101,7 @@ class Feed:
 
 
 def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: int) -> tf.Tensor:
-    """(batch, side, side, channels): from each row the square that begins at y, x."""
+    """Cut from each row the square that begins at y, x: (batch, side, side, channels)."""
     height, width, channels = fields.shape[1:]
     rows, y, x = (tf.cast(place, tf.int64) for place in (rows, y, x))
     first = (rows * height + y) * width + x
@@ -110,6 +110,6 @@ def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: i
 
 
 def _squares(fields: tf.Tensor, corner: tf.Tensor, side: int) -> tf.Tensor:
-    """(batch, side, side, channels), from each field the same square."""
+    """Cut the same square from each field: (batch, side, side, channels)."""
     y, x = tf.unstack(corner, num=2)
     return tf.ensure_shape(fields[:, y : y + side, x : x + side], (None, side, side, fields.shape[-1]))

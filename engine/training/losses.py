@@ -17,7 +17,7 @@ from engine.spec import TrainingOptions
 from engine.training import similarity, spectra
 
 HUBER_DELTA = 1.0
-SPECTRAL_WEIGHT = 0.1  # of a factor e in power at each scale, against one spread of error in each cell
+SPECTRAL_WEIGHT = 0.1  # of a factor e in power at each scale, against one standard deviation of error in each cell
 # Weights as in DL4DS 1.8.0 (Gomez Gonzalez 2023, Environ. Data Sci. 2, e3).
 MIXTURES = {
     "dssim_mae": {"dssim": 0.8, "mae": 0.2},
@@ -31,7 +31,7 @@ MIXTURES = {
 
 @dataclass(frozen=True)
 class Loss:
-    """`training.loss` with what it knows of the field from the training part.
+    """`training.loss`, with the range and mean of HR over the training part.
 
     low, span : lowest value of HR, and its range, in scaled form. Losses that compare whole fields take
         (x - low) / span, from 0 to 1 over the training part, so that they don't depend on the normalizer, on the
@@ -53,16 +53,16 @@ class Loss:
 
     @property
     def parts(self) -> dict[str, float]:
-        """The terms of which the loss is made, and their weights."""
+        """Terms of the loss and their weights."""
         return MIXTURES.get(self.name, {self.name: 1.0})
 
 
 @dataclass(frozen=True)
 class Compared:
-    """HR and the downscaled field, equal where HR is missing, so that nothing is learned there.
+    """HR and the downscaled field, equal where HR is missing, so that nothing is learned in these cells.
 
-    mask : whether HR has a value; weights : of the cells, 0 where it has none; parameters : (batch, y, x, 0 or 3), of
-        the distribution, if the network gives one.
+    mask : true where HR has a value; weights : of the cells, 0 where it has none; parameters : (batch, y, x, 0 or 3),
+        of the distribution, if the network gives one.
     """
 
     hr: tf.Tensor
@@ -81,13 +81,13 @@ class Compared:
 
 
 def weighted_sum(loss: Loss, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Σ weight · loss and Σ weight over the cells where HR has a value.
+    """Sum weight · loss, and weight, over the cells where HR has a value.
 
     The first channel of `downscaled` is the field; others are the parameters of a distribution.
     Two sums rather than their quotient, so that batches and ranks with different numbers of missing
     values add up to what one process would find.
     """
-    mask = tf.math.is_finite(hr)
+    mask = tf.math.is_finite(hr)  # (batch, y, x, 1)
     weights = tf.where(mask, tf.broadcast_to(weights, tf.shape(hr)), 0.0)
     field, parameters = downscaled[..., :1], downscaled[..., 1:]
     compared = Compared(tf.where(mask, hr, field), field, mask, weights, parameters)
@@ -96,21 +96,23 @@ def weighted_sum(loss: Loss, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.T
 
 
 def absolute(loss: Loss, compared: Compared) -> tf.Tensor:
+    """Absolute error at each cell."""
     return tf.abs(compared.error)
 
 
 def squared(loss: Loss, compared: Compared) -> tf.Tensor:
+    """Squared error at each cell."""
     return tf.square(compared.error)
 
 
 def huber(loss: Loss, compared: Compared) -> tf.Tensor:
-    """Squared near zero, absolute beyond HUBER_DELTA (Huber 1964, eq. 1)."""
+    """Squared error near zero, absolute beyond HUBER_DELTA (Huber 1964, Ann. Math. Stat. 35, 73)."""
     size = tf.abs(compared.error)
     return tf.where(size < HUBER_DELTA, 0.5 * size**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))
 
 
 def pinball(loss: Loss, compared: Compared) -> tf.Tensor:
-    """Least where the field is HR's quantile (Koenker & Bassett 1978, Econometrica 46, 33, eq. 2.1)."""
+    """Pinball loss, lowest where the field is HR's quantile (Koenker & Bassett 1978, Econometrica 46, 33, eq. 2.1)."""
     return tf.maximum(loss.quantile * compared.error, (loss.quantile - 1) * compared.error)
 
 
@@ -130,7 +132,7 @@ def log_spectrum(loss: Loss, compared: Compared) -> tf.Tensor:
 
 
 def bernoulli_gamma(loss: Loss, compared: Compared) -> tf.Tensor:
-    """Minus the logarithm of how likely HR is, amounts in units of their mean: it may fall below zero."""
+    """Negative log-likelihood of HR, amounts in units of their mean; it may fall below zero."""
     amount = in_unit(compared.hr, loss.target) / loss.mean
     return minus_log_likelihood(tf.where(compared.mask, amount, 0.0), compared.parameters)
 

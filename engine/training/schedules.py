@@ -1,4 +1,4 @@
-"""Courses of the learning rate over a training."""
+"""Schedules of the learning rate over a training."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from engine.spec import LEARNING_RATE_FACTORS, TrainingOptions
 
-LOWEST = 0.01  # share of the learning rate at the end of a cosine
+LOWEST = 0.01  # fraction of the learning rate at the end of a cosine
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then constant, one fall (piecewise), or half a cosine (Loshchilov and Hutter 2017, eq. 5).
 
-    processes : by how many the learning rate is scaled, as `training.learning_rate_scaling` says.
+    processes : number by which the learning rate is scaled, as `training.learning_rate_scaling` says.
     """
 
     def __init__(self, options: TrainingOptions, steps: int, processes: int = 1):
@@ -28,27 +28,27 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
         rate = self.highest * tf.minimum(1.0, (step + 1) / self.warm_up)
-        return rate * COURSES[self.options.schedule](step / self.steps, self.options)
+        return rate * FACTORS[self.options.schedule](step / self.steps, self.options)
 
     def get_config(self) -> dict[str, Any]:
         return {"options": self.options, "steps": self.steps, "processes": self.processes}
 
 
-def _constant(gone: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
-    return tf.ones_like(gone)
+def _constant(done: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
+    return tf.ones_like(done)
 
 
-def _piecewise(gone: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
-    """The rate falls once, as in DL4DS (Gomez Gonzalez 2023, Environ. Data Sci. 2, e3)."""
-    return tf.where(gone < options.decay_at, 1.0, options.decay_factor)
+def _piecewise(done: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
+    """Lower the rate once, as in DL4DS (Gomez Gonzalez 2023, Environ. Data Sci. 2, e3)."""
+    return tf.where(done < options.decay_at, 1.0, options.decay_factor)
 
 
-def _cosine(gone: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
-    return LOWEST + (1 - LOWEST) * 0.5 * (1 + tf.cos(math.pi * tf.minimum(1.0, gone)))
+def _cosine(done: tf.Tensor, options: TrainingOptions) -> tf.Tensor:
+    return LOWEST + (1 - LOWEST) * 0.5 * (1 + tf.cos(math.pi * tf.minimum(1.0, done)))
 
 
-# Share of the learning rate by the share of all steps that has gone by.
-COURSES: dict[str, Callable[[tf.Tensor, TrainingOptions], tf.Tensor]] = {
+# Factor of the learning rate, by the fraction of all steps that is done.
+FACTORS: dict[str, Callable[[tf.Tensor, TrainingOptions], tf.Tensor]] = {
     "constant": _constant,
     "piecewise": _piecewise,
     "cosine": _cosine,

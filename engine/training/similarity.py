@@ -12,7 +12,7 @@ import tensorflow as tf
 SIGMA, RADIUS = 1.5, 5  # cells; Wang et al. (2004), section III.B: a window of 11 × 11
 C1, C2 = 0.01**2, 0.03**2  # ibid., for values from 0 to 1
 POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. (2003), section 3.2: of each scale, the finest first
-LEAST = 0.05  # mean similarity of a scale below which it is bent to stay above zero: powers end there
+BEND_BELOW = 0.05  # mean similarity of a scale below which it is bent to stay above zero: powers end there
 
 
 def ssim(hr: tf.Tensor, field: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -20,7 +20,7 @@ def ssim(hr: tf.Tensor, field: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
     Source: Wang et al. (2004), IEEE Trans. Image Process. 13, 600, eq. 13.
     """
-    return _both(*_similarities(hr, field, tf.cast(mask, tf.float32)))
+    return _combine(*_similarities(hr, field, tf.cast(mask, tf.float32)))
 
 
 def multi_scale_ssim(hr: tf.Tensor, field: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -38,10 +38,10 @@ def multi_scale_ssim(hr: tf.Tensor, field: tf.Tensor, weights: tf.Tensor) -> tf.
     for number, power in enumerate(powers):
         luminance, structure = _similarities(hr, field, tf.cast(weights > 0, tf.float32))
         last = number == len(powers) - 1
-        mean = _mean(_both(luminance, structure) if last else structure, weights)
+        mean = _mean(_combine(luminance, structure) if last else structure, weights)
         total *= _positive(mean) ** power
         if not last:
-            hr, field, weights = _halved(hr, field, weights)
+            hr, field, weights = _coarsen(hr, field, weights)
     return total
 
 
@@ -53,7 +53,7 @@ def scale_powers(side: int) -> np.ndarray:
 
 
 def _similarities(hr: tf.Tensor, field: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of luminance, and of contrast and structure together."""
+    """Compute the similarity of luminance, and that of contrast and structure together: (batch, y, x, 1) each."""
     x, y = mask * hr, mask * field
     smooth = _smooth(tf.concat([mask, x, y, x * x, y * y, x * y], axis=-1))
     moments = smooth[..., 1:] / tf.maximum(smooth[..., :1], 1e-6)
@@ -63,13 +63,13 @@ def _similarities(hr: tf.Tensor, field: tf.Tensor, mask: tf.Tensor) -> tuple[tf.
     return luminance, (2 * (xy - mean_x * mean_y) + C2) / (variances + C2)
 
 
-def _both(luminance: tf.Tensor, structure: tf.Tensor) -> tf.Tensor:
-    """Their product; where means differ in sign, which images never do, luminance alone: two wrongs make no right."""
+def _combine(luminance: tf.Tensor, structure: tf.Tensor) -> tf.Tensor:
+    """Multiply both; where means differ in sign, which images never do, take luminance alone: signs would cancel."""
     return tf.where(luminance > 0, luminance * structure, luminance)
 
 
 def _smooth(fields: tf.Tensor) -> tf.Tensor:
-    """Gaussian window over y and x; cells beyond the edge count as zero."""
+    """Smooth over y and x by a Gaussian window; cells beyond the edge count as zero."""
     window = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
     window = tf.constant(window / window.sum(), tf.float32)
     for sides in ((-1, 1, 1, 1), (1, -1, 1, 1)):
@@ -78,17 +78,17 @@ def _smooth(fields: tf.Tensor) -> tf.Tensor:
     return fields
 
 
-def _halved(hr: tf.Tensor, field: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Means over 2 × 2 cells, by weight."""
+def _coarsen(hr: tf.Tensor, field: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Average over 2 × 2 cells, by weight: (batch, y / 2, x / 2, 1) each, rounded up."""
     pooled = tf.nn.avg_pool2d(tf.concat([weights * hr, weights * field, weights], axis=-1), 2, 2, "SAME")
     hr, field, weights = tf.split(pooled, 3, axis=-1)
     return *(tf.math.divide_no_nan(f, weights) for f in (hr, field)), weights
 
 
 def _positive(similarity: tf.Tensor) -> tf.Tensor:
-    """Itself from LEAST on, below it a hyperbola of the same slope, so that unlike fields learn to be alike."""
-    bent = LEAST**2 / (2 * LEAST - tf.minimum(similarity, LEAST))
-    return tf.where(similarity > LEAST, similarity, bent)
+    """Keep the similarity from BEND_BELOW on; below, a hyperbola of the same slope, so that a gradient is left."""
+    bent = BEND_BELOW**2 / (2 * BEND_BELOW - tf.minimum(similarity, BEND_BELOW))
+    return tf.where(similarity > BEND_BELOW, similarity, bent)
 
 
 def _mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

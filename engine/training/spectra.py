@@ -1,4 +1,4 @@
-"""Power spectra of fields, as graphs with gradients, the variance at each scale.
+"""Power spectra of fields (variance by spatial scale), as graphs with gradients.
 
 Fields are (batch, y, x, 1) float32, from 0 to 1 over the range of the data.
 """
@@ -34,7 +34,7 @@ def radial_power(fields: tf.Tensor) -> tf.Tensor:
     opposite edges doesn't look like small scales.
     """
     y, x = fields.shape[1:3]
-    taper = np.outer(*(_hann(side) for side in (y, x)))
+    taper = np.outer(*(np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2 for side in (y, x)))
     spectrum = tf.signal.rfft2d(fields[..., 0] * tf.constant(taper / np.sqrt((taper**2).mean()), tf.float32))
     power = tf.math.real(spectrum * tf.math.conj(spectrum)) / float(y * x) ** 2
     rings, shares = _rings(y, x)
@@ -43,12 +43,8 @@ def radial_power(fields: tf.Tensor) -> tf.Tensor:
     return tf.transpose(sums[1:-1])
 
 
-def _hann(side: int) -> np.ndarray:
-    return np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
-
-
 def _rings(y: int, x: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each entry of a half spectrum: its wavenumber along the shorter side, and its share in that ring's mean.
+    """Wavenumber of each entry of a half spectrum along the shorter side, and its share in the mean of that ring.
 
     Ring 0 is the mean of the field; the last ring takes all beyond half the shorter side.
     """

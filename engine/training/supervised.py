@@ -17,9 +17,9 @@ from engine.training.workers import Workers
 
 
 class Step:
-    """The training step and the validation of one network, as graphs without Python."""
+    """Training step and validation of one network, as graphs without Python."""
 
-    losses: tuple[str, ...] = ("loss",)  # what `run` tells, by their names in progress records
+    losses: tuple[str, ...] = ("loss",)  # returned by `run`, by their names in progress records
 
     def __init__(
         self, network: keras.Model, options: TrainingOptions, steps: int, workers: Workers, normalizer: Normalizer
@@ -34,7 +34,7 @@ class Step:
 
     @property
     def groups(self) -> dict[str, list[Any]]:
-        """All that changes from step to step, as the last checkpoint keeps it."""
+        """Variables that change from step to step, by their group in the last checkpoint."""
         return {
             "weights": self.network.variables,
             "optimizer": self.optimizer.variables,
@@ -46,10 +46,10 @@ class Step:
         return [self.optimizer]
 
     def gradients(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Loss and its gradients over the batches of all ranks, as if they were one batch."""
+        """Compute loss and gradients over the batches of all ranks, as if they were one batch."""
         inputs, static, hr, weights = batch
         with tf.GradientTape() as tape:
-            downscaled = self.network([inputs, static], training=True)
+            downscaled = self.network([inputs, static], training=True)  # (batch, y, x, channels)
             loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
             loss /= tf.maximum(self.workers.allreduce_mean([weight])[0], 1e-6)
         gradients = tape.gradient(loss, self.network.trainable_variables)
@@ -57,7 +57,7 @@ class Step:
 
     @tf.function
     def run(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:
-        """So many steps; returns the mean of each of the losses on this rank."""
+        """Take a number of steps; returns the mean of each of the losses on this rank: (losses,)."""
         totals = tf.zeros(len(self.losses))
         for _ in tf.range(steps):
             losses, gradients = self.gradients(next(batches))
@@ -72,11 +72,11 @@ class Step:
 
     @tf.function
     def validate(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:
-        """Σ loss, Σ weight, Σ squared error in the target's unit, number of cells."""
+        """Sum loss, weight, squared error in the target's unit, and cells, over a number of batches: (4,)."""
         sums = tf.zeros(4, tf.float64)
         for _ in tf.range(steps):
             inputs, static, hr, weights = next(batches)
-            downscaled = self.network([inputs, static], training=False)
+            downscaled = self.network([inputs, static], training=False)  # (batch, y, x, channels)
             loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
             mask = tf.math.is_finite(hr)
             error = tf.where(mask, _in_unit(hr, self.target) - _in_unit(downscaled[..., :1], self.target), 0.0)

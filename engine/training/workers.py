@@ -1,4 +1,4 @@
-"""The processes that train together; the one place that knows Horovod."""
+"""Processes that train together; the one place that imports Horovod for training."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from engine.training import elastic
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among all that train: `rank` of `size`. With size 1 nothing is communicated.
+    """This process, `rank` of the `size` that train together. With size 1 nothing is communicated.
 
-    local_size : those of them on this machine.
-    round : how often ranks were lost; `first_rank` is what this process was before.
+    local_size : number of them on this machine.
+    round : number of times that ranks were lost; first_rank : rank of this process before the first loss.
     """
 
     rank: int
@@ -35,31 +35,31 @@ class Workers:
         return self.rank == 0
 
     def allreduce_mean(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Each tensor's mean over the ranks; inside a graph."""
+        """Average each tensor over the ranks; inside a graph."""
         if self.size == 1:
             return list(tensors)
         return hvd.grouped_allreduce(list(tensors), op=hvd.Average)
 
     def allreduce_array(self, values: np.ndarray) -> np.ndarray:
-        """Mean over the ranks of a few float64 numbers."""
+        """Average a float64 array over the ranks."""
         if self.size == 1:
             return values
         return hvd.allreduce(tf.constant(values, tf.float64), op=hvd.Average, name="array").numpy()
 
     def broadcast_integers(self, values: Sequence[int]) -> list[int]:
-        """Rank 0's whole numbers, on every rank."""
+        """Send rank 0's integers to every rank."""
         if self.size == 1:
             return list(values)
         return hvd.broadcast(tf.constant(values, tf.int64), root_rank=0, name="integers").numpy().tolist()
 
     def allgather_array(self, values: np.ndarray) -> np.ndarray:
-        """Each rank's float32 numbers (n,), on every rank: (rank, n)."""
+        """Send each rank's float32 numbers (n,) to every rank: (rank, n)."""
         if self.size == 1:
             return values[None]
         return hvd.allgather(tf.constant(values[None], tf.float32), name="gathered").numpy()
 
     def broadcast_bytes(self, content: bytes) -> bytes:
-        """Rank 0's bytes, on every rank."""
+        """Send rank 0's bytes to every rank."""
         if self.size == 1:
             return content
         (length,) = self.broadcast_integers([len(content)])
