@@ -41,7 +41,7 @@ def work(run: Run) -> None:
             return
         network = training.step.network
         if training.workers.chief:
-            _evaluate(run, heartbeat, network, pairs)
+            evaluate(run, heartbeat, network, pairs)
             run.write_manifest()
             write_whole(run.folder / "DONE", to_json({"time": time.time()}))
         heartbeat.end("done", weights=checkpoints.fingerprint(network.trainable_variables))
@@ -62,12 +62,17 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     normalizer = Normalizer.load(run.normalizer_file)
     pairs = pair_for_downscaling(run.spec.data, load_hr_template(run.normalizer_file), data)
     network = build_network(run.spec, pairs, normalizer)
-    groups, _ = checkpoints.load(run.best)
-    checkpoints.restore(network.variables, groups["weights"], run.best)
+    restore_best_weights(network, run)
     samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
     downscaler = Downscaler.of(network, run.spec.model, samples)
     write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return pairs.notes
+
+
+def restore_best_weights(network: keras.Model, run: Run) -> None:
+    """Give the network the best weights of a run."""
+    groups, _ = checkpoints.load(run.best)
+    checkpoints.restore(network.variables, groups["weights"], run.best)
 
 
 def share_normalizer(run: Run, workers: Workers, pairs: Pairs) -> Normalizer:
@@ -102,6 +107,27 @@ def prepare_training(
     source = "in memory" if training.train.in_memory else "read ahead from the files"
     _log(f"{len(training.train.samples)} training samples, {source}")
     return training
+
+
+def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs) -> None:
+    """Downscale the test part and score it."""
+    samples = Samples.of(run.spec, pairs.for_evaluation(), Normalizer.load(run.normalizer_file), pairs.parts.test)
+    downscaler = Downscaler.of(network, run.spec.model, samples)
+
+    def report(done: int, total: int) -> None:
+        heartbeat.phase(f"downscaling {done} of {total}")
+
+    report(0, len(samples))
+    write_results(run.results, downscaler, samples, report, f"{run.title}: test part of run {run.id}")
+    heartbeat.phase("scoring")
+    with open_netcdf(run.results) as results:
+        scores = score(results)
+        if samples.constrained:
+            violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
+            scores = replace(scores, constraint=violation)
+            largest = f"{violation.max_violation:.2g} {violation.unit}"
+            _log(f"{run.spec.model.constraint} constraint: off by at most {largest}")
+    write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
 
 
 @dataclass
@@ -152,27 +178,6 @@ def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tu
     left = "" if not workers.round else f" with {workers.size} of {run.spec.launch.processes} processes"
     heartbeat.phase(f"training{left}")
     return training, training.run()
-
-
-def _evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs) -> None:
-    """Downscale the test part and score it."""
-    samples = Samples.of(run.spec, pairs.for_evaluation(), Normalizer.load(run.normalizer_file), pairs.parts.test)
-    downscaler = Downscaler.of(network, run.spec.model, samples)
-
-    def report(done: int, total: int) -> None:
-        heartbeat.phase(f"downscaling {done} of {total}")
-
-    report(0, len(samples))
-    write_results(run.results, downscaler, samples, report, f"{run.title}: test part of run {run.id}")
-    heartbeat.phase("scoring")
-    with open_netcdf(run.results) as results:
-        scores = score(results)
-        if samples.constrained:
-            violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
-            scores = replace(scores, constraint=violation)
-            largest = f"{violation.max_violation:.2g} {violation.unit}"
-            _log(f"{run.spec.model.constraint} constraint: off by at most {largest}")
-    write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
 
 
 def _fit_normalizer(run: Run, pairs: Pairs) -> Normalizer:

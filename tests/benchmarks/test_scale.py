@@ -69,9 +69,9 @@ def test_what_two_ranks_exchange_to_average_gradients() -> None:
     script = Path(__file__).with_name("allreduce.py")
     command = [str(horovodrun), "-np", "2", "--gloo", sys.executable, str(script), str(PARAMETERS)]
     env = environment(os.environ, 2)
-    told = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert told.returncode == 0, told.stderr
-    (line,) = re.findall(r"\{.*\}", told.stdout)
+    completed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert completed.returncode == 0, completed.stderr
+    (line,) = re.findall(r"\{.*\}", completed.stdout)
     figures = json.loads(line)
     record("averaging gradients on two ranks", {"gradient_bytes": 4 * PARAMETERS, **figures})
     assert figures["bytes_sent_per_rank"] == pytest.approx(4 * PARAMETERS, rel=0.1)  # others use the loopback too

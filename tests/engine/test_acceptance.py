@@ -24,8 +24,8 @@ def trained(folder: Path, spec: Spec) -> xr.Dataset:
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump({"version": 1, **spec}))
     with no_processes_left(folder):
-        told = CommandLine(folder / "runs").json("train", str(path))
-    return xr.load_dataset(Run(Path(told["folder"])).results)
+        answer = CommandLine(folder / "runs").json("train", str(path))
+    return xr.load_dataset(Run(Path(answer["folder"])).results)
 
 
 def rmse(results: xr.Dataset, field: str) -> float:

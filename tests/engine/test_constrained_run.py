@@ -1,4 +1,4 @@
-"""A constraint from end to end: trained, written, measured and told."""
+"""A constraint from end to end: trained, written, measured and reported."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_a_trained_run_keeps_its_constraint_and_says_how_well(form, tmp_path):
     off, span = violation(results), float(results["hr"].max() - results["hr"].min())
     assert np.isfinite(off).all()
     assert np.abs(off).max() < 1e-4 * span
-    told = json.loads((run.folder / "results" / "scores.json").read_text())["constraint"]
-    assert told["unit"] == "K"
-    assert told["max_violation"] == pytest.approx(np.abs(off).max(), rel=1e-3)
-    assert told["share_of_range"] == pytest.approx(told["max_violation"] / span, rel=1e-3)
+    answer = json.loads((run.folder / "results" / "scores.json").read_text())["constraint"]
+    assert answer["unit"] == "K"
+    assert answer["max_violation"] == pytest.approx(np.abs(off).max(), rel=1e-3)
+    assert answer["share_of_range"] == pytest.approx(answer["max_violation"] / span, rel=1e-3)
     assert f"{form} constraint: off by at most" in (run.folder / "log.txt").read_text()
 
 

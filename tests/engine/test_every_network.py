@@ -106,7 +106,7 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
     assert training.step.optimizer.iterations == 2
     after = network.trainable_variables
     assert any(np.any(old != new.numpy()) for old, new in zip(before, after, strict=True))
-    engine_run._take_weights(loaded, run)
+    engine_run.restore_best_weights(loaded, run)
     samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     inputs, arrays = samples.read(np.arange(len(samples)))
     fields, again = (Downscaler.of(each, spec.model, samples).fields(samples, inputs) for each in (network, loaded))

@@ -47,7 +47,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 
 @pytest.fixture(scope="module")
-def told(engine: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def answer(engine: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `train --json` says of a whole run."""
     spec = write_spec(tmp_path_factory.mktemp("data"))
     with no_processes_left(engine.store):
@@ -55,13 +55,13 @@ def told(engine: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.fixture(scope="module")
-def run(told: dict[str, Any]) -> Run:
-    return Run(Path(told["folder"]))
+def run(answer: dict[str, Any]) -> Run:
+    return Run(Path(answer["folder"]))
 
 
 @pytest.mark.slow
-def test_train_answers_with_state_and_scores(told, run, engine):
-    assert told == {
+def test_train_answers_with_state_and_scores(answer, run, engine):
+    assert answer == {
         "run": run.id,
         "folder": str(engine.store / run.id),
         "state": "done",
@@ -178,13 +178,13 @@ def test_a_run_that_fails_ends_with_1_and_says_why(engine, tmp_path):
     field = xr.load_dataset(tmp_path / "hr.nc")
     (field * 1e25).assign_attrs(field.attrs).to_netcdf(tmp_path / "hr.nc")  # squared beyond float32
     with no_processes_left(engine.store):
-        told = engine.json("train", str(spec), "--set", "data.scaling=none", code=1)
-    assert (told["state"], told["scores"]) == ("failed", None)
-    assert told["reason"] == (
+        answer = engine.json("train", str(spec), "--set", "data.scaling=none", code=1)
+    assert (answer["state"], answer["scores"]) == ("failed", None)
+    assert answer["reason"] == (
         "the loss is nan in epoch 1: lower training.learning_rate (now 0.002), or look for values in the data that "
         "can't be"
     )
-    failed = Run(Path(told["folder"]))
+    failed = Run(Path(answer["folder"]))
     assert not (failed.folder / "DONE").exists()
     assert "Traceback" not in failed.log.read_text()
 
@@ -247,8 +247,8 @@ def test_downscaling_the_test_part_again_gives_the_same_fields(run, engine, tmp_
         variable = next(str(word) for word in name)
         lr = results["lr"].rename(y_lr="lat", x_lr="lon").load().rename(variable)
     lr.sortby("lat", ascending=not north_first).to_netcdf(tmp_path / "lr.nc")
-    told = engine.json("downscale", run.id, str(tmp_path / "lr.nc"), str(tmp_path / "out.nc"))
-    assert told["output"] == str(tmp_path / "out.nc")
+    answer = engine.json("downscale", run.id, str(tmp_path / "lr.nc"), str(tmp_path / "out.nc"))
+    assert answer["output"] == str(tmp_path / "out.nc")
     with xr.open_dataset(tmp_path / "out.nc", engine="netcdf4") as found:
         np.testing.assert_allclose(found["downscaled"], expected, rtol=1e-5, atol=1e-4)
         assert found["downscaled"].attrs["units"] == expected.attrs["units"]

@@ -16,10 +16,10 @@ from tests.engine.memory_measurement import prepared, resident
 
 
 def main(spec: Spec, store: Store) -> None:
-    run, workers, pairs, normalizer, network = prepared(spec, store)
+    run, workers, pairs, _, network = prepared(spec, store)
     before = resident("VmRSS")
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
-        story._evaluate(run, heartbeat, network, pairs, normalizer)
+        story.evaluate(run, heartbeat, network, pairs)
         heartbeat.end("done")
     sys.stdout.write("\n" + json.dumps({"before": before, "peak": resident("VmHWM")}))
 

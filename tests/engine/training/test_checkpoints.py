@@ -1,4 +1,4 @@
-"""Checkpoints: the same to the last bit, and damage told in words."""
+"""Checkpoints: the same to the last bit, and damage reported in words."""
 
 from __future__ import annotations
 

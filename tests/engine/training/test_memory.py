@@ -1,4 +1,4 @@
-"""Memory stays flat over epochs, and within what check foretells."""
+"""Memory stays flat over epochs, and within what check estimates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_memory_stays_flat_and_within_what_was_foretold(case, tmp_path):
+def test_memory_stays_flat_and_within_what_was_estimated(case, tmp_path):
     write_field(tmp_path / "hr.nc", ny=64, nx=96, times=80, dy=0.2, dx=0.2)
     sections = {
         "data": {"target": {"path": "hr.nc"}, "scale": 4},
@@ -35,10 +35,10 @@ def test_memory_stays_flat_and_within_what_was_foretold(case, tmp_path):
     plain = {name: {**options, **given.get(name, {})} for name, options in sections.items()}
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump({"version": 1, **plain}))
-    foretold = summarize(Spec.read(path)).memory_bytes
+    estimated_bytes = summarize(Spec.read(path)).memory_bytes
     taken = measure(Path(__file__).with_name("memory.py"), path, PYTHONMALLOC="malloc")
     assert len(taken["held"]) == EPOCHS
     # The median of all slopes between two epochs: batches that are read ahead come and go, by some MiB.
     grown = theilslopes(taken["held"][SETTLED:]).slope
     assert grown < GROWTH, taken["held"]
-    assert taken["peak"] < foretold
+    assert taken["peak"] < estimated_bytes
