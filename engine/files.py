@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -99,6 +100,24 @@ def last_line(path: Path, reach: int = 8192) -> dict[str, Any]:
         for record in _records(line):
             return record
     return {}
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+@contextlib.contextmanager
+def lock_at_once(path: Path) -> Iterator[bool]:
+    """Take a lock without waiting; yields True if this process holds it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(path, "ab", opener=private) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 def sha256(path: Path) -> str:

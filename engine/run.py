@@ -170,7 +170,7 @@ def _train_with_remaining_ranks(
 
 def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tuple[Training, bool]:
     if workers.chief:
-        run.clear_remains()
+        run.remove_partial_files()
     make_reproducible(run.spec)
     normalizer = share_normalizer(run, workers, pairs)
     network = build_network(run.spec, pairs, normalizer)

@@ -17,7 +17,7 @@ from typing import Any
 from engine.errors import LaunchError, MesoscopeError, SpecError
 from engine.launch import api, local
 from engine.options import did_you_mean
-from engine.runs import Run, Store
+from engine.runs import LaunchEvent, Run, Store
 from engine.spec import Spec, with_settings
 
 SPECS = Path(__file__).resolve().parents[1] / "assets" / "specs" / "suite"
@@ -85,14 +85,14 @@ def conduct(runs: Sequence[Run]) -> None:
             try:
                 api.start(run)
             except MesoscopeError as error:  # nobody watches this process: the run has to say it
-                if not run.remote:  # it does so itself
-                    run.record_launch("ended", rc=None, reason=str(error))
-        while run.folder.exists() and not run.remote and run.state().active:
+                if not run.is_remote:  # it does so itself
+                    run.record_launch(LaunchEvent.ENDED, rc=None, reason=str(error))
+        while run.folder.exists() and not run.is_remote and run.status().state.is_active:
             time.sleep(POLL_INTERVAL_S)
 
 
 def _is_started_or_cancelled(run: Run) -> bool:
-    return bool(run.launches()) or bool(run.request.get("stage")) or run.cancel_file.exists()
+    return bool(run.launches()) or run.request.stage is not None or run.cancel_file.exists()
 
 
 def _model_on_data_of(own: Spec, letter: str) -> dict[str, Any]:

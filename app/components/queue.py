@@ -24,8 +24,8 @@ COLUMNS = {
 
 def queue_of(seen: Sequence[Glance]) -> list[Glance]:
     """The runs that wait or run, as far as is known: what runs first, then what waits, the longest first."""
-    waiting = [one for one in seen if one.state.word in QUEUED and not one.fault]
-    return sorted(waiting, key=lambda one: (one.state.word == "queued", one.state.since))
+    waiting = [one for one in seen if one.status.state in QUEUED and not one.fault]
+    return sorted(waiting, key=lambda one: (one.status.state == "queued", one.status.since or 0.0))
 
 
 def queue_table(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
@@ -33,12 +33,12 @@ def queue_table(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
     rows = [
         {
             "id": one.id,
-            "state": state_html(one.state.word),
+            "state": state_html(one.status.state),
             "title": title_html(one, shown),
             "place": formatting.place(one.place.name, one.place.kind),
             "job": one.place.job or "–",
             "reason": told_html(doing(one)),
-            "since": formatting.age(one.state.since) if one.state.since else "–",
+            "since": formatting.age(one.status.since) if one.status.since else "–",
         }
         for one in seen
     ]
@@ -48,9 +48,9 @@ def queue_table(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
 def doing(seen: Glance) -> str:
     """How far the training is, or the reason in the words of whoever gave it."""
     latest = seen.latest
-    if seen.state.word == "running" and latest.get("epochs") and not seen.place.fetching:
+    if seen.status.state == "running" and latest.get("epochs") and not seen.place.fetching:
         return f"epoch {latest.get('epoch', 1)} of {latest['epochs']}"
-    return seen.state.reason or seen.state.word
+    return seen.status.reason or seen.status.state
 
 
 def title_html(seen: Glance, shown: str) -> str:

@@ -46,7 +46,7 @@ class Submission:
             run = await asyncio.to_thread(api.create, spec, self.session.store)
             await self._hand_over(run)
         except MesoscopeError as error:
-            self._tell("error", f"{error}\n\n{KEPT}" if run is not None and run.remote else str(error))
+            self._tell("error", f"{error}\n\n{KEPT}" if run is not None and run.is_remote else str(error))
         else:
             self._tell("success", f"Submitted: {run.title}")
             if self.session.page == "design":
@@ -60,8 +60,8 @@ class Submission:
         starting = asyncio.ensure_future(asyncio.to_thread(api.start, run))
         while not starting.done():
             await asyncio.wait([starting], timeout=LOOK_S)
-            if run.remote and not starting.done():
-                state = await asyncio.to_thread(run.state)
+            if run.is_remote and not starting.done():
+                state = await asyncio.to_thread(run.status)
                 self._tell("info", f"{run.title} {state.reason} …")
         await starting
 

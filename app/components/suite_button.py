@@ -17,7 +17,7 @@ from app.session import Session
 from engine import suite
 from engine.errors import LaunchError, MesoscopeError, SpecError
 from engine.launch import api
-from engine.runs import Run
+from engine.runs import Run, Stage
 from engine.spec import Spec
 
 ABOUT = (
@@ -81,7 +81,7 @@ class SuiteButton:
         except MesoscopeError:
             await asyncio.to_thread(_cancel, runs)
             raise
-        sent = [run for run in runs if run.remote]
+        sent = [run for run in runs if run.is_remote]
         while doing := await asyncio.to_thread(_doing, sent, process):
             self._tell("info", doing)
             await asyncio.sleep(LOOK_S)
@@ -96,18 +96,18 @@ class SuiteButton:
 def _doing(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str:
     """What the hand-over does; '' once it has ended, for all runs or by the end of its process."""
     ended = process.poll() is not None  # before the look: what is seen then is all that it did
-    waiting = [run for run in runs if run.request.get("stage") in (None, "sending")]
+    waiting = [run for run in runs if run.request.stage in (None, Stage.SENDING)]
     if ended:
         _cancel(waiting)
     if ended or not waiting:
         return ""
     first = waiting[0]
-    return f"{len(runs) - len(waiting)} of {len(runs)} runs are handed over; {first.title} {first.state().reason} …"
+    return f"{len(runs) - len(waiting)} of {len(runs)} runs are handed over; {first.title} {first.status().reason} …"
 
 
 def _refused(runs: Sequence[Run]) -> list[str]:
     """Title and reason of each run that was not handed over."""
-    states = {run.title: run.state() for run in runs if run.request.get("stage") not in ("asked", "sent")}
+    states = {run.title: run.status() for run in runs if not run.request.is_submitted}
     return [f"{title}: {state.reason}" for title, state in states.items()]
 
 

@@ -197,7 +197,7 @@ class RunsPage:
             self._settings.object = formatting.table(settings_of(seen.run))
             self._fault.visible = False
             self._learning.show([])
-        word = seen.state.word
+        word = seen.status.state
         self._title.object = plain_text(seen.title)
         self._reason.object = f"{state_html(word)} <span class='said'>{html.escape(said_of(seen))}</span>"
         self._bar.param.update(value=round(100 * seen.share, 1), visible=word != "done")
@@ -207,7 +207,7 @@ class RunsPage:
         self._resume.visible = word in ("failed", "cancelled")
         self._again.visible = not seen.fault
         if not self._moving:  # what waits on a target may not have heard of it
-            self._cancel.disabled = seen.place.cancelling and (word == "running" or not seen.run.remote)
+            self._cancel.disabled = seen.place.cancelling and (word == "running" or not seen.run.is_remote)
         if seen.fault:
             self._say_fault("error", seen.fault)
         self._facts.object = formatting.table(facts_of(seen))
@@ -293,7 +293,7 @@ def table_of(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
     rows = [
         {
             "id": one.id,
-            "state": state_html(one.state.word),
+            "state": state_html(one.status.state),
             "title": title_html(one, shown),
             "place": one.place.name,
             "data": told_html(one.target or "–"),
@@ -326,31 +326,31 @@ def gain_of(seen: Glance) -> str:
 
 def said_of(seen: Glance) -> str:
     """Beside the state: how far the training is, or why the run is in that state, and whether it is to stop."""
-    stopping = "is asked to stop" if seen.place.cancelling and seen.state.word in QUEUED else ""
+    stopping = "is asked to stop" if seen.place.cancelling and seen.status.state in QUEUED else ""
     return " · ".join(filter(None, [stopping, _said(seen)]))
 
 
 def _said(seen: Glance) -> str:
-    latest, reason = seen.latest, seen.state.reason
-    if seen.state.word == "unknown":
+    latest, reason = seen.latest, seen.status.reason
+    if seen.status.state == "unknown":
         return unseen(seen)
-    if seen.state.word == "running" and latest.get("epochs") and not seen.place.fetching:
+    if seen.status.state == "running" and latest.get("epochs") and not seen.place.fetching:
         eta = latest.get("eta_s")
         left = f" · {formatting.duration(eta)} left" if eta else ""
         speed = f" · {formatting.number(latest['samples_per_s'])} samples/s" if latest.get("samples_per_s") else ""
         return f"epoch {latest.get('epoch', 1)} of {latest['epochs']}{speed}{left}"
-    if seen.state.word == "done":
+    if seen.status.state == "done":
         gain = gain_of(seen)
         return f"RMSE {gain} against the interpolated field" if gain != "–" else ""
-    if seen.state.word == "queued" and (waited := formatting.span(seen.state.since)):
+    if seen.status.state == "queued" and seen.status.since and (waited := formatting.span(seen.status.since)):
         return f"for {waited} · {reason}" if reason else f"for {waited}"
-    return "" if seen.state.word == "failed" else reason or ""
+    return "" if seen.status.state == "failed" else reason or ""
 
 
 def unseen(seen: Glance) -> str:
     """That nothing is known, since when and why; what runs may well go on."""
-    since = formatting.span(seen.state.since) if seen.state.since else ""
-    parts = [f"since {since}" if since else "", "" if seen.fault else "what runs there goes on", seen.state.reason]
+    since = formatting.span(seen.status.since) if seen.status.since else ""
+    parts = [f"since {since}" if since else "", "" if seen.fault else "what runs there goes on", seen.status.reason]
     return " · ".join(filter(None, parts))
 
 
@@ -361,7 +361,7 @@ def later(run: Run) -> str:
 
 def why_failed(seen: Glance) -> str:
     """The reason, and what to do next."""
-    reason = (seen.state.reason or "it ended without a word").rstrip(" .:")
+    reason = (seen.status.reason or "it ended without a word").rstrip(" .:")
     if seen.place.stage == "refused":
         return f"{reason}\n\nResume hands it over again, once that is mended."
     if "resume" in reason.lower():
@@ -373,7 +373,7 @@ def why_failed(seen: Glance) -> str:
 
 def facts_of(seen: Glance) -> dict[str, str]:
     """What a run is doing now, as rows of a table."""
-    latest, active = seen.latest, seen.state.active
+    latest, active = seen.latest, seen.status.state.is_active
     rows = {"Epoch": f"{latest.get('epoch', '–')} of {latest.get('epochs', '–')}"} if latest else {}
     rows["Training loss"] = formatting.number(latest.get("loss"), 4)
     rows["Validation loss"] = formatting.number(seen.val_loss, 4)

@@ -45,8 +45,8 @@ class Result:
         if not run.folder.is_dir():
             raise StoreError(f"{run.id} is no longer in the store: take it out of the comparison")
         if not run.results.is_file():
-            state = run.state()
-            raise StoreError(f"{run.title} has no results yet ({state.word}): it can be compared when it is done")
+            state = run.status().state
+            raise StoreError(f"{run.title} has no results yet ({state}): it can be compared when it is done")
         return cls(letter, run, _open(run), Scores.from_plain(run.scores() or {}))
 
     @cached_property

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from engine.errors import MesoscopeError, SiteError
-from engine.launch.remote.poll import Mirrors
-from engine.runs import Run, State, Store
+from engine.launch.remote.poll import SitePollers
+from engine.runs import RecordError, Run, RunState, RunStatus, Store
 
 PERIOD_S = 1.0
 IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
@@ -35,13 +35,13 @@ class Place:
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        request, look = run.request, run.look if run.remote else {}
+        request, poll = run.request, run.last_poll
         return cls(
-            str(request.get("target") or "local"),
-            str(request.get("kind") or "local"),
-            str(request.get("job") or ""),
-            str(request.get("stage") or ""),
-            bool(look.get("done")) and look.get("token") == request.get("token"),
+            request.target,
+            request.kind,
+            str(request.job or ""),
+            request.stage or "",
+            bool(request.kind != "local" and poll and poll.done and poll.token == request.token),
             run.cancel_file.exists(),
         )
 
@@ -51,7 +51,7 @@ class Glance:
     """What a list of runs shows of one run. `fault` says why a folder can't be read; '' when it can."""
 
     run: Run
-    state: State
+    status: RunStatus
     title: str
     created: float  # seconds since the epoch
     target: str = ""  # variable and file
@@ -69,7 +69,7 @@ class Glance:
     @property
     def share(self) -> float:
         """How much of the training is done, from 0 to 1."""
-        if self.state.word == "done":
+        if self.status.state == "done":
             return 1.0
         epochs, steps = self.latest.get("epochs") or 0, self.latest.get("steps") or 1
         done = max((self.latest.get("epoch") or 1) - 1, 0) + min((self.latest.get("step") or 0) / steps, 1.0)
@@ -89,21 +89,23 @@ def glance(run: Run, *, closely: bool = True) -> Glance:
 
     closely : read its spec too, which takes longer than all else.
     """
+    state = RunState.UNKNOWN
     try:
         if closely:
             _ = run.spec
-        place, state = Place.of(run), run.state()
+        place, status = Place.of(run), run.status()
         told = (run.field, run.latest(), run.scores() or {})
-        seen = Glance(run, state, run.title, run.created, *told, place=place, closely=closely)
+        seen = Glance(run, status, run.title, run.created, *told, place=place, closely=closely)
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
-        fault = str(error)
+        fault, state = str(error), RunState.DAMAGED if isinstance(error, RecordError) else state
     except OSError as error:
         fault = f"{run.folder} can't be read ({error.strerror}): it was just deleted, or isn't yours to read"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        state = RunState.DAMAGED
         fault = f"{run.folder} is damaged ({type(error).__name__}: {error}): delete it, or restore it from a copy"
-    return Glance(run, State("unknown", "the run folder can't be read"), run.id, 0.0, fault=fault, closely=closely)
+    return Glance(run, RunStatus(state, "the run folder can't be read"), run.id, 0.0, fault=fault, closely=closely)
 
 
 class RunWatcher:
@@ -168,7 +170,7 @@ class RunWatcher:
         closely = run.id in self._chosen
         if seen is None or seen.fault:
             return self._look_at(run, closely=closely)
-        if seen.state.word == "done" and seen.closely >= closely:
+        if seen.status.state == "done" and seen.closely >= closely:
             return seen
         return replace(self._look_at(seen.run, closely=closely), seen_val_loss=seen.val_loss)
 
@@ -180,16 +182,16 @@ class RunWatcher:
             self._wake.clear()
 
 
-_watchers: dict[str, tuple[RunWatcher, Mirrors]] = {}
+_watchers: dict[str, tuple[RunWatcher, SitePollers]] = {}
 _watchers_lock = threading.Lock()
 
 
 def watcher_of(store: Store) -> RunWatcher:
     """The process's watcher of that store, started; every target that the targets file names by now is looked at."""
     with _watchers_lock:
-        watcher, mirrors = _watchers.setdefault(str(store.folder.absolute()), (RunWatcher(store), Mirrors(store)))
+        watcher, pollers = _watchers.setdefault(str(store.folder.absolute()), (RunWatcher(store), SitePollers(store)))
         with suppress(SiteError):  # the Design page says so, and what runs here goes on
-            mirrors.start()
+            pollers.start()
     watcher.start()
     return watcher
 
@@ -199,6 +201,6 @@ def stop_all() -> None:
     with _watchers_lock:
         watched = list(_watchers.values())
         _watchers.clear()
-    for watcher, mirrors in watched:
+    for watcher, pollers in watched:
         watcher.stop()
-        mirrors.stop()
+        pollers.stop()

@@ -8,6 +8,7 @@ import sys
 from engine.cli.inputs import checked_spec, spec_of, store_of
 from engine.cli.output import answer, scores_table
 from engine.cli.progress import follow
+from engine.runs import RunState
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -30,15 +31,15 @@ def train(args: argparse.Namespace) -> int:
 
     run = api.submit(checked_spec(args), store_of(args))
     follow(args, run)
-    state = run.state()
-    is_done = state.word == "done"
+    status = run.status()
+    is_done = status.state is RunState.DONE
     if not is_done:
-        sys.stderr.write(f"run {run.id} {state.word}: {state.reason}\n")
+        sys.stderr.write(f"run {run.id} {status.state}: {status.reason}\n")
     facts = {
         "run": run.id,
         "folder": str(run.folder),
-        "state": state.word,
-        "reason": state.reason,
+        "state": status.state,
+        "reason": status.reason,
         "scores": run.scores(),
     }
     answer(args, facts, scores_table([run]) if is_done else "")

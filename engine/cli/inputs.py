@@ -25,8 +25,8 @@ def refresh(args: argparse.Namespace, run: Run | None = None) -> None:
     """Poll the sites of all runs, or of one; a site that can't be reached shows in the states of its runs."""
     from engine.launch.remote.poll import refresh
 
-    if run is None or run.remote:
-        refresh(store_of(args), lambda line: report(args, line), name=run.request["target"] if run else "")
+    if run is None or run.is_remote:
+        refresh(store_of(args), lambda line: report(args, line), name=run.request.target if run else "")
 
 
 def spec_of(args: argparse.Namespace) -> Spec:

@@ -24,16 +24,16 @@ def follow(args: argparse.Namespace, run: Run) -> int:
     report(args, f"run {run.id} in {run.folder}")
     interrupts = 0
     with ProgressBar(quiet=args.json) as bar:
-        while (state := run.state()).active or state.word == "unknown":
+        while (status := run.status()).state.may_be_active:
             try:
-                bar.update(run, state.reason)
+                bar.update(run, status.reason)
                 time.sleep(POLL_INTERVAL_S)
                 refresh(args, run)
             except KeyboardInterrupt:
                 interrupts += 1
                 with contextlib.suppress(StoreError):  # it may have ended just now
                     api.cancel(run, now=interrupts > 1)
-        bar.update(run, state.reason)
+        bar.update(run, status.reason)
     return interrupts
 
 

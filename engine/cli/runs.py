@@ -8,7 +8,7 @@ import sys
 from engine.cli.inputs import refresh, run_of, store_of
 from engine.cli.output import answer, scores_table
 from engine.errors import RequestError
-from engine.runs import Run
+from engine.runs import Run, RunState
 from engine.spec import flow_yaml
 from engine.tensorflow_import import quiet_import
 
@@ -53,14 +53,14 @@ def cancel(args: argparse.Namespace) -> None:
 
     run = run_of(args)
     api.cancel(run, now=args.now)
-    answer(args, {"run": run.id, "state": run.state().word}, f"{run.id} will stop after the current step")
+    answer(args, {"run": run.id, "state": run.status().state}, f"{run.id} will stop after the current step")
 
 
 def resume(args: argparse.Namespace) -> None:
     from engine.launch import api
 
     run = api.resume(run_of(args))
-    answer(args, {"run": run.id, "state": run.state().word}, f"{run.id} continues from its last checkpoint")
+    answer(args, {"run": run.id, "state": run.status().state}, f"{run.id} continues from its last checkpoint")
 
 
 def scores(args: argparse.Namespace) -> None:
@@ -69,7 +69,7 @@ def scores(args: argparse.Namespace) -> None:
         refresh(args, run)
         if run.scores() is None:
             raise RequestError(
-                f"run {run.id} has no scores yet, it is {run.state().word}", action="wait for its end, or resume it"
+                f"run {run.id} has no scores yet, it is {run.status().state}", action="wait for its end, or resume it"
             )
     form = "csv" if args.csv else "latex" if args.latex else "text"
     answer(args, {run.id: run.scores() for run in runs}, scores_table(runs, form))
@@ -90,7 +90,8 @@ def downscale(args: argparse.Namespace) -> None:
 
 
 def _row(run: Run) -> dict[str, str]:
-    """A run as `runs` and `show` tell it."""
-    state, latest = run.state(), run.latest()
-    epoch = f"{latest['epoch']}/{latest['epochs']}" if latest else ""
-    return {"run": run.id, "title": run.title, "state": state.word, "reason": state.reason, "epoch": epoch}
+    """Return the columns of `runs`, which `show` begins with."""
+    status = run.status()
+    latest = {} if status.state is RunState.DAMAGED else run.latest()
+    epoch = f"{latest['epoch']}/{latest.get('epochs', '?')}" if latest else ""
+    return {"run": run.id, "title": run.title, "state": status.state, "reason": status.reason, "epoch": epoch}

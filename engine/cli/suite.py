@@ -11,17 +11,17 @@ from engine.cli.inputs import check_data, store_of
 from engine.cli.output import answer, scores_table
 from engine.cli.progress import follow
 from engine.errors import RequestError
-from engine.runs import Run, Store
+from engine.runs import Run, RunState, Store
 from engine.spec import Spec
 
 
 def suite(args: argparse.Namespace) -> int:
     runs = _create(args, store_of(args))
     _train(args, runs)
-    done = [run for run in runs if run.state().word == "done"]
+    done = [run for run in runs if run.status().state is RunState.DONE]
     for run in runs:
         if run not in done:
-            sys.stderr.write(f"{run.title} {run.state().word}: {run.state().reason}\n")
+            sys.stderr.write(f"{run.title} {run.status().state}: {run.status().reason}\n")
     files = _export(done, args.output) if done else []
     facts = {
         "runs": {run.title: run.id for run in runs},
@@ -62,10 +62,10 @@ def _train(args: argparse.Namespace, runs: list[Run]) -> None:
     from engine.launch import api
 
     for run in runs:
-        if run.remote:  # a site has a queue of its own
+        if run.is_remote:  # a site has a queue of its own
             api.start(run)
     for number, run in enumerate(runs):
-        if not run.remote:
+        if not run.is_remote:
             api.start(run)
         if follow(args, run):
             for other in runs[number + 1 :]:

@@ -11,7 +11,7 @@ from engine.errors import SiteError, StoreError
 from engine.launch import local
 from engine.launch.remote import submit as remote
 from engine.launch.sites import Site, site_of
-from engine.runs import Run, Store, describe_inputs
+from engine.runs import LaunchEvent, Run, RunState, Stage, Store, describe_inputs
 from engine.spec import Spec
 
 VERSIONED = ("tensorflow", "keras", "horovod", "numpy", "xarray")
@@ -40,51 +40,68 @@ def create(spec: Spec, store: Store) -> Run:
 
 
 def start(run: Run) -> None:
-    """Start a run where its spec says; raises what `submit` raises."""
+    """Start a run that was created and not started yet; raises what `submit` raises."""
+    with run.launch_lock():
+        if (run.launches() or run.request.is_submitted) and not (state := run.status().state).is_final:
+            raise StoreError(f"run {run.id} is {state}: it has just been started from elsewhere")
+        _start(run)
+
+
+def resume(run: Run) -> Run:
+    """Start a run again from its last checkpoint, once however often it is asked for at the same time.
+
+    Raises
+    ------
+    StoreError
+        If it is active, done or damaged.
+    """
+    with run.launch_lock():  # from the check to the record of the launch
+        status = run.status()
+        if status.state.may_be_active:
+            raise StoreError(f"run {run.id} is {status.state}: cancel it first, or wait for its end")
+        if status.state is RunState.DONE:
+            raise StoreError(f"run {run.id} is done: train a new one with training.start_from={run.id} to go on")
+        if status.state is RunState.DAMAGED:
+            raise StoreError(f"run {run.id} is damaged: {status.reason}")
+        run.withdraw_cancel()
+        _start(run)
+    return run
+
+
+def _start(run: Run) -> None:
+    """Start a run while its launch lock is held."""
     try:
-        target = _target(run)
+        site = _site(run)
     except SiteError as error:
-        if run.remote:  # it was created when the targets file still had its target
-            run.note(stage="refused", reason=str(error))
+        if run.is_remote:  # it was created when the targets file still had its site
+            run.update_request(stage=Stage.REFUSED, reason=str(error))
         raise
-    if target.remote:
-        remote.start(run, target)
+    if site.remote:
+        remote.start(run, site)
     else:
         local.start(run)
 
 
-def resume(run: Run) -> Run:
-    """Start a run again from its last checkpoint; raises StoreError if it is active or done."""
-    state = run.state()
-    if state.active or state.word == "unknown":
-        raise StoreError(f"run {run.id} is {state.word}: cancel it first, or wait for its end")
-    if state.word == "done":
-        raise StoreError(f"run {run.id} is done: train a new one with training.start_from={run.id} to go on")
-    run.withdraw_cancel()
-    start(run)
-    return run
-
-
 def cancel(run: Run, *, now: bool = False) -> None:
     """Ask a run to stop after the step it is in; with `now`, end its processes at once."""
-    state = run.state()
-    if not state.active and state.word != "unknown":
-        raise StoreError(f"run {run.id} is {state.word}: there is nothing to cancel")
-    if run.remote:
-        if run.request.get("stage") in ("asked", "sent"):
-            remote.cancel(run, _target(run), now=now)
+    state = run.status().state
+    if not state.may_be_active:
+        raise StoreError(f"run {run.id} is {state}: there is nothing to cancel")
+    if run.is_remote:
+        if run.request.is_submitted:
+            remote.cancel(run, _site(run), now=now)
         else:
             remote.withdraw(run)
         return
     run.ask_to_cancel()
     if not run.launches():
-        run.record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
+        run.record_launch(LaunchEvent.ENDED, rc=None, cancelled=True, reason="cancelled before it began")
     elif now:
         local.stop(run)
 
 
-def _target(run: Run) -> Site:
-    return site_of(run.request.get("target", "local"))
+def _site(run: Run) -> Site:
+    return site_of(run.request.target)
 
 
 def request_of(spec: Spec, target: Site) -> dict[str, Any]:

@@ -11,15 +11,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from engine.errors import LaunchError
 from engine.files import private
 from engine.launch.ranks.command import threads
-from engine.runs import Run
+from engine.runs import LaunchEvent, Run, RunState
+from engine.runs.records import ProcessIdentity
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE_S = 10.0  # between asking processes to end and ending them
@@ -47,21 +48,20 @@ def start(run: Run) -> None:
             )
         except OSError as error:
             raise LaunchError(f"{command[0]} can't be started ({error.strerror}): check the installation") from error
-    run.record_launch("submitted", **identity(process.pid), token=run.request.get("token"))
+    run.record_launch(LaunchEvent.SUBMITTED, **asdict(identity(process.pid)), token=run.request.token)
 
 
 def stop(run: Run) -> None:
     """End the processes of a run at once; what the last checkpoint holds is kept."""
-    launches = run.launches()
-    last = launches[-1]
-    if last["host"] != socket.gethostname():
-        raise LaunchError(f"run {run.id} runs on {last['host']}, not here: cancel it from there")
-    for pid in (last["pid"], *run.ranks_here()):  # ranks outlive a supervisor that was killed
+    last = run.launches()[-1]
+    if last.host != socket.gethostname():
+        raise LaunchError(f"run {run.id} runs on {last.host}, not here: cancel it from there")
+    for pid in (last.pid, *run.ranks_here()):  # ranks outlive a supervisor that was killed
         end_tree(pid)
-    if run.state().word != "cancelled":  # the supervisor itself was killed before it could say so
-        run.record_launch(
-            "ended", rc=None, cancelled=True, reason="cancelled", **identity(last["pid"]), token=last.get("token")
-        )
+    if run.status().state is not RunState.CANCELLED:  # the supervisor itself was killed before it could say so
+        end = {"rc": None, "cancelled": True, "reason": "cancelled"}
+        process = {"host": last.host, "pid": last.pid, "pid_started": last.pid_started}
+        run.record_launch(LaunchEvent.ENDED, **end, **process, token=last.token)
 
 
 def environment(outer: Mapping[str, str], processes: int) -> dict[str, str]:
@@ -87,10 +87,10 @@ def end_tree(pid: int | None) -> None:
         _, family = psutil.wait_procs(family, timeout=GRACE_S)
 
 
-def identity(pid: int) -> dict[str, Any]:
-    """What tells a process from any other: host, id, and when it began."""
+def identity(pid: int) -> ProcessIdentity:
+    """Identify a process of this host."""
     try:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         started = None
-    return {"pid": pid, "pid_started": started, "host": socket.gethostname()}
+    return ProcessIdentity(socket.gethostname(), pid, started)

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from engine.evaluation.scores import score
 from engine.runs import Run, Store, append_line, to_json, write_whole
+from engine.runs.folder import site_file
 from engine.spec import Spec
 
 ALBERS = {
@@ -80,16 +81,16 @@ def write_remote_run(
     run = store.create(_spec(title, 4, 0, {}), {"versions": {}, **asked, **handing, **request})
     if word == "sending":
         me = {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": psutil.Process().create_time()}
-        run.note(sender=me)
+        run.update_request(sender=me)
     elif word != "refused":
         done = reason.startswith("fetching results")
         look = {"token": "t0", "word": word, "reason": reason, "since": now - 720, "job": "4711", "done": done}
-        write_whole(run.look_file, to_json(look))
+        write_whole(run.last_poll_file, to_json(look))
         if done:
             write_whole(run.folder / "status" / "fetch.json", to_json({"time": now, "reason": reason}))
     if word == "running":
         _write_progress(run.folder / "progress.jsonl", epochs=17, seed=0)
-    path = store.target_file(str(run.request["target"]), "json")
+    path = site_file(store.folder, str(run.request.target), "json")
     path.parent.mkdir(exist_ok=True)
     write_whole(path, to_json({"tried": now, "time": now, "failures": 0}))
     return run

@@ -91,9 +91,9 @@ def test_two_ranks_against_one_process(tmp_path: Path) -> None:
 
 def _speed(run: Run) -> float:
     """Samples per second between the ends of the epochs, without the first one, which builds the graph."""
-    while run.state().active:
+    while run.status().state.is_active:
         time.sleep(0.5)
-    assert run.state().word == "done", run.state().reason
+    assert run.status().state == "done", run.status().reason
     ends = [record["elapsed_s"] for record in run.progress()[0] if "val_loss" in record]
     samples = run.progress()[0][-1]["steps"] * 16
     return samples / statistics.median(after - before for before, after in pairwise(ends[1:]))

@@ -17,7 +17,7 @@ import yaml
 from app.services.watcher import RunWatcher
 from engine.files import append_line, to_json
 from engine.launch.api import request_of
-from engine.launch.remote.poll import Mirrors
+from engine.launch.remote.poll import SitePollers
 from engine.launch.sites import Sites
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -67,7 +67,7 @@ def test_fifty_runs_on_a_target_are_watched(tmp_path: Path, monkeypatch: pytest.
         connections = len(_children(server.processes.live("sshd")))
         writer.kill()
         writer.wait()
-    assert {run.state().word for run in runs} == {"running"}
+    assert {run.status().state for run in runs} == {"running"}
     assert min(len(run.progress()[0]) for run in runs) > WATCHED_S / 2
     record("watching", {"active_runs": ACTIVE, "share_of_a_core": round(share, 3), "connections": connections})
     assert connections == 1
@@ -87,7 +87,7 @@ while True:
 
 
 def _share_while_watching(store: Store) -> float:
-    watcher, mirrors = RunWatcher(store), Mirrors(store)
+    watcher, mirrors = RunWatcher(store), SitePollers(store)
     watcher.start()
     mirrors.start()
     try:
@@ -128,10 +128,10 @@ def _done(run: Run) -> None:
 
 def _begun(run: Run, there: Path) -> Path:
     """As if it had been handed over, and its launcher were this process."""
-    run.note(stage="sent", token=f"token{run.id[-4:]}", time=time.time(), job=os.getpid())
+    run.update_request(stage="sent", token=f"token{run.id[-4:]}", time=time.time(), job=os.getpid())
     folder = there / "runs" / run.id
     (folder / "status").mkdir(parents=True)
-    facts = {"token": run.request["token"], "pid": os.getpid(), "pid_started": None, "host": os.uname().nodename}
+    facts = {"token": run.request.token, "pid": os.getpid(), "pid_started": None, "host": os.uname().nodename}
     (folder / "status" / "begun.json").write_text(json.dumps(facts))
     beat = {"rank": 0, "time": time.time(), "phase": "training"}
     (folder / "status" / "rank-0.json").write_text(json.dumps(beat))

@@ -38,7 +38,7 @@ def main(spec: Spec, store: Store, steps: list[int]) -> None:
 
 def stopped_after(run: Run) -> int:
     (beat,) = run.heartbeats()
-    assert beat["end"] == "stopped"
+    assert beat.end == "stopped"
     _, state = loop.checkpoints.load(run.folder / "checkpoints" / "last.npz")
     steps = run.latest()["steps"] if run.latest() else 0
     return state["epoch"] * steps + state["step"]

@@ -298,9 +298,8 @@ def test_an_interrupt_asks_the_run_to_stop(store, spec_file, capsys, monkeypatch
         if not run.cancel_file.exists():
             raise KeyboardInterrupt
         facts = {"rc": 0, "cancelled": True, "reason": "cancelled: resume continues from here"}
-        run.record_launch(
-            "ended", **{k: v for k, v in run.launches()[-1].items() if k.startswith(("pid", "host"))}, **facts
-        )
+        last = run.launches()[-1]
+        run.record_launch("ended", pid=last.pid, pid_started=last.pid_started, host=last.host, **facts)
 
     monkeypatch.setattr(api.local, "start", start)
     monkeypatch.setattr(progress.time, "sleep", interrupt)

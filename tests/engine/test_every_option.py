@@ -23,7 +23,7 @@ from engine.launch.ranks import command
 from engine.launch.remote import scheduler, staging
 from engine.launch.sites import Site
 from engine.launch.supervision import supervisor
-from engine.launch.supervision.launch_token import Fence
+from engine.launch.supervision.launch_token import LaunchToken
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import assembly, checkpoints
@@ -175,7 +175,7 @@ def observe_launch(spec: Spec, store: Store) -> list[Any]:
     words = command.plan(run, {}).command
     stops, restarts = (
         engine_run.StopRequest.of(run).deadline < float("inf"),
-        supervisor.Watch(run, Fence(run)).may_restart(),
+        supervisor.Supervisor(run, LaunchToken(run)).may_restart(),
     )
     return [job, sent, run.title, words[:-1], stops, restarts]
 

@@ -97,7 +97,7 @@ def test_the_run_folder_holds_what_it_should_and_nothing_else(run):
         for name in ("scores.json", "test.nc")
         for content in [(run.folder / "results" / name).read_bytes()]
     }
-    assert [record["event"] for record in run.launches()] == ["submitted", "started", "ended"]
+    assert [record.event for record in run.launches()] == ["submitted", "started", "ended"]
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_the_spec_of_a_run_is_complete_and_makes_the_same_run_again(run):
     (described,) = run.request["inputs"]
     target = Path(described["path"])
     assert described["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
-    assert run.request["target"] == "local"
+    assert run.request.target == "local"
     assert run.request["versions"]["tensorflow"].startswith("2.21")
 
 
@@ -267,7 +267,7 @@ def test_a_run_recorded_before_options_were_renamed_is_shown_resumed_and_applied
         recorded.write_text(recorded.read_text().replace(*words))
     assert "  target: local\n" in recorded.read_text()
     engine.json("resume", old.id)
-    assert end_of(old).word == "done"
+    assert end_of(old).state == "done"
     assert [row["state"] for row in engine.json("runs")["runs"]] == ["done"]
     assert engine.json("show", old.id)["spec"] == run.spec.plain()
     with xr.open_dataset(run.results, engine="netcdf4") as results:

@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from engine import runs
 from engine.errors import DivergedError, StoreError
-from engine.files import append_line, write_whole
+from engine.files import append_line, read_json, write_whole
 from engine.runs import Heartbeat, Run, Store, default_store, describe_error, describe_inputs, process_alive
+from engine.runs.records import RunRequest
 from engine.spec import Spec
 
 HERE = socket.gethostname()
@@ -63,28 +63,28 @@ def test_a_new_run_has_its_folders_and_is_queued(run):
         *("status", "control", "checkpoints", "results"),
     }
     assert run.spec == spec()
-    assert run.request == {"target": "local", "title": "resnet · spc · LCB", "field": "hr.nc"}
+    assert run.request == RunRequest(target="local", title="resnet · spc · LCB", field="hr.nc")
     assert run.folder.stat().st_mode & 0o077 == 0  # data may be confidential
-    state = run.state()
-    assert (state.word, state.reason, state.active) == ("queued", "not started yet", True)
+    state = run.status()
+    assert (state.state, state.reason, state.state.is_active) == ("queued", "not started yet", True)
     assert state.since == run.created
     assert (run.scores(), run.latest(), run.progress(), run.heartbeats()) == (None, {}, ([], 0), [])
 
 
 def test_a_launcher_that_lives_is_starting_until_a_rank_tells_what_it_does(run):
     run.record_launch("submitted", **alive())
-    assert (run.state().word, run.state().reason) == ("queued", "starting")
+    assert (run.status().state, run.status().reason) == ("queued", "starting")
     run.record_launch("started", **alive())
     beat(run, 0, phase="reading")
     beat(run, 1, phase="training")
-    assert (run.state().word, run.state().reason) == ("running", "reading")
-    assert run.state().since == run.launches()[-1]["time"]
+    assert (run.status().state, run.status().reason) == ("running", "reading")
+    assert run.status().since == run.launches()[-1].time
 
 
 def test_a_launcher_that_is_gone_without_a_word_was_killed(run, gone):
     run.record_launch("started", **gone)
-    state = run.state()
-    assert (state.word, state.active) == ("failed", False)
+    state = run.status()
+    assert (state.state, state.state.is_active) == ("failed", False)
     assert state.reason == "its launcher was killed: resume continues from the last checkpoint"
 
 
@@ -94,13 +94,13 @@ def test_a_launcher_that_nobody_has_waited_for_is_gone_too(run):
     while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
     run.record_launch("submitted", pid=process.pid, pid_started=started, host=HERE)
-    assert run.state().word == "failed"
+    assert run.status().state == "failed"
     process.wait()
 
 
 def test_a_process_id_given_again_is_another_process(run):
     run.record_launch("started", **(alive() | {"pid_started": alive()["pid_started"] - 100}))
-    assert run.state().word == "failed"
+    assert run.status().state == "failed"
     assert process_alive(os.getpid(), None)
     assert not process_alive(None, None)
 
@@ -118,27 +118,27 @@ def test_a_launcher_that_told_its_end(run, gone, ended, word, reason):
     run.record_launch("submitted", **gone)
     run.record_launch("started", **gone)
     run.record_launch("ended", **ended, **gone)
-    assert (run.state().word, run.state().reason) == (word, reason)
+    assert (run.status().state, run.status().reason) == (word, reason)
 
 
 def test_the_order_of_submitted_and_ended_does_not_matter(run, gone):
     run.record_launch("ended", rc=1, reason="no such file", **gone)  # quicker than who submitted it
     run.record_launch("submitted", **gone)
-    assert (run.state().word, run.state().reason) == ("failed", "no such file")
+    assert (run.status().state, run.status().reason) == ("failed", "no such file")
 
 
 def test_a_run_cancelled_before_it_began(run):
     run.record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
-    assert (run.state().word, run.state().reason) == ("cancelled", "cancelled before it began")
+    assert (run.status().state, run.status().reason) == ("cancelled", "cancelled before it began")
     run.record_launch("submitted", **alive())  # resumed
-    assert run.state().word == "queued"
+    assert run.status().state == "queued"
 
 
 def test_a_resumed_run_is_what_its_last_launcher_is(run, gone):
     run.record_launch("started", **gone)
     run.record_launch("ended", rc=1, reason="killed", **gone)
     run.record_launch("submitted", **alive())
-    assert run.state().word == "queued"
+    assert run.status().state == "queued"
 
 
 def test_a_resumed_run_may_get_the_process_id_of_the_launcher_before(run):
@@ -146,60 +146,60 @@ def test_a_resumed_run_may_get_the_process_id_of_the_launcher_before(run):
     run.record_launch("started", **before)
     run.record_launch("ended", rc=1, reason="killed", **before)
     run.record_launch("submitted", **alive())
-    assert run.state().word == "queued"
+    assert run.status().state == "queued"
 
 
 def test_done_is_done_whatever_else_is_there(run, gone):
     run.record_launch("started", **gone)
     write_whole(run.folder / "DONE", "{}")
-    assert run.state().word == "done"
+    assert run.status().state == "done"
     run.record_launch("ended", rc=1, **gone)
-    assert (run.state().word, run.state().since) == ("done", (run.folder / "DONE").stat().st_mtime)
+    assert (run.status().state, run.status().since) == ("done", (run.folder / "DONE").stat().st_mtime)
 
 
 def test_a_run_on_another_host_is_running_while_it_is_heard_of(run):
     run.record_launch("started", pid=1, pid_started=1.0, host="far")
-    assert run.state().word == "running"  # just launched
+    assert run.status().state == "running"  # just launched
     beat(run, 0, ago_s=300)
     beat(run, 1, ago_s=59)
-    assert run.state().word == "running"
+    assert run.status().state == "running"
 
 
 def test_silence_from_another_host_is_not_failure(run):
     run.record_launch("started", pid=1, pid_started=1.0, host="far")
     beat(run, ago_s=61)
-    state = run.state()
-    assert (state.word, state.reason, state.active) == ("unknown", "no word from far", False)
+    state = run.status()
+    assert (state.state, state.reason, state.state.is_active) == ("unknown", "no sign of life from far", False)
     assert time.time() - state.since == pytest.approx(61, abs=5)
 
 
 def test_another_host_that_never_began_falls_silent_too(run, monkeypatch):
     run.record_launch("submitted", pid=1, host="far")
-    monkeypatch.setattr(runs, "SILENCE_S", 0.0)
-    assert run.state().word == "unknown"
+    monkeypatch.setattr("engine.runs.state.SILENCE_S", 0.0)
+    assert run.status().state == "unknown"
 
 
 def test_another_host_that_told_its_end(run):
     run.record_launch("started", pid=1, pid_started=1.0, host="far")
     run.record_launch("ended", pid=1, pid_started=1.0, host="far", rc=1, reason="out of memory")
-    assert (run.state().word, run.state().reason) == ("failed", "out of memory")
+    assert (run.status().state, run.status().reason) == ("failed", "out of memory")
 
 
 def test_a_paused_job_waits_in_the_queue_until_another_process_goes_on(run, gone):
     run.record_launch("started", **gone, job="7")
     run.record_launch("paused", reason="the job's time is nearly up", **gone, job="7")
-    assert (run.state().word, run.state().reason) == ("queued", "the job's time is nearly up: queued again")
+    assert (run.status().state, run.status().reason) == ("queued", "the job's time is nearly up: queued again")
     run.record_launch("started", **alive(), job="7")
-    assert (run.state().word, run.state().reason) == ("queued", "starting")
+    assert (run.status().state, run.status().reason) == ("queued", "starting")
     run.record_launch("restarted", reason="rank 1 died without a word", **alive(), job="7")
     beat(run, 0, phase="training")
-    assert (run.state().word, run.state().reason) == ("running", "training")
+    assert (run.status().state, run.status().reason) == ("running", "training")
 
 
 def test_a_pause_that_could_not_be_followed_by_a_start_is_an_end(run, gone):
     run.record_launch("paused", reason="the job's time is nearly up", **gone, job="7")
     run.record_launch("ended", reason="refused", cancelled=True, **gone, job="7")
-    assert (run.state().word, run.state().reason) == ("cancelled", "refused")
+    assert (run.status().state, run.status().reason) == ("cancelled", "refused")
 
 
 def test_a_torn_heartbeat_or_launcher_record_does_not_count(run):
@@ -208,39 +208,39 @@ def test_a_torn_heartbeat_or_launcher_record_does_not_count(run):
     with (run.folder / "status" / "launcher.jsonl").open("a") as file:
         file.write('{"event": "ended", "rc": 1, "pid": ')
     assert run.heartbeats() == []
-    assert (run.state().word, run.state().reason) == ("queued", "starting")
+    assert (run.status().state, run.status().reason) == ("queued", "starting")
 
 
 def test_heartbeats_come_by_rank_and_are_forgotten_on_a_new_launch(run):
     for rank in (10, 2, 0):
         beat(run, rank)
-    assert [b["rank"] for b in run.heartbeats()] == [0, 2, 10]
+    assert [b.rank for b in run.heartbeats()] == [0, 2, 10]
     run.forget_heartbeats()
     assert run.heartbeats() == []
 
 
 def test_a_rank_tells_that_it_lives_and_how_it_ends(run, monkeypatch):
-    monkeypatch.setattr(runs, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr("engine.runs.heartbeat.HEARTBEAT_S", 0.02)
     with Heartbeat(run, 1, 2) as heartbeat:
         (first,) = run.heartbeats()
         heartbeat.phase("reading")
         deadline = time.monotonic() + 10
-        while run.heartbeats()[0]["phase"] != "reading" and time.monotonic() < deadline:
+        while run.heartbeats()[0].phase != "reading" and time.monotonic() < deadline:
             time.sleep(0.01)
         (second,) = run.heartbeats()
         heartbeat.end("done", weights="abc")
     (last,) = run.heartbeats()
-    assert (first["rank"], first["size"], first["host"], first["pid"]) == (1, 2, HERE, os.getpid())
-    assert (first["phase"], second["phase"]) == ("starting", "reading")
-    assert second["time"] > first["time"]
-    assert (last["end"], last["weights"]) == ("done", "abc")
+    assert (first.rank, first.size, first.host, first.pid) == (1, 2, HERE, os.getpid())
+    assert (first.phase, second.phase) == ("starting", "reading")
+    assert second.time > first.time
+    assert (last.end, last.weights) == ("done", "abc")
 
 
 def test_a_rank_that_fails_tells_why(run):
     with pytest.raises(DivergedError), Heartbeat(run, 0, 1):
         raise DivergedError("the loss is nan: lower training.learning_rate")
     (last,) = run.heartbeats()
-    assert (last["end"], last["reason"]) == ("failed", "the loss is nan: lower training.learning_rate")
+    assert (last.end, last.reason) == ("failed", "the loss is nan: lower training.learning_rate")
 
 
 def test_a_full_disk_does_not_hide_the_error_of_a_rank(small_disk):
@@ -403,7 +403,7 @@ def test_a_full_disk_leaves_no_half_run(small_disk):
     with pytest.raises(StoreError, match=r"can't be written \((No space left on device|File too large)\): .*--store"):
         store.create(spec(), {"inputs": "x" * 2**20})
     assert [path.name for path in small_disk.iterdir()] == [kept.id]
-    assert kept.request["a"] == 1
+    assert read_json(kept.request_file)["a"] == 1
 
 
 def test_a_full_disk_is_told_when_cancelling(small_disk):

@@ -118,7 +118,7 @@ def test_a_run_that_can_not_be_started_says_so_and_the_next_one_is_tried(own, tm
     runs = suite.create(suite.specs(own, "AB"), Store(tmp_path))
     monkeypatch.setattr(suite.local, "start", refuse)
     suite.conduct(runs)
-    assert [(run.state().word, run.state().reason) for run in runs] == [("failed", "python can't be started")] * 2
+    assert [(run.status().state, run.status().reason) for run in runs] == [("failed", "python can't be started")] * 2
 
 
 def test_runs_for_a_target_are_all_handed_over_for_its_queue_to_order(own, tmp_path, monkeypatch):
@@ -132,14 +132,14 @@ def test_runs_for_a_target_are_all_handed_over_for_its_queue_to_order(own, tmp_p
     def hand_over(run, target):
         """As engine.launch.remote.submit does: the first is refused, which the run itself says."""
         handed.append((run, target.name))
-        run.note(stage="refused" if run == runs[0] else "sent", reason="no login")
+        run.update_request(stage="refused" if run == runs[0] else "sent", reason="no login")
         if run == runs[0]:
             raise LaunchError("no login")
 
     monkeypatch.setattr(api.remote, "start", hand_over)
     suite.conduct(runs)
     assert handed == [(runs[0], "hpc"), (runs[2], "hpc")]
-    assert [run.state().word for run in runs] == ["failed", "cancelled", "queued"]
+    assert [run.status().state for run in runs] == ["failed", "cancelled", "queued"]
     assert not any(run.launches() for run in runs)  # these records are the target's to write
 
 
@@ -150,7 +150,7 @@ def test_a_run_whose_target_is_gone_says_so(own, tmp_path, monkeypatch):
     (run,) = suite.create(suite.specs(own.replace(launch={"site": "hpc"}), "A"), Store(tmp_path / "runs"))
     path.write_text("version: 1\ntargets: {local: {}}\n")
     suite.conduct([run])
-    assert (run.state().word, run.state().reason[:40]) == ("failed", "launch.site is 'hpc', which is not known")
+    assert (run.status().state, run.status().reason[:40]) == ("failed", "launch.site is 'hpc', which is not known")
 
 
 def _end(run):
@@ -179,8 +179,8 @@ def test_a_conductor_outlives_who_started_it(tmp_path, own):
     settings = [*SMALL, "model.localized=false"]
     runs = suite.create(suite.specs(own, "BE", settings), Store(tmp_path))
     assert suite.start(runs).wait(timeout=300) == 0
-    assert [run.state().word for run in runs] == ["done", "done"]
-    assert runs[0].state().since <= runs[1].launches()[0]["time"]
+    assert [run.status().state for run in runs] == ["done", "done"]
+    assert runs[0].status().since <= runs[1].launches()[0].time
 
 
 def test_the_command_refuses_a_spec_without_lr(demo, tmp_path, capsys):

@@ -18,6 +18,7 @@ from engine.errors import LaunchError
 from engine.launch.ranks.addresses import interface_towards
 from engine.options import did_you_mean
 from engine.runs import Run
+from engine.runs.records import RanksRequest, RunRequest
 
 HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*):([1-9][0-9]{0,2})")
 INTERFACE = re.compile(r"[A-Za-z0-9._-]{0,15}")
@@ -44,15 +45,14 @@ class Ranks:
     hosts: tuple[Host, ...] = ()
 
     @classmethod
-    def of(cls, request: Mapping[str, Any]) -> Self:
-        """Raises LaunchError for what can't be meant."""
-        given = request.get("ranks") or {}
-        how = cls(given.get("by", cls.by), given.get("interface", ""), tuple(map(parse_host, given.get("hosts", ()))))
-        if how.by not in PLANS:
-            raise LaunchError(f"ranks.by is {how.by!r} in request.json: {did_you_mean(str(how.by), list(PLANS))}")
-        if not INTERFACE.fullmatch(how.interface):
-            raise LaunchError(f"ranks.interface is {how.interface!r} in request.json: expected a name as ib0 or eth0")
-        return how
+    def of(cls, request: RunRequest) -> Self:
+        """Check what the request says of the ranks; raises LaunchError."""
+        given = request.ranks or RanksRequest()
+        if given.by not in PLANS:
+            raise LaunchError(f"ranks.by is {given.by!r} in request.json: {did_you_mean(given.by, list(PLANS))}")
+        if not INTERFACE.fullmatch(given.interface):
+            raise LaunchError(f"ranks.interface is {given.interface!r} in request.json: expected a name as ib0 or eth0")
+        return cls(given.by, given.interface, tuple(map(parse_host, given.hosts)))
 
 
 @dataclass(frozen=True)

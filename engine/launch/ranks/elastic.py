@@ -1,7 +1,7 @@
 """Rounds of an elastic training, as its supervisor keeps them: which ranks take part, from one loss to the next.
 
 A round begins when the first rank says that it no longer hears the others. Those that live are waited for; then each
-is told its place among those that are left, which take up the last checkpoint. engine/training/rounds.py is the ranks'
+is told its place among those that are left, which take up the last checkpoint. engine/training/elastic.py is the ranks'
 side.
 """
 
@@ -19,24 +19,25 @@ from typing import TYPE_CHECKING, Any
 
 from engine.launch.local import end_tree
 from engine.launch.ranks.command import place
-from engine.launch.supervision.exit_reason import FROM_CHECKPOINT
-from engine.runs import SILENCE_S, Run, process_alive
+from engine.runs import RankEnd, Run, process_alive
+from engine.runs.records import HeartbeatRecord
+from engine.runs.state import FROM_CHECKPOINT, SILENCE_S
 
 if TYPE_CHECKING:
     from engine.launch.ranks.rendezvous import Keys
 
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 GATHER_S = 300.0  # so long a round's first rank waits for its last
 HOROVODS_PLACE = ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE", "CROSS_RANK", "CROSS_SIZE")
 
 
 @dataclass
-class Rounds:
-    """Those who take part, by the ranks they had first.
+class ElasticCoordinator:
+    """Ranks that take part, by the numbers they had first.
 
     keys : where ranks say that they are there, and read their places.
     meet : one more server, where the ranks of a round find each other.
-    told : of ranks that were lost, how many are left, and why in words.
+    report_loss : called with the ranks that were lost, how many are left, and why in words.
     end : ends all ranks.
     too_few : why training can't go on, once it can't.
     """
@@ -44,17 +45,17 @@ class Rounds:
     run: Run
     keys: Keys
     meet: Callable[[], contextlib.AbstractContextManager[Keys]]
-    told: Callable[[list[int], int, str], None]
+    report_loss: Callable[[list[int], int, str], None]
     end: Callable[[], None]
     too_few: str = ""
     _members: list[int] = field(default_factory=list)
-    _heard: dict[int, tuple[Any, float]] = field(default_factory=dict)
+    _last_signs: dict[int, tuple[Any, float]] = field(default_factory=dict)
 
     @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep them beside whatever is done within."""
+    def coordinating(self) -> Iterator[None]:
+        """Coordinate the ranks in a thread while the body runs."""
         over = threading.Event()
-        thread = threading.Thread(target=self._keep, args=(over,), name="rounds", daemon=True)
+        thread = threading.Thread(target=self._keep, args=(over,), name="elastic coordinator", daemon=True)
         thread.start()
         try:
             yield
@@ -73,12 +74,12 @@ class Rounds:
     def _gather(self, number: int, over: threading.Event) -> dict[int, str]:
         """Host of each member that has arrived, once no other is worth waiting for; {} if it's over before."""
         began = None
-        while not over.wait(LOOK_S):
+        while not over.wait(POLL_INTERVAL_S):
             if not (arrived := self._arrived(number)):
                 continue
             began = began or time.monotonic()
             missing = [rank for rank in self._members if rank not in arrived]
-            hopeless = number > 0 and not any(map(self._lives, missing))  # at first, ranks have given no sign yet
+            hopeless = number > 0 and not any(map(self._may_arrive, missing))  # at first, ranks have given no sign yet
             if not missing or hopeless or time.monotonic() - began > GATHER_S:
                 return arrived
         return {}
@@ -87,33 +88,33 @@ class Rounds:
         said = self.keys.of(f"arrived-{number}")
         return {rank: said[str(rank)].decode() for rank in self._members if str(rank) in said}
 
-    def _lives(self, rank: int) -> bool:
-        """Whether a rank may still arrive: on this host its process lives, elsewhere it said something not long ago."""
-        beat = next((beat for beat in self.run.heartbeats() if beat["rank"] == rank), {})
-        if "end" in beat:
+    def _may_arrive(self, rank: int) -> bool:
+        """Tell whether a rank may still arrive: its process lives here, or it gave a sign of life elsewhere."""
+        heartbeat = next((one for one in self.run.heartbeats() if one.rank == rank), None)
+        if heartbeat and heartbeat.end:
             return False
-        if beat.get("host") == socket.gethostname():
-            return process_alive(beat["pid"], beat["pid_started"])
-        said, now = beat.get("time"), time.monotonic()
-        if rank not in self._heard or self._heard[rank][0] != said:
-            self._heard[rank] = (said, now)
-        return now - self._heard[rank][1] < SILENCE_S
+        if heartbeat and heartbeat.host == socket.gethostname():
+            return process_alive(heartbeat.pid, heartbeat.pid_started)
+        sign, now = heartbeat.time if heartbeat else None, time.monotonic()
+        if rank not in self._last_signs or self._last_signs[rank][0] != sign:
+            self._last_signs[rank] = (sign, now)
+        return now - self._last_signs[rank][1] < SILENCE_S
 
     def _open(self, number: int, hosts: Mapping[int, str], servers: contextlib.ExitStack) -> list[int]:
         """Begin a round with those that have arrived; returns them, or nobody if it can't be."""
-        if (self.run.folder / "DONE").exists():  # lost when there was nothing left to do
+        if self.run.done_file.exists():  # lost when there was nothing left to do
             self.end()
             return []
         if lost := [rank for rank in self._members if rank not in hosts]:
             why = describe(lost, self.run.heartbeats())
-            self._give_up(lost)
+            self._end_lost(lost)
             self.keys.put(f"place-{number}", {str(rank): b"{}" for rank in lost})
             least = self.run.spec.launch.min_processes
             if len(hosts) < least:
                 self.too_few = f"{why}, and launch.min_processes is {least}: {FROM_CHECKPOINT}"
                 self.end()
                 return []
-            self.told(lost, len(hosts), why)
+            self.report_loss(lost, len(hosts), why)
         keys, found = servers.enter_context(self.meet()), places(hosts)
         keys.put("rank_and_size", {_seat(each): _row(each) for each in found.values()})
         port = {"HOROVOD_GLOO_RENDEZVOUS_PORT": str(keys.port)}
@@ -121,7 +122,7 @@ class Rounds:
         self.keys.put(f"place-{number}", told)
         return list(hosts)
 
-    def _give_up(self, lost: list[int]) -> None:
+    def _end_lost(self, lost: list[int]) -> None:
         """Ranks that hang end too, as far as they are here."""
         for pid in self.run.ranks_here(lost):
             end_tree(pid)
@@ -140,10 +141,10 @@ def places(hosts: Mapping[int, str]) -> dict[int, dict[str, str]]:
     return found
 
 
-def describe(lost: list[int], beats: list[dict[str, Any]]) -> str:
+def describe(lost: list[int], heartbeats: list[HeartbeatRecord]) -> str:
     """Which ranks were lost, and why, as far as they could say."""
     words = f"rank{'s' if len(lost) > 1 else ''} {', '.join(map(str, lost))} {'were' if len(lost) > 1 else 'was'} lost"
-    said = {beat["reason"]: None for beat in beats if beat["rank"] in lost and beat.get("end") == "failed"}
+    said = {one.reason or "": None for one in heartbeats if one.rank in lost and one.end is RankEnd.FAILED}
     return f"{words} ({'; '.join(said) or 'without a word'})"
 
 

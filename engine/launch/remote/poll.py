@@ -1,246 +1,194 @@
-"""What runs on a target are doing, brought into their folders here: one look for all of them, shared by all who watch.
+"""State and records of the runs on a site, copied into their folders here: one poll for all of them.
 
-Whoever holds the target's lock looks, at most once every LOOK_S; others read what it wrote. Files that grow are copied
-from the byte where the copy ends. A look that fails changes nothing but the time since when nothing is known.
+Whoever holds the site's lock polls, at most once every POLL_INTERVAL_S; others read what it wrote. Files that grow are
+copied from the byte where the copy ends. A poll that fails changes nothing but the time since when nothing is known.
 """
 
 from __future__ import annotations
 
 import base64
-import fcntl
-import os
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
 
-from engine.errors import LaunchError, MesoscopeError, RunError, SiteError, UnreachableError
-from engine.files import append_bytes, private, read_json, sha256, to_json, write_whole
-from engine.launch.remote.agent import NAME
-from engine.launch.remote.state import Seen, judge
-from engine.launch.remote.submit import ask, scheduler
+from engine.errors import MesoscopeError, RunError, SiteError, UnreachableError
+from engine.files import append_bytes, lock_at_once, read_json, size_of, to_json, write_whole
+from engine.launch.remote import scheduler
+from engine.launch.remote.fetch import fetch_results
+from engine.launch.remote.retry import checking_answer, is_poll_due
+from engine.launch.remote.state import FolderFacts, Observation, status_on_site
+from engine.launch.remote.submit import ask
 from engine.launch.sites import Site, Sites
-from engine.runs import Run, State, Store, describe_error
+from engine.runs import RecordError, Run, RunState, RunStatus, Stage, Store, describe_error
+from engine.runs.folder import read_contact, site_file
+from engine.runs.records import LastPoll, RunRequest, SiteContact, parse_record
+from engine.runs.state import FROM_CHECKPOINT
 
-LOOK_S = 5.0
-LONGEST_PAUSE_S = 60.0  # between looks at a host that doesn't answer
 GONE_S = 20.0  # a job that has left the queue may still be writing its end
 GROWING = ("progress.jsonl", "log.txt", "status/launcher.jsonl")
-BATCH = 100  # runs in one look
+BATCH = 100  # runs in one poll
 MOST_RANKS = 100_000
-RESULT_PARTS = ("checkpoints", "results")
 
-Note = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-class Mirror:
-    """All runs of a store on one target."""
+class SitePoller:
+    """Polls one site for all runs of a store, and fetches the results of those that are done."""
 
-    def __init__(self, store: Store, target: Site, note: Note = lambda line: None):
-        self.store, self.target, self.note = store, target, note
+    def __init__(self, store: Store, site: Site, report: Report = lambda line: None):
+        self.store, self.site, self.report = store, site, report
         self._gone: dict[str, float] = {}  # token → since when its launch seems to have ended without a word
         self._over: set[str] = set()
 
-    def look(self, *, at_once: bool = False) -> bool:
-        """Look at the target unless that was done a moment ago; returns whether it was looked at."""
-        if not (at_once or _due(read_json(self._file), LOOK_S)):
+    def poll(self, *, at_once: bool = False) -> bool:
+        """Poll the site unless that was done a moment ago; returns True if it was polled."""
+        if not (at_once or is_poll_due(self._contact)):
             return False
-        runs = self._watched()
+        runs = self._active_runs()
         if not runs:
             return False
-        with _held(self.store.target_file(self.target.name, "lock")) as mine:
-            if not (mine and (at_once or _due(read_json(self._file), LOOK_S))):
+        with lock_at_once(site_file(self.store.folder, self.site.name, "lock")) as is_mine:
+            if not (is_mine and (at_once or is_poll_due(self._contact))):
                 return False
-            self._look(runs)
+            self._poll(runs)
         return True
 
     def fetch(self) -> None:
-        """Bring the results of runs that are done there; what can't be brought now is tried again at the next call."""
-        for run in self._watched():
-            if run.look.get("done"):
-                with _held(run.folder / "status" / ".fetch") as mine:
-                    if mine and not (run.folder / "DONE").exists() and _due(_fetching(run)):
-                        self._fetch(run)
+        """Fetch the results of runs that are done; those that can't be fetched now are tried again at the next call."""
+        for run in self._active_runs():
+            if run.last_poll and run.last_poll.done:
+                fetch_results(run, self.site, self.report)
 
-    def _watched(self) -> list[Run]:
-        """Runs that were handed over and may still change."""
+    def _active_runs(self) -> list[Run]:
+        """Runs that were submitted to this site and may still change."""
         found = []
         for run in self.store.runs():
             if run.id in self._over:
                 continue
-            request = run.request
-            if request.get("target") != self.target.name or (run.folder / "DONE").exists():
-                self._over.add(run.id)  # for good: no run changes its target
-            elif request.get("stage") in ("asked", "sent") and not run.look_is_final:
-                found.append(run)
+            try:
+                request = run.request
+                if request.target != self.site.name or run.done_file.exists():
+                    self._over.add(run.id)  # for good: no run changes its site
+                elif request.is_submitted and not run.is_last_poll_final:
+                    found.append(run)
+            except RecordError:  # it shows as damaged in the list of runs
+                continue
         return found
 
     @property
-    def _file(self) -> Path:
-        return self.store.target_file(self.target.name, "json")
+    def _contact(self) -> SiteContact:
+        """Last contact with the site; a damaged record is one that was never written."""
+        with suppress(RecordError):
+            return read_contact(self.store.folder, self.site.name)
+        return SiteContact()
 
-    def _look(self, runs: list[Run]) -> None:
-        last, now = read_json(self._file), time.time()
-        self._gone = last.get("gone", {})
-        facts: dict[str, Any] = {"tried": now, "time": now, "failures": 0}
+    def _poll(self, runs: list[Run]) -> None:
+        last, now = self._contact, time.time()
+        self._gone = dict(last.gone)
+        contact = SiteContact(tried=now, time=now)
         try:
             for start in range(0, len(runs), BATCH):
                 behind = runs[start : start + BATCH]
                 while behind:
-                    behind = self._look_at(behind)
+                    behind = self._poll_runs(behind)
         except (MesoscopeError, OSError) as error:
-            since = last.get("since") if last.get("failures") else now
-            failed = {"failures": last.get("failures", 0) + 1, "since": since, "why": describe_error(error)}
-            facts |= {"time": last.get("time", 0), **failed}
-        tokens = {run.request.get("token") for run in runs}
-        facts["gone"] = {token: since for token, since in self._gone.items() if token in tokens}
-        write_whole(self._file, to_json(facts))
+            since = last.since if last.failures else now
+            contact = SiteContact(now, last.time, last.failures + 1, since, describe_error(error))
+        tokens = {run.request.token for run in runs}
+        gone = {token: since for token, since in self._gone.items() if token in tokens}
+        path = site_file(self.store.folder, self.site.name, "json")
+        write_whole(path, to_json(asdict(replace(contact, gone=gone))))
 
-    def _look_at(self, runs: list[Run]) -> list[Run]:
-        """One look at some runs; returns those of which there is more to copy."""
-        tokens = {run.id: run.request["token"] for run in runs}  # before the look: a later launch isn't seen by it
+    def _poll_runs(self, runs: list[Run]) -> list[Run]:
+        """Poll some runs; returns those of which there is more to copy."""
+        requests = {run.id: run.request for run in runs}  # before the poll, which doesn't see a later launch
         asked = {
             run.id: {
-                "offsets": {name: _size(run.folder / name) for name in GROWING},
+                "offsets": {name: size_of(run.folder / name) for name in GROWING},
                 "cancel": run.cancel_file.exists(),
             }
             for run in runs
         }
-        kind = self.target.kind
-        listing = scheduler.list_command(kind) if self.target.scheduled else None
-        answer = ask(self.target, "look", runs=asked, listing=listing)
+        kind = self.site.kind
+        listing = scheduler.list_command(kind) if self.site.scheduled else None
+        answer = ask(self.site, "look", runs=asked, listing=listing)
         behind = []
-        with _understood(self.target):
-            jobs, silence = self._jobs(answer.get("listing"))
+        with checking_answer(self.site):
+            jobs, scheduler_error = _jobs(kind, answer.get("listing"))
             for run in runs:
-                token, facts = tokens[run.id], answer["runs"].get(run.id)
-                if facts and not _taken(run, facts):
+                token, given = str(requests[run.id].token), answer["runs"].get(run.id)
+                folder = None if given is None else parse_record(FolderFacts, given, run.id)
+                if given and folder and folder.trouble is None and not _copy_records(run, given):
                     behind.append(run)
                     continue
-                seen = Seen(facts, jobs.get(scheduler.job_name(token)), silence, float(answer["now"]), self.target)
-                with _held(run.folder / "status" / ".launch") as mine:
-                    if mine and run.request.get("token") == token:
-                        self._settle(run, token, seen)
+                observation = Observation(
+                    self.site, float(answer["now"]), token, folder, jobs.get(scheduler.job_name(token)), scheduler_error
+                )
+                with lock_at_once(run.folder / "status" / ".launch") as is_mine:
+                    if is_mine and run.request.token == token:
+                        self._settle(run, observation)
         return behind
 
-    def _jobs(self, said: Mapping[str, Any] | None) -> tuple[dict[str, scheduler.Job], str]:
-        """The user's jobs by name, and why they aren't known."""
-        if said is None:
-            return {}, ""
-        try:
-            return scheduler.jobs(self.target.kind, said), ""
-        except UnreachableError as error:
-            return {}, str(error)
-
-    def _settle(self, run: Run, token: str, seen: Seen) -> None:
-        """Note the state; that it has ended without a word is believed when it was so for a while."""
-        state: State | None = judge(run, seen)
-        if state and state.word == "failed" and not state.since:
-            state = self._confirmed(run, token, state, seen)
+    def _settle(self, run: Run, observation: Observation) -> None:
+        """Record the state; an end without a record is believed once it was seen for a while."""
+        token, last = observation.token, run.last_poll
+        if last and last.token != token:
+            last = None
+        records = [record for record in run.launches() if record.token == token]
+        observation = replace(observation, was_seen_before=last is not None, records=records)
+        status: RunStatus | None = status_on_site(observation)
+        if status and not status.is_confirmed:
+            status = self._confirm(run, observation, status)
         else:
             self._gone.pop(token, None)
-        if not state:
+        if not status:
             return
-        old = run.look if run.look.get("token") == token else {}
-        job = seen.job.id if seen.job else old.get("job")
-        since = old["since"] if old.get("word") == state.word else time.time()
-        facts = {"word": state.word, "reason": state.reason, "since": since, "job": job, "done": seen.done}
-        if (new := {"token": token, **facts}) != old:
-            write_whole(run.look_file, to_json(new))
-        if job and run.request.get("job") != job:
-            run.note(stage="sent", job=job, reason="")
+        job = observation.job.id if observation.job else last.job if last else None
+        since = last.since if last and last.word is status.state else time.time()
+        poll = LastPoll(token, status.state, status.reason, since, job, observation.is_done)
+        if poll != last:
+            write_whole(run.last_poll_file, to_json(asdict(poll)))
+        if job and run.request.job != job:
+            run.update_request(stage=Stage.SENT, job=job, reason="")
 
-    def _confirmed(self, run: Run, token: str, state: State, seen: Seen) -> State | None:
-        """How a launch went that has ended without a word; None as long as that isn't certain."""
-        since = self._gone.setdefault(token, time.time())
+    def _confirm(self, run: Run, observation: Observation, status: RunStatus) -> RunStatus | None:
+        """Final status of a launch that seems to have ended without a word; None as long as that isn't certain."""
+        since = self._gone.setdefault(observation.token, time.time())
         if time.time() < since:  # this machine's clock was set back
-            self._gone[token] = time.time()
+            self._gone[observation.token] = time.time()
             return None
         if time.time() - since < GONE_S:
             return None
-        if not self._can_begin_no_more(run, token, arrived=seen.arrived(token)):
+        if not observation.records and not self._revoke(run, observation):
             return None
-        return self._how_it_went(run, state)
+        return self._final_status(run, run.request, status)
 
-    def _can_begin_no_more(self, run: Run, token: str, *, arrived: bool) -> bool:
-        """A launch that never began is crossed out there, lest it begin later; False if it has just arrived after all.
+    def _revoke(self, run: Run, observation: Observation) -> bool:
+        """Keep a launch that never began from beginning later; False if it has just arrived after all."""
+        has_arrived = observation.has_arrived
+        launch = ask(self.site, "give_up", run=run.id, token=observation.token, arrived=has_arrived)
+        return has_arrived or launch.get("token") != observation.token
 
-        arrived : whether its start was asked for there when that was looked at.
-        """
-        if any(record.get("token") == token for record in run.launches()):
-            return True
-        begun = ask(self.target, "give_up", run=run.id, token=token, arrived=arrived)
-        return arrived or begun.get("token") != token
-
-    def _how_it_went(self, run: Run, state: State) -> State:
-        """With the scheduler's own word for the end, while it remembers it."""
+    def _final_status(self, run: Run, request: RunRequest, status: RunStatus) -> RunStatus:
+        """Add the scheduler's own word for the end, while it remembers it."""
         if run.cancel_file.exists():
-            return State("cancelled", "cancelled: resume continues from the last checkpoint")
-        job = run.request.get("job")
-        if not (self.target.scheduled and job):
-            return state
-        command = ["/bin/bash", "-c", scheduler.end_command(self.target.kind, job)]
-        word = scheduler.ended(self.target.kind, ask(self.target, "ask", command=command)["said"])
+            return RunStatus(RunState.CANCELLED, f"cancelled: {FROM_CHECKPOINT}")
+        if not (self.site.scheduled and request.job):
+            return status
+        command = ["/bin/bash", "-c", scheduler.end_command(self.site.kind, str(request.job))]
+        word = scheduler.ended(self.site.kind, ask(self.site, "ask", command=command)["said"])
         if not word:
-            return state
+            return status
         if word == "CANCELLED":
-            return State("cancelled", f"job {job} was cancelled: resume continues from the last checkpoint")
-        return State("failed", f"job {job} ended as {word}: resume continues from the last checkpoint")
-
-    def _fetch(self, run: Run) -> None:
-        """Results and checkpoints, each checked by size and sha256; DONE last."""
-        try:
-            answer = ask(self.target, "listing", run=run.id)
-            with _understood(self.target):
-                home, files = str(answer["folder"]), _checked(answer["files"])
-            _check_room(run, files)
-            self.note(f"{run.id}: fetching {_megabytes(sum(file['bytes'] for file in files))}")
-            for number, file in enumerate(files):
-                self._told(run, files, number)
-                self._fetch_file(run, f"{home}/{file['name']}", file)
-            write_whole(run.folder / "DONE", to_json({"time": time.time()}))
-        except (MesoscopeError, OSError) as error:
-            failures = _fetching(run).get("failures", 0) + 1
-            self._tell(run, f"its results can't be fetched yet: {describe_error(error)}", failures)
-
-    def _told(self, run: Run, files: list[dict[str, Any]], number: int) -> None:
-        done, all_ = (sum(file["bytes"] for file in some) for some in (files[:number], files))
-        self._tell(
-            run, f"fetching results, {_megabytes(done)} of {_megabytes(all_)}", _fetching(run).get("failures", 0)
-        )
-
-    def _tell(self, run: Run, reason: str, failures: int) -> None:
-        facts = {"tried": time.time(), "failures": failures, "reason": reason}
-        with suppress(OSError):  # this machine's disk is full, say: the next try tells
-            write_whole(run.folder / "status" / "fetch.json", to_json(facts))
-
-    def _fetch_file(self, run: Run, there: str, file: dict[str, Any]) -> None:
-        """Goes on with a part that was fetched before; one that turns out damaged is fetched once more."""
-        goal = run.folder / file["name"]
-        part = goal.with_name(f".{goal.name}.part")
-        if goal.is_file() and sha256(goal) == file["sha256"]:
-            return
-        for attempt in (1, 2):
-            if _size(part) > file["bytes"]:
-                part.unlink()
-            if _size(part) < file["bytes"] or not file["bytes"]:
-                self.target.connection.get(there, part)
-            if _size(part) == file["bytes"] and sha256(part) == file["sha256"]:
-                os.chmod(part, 0o600)
-                os.replace(part, goal)
-                return
-            part.unlink()
-            if attempt == 2:
-                raise UnreachableError(
-                    f"{file['name']} arrived damaged twice: its checksum is not the one it has there"
-                )
+            return RunStatus(RunState.CANCELLED, f"job {request.job} was cancelled: {FROM_CHECKPOINT}")
+        return RunStatus(RunState.FAILED, f"job {request.job} ended as {word}: {FROM_CHECKPOINT}")
 
 
-class Mirrors:
-    """Looks at every target of a store, in a thread for each, until stopped."""
+class SitePollers:
+    """Polls every site of a store, in a thread for each, until stopped."""
 
     def __init__(self, store: Store):
         self.store = store
@@ -248,11 +196,11 @@ class Mirrors:
         self._threads: dict[str, threading.Thread] = {}
 
     def start(self) -> None:
-        """Begin to look; raises SiteError if the targets file can't be used."""
-        for target in Sites.read().all:
-            if target.remote and target.name not in self._threads:
-                thread = threading.Thread(target=self._watch, args=(target,), name=f"mirror {target.name}", daemon=True)
-                self._threads[target.name] = thread
+        """Begin to poll; raises SiteError if the targets file can't be used."""
+        for site in Sites.read().all:
+            if site.remote and site.name not in self._threads:
+                thread = threading.Thread(target=self._run, args=(site,), name=f"poll {site.name}", daemon=True)
+                self._threads[site.name] = thread
                 thread.start()
 
     def stop(self) -> None:
@@ -260,75 +208,61 @@ class Mirrors:
         for thread in self._threads.values():
             thread.join(timeout=5)
 
-    def _watch(self, target: Site) -> None:
-        mirror = Mirror(self.store, target)
+    def _run(self, site: Site) -> None:
+        poller = SitePoller(self.store, site)
         while not self._stopping.is_set():
-            with suppress(OSError):  # the store can't be written just now: the next look may
-                if mirror.look():
-                    mirror.fetch()
+            with suppress(OSError):  # the store can't be written just now: the next poll may
+                if poller.poll():
+                    poller.fetch()
             self._stopping.wait(1.0)
 
 
-def refresh(store: Store, note: Note = lambda line: None, *, name: str = "") -> None:
-    """Look once at each target, or at the one of that name, and bring what is done."""
+def refresh(store: Store, report: Report = lambda line: None, *, name: str = "") -> None:
+    """Poll each site once, or the one of that name, and fetch the results of runs that are done."""
     try:
-        targets = Sites.read().all
-    except SiteError as error:  # what can be told without them is still told
-        note(str(error))
+        sites = Sites.read().all
+    except SiteError as error:  # what is known without them is still shown
+        report(str(error))
         return
-    for target in targets:
-        if target.remote and name in ("", target.name):
-            mirror = Mirror(store, target, note)
-            mirror.look()
-            mirror.fetch()
+    for site in sites:
+        if site.remote and name in ("", site.name):
+            poller = SitePoller(store, site, report)
+            poller.poll()
+            poller.fetch()
 
 
-def _due(last: Mapping[str, Any], pause_s: float = 0.0) -> bool:
-    """Whether it is time for another try, which comes the later the more have failed."""
-    failures = last.get("failures", 0)
-    pause_s = min(LOOK_S * 2**failures, LONGEST_PAUSE_S) if failures else pause_s
-    return not 0 <= time.time() - last.get("tried", 0) < pause_s
-
-
-def _fetching(run: Run) -> dict[str, Any]:
-    return read_json(run.folder / "status" / "fetch.json")
-
-
-@contextmanager
-def _understood(target: Site) -> Iterator[None]:
-    """An answer that lacks something, or holds something else: a fault of the target, not of this process."""
+def _jobs(kind: str, said: Mapping[str, Any] | None) -> tuple[dict[str, scheduler.Job], str]:
+    """Jobs of the user by name, and why they aren't known."""
+    if said is None:
+        return {}, ""
     try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(
-            f"{target.name} gave an answer that isn't understood ({type(error).__name__}: {error})"
-        ) from error
+        return scheduler.jobs(kind, said), ""
+    except UnreachableError as error:
+        return {}, str(error)
 
 
-def _taken(run: Run, facts: Mapping[str, Any]) -> bool:
-    """Copy what is new; returns whether that was all of it."""
-    if "trouble" in facts:
-        return True
-    _take_beats(run, facts["beats"])
-    more = [_take_tail(run, name, tail) for name, tail in facts["tails"].items()]
+def _copy_records(run: Run, facts: Mapping[str, Any]) -> bool:
+    """Copy new records; returns True if that was all of them."""
+    _copy_heartbeats(run, facts["beats"])
+    more = [_copy_tail(run, name, tail) for name, tail in facts["tails"].items()]
     return not any(more)
 
 
-def _take_tail(run: Run, name: str, tail: Mapping[str, Any]) -> bool:
-    """Returns whether there is more to come."""
+def _copy_tail(run: Run, name: str, tail: Mapping[str, Any]) -> bool:
+    """Copy the bytes that a file has grown by; returns True if there are more."""
     if name not in GROWING:
-        raise RunError(f"the target sent {name!r}, which nobody asked for")
+        raise RunError(f"the site sent {name!r}, which was not asked for")
     content, path = base64.b64decode(tail["bytes"]), run.folder / name
     if not content:
         return False
-    if tail["from"] == _size(path):
+    if tail["from"] == size_of(path):
         append_bytes(path, content)
     elif tail["from"] == 0:  # written anew there
         write_whole(path, content)
     return bool(tail["from"] + len(content) < tail["size"])
 
 
-def _take_beats(run: Run, beats: list[Any]) -> None:
+def _copy_heartbeats(run: Run, beats: list[Any]) -> None:
     """Signs of life, without their time, which is another clock's; written when they say something new."""
     for beat in beats:
         rank = beat["rank"]
@@ -338,45 +272,3 @@ def _take_beats(run: Run, beats: list[Any]) -> None:
         lasting = {name: value for name, value in beat.items() if name != "time"}
         if lasting != {name: value for name, value in read_json(path).items() if name != "time"}:
             write_whole(path, to_json(beat))
-
-
-def _checked(files: list[Any]) -> list[dict[str, Any]]:
-    """A list of results, none of which lies elsewhere."""
-    for file in files:
-        part, _, name = file["name"].partition("/")
-        if part not in RESULT_PARTS or not NAME.fullmatch(name):
-            raise LaunchError(
-                f"the target lists {file['name']!r}, which is outside of the results: nothing was fetched"
-            )
-        if not isinstance(file["bytes"], int) or file["bytes"] < 0 or not isinstance(file["sha256"], str):
-            raise ValueError(f"{file['name']} has no size or no checksum")
-    return files
-
-
-def _check_room(run: Run, files: list[dict[str, Any]]) -> None:
-    needed, free = sum(file["bytes"] for file in files), shutil.disk_usage(run.folder).free
-    if needed > free:
-        raise LaunchError(
-            f"they take {_megabytes(needed)}, but {run.folder} has room for {_megabytes(free)}: free some"
-        )
-
-
-def _megabytes(number: int) -> str:
-    return f"{number / 1e6:.1f} MB"
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Whether this process holds the lock; never waits."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(path, "ab", opener=private) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True

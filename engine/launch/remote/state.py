@@ -1,123 +1,149 @@
-"""What a run on a target is doing, from what was seen there: a pure function.
-
-What can't be told from what was seen is "unknown". The clocks there are compared with each other only.
-"""
+"""State of a run on a site, from one observation there: a pure function. What can't be told from it is "unknown"."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from engine.launch.remote.scheduler import Job, submitted
 from engine.launch.sites import Site
-from engine.runs import SILENCE_S, Run, State, end_of_launch
+from engine.runs import LaunchEvent, RunState, RunStatus
+from engine.runs.records import HeartbeatRecord, LaunchRecord
+from engine.runs.state import FROM_CHECKPOINT, RESUBMIT, SILENCE_S, phase_of, status_at_end
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One look at a run: its folder's facts (None: it has no folder there), its job, why the scheduler is silent."""
+class LaunchOnSite:
+    """Content of status/begun.json on the site: the newest launch, and what the scheduler's command printed."""
 
-    facts: Mapping[str, Any] | None
-    job: Job | None
-    silence: str
-    now: float  # the target's clock
-    target: Site
+    token: str | None = None
+    said: dict[str, str | int | None] | None = None
+    host: str | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True)
+class FolderFacts:
+    """Facts of the run folder on the site, by their keys in the agent's answer.
+
+    busy : somebody is just starting the run; full : its disk is; alive : the launcher, None if on another host.
+    trouble : why the folder couldn't be read.
+    """
+
+    busy: bool = False
+    full: bool = False
+    done: bool = False
+    alive: bool | None = None
+    begun: LaunchOnSite = field(default_factory=LaunchOnSite)
+    beats: tuple[HeartbeatRecord, ...] = ()
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One poll of a run.
+
+    folder : None if it has no folder there; scheduler_error : why its jobs aren't known; now : the site's clock.
+    was_seen_before : an earlier poll saw this launch; records : of this launch.
+    """
+
+    site: Site
+    now: float
+    token: str
+    folder: FolderFacts | None
+    job: Job | None = None
+    scheduler_error: str = ""
+    was_seen_before: bool = False
+    records: Sequence[LaunchRecord] = ()
 
     @property
-    def done(self) -> bool:
-        return bool(self.facts and self.facts.get("done"))
+    def is_done(self) -> bool:
+        return self.folder is not None and self.folder.done
 
-    def arrived(self, token: str) -> bool:
-        """Whether the launch with that token is known there."""
-        return bool(self.facts and "begun" in self.facts and self.facts["begun"].get("token") == token)
-
-
-def judge(run: Run, seen: Seen) -> State:
-    """The state; `since` is 0 where the run ended without a word, which a later look has to confirm."""
-    state = _judged(run, seen)
-    if state.word == "failed" and seen.facts and seen.facts["full"]:  # on a full disk, ranks can't say what is wrong
-        full = f"the disk of {seen.target.name} is full: free some space there, then resume"
-        return replace(state, reason=full if "disk is full" in state.reason else f"{full} ({state.reason})")
-    return state
+    @property
+    def has_arrived(self) -> bool:
+        """True if the launch is known on the site."""
+        return self.folder is not None and self.folder.begun.token == self.token
 
 
-def _judged(run: Run, seen: Seen) -> State:
-    token, name = run.request["token"], seen.target.name
-    if seen.facts is None:
-        known = run.look.get("token") == token
-        why = f"its folder on {name} is gone" if known else f"it never arrived at {name}"
-        return State("failed", f"{why}: resume hands it over again")
-    if "trouble" in seen.facts:
-        return State("unknown", f"it can't be looked at on {name} ({seen.facts['trouble']})")
-    if seen.done:
-        return State("running", "results wait to be fetched")
-    records = [record for record in run.launches() if record.get("token") == token]
-    if records and records[-1]["event"] == "ended":
-        return end_of_launch(records[-1])
-    if not records and not seen.job and (refused := _refused(seen, token)):
-        return refused
-    if seen.target.scheduled:
-        return _scheduled(seen, records)
-    return _started(seen)
+def status_on_site(observation: Observation) -> RunStatus:
+    """State of the run; not confirmed where it ended without a record of its end."""
+    folder, name = observation.folder, observation.site.name
+    if folder is None:
+        reason = f"its folder on {name} is gone" if observation.was_seen_before else f"it never arrived at {name}"
+        return _ended(f"{reason}: {RESUBMIT}")
+    status = _status(observation, folder)
+    if status.state is RunState.FAILED and folder.full:  # on a full disk, ranks can't say what is wrong
+        return replace(
+            status, reason=f"the disk of {name} is full: free some space there, then resume ({status.reason})"
+        )
+    return status
 
 
-def _refused(seen: Seen, token: str) -> State | None:
-    """That it was never begun there, as far as can be known."""
-    assert seen.facts is not None
-    begun, name = seen.facts["begun"], seen.target.name
-    if seen.facts["busy"]:
-        return State("queued", f"is being started on {name}")
-    said = begun.get("said")
-    if not seen.arrived(token) or (said is None and "pid" not in begun):
-        if seen.silence:
-            return State("unknown", seen.silence)
-        why = "its start there was cut off" if seen.arrived(token) else f"it never arrived at {name}"
-        return State("failed", f"{why}: resume hands it over again")
-    if said and not seen.silence and not submitted(seen.target.kind, said):
-        why = said["err"].strip() or said["out"].strip() or f"exit code {said['rc']}"
-        return State("failed", f"{name} refused the job ({why}): mend it, then resume")
+def _status(observation: Observation, folder: FolderFacts) -> RunStatus:
+    if folder.trouble is not None:
+        return RunStatus(RunState.UNKNOWN, f"it can't be read on {observation.site.name} ({folder.trouble})")
+    if folder.done:
+        return RunStatus(RunState.RUNNING, "results wait to be fetched")
+    if observation.records and observation.records[-1].event is LaunchEvent.ENDED:
+        return status_at_end(observation.records[-1])
+    if not (observation.records or observation.job) and (not_started := _not_started(observation, folder)):
+        return not_started
+    return _scheduled(observation, folder) if observation.site.scheduled else _started(observation, folder)
+
+
+def _not_started(observation: Observation, folder: FolderFacts) -> RunStatus | None:
+    """State of a launch that never started there, as far as can be known; else None."""
+    name, said = observation.site.name, folder.begun.said
+    if folder.busy:
+        return RunStatus(RunState.QUEUED, f"starting on {name}")
+    if not observation.has_arrived or (said is None and folder.begun.pid is None):
+        if observation.scheduler_error:
+            return RunStatus(RunState.UNKNOWN, observation.scheduler_error)
+        reason = "its start there was cut off" if observation.has_arrived else f"it never arrived at {name}"
+        return _ended(f"{reason}: {RESUBMIT}")
+    if said and not observation.scheduler_error and not submitted(observation.site.kind, said):
+        reason = str(said["err"]).strip() or str(said["out"]).strip() or f"exit code {said['rc']}"
+        return _ended(f"{name} refused the job ({reason}): fix it, then resume")
     return None
 
 
-def _scheduled(seen: Seen, records: list[dict[str, Any]]) -> State:
-    if seen.job and seen.job.waiting:
-        return State("queued", _waits(seen.job.reason))
-    if seen.job:
-        return State("running", _phase(seen) or "starting")
-    if seen.silence:
-        return State("running", _phase(seen)) if _heard(seen) else State("unknown", seen.silence)
-    if not records:
-        return State("failed", "the job left the queue before it began: the log and the scheduler's records tell more")
-    return State("failed", "the job ended without a word: resume continues from the last checkpoint")
+def _scheduled(observation: Observation, folder: FolderFacts) -> RunStatus:
+    phase = phase_of(folder.beats)
+    if observation.job and observation.job.waiting:
+        return RunStatus(RunState.QUEUED, _waiting_reason(observation.job.reason))
+    if observation.job:
+        return RunStatus(RunState.RUNNING, phase or "starting")
+    if observation.scheduler_error:
+        if _has_recent_sign(observation, folder):
+            return RunStatus(RunState.RUNNING, phase)
+        return RunStatus(RunState.UNKNOWN, observation.scheduler_error)
+    if not observation.records:
+        return _ended("the job left the queue before it began: the log and the scheduler's records tell more")
+    return _ended(f"the job ended without a word: {FROM_CHECKPOINT}")
 
 
-def _started(seen: Seen) -> State:
-    assert seen.facts is not None
-    if seen.facts["alive"] or _heard(seen):
-        phase = _phase(seen)
-        return State("running" if phase else "queued", phase or "starting")
-    if seen.facts["alive"] is None:
-        return State("unknown", f"no word from {seen.facts['begun'].get('host') or seen.target.name}")
-    return State("failed", "its launcher was killed: resume continues from the last checkpoint")
+def _started(observation: Observation, folder: FolderFacts) -> RunStatus:
+    if folder.alive or _has_recent_sign(observation, folder):
+        phase = phase_of(folder.beats)
+        return RunStatus(RunState.RUNNING if phase else RunState.QUEUED, phase or "starting")
+    if folder.alive is None:
+        return RunStatus(RunState.UNKNOWN, f"no sign of life from {folder.begun.host or observation.site.name}")
+    return _ended(f"its launcher was killed: {FROM_CHECKPOINT}")
 
 
-def _heard(seen: Seen) -> bool:
-    """Whether a rank gave a sign of life a moment ago."""
-    assert seen.facts is not None
-    return any("end" not in beat and seen.now - beat["time"] < SILENCE_S for beat in seen.facts["beats"])
+def _ended(reason: str) -> RunStatus:
+    return RunStatus(RunState.FAILED, reason, is_confirmed=False)
 
 
-def _phase(seen: Seen) -> str:
-    assert seen.facts is not None
-    first: Mapping[str, Any] = min(seen.facts["beats"], key=lambda beat: beat.get("rank", 0), default={})
-    return str(first.get("phase", ""))
+def _has_recent_sign(observation: Observation, folder: FolderFacts) -> bool:
+    return any(beat.end is None and observation.now - beat.time < SILENCE_S for beat in folder.beats)
 
 
-def _waits(reason: str) -> str:
-    """The scheduler's own word, and what it means where that is known."""
-    said = MEANINGS.get(reason.strip("()").partition(",")[0])
-    return f"{reason}: {said}" if said else reason or "waits in the queue"
+def _waiting_reason(reason: str) -> str:
+    """Return the scheduler's own word, and its meaning where that is known."""
+    meaning = MEANINGS.get(reason.strip("()").partition(",")[0])
+    return f"{reason}: {meaning}" if meaning else reason or "waits in the queue"
 
 
 # Slurm's manual, squeue(1), JOB REASON CODES.

@@ -12,18 +12,19 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from engine.errors import LaunchError, RequestError, SiteError, StoreError, UnreachableError
-from engine.files import to_json
+from engine.files import read_json, to_json
 from engine.launch.local import identity
 from engine.launch.remote import scheduler, staging
 from engine.launch.remote.agent import MARK
 from engine.launch.remote.ssh import COMMAND_S
 from engine.launch.remote.upload_heartbeat import Sending
 from engine.launch.sites import Site
-from engine.runs import FINAL, Run, Store, describe_error
+from engine.runs import Run, RunState, Stage, Store, describe_error
 from engine.spec import Spec
 
 SCRIPT = Path(__file__).with_name("agent.py")
@@ -32,32 +33,29 @@ READ_BYTES_PER_S = 20e6  # at least so fast what came in is read and unpacked th
 
 
 def start(run: Run, target: Site) -> None:
-    """Send what is lacking there, and start the run.
+    """Send what is missing on the site, and start the run; the caller holds the launch lock.
 
     Raises
     ------
     SiteError, UnreachableError, LaunchError
         If the run could not be handed over; it is then failed with this reason, and can be resumed.
-    StoreError
-        If somebody else has just started it.
     """
-    with run.alone():
-        if run.request.get("stage") in ("asked", "sent") and run.state().word not in FINAL:
-            raise StoreError(f"run {run.id} is {run.state().word}: somebody else has started it a moment ago")
-        token = secrets.token_hex(8)
-        run.note(stage="sending", token=token, job=None, time=time.time(), reason="", sender=identity(os.getpid()))
-        with Sending(run, token) as sending, _refusal_noted(run, token):
-            sending.check()
-            given = _prepare(run, target, token, sending)
-            sending.check()
-            run.note(stage="asked", reason="")
-        with _refusal_noted(run, token):
-            try:
-                begun = ask(target, "begin", **given)
-            except UnreachableError as error:
-                run.note(reason=f"{error}: whether it was handed over shows with the next look")
-                return
-            _note_begun(run, target, begun)
+    token = secrets.token_hex(8)
+    run.update_request(
+        stage=Stage.SENDING, token=token, job=None, time=time.time(), reason="", sender=asdict(identity(os.getpid()))
+    )
+    with Sending(run, token) as sending, _refusal_noted(run, token):
+        sending.check()
+        given = _prepare(run, target, token, sending)
+        sending.check()
+        run.update_request(stage=Stage.ASKED, reason="")
+    with _refusal_noted(run, token):
+        try:
+            begun = ask(target, "begin", **given)
+        except UnreachableError as error:
+            run.update_request(reason=f"{error}: whether it was handed over shows with the next look")
+            return
+        _note_begun(run, target, begun)
 
 
 @contextlib.contextmanager
@@ -68,24 +66,24 @@ def _refusal_noted(run: Run, token: str) -> Iterator[None]:
     except Exception as error:
         mend = ": resume hands it over again" if isinstance(error, UnreachableError) else ""
         with contextlib.suppress(StoreError):  # it must not hide the error that is on its way up
-            if run.request.get("token") == token:  # else somebody else hands it over
-                run.note(stage="refused", reason=f"{describe_error(error)}{mend}")
+            if run.request.token == token:  # else somebody else hands it over
+                run.update_request(stage=Stage.REFUSED, reason=f"{describe_error(error)}{mend}")
         raise
 
 
 def withdraw(run: Run) -> None:
     """Cancel a run that was not handed over yet; one that is just being handed over stops before its start."""
     run.ask_to_cancel()
-    if not run.is_being_sent:
-        run.note(stage="refused", reason="cancelled before it was handed over")
+    if not run.is_uploading:
+        run.update_request(stage=Stage.REFUSED, reason="cancelled before it was handed over")
 
 
 def cancel(run: Run, target: Site, *, now: bool = False) -> None:
     """Ask a run to stop; a job that waits is taken from the queue, and with `now` one that runs is ended."""
     run.ask_to_cancel()
-    job, state = run.request.get("job"), run.state()
-    waits = state.word == "queued"
-    command = scheduler.cancel_command(target.kind, job) if target.scheduled and job and (now or waits) else None
+    job, state = run.request.job, run.status().state
+    waits = state is RunState.QUEUED
+    command = scheduler.cancel_command(target.kind, str(job)) if target.scheduled and job and (now or waits) else None
     answer = ask(target, "stop", run=run.id, command=command, now=now)
     if command and answer["said"]["rc"] != 0:
         raise LaunchError(
@@ -159,10 +157,10 @@ def send_engine(target: Site) -> str:
 
 def _prepare(run: Run, target: Site, token: str, sending: Sending) -> dict[str, Any]:
     """Folders, engine, inputs, and what the run starts from, are there; returns what agent.py needs to begin."""
-    run.note(reason="connects, and sends the engine if it is new there")
+    run.update_request(reason="connects, and sends the engine if it is new there")
     home = send_engine(target)
     if run.spec.launch.upload:
-        run.note(reason="reads the inputs for their checksums")
+        run.update_request(reason="reads the inputs for their checksums")
     inputs = staging.inputs_of(run.spec, home)
     _send_inputs(run, target, inputs.files, home, sending)
     _send_start(run, target, home)
@@ -175,7 +173,7 @@ def _send_inputs(run: Run, target: Site, files: dict[str, Path], home: str, send
     sending.expect(sum(staging.size_of(files[name]) for name in wanted))
     for name in wanted:
         path = files[name]
-        run.note(reason=f"sends {path.name}")
+        run.update_request(reason=f"sends {path.name}")
         incoming = _send(target, sending.count(staging.content_of(path)), home)
         patience_s = COMMAND_S + staging.size_of(path) / READ_BYTES_PER_S
         ask(target, "place", patience_s, incoming=incoming, name=name, packed=path.is_dir())
@@ -203,7 +201,7 @@ def _begin_request(run: Run, target: Site, spec: Spec, home: str, token: str) ->
     """The spec as the target reads it, and the command that starts the run."""
     checksum, _ = staging.engine_archive()
     engine, folder = f"{home}/engine/{checksum}", f"{home}/runs/{run.id}"
-    run.note(reason="the data are checked there")
+    run.update_request(reason="the data are checked there")
     _check_data(target, home, engine, spec)
     ranks = {
         "by": "srun" if target.kind == "slurm" else "ssh" if target.hosts else "horovodrun",
@@ -211,7 +209,7 @@ def _begin_request(run: Run, target: Site, spec: Spec, home: str, token: str) ->
         "hosts": list(target.hosts),
         "warning_s": target.warning_s,
     }
-    request = {**run.request, "token": token, "stage": "sent", "ranks": ranks, "kind": target.kind}
+    request = {**read_json(run.request_file), "token": token, "stage": "sent", "ranks": ranks, "kind": target.kind}
     texts = {"request.json": to_json(request), "spec.yaml": spec.to_yaml()}
     if target.scheduled:
         texts[scheduler.SCRIPT] = scheduler.job_script(target, spec.launch, token, folder, engine)
@@ -244,10 +242,10 @@ def _check_data(target: Site, home: str, engine: str, spec: Spec) -> None:
 def _note_begun(run: Run, target: Site, begun: dict[str, Any]) -> None:
     """The job's id, or why there is none; what isn't certain is left to the next look."""
     if not target.scheduled or "said" not in begun:
-        run.note(stage="sent", job=begun.get("pid"))
+        run.update_request(stage=Stage.SENT, job=begun.get("pid"))
         return
     said = begun["said"]
     if job := scheduler.submitted(target.kind, said):
-        run.note(stage="sent", job=job)
+        run.update_request(stage=Stage.SENT, job=job)
     else:
-        run.note(reason=f"{target.name} said: {said['err'].strip() or said['out'].strip() or 'nothing'}")
+        run.update_request(reason=f"{target.name} said: {said['err'].strip() or said['out'].strip() or 'nothing'}")

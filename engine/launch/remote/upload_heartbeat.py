@@ -16,7 +16,7 @@ BEAT_S = 2.0
 
 
 class Sending:
-    """Writes `run.sending_file` every few seconds until the hand-over has ended: when, and how much was sent."""
+    """Writes `run.upload_file` every few seconds until the hand-over has ended: when, and how much was sent."""
 
     def __init__(self, run: Run, token: str):
         self.run, self.token = run, token
@@ -34,7 +34,7 @@ class Sending:
         self._thread.join()
         with suppress(OSError):
             if self._mine():
-                self.run.sending_file.unlink(missing_ok=True)
+                self.run.upload_file.unlink(missing_ok=True)
 
     def expect(self, total: int) -> None:
         """So many bytes are to be sent from now on; 0: that is over."""
@@ -62,10 +62,10 @@ class Sending:
         sign = {"token": self.token, "time": time.time(), "how_far": how_far(self._sent, self._total)}
         with suppress(OSError):  # a full disk, say, is found by whoever has something to lose
             if self._mine():
-                write_whole(self.run.sending_file, to_json(sign))
+                write_whole(self.run.upload_file, to_json(sign))
 
     def _mine(self) -> bool:
-        return bool(self.run.request.get("token") == self.token)
+        return bool(self.run.request.token == self.token)
 
 
 def how_far(sent: int, total: int) -> str:

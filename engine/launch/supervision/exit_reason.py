@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
 
-from engine.runs import Run
+from engine.runs import RankEnd, Run
+from engine.runs.records import HeartbeatRecord
+from engine.runs.state import FROM_CHECKPOINT
 
 # What horovodrun, srun and `hosts` say of the rank that ended first.
 FIRST_TO_END = re.compile(
@@ -17,40 +19,51 @@ FIRST_TO_END = re.compile(
     re.MULTILINE,
 )
 LOST_PEER = re.compile(r"Horovod|[Gg]loo|ncclSystemError|Connection (closed|reset) by peer")
-FROM_CHECKPOINT = "resume continues from the last checkpoint"
+
+
+class ExitKind(StrEnum):
+    DONE = "done"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    FAILED = "failed"  # a rank said why
+    DIED = "died"  # a rank ended without a word
+    PAUSED = "paused"  # its job is queued again
+    REPLACED = "replaced"  # another launch has the run folder now
 
 
 @dataclass(frozen=True)
-class End:
-    """An end of all ranks: `word` is done, stopped, cancelled, failed (and said why), or died (said nothing)."""
+class ExitReason:
+    """How all ranks of a launch ended, why, and with which exit code, where there is one."""
 
-    word: str
+    kind: ExitKind
     reason: str
     rc: int | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """For the launcher's record."""
-        cancelled = {"cancelled": True} if self.word in ("stopped", "cancelled") else {}
+    def facts(self) -> dict[str, int | bool | str | None]:
+        """Return the keys of a LaunchRecord."""
+        cancelled = {"cancelled": True} if self.kind in (ExitKind.STOPPED, ExitKind.CANCELLED) else {}
         return {"rc": self.rc, **cancelled, "reason": self.reason}
 
 
-def ending(run: Run, rc: int, log_from: int = 0) -> End:
-    """Why the ranks ended; of several, what the one says that ended first.
+def exit_reason(run: Run, rc: int, log_from: int = 0) -> ExitReason:
+    """Find out why the ranks ended; of several reasons, that of the rank that ended first.
 
     log_from : where the log of this launch begins, in bytes.
     """
-    if (run.folder / "DONE").exists():
-        return End("done", "done", 0)  # whatever became of ranks that were lost on the way
-    beats = run.heartbeats()
-    stopped = [beat for beat in beats if beat.get("end") == "stopped"]
-    whoever_is_left = run.spec.launch.is_elastic and len(stopped) == len(
-        beats
-    )  # the code is that of a rank that was lost
-    if stopped and (rc == 0 or whoever_is_left):
-        return End("stopped", f"{stopped[0].get('reason', 'stopped')}: resume continues from here", rc)
+    if run.done_file.exists():
+        return ExitReason(ExitKind.DONE, "done", 0)  # whatever became of ranks that were lost on the way
+    heartbeats = run.heartbeats()
+    stopped = [heartbeat for heartbeat in heartbeats if heartbeat.end is RankEnd.STOPPED]
+    # Of elastic ranks, the exit code may be that of a rank that was lost.
+    all_left_stopped = run.spec.launch.is_elastic and len(stopped) == len(heartbeats)
+    if stopped and (rc == 0 or all_left_stopped):
+        return ExitReason(ExitKind.STOPPED, f"{stopped[0].reason or 'stopped'}: resume continues from here", rc)
     if run.cancel_file.exists():
-        return End("cancelled", "cancelled", rc)
-    return _culprit(beats, first_to_end(_log(run, log_from)), rc)
+        return ExitReason(ExitKind.CANCELLED, "cancelled", rc)
+    with open(run.log, "rb") as log:
+        log.seek(log_from)
+        first = first_to_end(log.read().decode(errors="replace"))
+    return _blame(heartbeats, first, rc)
 
 
 def first_to_end(log: str) -> list[int]:
@@ -59,28 +72,22 @@ def first_to_end(log: str) -> list[int]:
     return _numbers(next(word for word in found.groups() if word)) if found else []
 
 
-def _culprit(beats: list[dict[str, Any]], first: Sequence[int], rc: int) -> End:
-    """A rank that lost its peers says so, but isn't what went wrong: look for one that failed, or fell silent."""
-    told = [beat for beat in beats if beat.get("end") == "failed" and not LOST_PEER.search(beat["reason"])]
-    silent = [beat for beat in beats if "end" not in beat]
-    for suspects in ([beat for beat in beats if beat["rank"] in first], beats):
-        if failed := [beat for beat in suspects if beat in told]:
-            return End("failed", failed[0]["reason"], rc)
-        if dead := [str(beat["rank"]) for beat in suspects if beat in silent]:
+def _blame(heartbeats: list[HeartbeatRecord], first: Sequence[int], rc: int) -> ExitReason:
+    """Find a rank that failed or died; one that only lost its peers isn't what went wrong."""
+    failed = [heartbeat for heartbeat in heartbeats if heartbeat.end is RankEnd.FAILED]
+    culprits = [heartbeat for heartbeat in failed if not LOST_PEER.search(heartbeat.reason or "")]
+    for suspects in ([heartbeat for heartbeat in heartbeats if heartbeat.rank in first], heartbeats):
+        if found := [heartbeat for heartbeat in suspects if heartbeat in culprits]:
+            return ExitReason(ExitKind.FAILED, found[0].reason or "", rc)
+        if dead := [str(heartbeat.rank) for heartbeat in suspects if heartbeat.end is None]:
             died = f"rank {', '.join(dead)} died without a word (killed, or out of memory)"
-            return End("died", f"{died}: {FROM_CHECKPOINT}", rc)
-    if lost := [beat for beat in beats if beat.get("end") == "failed"]:
-        return End("failed", lost[0]["reason"], rc)
-    return End("failed", f"it ended with exit code {rc} before it began: see the log", rc)
+            return ExitReason(ExitKind.DIED, f"{died}: {FROM_CHECKPOINT}", rc)
+    if failed:
+        return ExitReason(ExitKind.FAILED, failed[0].reason or "", rc)
+    return ExitReason(ExitKind.FAILED, f"it ended with exit code {rc} before it began: see the log", rc)
 
 
 def _numbers(ranges: str) -> list[int]:
     """Slurm's "0-2,5" → [0, 1, 2, 5]."""
     bounds = [part.split("-") for part in ranges.split(",")]
     return [number for each in bounds for number in range(int(each[0]), int(each[-1]) + 1)]
-
-
-def _log(run: Run, log_from: int) -> str:
-    with open(run.log, "rb") as log:
-        log.seek(log_from)
-        return log.read().decode(errors="replace")

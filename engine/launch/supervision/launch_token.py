@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from engine.launch.remote.agent import crossed_out
-from engine.runs import Run
+from engine.runs import RecordError, Run
 
-LOOK_S = 2.0
+CHECK_INTERVAL_S = 2.0
 
 
 @dataclass(frozen=True)
-class Fence:
+class LaunchToken:
     """Of the launch with that token; without one, on this machine, none can come late."""
 
     run: Run
@@ -28,8 +28,8 @@ class Fence:
     @property
     def replaced(self) -> bool:
         """Whether another launch stands in the folder: what can't be read there says nothing."""
-        with suppress(OSError):
-            now = self.run.request.get("token")
+        with suppress(OSError, RecordError):
+            now = self.run.request.token
             return bool(self.token and now and now != self.token)
         return False
 
@@ -41,7 +41,7 @@ class Fence:
             return "the run was given up before"
         return ""
 
-    def tell(self, words: str) -> None:
+    def log(self, words: str) -> None:
         """A line in the log, and nowhere else: the records are those of another launch."""
         with open(self.run.log, "a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%H:%M:%S')} launch {self.token} {words}\n")
@@ -52,12 +52,12 @@ class Fence:
         over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(LOOK_S):
+            while not over.wait(CHECK_INTERVAL_S):
                 if self.replaced:
                     end()
                     return
 
-        thread = threading.Thread(target=watch, name="fence", daemon=True)
+        thread = threading.Thread(target=watch, name="launch token", daemon=True)
         if self.token:
             thread.start()
         try:

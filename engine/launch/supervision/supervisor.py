@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -21,12 +22,13 @@ from engine.errors import LaunchError, StoreError
 from engine.launch.local import ROOT, end_tree, identity
 from engine.launch.ranks import command
 from engine.launch.ranks.addresses import seen_by
-from engine.launch.ranks.elastic import Rounds
+from engine.launch.ranks.elastic import ElasticCoordinator
 from engine.launch.ranks.ssh_ranks import is_here
-from engine.launch.supervision.exit_reason import FROM_CHECKPOINT, End, ending
-from engine.launch.supervision.launch_token import Fence
+from engine.launch.supervision.exit_reason import ExitKind, ExitReason, exit_reason
+from engine.launch.supervision.launch_token import LaunchToken
 from engine.launch.supervision.requeue import requeue
-from engine.runs import Run, describe_error
+from engine.runs import LaunchEvent, Run, describe_error
+from engine.runs.state import FROM_CHECKPOINT
 from engine.training.checkpoints import position_of
 from engine.training.elastic import WHERE
 
@@ -42,64 +44,64 @@ def supervise(run: Run, token: str = "") -> int:
 
     token : of the launch that this process is, as its job was given it; one that comes late does nothing.
     """
-    fence = Fence(run, token)
-    if refusal := fence.refusal():
-        fence.tell(f"comes late ({refusal}): it does nothing")
+    launch_token = LaunchToken(run, token)
+    if refusal := launch_token.refusal():
+        launch_token.log(f"comes late ({refusal}): it does nothing")
         return 0
-    with fence.watched(lambda: os.kill(os.getpid(), signal.SIGTERM)):
-        return _supervise(run, fence)
+    with launch_token.watched(lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        return _supervise(run, launch_token)
 
 
-def _supervise(run: Run, fence: Fence) -> int:
+def _supervise(run: Run, launch_token: LaunchToken) -> int:
     run.withdraw_pause()
-    watch = Watch(run, fence)
-    watch.listen()
+    supervisor = Supervisor(run, launch_token)
+    supervisor.listen()
     began_at = position_of(run.last)
-    watch.record("started", requeues=int(os.environ.get("SLURM_RESTART_COUNT", 0)))
-    end = watch.attempt()
-    while end.word == "died" and watch.may_restart():
-        watch.restart(end)
-        end = watch.attempt()
-    end = watch.pause(end, began_at) if watch.paused(end) else end
-    if end.word == "replaced":
-        fence.tell(end.reason)
-    elif end.word != "paused":  # else the job is queued again, and another process goes on
-        watch.record("ended", **end.facts())
+    supervisor.record(LaunchEvent.STARTED, requeues=int(os.environ.get("SLURM_RESTART_COUNT", 0)))
+    end = supervisor.attempt()
+    while end.kind is ExitKind.DIED and supervisor.may_restart():
+        supervisor.restart(end)
+        end = supervisor.attempt()
+    end = supervisor.pause(end, began_at) if supervisor.paused(end) else end
+    if end.kind is ExitKind.REPLACED:
+        launch_token.log(end.reason)
+    elif end.kind is not ExitKind.PAUSED:  # else the job is queued again, and another process goes on
+        supervisor.record(LaunchEvent.ENDED, **end.facts())
     return 1 if end.rc is None else end.rc
 
 
-class Watch:
-    """What one supervisor knows: its run, its ranks, and what it was told by signals."""
+class Supervisor:
+    """One launch of a run: starts its ranks, and reacts to signals."""
 
-    def __init__(self, run: Run, fence: Fence):
-        self.run, self.fence = run, fence
+    def __init__(self, run: Run, launch_token: LaunchToken):
+        self.run, self.launch_token = run, launch_token
         self.job = os.environ.get("SLURM_JOB_ID")
         self.facts = (
-            identity(os.getpid()) | {"token": run.request.get("token")} | ({"job": self.job} if self.job else {})
+            asdict(identity(os.getpid())) | {"token": run.request.token} | ({"job": self.job} if self.job else {})
         )
         self.ranks: subprocess.Popen[bytes] | None = None
-        self.told_to_end = threading.Event()
-        self.told_to_pause = False
+        self.end_asked = threading.Event()
+        self.pause_asked = False
         self.paused_at = 0.0  # of time.monotonic
-        self.warning_s = float((run.request.get("ranks") or {}).get("warning_s", WARNING_S))
+        self.warning_s = requested.warning_s if (requested := run.request.ranks) and requested.warning_s else WARNING_S
 
     def listen(self) -> None:
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGUSR1, self._pause)
         signal.signal(signal.SIGALRM, lambda *_: self._end_ranks())
 
-    def record(self, event: str, **facts: Any) -> None:
+    def record(self, event: LaunchEvent, **facts: Any) -> None:
         self.run.record_launch(event, **facts, **self.facts)
 
-    def attempt(self) -> End:
+    def attempt(self) -> ExitReason:
         """Start the ranks, and wait for their end."""
         if self.run.cancel_file.exists():
-            return End("cancelled", "cancelled")
+            return ExitReason(ExitKind.CANCELLED, "cancelled")
         self.run.forget_heartbeats()
         with open(self.run.log, "ab") as log, contextlib.ExitStack() as stack:
             log_from = log.tell()
             try:
-                command, environment, rounds = stack.enter_context(self._prepared())
+                command, environment, coordinator = stack.enter_context(self._prepared())
                 self.ranks = subprocess.Popen(
                     command,
                     cwd=ROOT,
@@ -110,62 +112,64 @@ class Watch:
                     start_new_session=True,
                 )
             except (OSError, LaunchError) as error:
-                return End("failed", describe_error(error))
-            if self.told_to_end.is_set():
+                return ExitReason(ExitKind.FAILED, describe_error(error))
+            if self.end_asked.is_set():
                 self._end_ranks()
             rc = self.ranks.wait()
             self.ranks = None  # a signal that comes later has none to end
-        if self.fence.replaced:  # the ranks that beat now may be those of the other launch
-            return End("replaced", "has ended its ranks: the run was handed over again", rc)
+        if self.launch_token.replaced:  # the ranks that beat now may be those of the other launch
+            return ExitReason(ExitKind.REPLACED, "has ended its ranks: the run was handed over again", rc)
         for pid in self.run.ranks_here():
             end_tree(pid)
-        if rounds and rounds.too_few:
-            return self._judge(End("died", rounds.too_few, rc))
-        return self._judge(ending(self.run, rc, log_from))
+        if coordinator and coordinator.too_few:
+            return self._classify(ExitReason(ExitKind.DIED, coordinator.too_few, rc))
+        return self._classify(exit_reason(self.run, rc, log_from))
 
     def may_restart(self) -> bool:
-        stopping = self.told_to_pause or self.told_to_end.is_set() or self.run.cancel_file.exists()
+        stopping = self.pause_asked or self.end_asked.is_set() or self.run.cancel_file.exists()
         return not stopping and self._restarts() < self.run.spec.launch.restarts
 
-    def restart(self, end: End) -> None:
+    def restart(self, end: ExitReason) -> None:
         """Record that the ranks start again, and say so in the log."""
         number = self._restarts() + 1
-        self.record("restarted", number=number, reason=end.reason)
+        self.record(LaunchEvent.RESTARTED, number=number, reason=end.reason)
         self._log(f"{end.reason}; restart {number} of {self.run.spec.launch.restarts}")
 
-    def lost(self, ranks: list[int], left: int, why: str) -> None:
+    def report_loss(self, ranks: list[int], left: int, why: str) -> None:
         """Record that others go on without these ranks, and say so in the log."""
-        self.record("lost", ranks=ranks, left=left, reason=why)
+        self.record(LaunchEvent.LOST, ranks=ranks, left=left, reason=why)
         self._log(f"{why}: {left} of {self.run.spec.launch.processes} go on from the last checkpoint")
 
-    def paused(self, end: End) -> bool:
+    def paused(self, end: ExitReason) -> bool:
         """Whether the ranks ended for the pause: stopped, or ended because they took too long to."""
-        return self.told_to_pause and end.word in ("stopped", "died") and not self.run.cancel_file.exists()
+        return self.pause_asked and end.kind in (ExitKind.STOPPED, ExitKind.DIED) and not self.run.cancel_file.exists()
 
-    def pause(self, end: End, began_at: tuple[int, int]) -> End:
+    def pause(self, end: ExitReason, began_at: tuple[int, int]) -> ExitReason:
         """Have Slurm queue the job again; without it, or where it refuses, or for nothing, that is the end."""
         reached = position_of(self.run.last)
         if reached <= began_at:
             reason = f"{PAUSED}, and no step was done since the job began: raise launch.time_limit, then resume"
-            return End("failed", reason, 1)
-        self.record("paused", reason=PAUSED, epoch=reached[0] + 1, step=reached[1])
+            return ExitReason(ExitKind.FAILED, reason, 1)
+        self.record(LaunchEvent.PAUSED, reason=PAUSED, epoch=reached[0] + 1, step=reached[1])
         if not self.job:
-            return End("stopped", f"{PAUSED}: {FROM_CHECKPOINT}", end.rc)
-        refusal = requeue(self.job, self.paused_at + self.warning_s, self.told_to_end, self._log)
-        if refusal and not self.told_to_end.is_set():
-            return End("stopped", f"{PAUSED}, and Slurm didn't queue the job again ({refusal}): {FROM_CHECKPOINT}", 0)
-        return End("paused", PAUSED, 0)
+            return ExitReason(ExitKind.STOPPED, f"{PAUSED}: {FROM_CHECKPOINT}", end.rc)
+        refusal = requeue(self.job, self.paused_at + self.warning_s, self.end_asked, self._log)
+        if refusal and not self.end_asked.is_set():
+            return ExitReason(
+                ExitKind.STOPPED, f"{PAUSED}, and Slurm didn't queue the job again ({refusal}): {FROM_CHECKPOINT}", 0
+            )
+        return ExitReason(ExitKind.PAUSED, PAUSED, 0)
 
-    def _judge(self, end: End) -> End:
+    def _classify(self, end: ExitReason) -> ExitReason:
         """Whether ranks that died were ended from outside, together with this process."""
-        if end.word == "died" and self.job:
-            self.told_to_end.wait(SETTLE_S)
-        if end.word in ("died", "failed") and self.told_to_end.is_set():
-            return End("failed", f"it was ended from outside (SIGTERM): {FROM_CHECKPOINT}", end.rc)
+        if end.kind is ExitKind.DIED and self.job:
+            self.end_asked.wait(SETTLE_S)
+        if end.kind in (ExitKind.DIED, ExitKind.FAILED) and self.end_asked.is_set():
+            return ExitReason(ExitKind.FAILED, f"it was ended from outside (SIGTERM): {FROM_CHECKPOINT}", end.rc)
         return end
 
     @contextlib.contextmanager
-    def _prepared(self) -> Iterator[tuple[tuple[str, ...], dict[str, str], Rounds | None]]:
+    def _prepared(self) -> Iterator[tuple[tuple[str, ...], dict[str, str], ElasticCoordinator | None]]:
         """The ranks' command and environment; while they live, the servers at which they meet, if they need them."""
         run = self.run
         plan = command.plan(run, os.environ)
@@ -178,13 +182,13 @@ class Watch:
         how, elastic = command.Ranks.of(run.request), run.spec.launch.is_elastic
         address = seen_by(_others(how), how.interface)
         with rendezvous(address) as keys:
-            told = command.meeting(address, keys.port, how.interface, os.environ, elastic=elastic)
+            meeting_variables = command.meeting(address, keys.port, how.interface, os.environ, elastic=elastic)
             if not elastic:
-                yield plan.command, {**os.environ, **told}, None
+                yield plan.command, {**os.environ, **meeting_variables}, None
                 return
-            rounds = Rounds(run, keys, partial(rendezvous, address), self.lost, self._end_ranks)
-            with rounds.kept():
-                yield plan.command, {**os.environ, **told, WHERE: f"{address}:{keys.port}"}, rounds
+            coordinator = ElasticCoordinator(run, keys, partial(rendezvous, address), self.report_loss, self._end_ranks)
+            with coordinator.coordinating():
+                yield plan.command, {**os.environ, **meeting_variables, WHERE: f"{address}:{keys.port}"}, coordinator
 
     def _log(self, words: str) -> None:
         with open(self.run.log, "a", encoding="utf-8") as log:
@@ -193,17 +197,19 @@ class Watch:
     def _restarts(self) -> int:
         """How often this launch, a job's requeues included, has restarted its ranks."""
         mark = ("job",) if self.job else ("host", "pid", "pid_started")
-        mine = [record for record in self.run.launches() if all(record.get(key) == self.facts[key] for key in mark)]
-        return sum(record["event"] == "restarted" for record in mine)
+        mine = [
+            record for record in self.run.launches() if all(getattr(record, key) == self.facts[key] for key in mark)
+        ]
+        return sum(record.event is LaunchEvent.RESTARTED for record in mine)
 
     def _end(self, *_: object) -> None:
-        self.told_to_end.set()
+        self.end_asked.set()
         self._end_ranks()
 
     def _pause(self, *_: object) -> None:
-        if self.told_to_pause:
+        if self.pause_asked:
             return
-        self.told_to_pause = True
+        self.pause_asked = True
         self.paused_at = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, SHARE * self.warning_s)
         with contextlib.suppress(StoreError):  # on a full disk, say: the ranks are ended later

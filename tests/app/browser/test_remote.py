@@ -77,7 +77,7 @@ def test_a_run_goes_over_ssh_and_its_maps_come_back(remote_server, station, chro
 
         station.trust()
         page.get_by_role("button", name="Train on station").click()
-        expect(page.get_by_text("over there is being handed over to station").first).to_be_visible(timeout=CHECKED_MS)
+        expect(page.get_by_text("over there submitting to station").first).to_be_visible(timeout=CHECKED_MS)
         expect(page).to_have_url(re.compile("page=runs"), timeout=TRAINED_MS)
         page.get_by_role("button", name="Queue").click()
         expect(page.get_by_role("gridcell", name="station · SSH")).to_have_count(1)  # the refused one doesn't wait
@@ -88,7 +88,7 @@ def test_a_run_goes_over_ssh_and_its_maps_come_back(remote_server, station, chro
         page.get_by_role("button", name="Compare maps").click()
         wait_for_maps(tab, at_least=6)  # LR, interpolated, HR, downscaled, two of RMSE
     done, refused = Store(remote_server.store).runs()
-    assert (done.state().word, refused.state().word) == ("done", "failed")
+    assert (done.status().state, refused.status().state) == ("done", "failed")
 
 
 def choose_target(page, label: str) -> None:

@@ -132,7 +132,7 @@ def test_a_run_outlives_a_dashboard_that_is_killed(own_server, chromium, tmp_pat
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator(".state.cancelled").first).to_be_visible(timeout=30_000)
         expect(page.get_by_role("button", name="Resume")).to_be_visible()
-    assert run.state().word == "cancelled"
+    assert run.status().state == "cancelled"
 
 
 def wait_for_maps(tab: Tab, at_least: int = 1) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_a_file_that_can_not_be_used_is_said_and_this_machine_is_left(session, t
 
     page = shown_with(session, spec_for("local"), submit)
     assert page.fields["launch.site"].view.options == {"local · this machine": "local"}
-    assert [run.request["target"] for run in started] == ["local"]
+    assert [run.request.target for run in started] == ["local"]
     assert "the targets file can't be used" in shown_with(session, spec_for("hpc"))._status.object
 
 
@@ -168,10 +169,10 @@ def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, 
 
         def slow_start(run):
             """As engine.launch.remote.submit notes it; goes on once the page has told it."""
-            me = submission.api.remote.identity(os.getpid())
-            run.note(stage="sending", sender=me, reason="sends hr.nc, 1.0 MB", time=0.0)
+            me = asdict(submission.api.remote.identity(os.getpid()))
+            run.update_request(stage="sending", sender=me, reason="sends hr.nc, 1.0 MB", time=0.0)
             asyncio.run_coroutine_threadsafe(sent.wait(), loop).result(timeout=30)
-            run.note(stage="sent", job="17")
+            run.update_request(stage="sent", job="17")
 
         def remember(event):
             told.append(event.new)
@@ -183,7 +184,7 @@ def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, 
         await page._submission.submit(None)
 
     shown_with(session, spec_for("hpc", title="far"), submit)
-    assert any(plain_text("far is being handed over to hpc: sends hr.nc, 1.0 MB …") == text for text in told)
+    assert any(plain_text("far submitting to hpc: sends hr.nc, 1.0 MB …") == text for text in told)
     assert (session.page, session.run) == ("runs", session.store.runs()[0].id)
 
 

@@ -53,12 +53,12 @@ def test_a_waiting_run_says_so_in_the_scheduler_s_words(store):
 
 def test_a_handing_over_tells_what_it_does(store):
     seen = seen_run(store, "sending", "sends hr.nc, 1.0 MB")
-    assert (seen.state.word, doing(seen)) == ("queued", "is being handed over to hpc: sends hr.nc, 1.0 MB")
+    assert (seen.state.state, doing(seen)) == ("queued", "submitting to hpc: sends hr.nc, 1.0 MB")
 
 
 def test_fetching_is_told_in_place_of_the_epoch(store):
     seen = seen_run(store, "running", "fetching results, 12.0 MB of 80.1 MB")
-    assert (seen.state.word, said_of(seen)) == ("running", "fetching results, 12.0 MB of 80.1 MB")
+    assert (seen.state.state, said_of(seen)) == ("running", "fetching results, 12.0 MB of 80.1 MB")
     assert doing(seen) == said_of(seen)
 
 
@@ -66,8 +66,8 @@ def test_what_is_not_known_is_no_failure(session):
     run = write_remote_run(session.store.folder, "far", "running", "training", seen_s=720)
     session.run = run.id
     page = at_page(session)
-    assert glance(run).state.word == "unknown"
-    assert "since 12 min · what runs there goes on · nobody has looked at hpc since" in page._reason.object
+    assert glance(run).state.state == "unknown"
+    assert "since 12 min · what runs there goes on · hpc has not been polled since" in page._reason.object
     assert (page._why.visible, page._cancel.visible, page._cancel.disabled) == (False, True, False)
 
 
@@ -104,8 +104,10 @@ def test_a_run_that_is_being_handed_over_can_be_cancelled(store):
     cancel(run)
     assert run.cancel_file.exists()
     assert run.launches() == []  # its record is the target's to write
-    run.note(stage="refused", reason="cancelled before it was handed over")  # as it does when it sees the wish
-    assert (run.state().word, run.state().reason) == ("cancelled", "cancelled before it was handed over")
+    run.update_request(
+        stage="refused", reason="cancelled before it was handed over"
+    )  # as it does when it sees the wish
+    assert (run.status().state, run.status().reason) == ("cancelled", "cancelled before it was handed over")
 
 
 def test_the_queue_is_shown_when_the_link_says_so(session):

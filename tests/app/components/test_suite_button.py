@@ -31,13 +31,15 @@ go, act = Path(sys.argv[1]), sys.argv[2]
 for folder in sys.argv[3:]:
     run = Run(Path(folder))
     letter = run.title[0]
-    run.note(stage="sending", sender=identity(os.getpid()), time=time.time(), reason=f"sends {letter}.nc")
+    sender = asdict(identity(os.getpid()))
+    run.update_request(stage="sending", sender=sender, time=time.time(), reason=f"sends {letter}.nc")
     while not Path(f"{go}.{letter}").exists():
         time.sleep(0.02)
     if letter == "C" and act == "is killed":
         os.kill(os.getpid(), 9)
     refused = letter == "C" and act == "is refused"
-    run.note(**({"stage": "refused", "reason": "the disk is full"} if refused else {"stage": "sent", "job": "7"}))
+    end = {"stage": "refused", "reason": "the disk is full"} if refused else {"stage": "sent", "job": "7"}
+    run.update_request(**end)
 """
 
 
@@ -103,7 +105,7 @@ def test_eight_runs_are_queued_and_ticked(session, monkeypatch):
     assert [run.title[0] for run in started] == list("ABCDEFGH")
     assert session.runs == [run.id for run in started]
     assert (session.page, session.run) == ("runs", started[0].id)
-    assert {run.state().word for run in session.store.runs()} == {"queued"}
+    assert {run.status().state for run in session.store.runs()} == {"queued"}
     assert [text[:16] for text in told[:8]] == [f"Makes run {number} of 8" for number in range(1, 9)]
     assert told[8] == "Hands over 8 runs …"
     assert button.told.object == plain_text(f"Submitted: {', '.join(run.title for run in started)}")
@@ -158,7 +160,7 @@ def test_where_not_all_can_be_made_none_is_left_waiting(session, monkeypatch):
     monkeypatch.setattr(suite, "create", create)
     button, _ = clicked(session, Spec.from_plain(PLAIN))
     assert (button.told.severity, button.told.object) == ("error", "the disk is full")
-    assert [(run.title[0], run.state().word) for run in session.store.runs()] == [
+    assert [(run.title[0], run.status().state) for run in session.store.runs()] == [
         ("B", "cancelled"),
         ("A", "cancelled"),
     ]
@@ -172,7 +174,7 @@ def test_a_process_that_cannot_be_started_is_said(session, monkeypatch):
     monkeypatch.setattr(suite, "start", start)
     button, _ = clicked(session, Spec.from_plain(PLAIN))
     assert (button.told.severity, "python can't be started" in button.told.object) == ("error", True)
-    assert {run.state().word for run in session.store.runs()} == {"cancelled"}
+    assert {run.status().state for run in session.store.runs()} == {"cancelled"}
 
 
 def test_handing_over_to_a_target_tells_how_far_it_is(session, station, monkeypatch):
@@ -180,9 +182,9 @@ def test_handing_over_to_a_target_tells_how_far_it_is(session, station, monkeypa
     for number, letter in enumerate("ABCDEFGH"):
         line = f"{number} of 8 runs are handed over; {letter} "
         (found,) = {text for text in told if text.startswith(line) and plain_text(f"sends {letter}.nc") in text}
-        assert plain_text("is being handed over to station") in found
+        assert plain_text("submitting to station") in found
     assert button.told.severity == "success"
-    assert {run.request["stage"] for run in session.store.runs()} == {"sent"}
+    assert {run.request.stage for run in session.store.runs()} == {"sent"}
     assert (session.page, len(session.runs)) == ("runs", 8)
 
 
@@ -198,6 +200,6 @@ def test_a_hand_over_that_is_killed_is_said_and_no_run_waits_for_it(session, sta
     button, _ = conducted(session, station, monkeypatch, "is killed")
     assert button.told.severity == "error"
     assert button.told.object.startswith("6 of 8 runs were not handed over.")
-    assert "its handing over was interrupted" in button.told.object
-    words = {run.title[0]: run.state().word for run in session.store.runs()}
+    assert "its submission was interrupted" in button.told.object
+    words = {run.title[0]: run.status().state for run in session.store.runs()}
     assert {letter: words[letter] for letter in "CDEFGH"} == {"C": "failed", **dict.fromkeys("DEFGH", "cancelled")}

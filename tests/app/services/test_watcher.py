@@ -25,7 +25,7 @@ def test_the_version_moves_only_when_something_changed(store):
 def test_a_finished_run_is_done_with_its_scores(store):
     run = write_run(store.folder, "first")
     seen = glance(run)
-    assert (seen.state.word, seen.share, seen.fault) == ("done", 1.0, "")
+    assert (seen.state.state, seen.share, seen.fault) == ("done", 1.0, "")
     assert seen.rmse("downscaled") == run.scores()["downscaled"]["rmse"]["mean"]
     assert seen.rmse("downscaled") < seen.rmse("interpolated")
 
@@ -83,7 +83,7 @@ def test_a_run_deleted_while_it_is_looked_at(store):
     run = write_run(store.folder, "short-lived")
     shutil.rmtree(run.folder)
     seen = glance(run)
-    assert (seen.state.word, seen.title) == ("unknown", run.id)
+    assert (seen.state.state, seen.title) == ("unknown", run.id)
     assert seen.fault.startswith(f"{run.folder / 'spec.yaml'} does not exist")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import yaml
 
-from engine.runs import Run, State
+from engine.runs import Run, RunStatus
 from tests.engine.data.mock import write_field
 
 CHECKOUT = Path(__file__).parents[3]
@@ -70,11 +70,11 @@ def wait(condition: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"{what} didn't happen within {TIMEOUT_S:.0f} s")
 
 
-def end_of(run: Run) -> State:
+def end_of(run: Run) -> RunStatus:
     """The state in which a run ends, once none of its processes lives."""
-    wait(lambda: not run.state().active, f"the end of {run.id}")
+    wait(lambda: not run.status().state.is_active, f"the end of {run.id}")
     wait(lambda: not processes_of(run.folder), f"the end of the processes of {run.id}")
-    return run.state()
+    return run.status()
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -111,8 +111,8 @@ def rank_pid(run: Run, rank: int = 0) -> int:
     """The process of a rank that trains."""
 
     def training() -> int | None:
-        beats = {beat["rank"]: beat for beat in run.heartbeats()}
-        return beats[rank]["pid"] if rank in beats and run.latest() else None
+        beats = {beat.rank: beat for beat in run.heartbeats()}
+        return beats[rank].pid if rank in beats and run.latest() else None
 
     return wait(training, f"training of rank {rank} of {run.id}")
 

@@ -23,7 +23,7 @@ STEP_S = 0.02
 
 def main(run: Run, go: Path) -> None:
     started = psutil.Process().create_time()
-    me = {"pid": os.getpid(), "pid_started": started, "host": socket.gethostname(), "token": run.request["token"]}
+    me = {"pid": os.getpid(), "pid_started": started, "host": socket.gethostname(), "token": run.request.token}
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     run.record_launch("started", **me)
     with Heartbeat(run, 0, 1) as heartbeat:

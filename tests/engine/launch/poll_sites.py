@@ -6,9 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
-from engine.launch.remote.poll import Mirrors
+from engine.launch.remote.poll import SitePollers
 from engine.runs import Store
 
 if __name__ == "__main__":
-    Mirrors(Store(Path(sys.argv[1]))).start()
+    SitePollers(Store(Path(sys.argv[1]))).start()
     signal.pause()

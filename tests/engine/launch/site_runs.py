@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from engine.launch.remote.poll import Mirror
+from engine.launch.remote.poll import SitePoller
 from engine.launch.sites import Sites
-from engine.runs import Run, State, Store
+from engine.runs import Run, RunStatus, Store
 from tests.engine.launch.engine_processes import end_of, wait
 from tests.engine.launch.servers import Sshd
 
@@ -34,30 +34,30 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Sshd, **mor
     monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
 
 
-def poller_of(run: Run) -> Mirror:
-    return Mirror(Store(run.folder.parent), Sites.read().named(run.request["target"]))
+def poller_of(run: Run) -> SitePoller:
+    return SitePoller(Store(run.folder.parent), Sites.read().named(run.request.target))
 
 
-def poll_run(run: Run, mirror: Mirror | None = None) -> State:
+def poll_run(run: Run, mirror: SitePoller | None = None) -> RunStatus:
     """Poll the site of a run and try to fetch its results; returns the state after that."""
     mirror = mirror or poller_of(run)
-    mirror.look(at_once=True)
+    mirror.poll(at_once=True)
     mirror.fetch()
-    return run.state()
+    return run.status()
 
 
-def poll_until_ended(run: Run) -> State:
+def poll_until_ended(run: Run) -> RunStatus:
     """Poll until the run has ended."""
-    if not run.remote:
+    if not run.is_remote:
         return end_of(run)
-    return poll_until(run, lambda state: not state.active and state.word != "unknown", "the end")
+    return poll_until(run, lambda state: not state.state.is_active and state.state != "unknown", "the end")
 
 
-def poll_until(run: Run, condition: Any, what: str) -> State:
+def poll_until(run: Run, condition: Any, what: str) -> RunStatus:
     """Poll until a state meets a condition."""
     mirror = poller_of(run)
 
-    def seen() -> State | None:
+    def seen() -> RunStatus | None:
         state = poll_run(run, mirror)
         return state if condition(state) else None
 

@@ -19,10 +19,11 @@ from engine.errors import SiteError, SpecError
 from engine.files import read_json
 from engine.launch import api
 from engine.launch.remote import poll
-from engine.launch.remote.poll import Mirror
+from engine.launch.remote.poll import SitePoller
 from engine.launch.remote.submit import ask
 from engine.launch.sites import Sites
 from engine.runs import Run
+from engine.runs.folder import site_file
 from engine.spec import Spec
 from tests.engine.data.mock import write_field
 from tests.engine.launch.daemons import output
@@ -59,7 +60,7 @@ TRICKS = [
 @pytest.fixture
 def place(tmp_path, sshd, store, monkeypatch) -> Iterator[Path]:
     """A folder with a targets file for the SSH server; no canary is in it at the end, nor anywhere near."""
-    monkeypatch.setattr(poll, "LOOK_S", 0.2)
+    monkeypatch.setattr("engine.launch.remote.retry.POLL_INTERVAL_S", 0.2)
     declare(tmp_path, monkeypatch, sshd, python=fake_training_python(tmp_path))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -100,11 +101,11 @@ def test_a_host_that_is_not_known_is_refused_with_its_fingerprint(place, sshd, s
     assert f"ssh -F {sshd.config} target" in said  # what to type
     assert sshd.known_hosts.read_text() == ""  # nothing was learned by the way
     run = store.runs()[0]
-    assert (run.state().word, run.state().reason) == ("failed", said)
+    assert (run.status().state, run.status().reason) == ("failed", said)
     sshd.trust()
     api.resume(run)
     go(place)
-    assert poll_until_ended(run).word == "done"
+    assert poll_until_ended(run).state == "done"
 
 
 def test_a_host_with_another_key_is_refused_with_its_fingerprint(place, sshd, store):
@@ -142,7 +143,7 @@ def test_one_login_in_a_terminal_is_enough(place, sshd, store):
     try:
         run = training(place, store)
         go(place)
-        assert poll_until_ended(run).word == "done"
+        assert poll_until_ended(run).state == "done"
     finally:
         keys.write_text(kept)
 
@@ -166,7 +167,7 @@ def test_titles_may_hold_anything_and_do_nothing(place, store):
     for run, trick in zip(runs, TRICKS, strict=True):
         assert re.fullmatch(r"[a-z0-9-]+", run.id)
         assert run.title == trick
-        assert poll_until_ended(run).word == "done"
+        assert poll_until_ended(run).state == "done"
         assert Run(remote_folder(place, run)).title == trick
 
 
@@ -197,7 +198,7 @@ def test_names_of_inputs_may_hold_anything_and_arrive_whole(place, store):
         assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.nc", sent.name)
         assert sent.read_bytes() == path.read_bytes()
     go(place)
-    assert poll_until_ended(run).word == "done"
+    assert poll_until_ended(run).state == "done"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", ".ssh", "a b", "a\n", "-rf", ""])
@@ -239,20 +240,20 @@ def pipe(there: Path) -> None:
     os.mkfifo(there / "results" / "pipe")
 
 
-def done_there(place: Path, store) -> tuple[Run, Mirror]:
+def done_there(place: Path, store) -> tuple[Run, SitePoller]:
     """A run of which nothing was fetched yet, and who fetches it."""
     run = training(place, store)
     watch = poller_of(run)
     go(place)
-    wait(lambda: watch.look(at_once=True) and run.look["done"], "the end there")
+    wait(lambda: watch.poll(at_once=True) and (run.last_poll and run.last_poll.done), "the end there")
     return run, watch
 
 
-def fetch_now(run: Run, watch: Mirror) -> str:
+def fetch_now(run: Run, watch: SitePoller) -> str:
     """What is said after a try to fetch, however many have failed before."""
     (run.folder / "status" / "fetch.json").unlink(missing_ok=True)
     watch.fetch()
-    return run.state().reason
+    return run.status().reason
 
 
 def test_results_that_are_no_plain_files_are_refused_and_nothing_is_fetched(place, store):
@@ -269,7 +270,7 @@ def test_results_that_are_no_plain_files_are_refused_and_nothing_is_fetched(plac
         shutil.rmtree(there)
         shutil.copytree(place / "kept", there)
     fetch_now(run, watch)
-    assert run.state().word == "done"
+    assert run.status().state == "done"
 
 
 def test_a_target_that_lies_about_its_results_writes_nothing_here(place, store, monkeypatch):
@@ -309,11 +310,11 @@ def test_an_answer_that_makes_no_sense_ends_nothing(place, store, monkeypatch):
 
         with monkeypatch.context() as context:
             context.setattr(poll, "ask", changed)
-            poller_of(run).look(at_once=True)
-        assert run.state().word == "running"
-        assert read_json(store.target_file("ssh", "json"))["failures"] == number
+            poller_of(run).poll(at_once=True)
+        assert run.status().state == "running"
+        assert read_json(site_file(store.folder, "ssh", "json"))["failures"] == number
     go(place)
-    assert poll_until_ended(run).word == "done"
+    assert poll_until_ended(run).state == "done"
 
 
 def test_a_log_that_is_a_link_is_not_followed(place, store):
@@ -321,12 +322,12 @@ def test_a_log_that_is_a_link_is_not_followed(place, store):
     log = remote_folder(place, run) / "log.txt"
     log.unlink()
     log.symlink_to("/etc/passwd")
-    state = poll_until(run, lambda state: state.word == "unknown", "a refusal")
+    state = poll_until(run, lambda state: state.state == "unknown", "a refusal")
     assert "it can't be looked at" in state.reason
     assert not run.log.exists()
     log.unlink()
     go(place)
-    assert poll_until_ended(run).word == "done"
+    assert poll_until_ended(run).state == "done"
 
 
 # Who may read
@@ -346,12 +347,12 @@ def test_nothing_is_readable_for_others_and_processes_show_nothing(place, store)
 
         def trained() -> bool:
             shown.update(command_lines())
-            watch.look(at_once=True)
+            watch.poll(at_once=True)
             return len(run.progress()[0]) > 20
 
         wait(trained, "training")
         go(place)
-        assert poll_until_ended(run).word == "done"
+        assert poll_until_ended(run).state == "done"
     finally:
         os.umask(before)
     assert not open_to_others(place / "there")
@@ -379,5 +380,5 @@ def test_a_folder_of_sockets_that_others_may_enter_is_refused(place, store):
     sockets.mkdir(mode=0o755)
     with pytest.raises(SiteError, match="is not yours alone"):
         submit(place, store)
-    assert store.runs()[0].state().word == "failed"
+    assert store.runs()[0].status().state == "failed"
     assert not list(sockets.iterdir())

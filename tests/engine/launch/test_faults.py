@@ -19,7 +19,7 @@ import pytest
 from engine import runs
 from engine.errors import LaunchError, MesoscopeError, SiteError, StoreError, UnreachableError
 from engine.launch import api
-from engine.launch.remote import poll, ssh, submit, upload_heartbeat
+from engine.launch.remote import ssh, submit, upload_heartbeat
 from engine.launch.remote.upload_heartbeat import Sending
 from engine.launch.sites import Sites
 from engine.runs import Run, Store
@@ -72,7 +72,7 @@ class Place:
         """Let it end; all that it has there comes here."""
         go(self.folder)
         state = poll_until_ended(run)
-        assert state.word == "done", state
+        assert state.state == "done", state
         assert_same_as_on_site(self.folder, run)
         sequence = [record["seq"] for record in run.progress()[0]]
         assert sequence == list(range(len(sequence)))
@@ -89,8 +89,8 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path, login, store, monkeypatch) -> Place:
-    monkeypatch.setattr(poll, "LOOK_S", 0.2)
-    monkeypatch.setattr(poll, "GONE_S", 0.5)
+    monkeypatch.setattr("engine.launch.remote.retry.POLL_INTERVAL_S", 0.2)
+    monkeypatch.setattr("engine.launch.remote.poll.GONE_S", 0.5)
     return Place(tmp_path, login, store, monkeypatch)
 
 
@@ -108,8 +108,8 @@ def jobs(slurm) -> Callable[[], list[str]]:
 @pytest.fixture
 def host(tmp_path, sshd, store, monkeypatch) -> Place:
     """A target without a scheduler."""
-    monkeypatch.setattr(poll, "LOOK_S", 0.2)
-    monkeypatch.setattr(poll, "GONE_S", 0.5)
+    monkeypatch.setattr("engine.launch.remote.retry.POLL_INTERVAL_S", 0.2)
+    monkeypatch.setattr("engine.launch.remote.poll.GONE_S", 0.5)
     return Place(tmp_path, sshd, store, monkeypatch)
 
 
@@ -121,10 +121,10 @@ def test_a_server_that_is_down_at_submission(host):
     host.server.stop()
     with pytest.raises(UnreachableError, match="Connection refused"):
         api.start(run)
-    state = run.state()
-    assert state.word == "failed"
+    state = run.status()
+    assert state.state == "failed"
     assert "target can't be reached" in state.reason
-    assert "resume hands it over again" in state.reason
+    assert "resume submits it again" in state.reason
     host.server.start()
     api.resume(run)
     host.finish(run)
@@ -133,15 +133,15 @@ def test_a_server_that_is_down_at_submission(host):
 def test_a_server_that_is_down_while_a_run_is_watched(host, monkeypatch):
     run = host.training("ssh")
     host.server.stop()
-    assert poll_run(run).word == "running"  # as it was seen last
-    monkeypatch.setattr(runs, "UNSEEN_S", 0.0)
+    assert poll_run(run).state == "running"  # as it was seen last
+    monkeypatch.setattr("engine.runs.state.SITE_SILENCE_S", 0.0)
     state = poll_run(run)
-    assert state.word == "unknown"
+    assert state.state == "unknown"
     assert "can't be reached" in state.reason
-    assert state.since < run.look_file.stat().st_mtime + 60  # when it was heard of last, not now
-    monkeypatch.setattr(runs, "UNSEEN_S", 120.0)
+    assert state.since < run.last_poll_file.stat().st_mtime + 60  # when it was heard of last, not now
+    monkeypatch.setattr("engine.runs.state.SITE_SILENCE_S", 120.0)
     host.server.start()
-    assert poll_run(run).word == "running"
+    assert poll_run(run).state == "running"
     host.finish(run)
 
 
@@ -149,11 +149,11 @@ def test_a_server_that_is_down_when_results_are_fetched(host):
     run = host.training("ssh")
     go(host.folder)
     watch = poller_of(run)
-    wait(lambda: watch.look(at_once=True) and run.look["done"], "the end there")
+    wait(lambda: watch.poll(at_once=True) and (run.last_poll and run.last_poll.done), "the end there")
     host.server.stop()
     watch.fetch()
-    state = run.state()
-    assert state.word == "running"
+    state = run.status()
+    assert state.state == "running"
     assert "results can't be fetched yet" in state.reason
     host.server.start()
     host.finish(run)
@@ -163,7 +163,7 @@ def test_a_connection_that_is_cut_while_a_run_is_followed(host):
     run = host.training("ssh")
     for _ in range(3):
         host.server.cut()
-        assert poll_run(run).word == "running"
+        assert poll_run(run).state == "running"
     host.finish(run)
 
 
@@ -175,7 +175,7 @@ def test_a_connection_that_hangs_is_given_up(host, monkeypatch):
         session.suspend()
     before = logins(host.server)
     poll_until(run, lambda state: logins(host.server) > before, "a new connection")
-    assert run.state().word == "running"
+    assert run.status().state == "running"
     for session in sessions:
         session.kill()
     host.finish(run)
@@ -184,16 +184,16 @@ def test_a_connection_that_hangs_is_given_up(host, monkeypatch):
 def test_a_folder_that_is_away_for_a_while_is_no_failure(host, monkeypatch):
     """Its file system isn't mounted, say."""
     run = host.training("ssh")
-    monkeypatch.setattr(runs, "UNSEEN_S", 0.0)
-    monkeypatch.setattr(poll, "GONE_S", 0.0)
+    monkeypatch.setattr("engine.runs.state.SITE_SILENCE_S", 0.0)
+    monkeypatch.setattr("engine.launch.remote.poll.GONE_S", 0.0)
     host.declare(folder=str(host.folder / "away"))
     for _ in range(3):
         state = poll_run(run)
-        assert state.word == "unknown"
+        assert state.state == "unknown"
         assert "runs isn't there: mount its file system again" in state.reason
     host.declare()
-    monkeypatch.setattr(runs, "UNSEEN_S", 120.0)
-    assert poll_run(run).word == "running"
+    monkeypatch.setattr("engine.runs.state.SITE_SILENCE_S", 120.0)
+    assert poll_run(run).state == "running"
     host.finish(run)
 
 
@@ -238,10 +238,10 @@ def incoming(lines: str) -> str:
 def test_an_upload_tells_how_much_of_it_has_gone(host, monkeypatch):
     monkeypatch.setattr(upload_heartbeat, "BEAT_S", 0.05)
     upload = Upload(host)
-    words = re.compile(r"is being handed over to ssh: sends hr\.nc, (\d+\.\d) of 20\.0 MB \((\d+) %\)")
+    words = re.compile(r"submitting to ssh: sends hr\.nc, (\d+\.\d) of 20\.0 MB \((\d+) %\)")
 
     def told() -> tuple[float, int] | None:
-        found = words.fullmatch(upload.run.state().reason)
+        found = words.fullmatch(upload.run.status().reason)
         return (float(found[1]), int(found[2])) if found and float(found[1]) >= 3 else None
 
     megabytes, percent = wait(told, "3 MB")
@@ -251,7 +251,7 @@ def test_an_upload_tells_how_much_of_it_has_gone(host, monkeypatch):
     assert words.search(subprocess.run(shown, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout)
     upload.go_on()
     assert upload.end() is None
-    assert not upload.run.sending_file.exists()
+    assert not upload.run.upload_file.exists()
     host.finish(upload.run)
 
 
@@ -260,7 +260,7 @@ def test_a_connection_that_is_cut_while_inputs_are_sent(host):
     host.server.cut()
     error = upload.end()
     assert isinstance(error, UnreachableError)
-    assert "resume hands it over again" in upload.run.state().reason
+    assert "resume submits it again" in upload.run.status().reason
     upload.go_on()
     api.resume(upload.run)
     host.finish(upload.run)
@@ -273,8 +273,8 @@ def test_an_upload_that_is_cancelled_ends_in_its_midst(host):
     api.cancel(upload.run)
     upload.go_on()
     assert isinstance(upload.end(), LaunchError)
-    state = upload.run.state()
-    assert (state.word, state.reason) == ("cancelled", "cancelled before it was handed over")
+    state = upload.run.status()
+    assert (state.state, state.reason) == ("cancelled", "cancelled before it was handed over")
     assert not list((host.folder / "there" / "data").iterdir())
 
 
@@ -298,12 +298,12 @@ def test_a_lost_reply_to_a_submission_leaves_one_job(place, jobs):
     wait((place.folder / "taken").exists, "a job that Slurm has taken")
     place.server.cut()
     starter.join()
-    assert run.request["stage"] == "asked"
-    assert run.request["job"] is None
+    assert run.request.stage == "asked"
+    assert run.request.job is None
     with pytest.raises(StoreError, match="cancel it first, or wait"):
         api.resume(run)
-    poll_until(run, lambda state: state.word == "running", "a job that is found by its token")
-    assert run.request["job"]
+    poll_until(run, lambda state: state.state == "running", "a job that is found by its token")
+    assert run.request.job
     place.finish(run)
     assert len(jobs()) == 1
 
@@ -312,7 +312,7 @@ def test_a_submission_that_failed_though_slurm_has_the_job(place, jobs):
     said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
     place.program("sbatch", f'"$real" "$@" >/dev/null; echo "{said}" >&2; exit 1')
     run = place.training("slurm")
-    assert run.request["job"]
+    assert run.request.job
     place.finish(run)
     assert len(jobs()) == 1
 
@@ -335,10 +335,10 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
     place.program("sbatch", f'cp "${{@: -1}}" {kept}; echo "{said}" >&2; exit 1')
     run = place.submit("slurm", "training.epochs=60")
     state = poll_until_ended(run)
-    assert (state.word, "refused the job" in state.reason) == ("failed", True)
+    assert (state.state, "refused the job" in state.reason) == ("failed", True)
     there = Run(remote_folder(place.folder, run))
     assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
-    old = run.request["token"]
+    old = run.request.token
     assert f"launch {old} comes late (the run was given up before): it does nothing" in there.log.read_text()
     assert (there.launches(), there.heartbeats(), there.latest()) == ([], [], {})
 
@@ -348,10 +348,10 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
     poll_until(run, lambda state: run.latest(), "training")
     assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
     assert f"launch {old} comes late (the run was handed over again since): it does nothing" in there.log.read_text()
-    assert poll_until_ended(run).word == "done"
+    assert poll_until_ended(run).state == "done"
     assert_same_as_on_site(place.folder, run)
-    assert {record["token"] for record in run.launches()} == {run.request["token"]}
-    assert len({(beat["host"], beat["pid"]) for beat in there.heartbeats()}) == 1
+    assert {record.token for record in run.launches()} == {run.request.token}
+    assert len({(beat.host, beat.pid) for beat in there.heartbeats()}) == 1
     sequence = [record["seq"] for record in run.progress()[0]]
     assert sequence == list(range(1, len(sequence) + 1))
 
@@ -366,26 +366,26 @@ def test_a_submission_that_slurm_refuses(place):
     place.declare(partitions=["main", "gone"])
     run = place.submit("slurm", "launch.partition=gone")
     state = poll_until_ended(run)
-    assert state.word == "failed"
+    assert state.state == "failed"
     assert "invalid partition specified" in state.reason
     assert "mend it, then resume" in state.reason
     place.declare(partitions=["main"])
 
 
 def test_a_controller_that_is_down_is_no_end(place, slurm, jobs, monkeypatch):
-    monkeypatch.setattr(poll, "GONE_S", 0.0)
+    monkeypatch.setattr("engine.launch.remote.poll.GONE_S", 0.0)
     run = place.training("slurm")
     for node in NODES:
         slurm.drain(node)
     waiting = place.submit("slurm")
-    poll_until(waiting, lambda state: state.word == "queued", "a place in the queue")
+    poll_until(waiting, lambda state: state.state == "queued", "a place in the queue")
     slurm.stop_controller()
-    assert poll_run(run).word == "running"  # its ranks give signs of life
+    assert poll_run(run).state == "running"  # its ranks give signs of life
     state = waiting.state()
-    assert state.word == "unknown"
+    assert state.state == "unknown"
     assert "the scheduler doesn't answer" in state.reason
     slurm.start_controller()
-    poll_until(waiting, lambda state: state.active, "an answer")
+    poll_until(waiting, lambda state: state.state.is_active, "an answer")
     for node in NODES:
         with suppress(AssertionError):  # Slurm doesn't always know, after its restart, that it was drained
             slurm.undrain(node)
@@ -400,13 +400,13 @@ def test_a_drained_cluster_says_why_a_run_waits_and_a_waiting_run_can_be_cancell
     run = place.submit("slurm")
     words = re.compile("ReqNodeNotAvail|Nodes required for job are DOWN, DRAINED")  # Slurm gives one or the other
     state = poll_until(run, lambda state: words.search(state.reason), "Slurm's reason")
-    assert state.word == "queued"
+    assert state.state == "queued"
     api.cancel(run)
-    assert poll_until_ended(run).word == "cancelled"
+    assert poll_until_ended(run).state == "cancelled"
     for node in NODES:
         slurm.undrain(node)
     api.resume(run)
-    poll_until(run, lambda state: state.word == "running", "the resumed run")
+    poll_until(run, lambda state: state.state == "running", "the resumed run")
     place.finish(run)
 
 
@@ -414,17 +414,17 @@ def test_a_run_that_was_cancelled_is_so_though_slurm_has_forgotten_it(place, slu
     for node in NODES:
         slurm.drain(node)
     run = place.submit("slurm")
-    poll_until(run, lambda state: state.word == "queued", "a place in the queue")
+    poll_until(run, lambda state: state.state == "queued", "a place in the queue")
     monkeypatch.setattr("engine.launch.remote.scheduler.end_command", lambda *_: "false")
     api.cancel(run)
-    assert poll_until_ended(run).word == "cancelled"
+    assert poll_until_ended(run).state == "cancelled"
 
 
 def test_a_job_that_somebody_else_cancels(place, slurm):
     run = place.training("slurm")
-    slurm.command("scancel", run.request["job"])
+    slurm.command("scancel", run.request.job)
     state = poll_until_ended(run)
-    assert state.word == "cancelled"
+    assert state.state == "cancelled"
     assert f"job {run.request['job']} was cancelled" in state.reason
     api.resume(run)
     poll_until(run, lambda state: state.reason == "training", "training")
@@ -448,15 +448,15 @@ def test_a_disk_that_is_full(host, tmp_path):
         run = host.submit("ssh", "training.epochs=40")
         poll_until(run, lambda state: run.latest(), "training")
         ballast = fill(there)
-        state = poll_until(run, lambda state: not state.active, "the end")
-        assert state.word == "failed"
+        state = poll_until(run, lambda state: not state.state.is_active, "the end")
+        assert state.state == "failed"
         assert "is full: free some space there, then resume" in state.reason
         with pytest.raises(SiteError, match="free some space there, then resume"):
             api.resume(run)
-        assert "free some space there, then resume" in run.state().reason
+        assert "free some space there, then resume" in run.status().reason
         ballast.unlink()
         api.resume(run)
-        assert poll_until_ended(run).word == "done"
+        assert poll_until_ended(run).state == "done"
     finally:
         subprocess.run(["umount", "--lazy", str(there)], check=True)
 
@@ -505,7 +505,7 @@ def test_a_result_that_never_comes_whole_is_said_and_not_taken(host, monkeypatch
         damaging_sftp(host.folder, context, times=2)
         go(host.folder)
         state = poll_until(run, lambda state: "damaged twice" in state.reason, "a damaged result")
-        assert state.word == "running"
+        assert state.state == "running"
         assert not (run.folder / "DONE").exists()
         assert not run.best.exists()
     host.finish(run)
@@ -527,7 +527,7 @@ def test_two_who_watch_one_store_share_one_connection_and_write_each_line_once(h
     try:
         wait(lambda: len(run.progress()[0]) > 50, "progress")
         go(host.folder)
-        wait(lambda: run.state().word == "done", "the end")
+        wait(lambda: run.status().state == "done", "the end")
     finally:
         for watcher in watchers:
             watcher.kill()
@@ -550,10 +550,10 @@ def test_a_dashboard_that_is_killed_and_started_again(place, slurm, jobs):
         slurm.drain(node)
     run = place.submit("slurm")
     seen: list[Callable[[], bool]] = [
-        lambda: run.state().word == "queued" and bool(run.look),
+        lambda: run.status().state == "queued" and bool(run.last_poll),
         lambda: len(run.progress()[0]) > 5,
-        lambda: bool(run.look.get("done")) or run.state().word == "done",
-        lambda: run.state().word == "done",
+        lambda: bool(run.last_poll.get("done")) or run.status().state == "done",
+        lambda: run.status().state == "done",
     ]
     between = [lambda: [slurm.undrain(node) for node in NODES], lambda: go(place.folder), lambda: None, lambda: None]
     for condition, action in zip(seen, between, strict=True):
@@ -575,11 +575,11 @@ def test_who_hands_a_run_over_is_killed(place, tmp_path):
     words = [sys.executable, "-m", "tests.engine.launch.start_run", str(run.folder)]
     starter = subprocess.Popen(words, cwd=CHECKOUT)
     wait((tmp_path / "checking").exists, "the hand-over")
-    assert "is being handed over" in run.state().reason
+    assert "submitting to" in run.status().reason
     starter.kill()
     starter.wait()
-    state = run.state()
-    assert (state.word, "handing over was interrupted" in state.reason) == ("failed", True)
+    state = run.status()
+    assert (state.state, "submission was interrupted" in state.reason) == ("failed", True)
     place.server.cut()
     place.declare()
     api.resume(run)
@@ -602,7 +602,7 @@ def test_who_was_taken_for_dead_does_not_go_on(host, tmp_path):
     starter.start()
     wait((tmp_path / "checking").exists, "the hand-over")
     taken = {"token": "0" * 16, "stage": "sending", "sender": {"host": "another", "pid": 1, "pid_started": 1.0}}
-    run.note(**taken)
+    run.update_request(**taken)
     (tmp_path / "on").touch()
     starter.join()
     assert said == [f"run {run.id} is handed over by somebody else, who took this one for dead"]
@@ -632,7 +632,7 @@ def test_two_who_resume_at_once_start_it_once(host):
         one.join()
     assert sorted(word == "started" for word in said) == [False, True], said
     host.finish(run)
-    assert len([record for record in run.launches() if record["event"] == "started"]) == 1
+    assert len([record for record in run.launches() if record.event == "started"]) == 1
 
 
 def test_a_start_that_was_given_up_cannot_come_late(host):
@@ -647,7 +647,7 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
     with pytest.raises(SiteError, match="this launch was given up"):
         submit.ask(target, "begin", **given)
     host.finish(run)
-    assert len([record for record in run.launches() if record["event"] == "started"]) == 1
+    assert len([record for record in run.launches() if record.event == "started"]) == 1
 
 
 def test_a_start_that_is_asked_for_twice_happens_once(host):
@@ -663,7 +663,7 @@ def test_a_start_that_is_asked_for_twice_happens_once(host):
 def test_a_run_that_is_cancelled_before_it_is_handed_over(host):
     run = host.create("ssh")
     api.cancel(run)
-    assert run.state().word == "cancelled"
+    assert run.status().state == "cancelled"
     with pytest.raises(LaunchError, match="cancelled before it was handed over"):
         api.start(run)
     api.resume(run)
@@ -675,7 +675,7 @@ def test_a_clock_that_is_an_hour_off(hours, place, tmp_path):
     place.declare(site=f"import time\n_time = time.time\ntime.time = lambda: _time() + {3600 * hours}")
     run = place.training("slurm")
     there = runs.read_json(remote_folder(tmp_path, run) / "status" / "rank-0.json")["time"]
-    assert abs(there - 3600 * hours - run.look["since"]) < 600  # the clock there is really off
+    assert abs(there - 3600 * hours - run.last_poll["since"]) < 600  # the clock there is really off
     place.finish(run)
-    waiting = run.state()
+    waiting = run.status()
     assert waiting.since == pytest.approx((run.folder / "DONE").stat().st_mtime)

@@ -66,17 +66,17 @@ def test_a_run_outlives_the_process_that_submitted_it(spec, undisturbed, tmp_pat
     submitter = subprocess.Popen(command, env=outer, stdout=subprocess.PIPE, text=True, start_new_session=True)
     with submitter:
         run = Run(Path(submitter.stdout.readline().strip()))
-        seen = [run.state().word]
+        seen = [run.status().state]
         rank = psutil.Process(rank_pid(run))
         assert "AWS_SECRET_ACCESS_KEY" not in rank.environ()
         os.killpg(submitter.pid, signal.SIGKILL)
         submitter.wait()
     while seen[-1] != "done":
-        state = wait(lambda: state if (state := run.state()).word != seen[-1] else None, "another state")
-        assert state.word in ("running", "done"), state
-        seen.append(state.word)
+        state = wait(lambda: state if (state := run.status()).state != seen[-1] else None, "another state")
+        assert state.state in ("running", "done"), state
+        seen.append(state.state)
     assert seen[-2:] == ["running", "done"]
-    assert end_of(run).word == "done"
+    assert end_of(run).state == "done"
     assert same_weights(run, undisturbed)
 
 
@@ -86,13 +86,13 @@ def test_a_cancelled_run_goes_on_where_it_stopped(spec, undisturbed, engine):
     rank_pid(run)
     api.cancel(run)
     state = end_of(run)
-    assert (state.word, state.reason) == ("cancelled", "cancelled: resume continues from here")
+    assert (state.state, state.reason) == ("cancelled", "cancelled: resume continues from here")
     assert (run.folder / "checkpoints" / "last.npz").exists()
     assert not (run.folder / "DONE").exists()
     assert run.scores() is None
     stopped = run.latest()
     engine("resume", run.id)
-    assert end_of(run).word == "done"
+    assert end_of(run).state == "done"
     assert resumed_epoch(run) >= stopped["epoch"] > 0
     assert [record["seq"] for record in run.progress()[0]][-1] > stopped["seq"]
     assert same_weights(run, undisturbed)
@@ -103,10 +103,10 @@ def test_a_killed_rank_fails_the_run_and_resume_ends_with_the_same_weights(spec,
     run = engine.submit(spec)
     kill_after_a_checkpoint(run)
     state = end_of(run)
-    assert (state.word, state.reason) == ("failed", SILENT.format(0))
+    assert (state.state, state.reason) == ("failed", SILENT.format(0))
     assert engine.json("show", run.id)["reason"] == state.reason
     engine("resume", run.id)
-    assert end_of(run).word == "done"
+    assert end_of(run).state == "done"
     assert resumed_epoch(run) > 1
     assert same_weights(run, undisturbed)
     np.testing.assert_equal(run.scores(), undisturbed.scores())
@@ -119,9 +119,9 @@ def test_the_whole_tree_killed(spec, undisturbed, engine):
     for process in processes_of(run.folder):
         process.kill()
     state = end_of(run)
-    assert (state.word, state.reason) == ("failed", LAUNCHER_KILLED)
+    assert (state.state, state.reason) == ("failed", LAUNCHER_KILLED)
     engine("resume", run.id)
-    assert end_of(run).word == "done"
+    assert end_of(run).state == "done"
     assert same_weights(run, undisturbed)
 
 
@@ -129,12 +129,12 @@ def test_the_whole_tree_killed(spec, undisturbed, engine):
 def test_a_rank_goes_on_without_its_supervisor(spec, undisturbed, engine):
     run = engine.submit(spec)
     rank = rank_pid(run)
-    kill(run.launches()[-1]["pid"])
+    kill(run.launches()[-1].pid)
     assert psutil.pid_exists(rank)
-    assert run.state().word == "running"
+    assert run.status().state == "running"
     with pytest.raises(StoreError, match=f"run {run.id} is running: cancel it first, or wait for its end"):
         api.resume(run)
-    assert end_of(run).word == "done"
+    assert end_of(run).state == "done"
     assert same_weights(run, undisturbed)
 
 
@@ -146,10 +146,10 @@ def test_cancelled_at_once(supervised, spec, engine):
     refusal = engine.json("resume", run.id, code=2)["error"]
     assert refusal == f"run {run.id} is running: cancel it first, or wait for its end"
     if not supervised:
-        kill(run.launches()[-1]["pid"])
+        kill(run.launches()[-1].pid)
     engine("cancel", run.id, "--now")
     assert not processes_of(run.folder)
-    assert (run.state().word, run.state().reason) == ("cancelled", "cancelled")
+    assert (run.status().state, run.status().reason) == ("cancelled", "cancelled")
 
 
 @pytest.mark.slow
@@ -158,12 +158,12 @@ def test_one_of_two_ranks_killed(spec, engine):
     assert rank_pid(run, 0) != rank_pid(run, 1)
     kill_after_a_checkpoint(run, rank=1)
     state = end_of(run)
-    assert state.word == "failed"
+    assert state.state == "failed"
     assert state.reason == SILENT.format(1)
     engine("resume", run.id)
-    assert end_of(run).word == "done"
+    assert end_of(run).state == "done"
     assert resumed_epoch(run) > 1
-    assert len({beat["weights"] for beat in run.heartbeats()}) == 1
+    assert len({beat.weights for beat in run.heartbeats()}) == 1
 
 
 @pytest.mark.slow
@@ -172,7 +172,7 @@ def test_a_run_stops_at_its_time_limit(spec, engine):
     began = time.time()
     state = end_of(run)
     assert time.time() - began > 60
-    assert state.word == "cancelled"
+    assert state.state == "cancelled"
     assert "stopped in epoch " in run.log.read_text()
     assert state.reason == "the time limit of 1 min was reached: resume continues from here"
     assert (run.folder / "checkpoints" / "last.npz").exists()

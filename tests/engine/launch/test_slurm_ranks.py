@@ -68,11 +68,11 @@ def submit(slurm: Slurm, store: Store, spec: Path, *settings: str, options: tupl
 def end_of(slurm: Slurm, run: Run, job: str) -> str:
     """The word for how the run ended, once the job is over."""
     wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), f"the end of job {job}")
-    return f"{run.state().word}: {run.state().reason}"
+    return f"{run.status().state}: {run.status().reason}"
 
 
 def fingerprints(run: Run) -> list[str]:
-    return [beat["weights"] for beat in run.heartbeats()]
+    return [beat.weights for beat in run.heartbeats()]
 
 
 def test_two_ranks_on_two_nodes_end_with_the_weights_of_two_ranks_here(slurm, spec, undisturbed, store):
@@ -82,10 +82,10 @@ def test_two_ranks_on_two_nodes_end_with_the_weights_of_two_ranks_here(slurm, sp
     assert end_of(slurm, run, job) == "done: ", run.log.read_text()
     assert slurm.job(job) == "COMPLETED"
     assert len(set(fingerprints(run))) == 1
-    assert [(beat["rank"], beat["size"]) for beat in run.heartbeats()] == [(0, 2), (1, 2)]
+    assert [(beat.rank, beat.size) for beat in run.heartbeats()] == [(0, 2), (1, 2)]
     assert same_weights(run, undisturbed)
     np.testing.assert_equal(run.scores(), undisturbed.scores())
-    assert {record["job"] for record in run.launches()} == {job}
+    assert {record.job for record in run.launches()} == {job}
 
 
 def test_the_gradient_of_two_nodes_is_that_of_one_process_with_twice_the_batch(slurm, tmp_path):
@@ -110,8 +110,8 @@ def test_a_killed_rank_is_named_and_with_a_restart_the_weights_are_the_same(slur
     run, job = submit(slurm, store, spec, "launch.restarts=1")
     kill_after_a_checkpoint(run, rank=1)
     assert end_of(slurm, run, job) == "done: ", run.log.read_text()
-    (restarted,) = [record for record in run.launches() if record["event"] == "restarted"]
-    assert restarted["reason"].startswith("rank 1 died without a word")
+    (restarted,) = [record for record in run.launches() if record.event == "restarted"]
+    assert restarted.reason.startswith("rank 1 died without a word")
     assert resumed_epoch(run) > 1
     assert same_weights(run, undisturbed)
 
@@ -122,8 +122,8 @@ def test_elastic_ranks_go_on_without_one_that_was_killed(slurm, spec, store, mon
     kill_after_a_checkpoint(run, rank=0)
     assert end_of(slurm, run, job) == "done: ", run.log.read_text()
     assert slurm.job(job) == "COMPLETED"
-    assert [record["event"] for record in run.launches()] == ["started", "lost", "ended"]
-    assert [(beat["rank"], beat["end"]) for beat in run.heartbeats()] == [(1, "done")]
+    assert [record.event for record in run.launches()] == ["started", "lost", "ended"]
+    assert [(beat.rank, beat.end) for beat in run.heartbeats()] == [(1, "done")]
     assert "rank 1 goes on as rank 0 of 1" in run.log.read_text()
 
 
@@ -140,8 +140,8 @@ def test_a_job_is_queued_again_once_a_controller_that_was_away_is_back(slurm, sp
     wait(lambda: "Slurm doesn't answer (" in run.log.read_text(), "a request that isn't answered")
     slurm.start_controller()
     assert end_of(slurm, run, job) == "done: ", run.log.read_text()
-    assert [record["event"] for record in run.launches()] == ["started", "paused", "started", "ended"]
-    assert run.launches()[2]["requeues"] == 1
+    assert [record.event for record in run.launches()] == ["started", "paused", "started", "ended"]
+    assert run.launches()[2].requeues == 1
     assert resumed_epoch(run) >= 1
     assert same_weights(run, undisturbed)
 
@@ -152,4 +152,4 @@ def test_a_job_that_was_cancelled_tells_its_end(slurm, spec, store):
     run.ask_to_cancel()
     slurm.command("scancel", job)
     assert end_of(slurm, run, job) == "cancelled: cancelled"
-    assert run.launches()[-1]["event"] == "ended"
+    assert run.launches()[-1].event == "ended"

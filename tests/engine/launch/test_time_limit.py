@@ -30,13 +30,13 @@ def test_a_run_whose_time_is_up_is_queued_again_and_ends_as_if_it_had_had_more(
     limit = slurm.command("squeue", "--noheader", "--format=%l").strip()
     wait(there.pause_file.exists, "Slurm's signal")
     rank.resume()
-    poll_until(run, lambda state: state.word == "queued", "its return to the queue")
+    poll_until(run, lambda state: state.state == "queued", "its return to the queue")
     undisturbed = trained(engine, path, monkeypatch)  # while the job waits
-    assert poll_until_ended(run).word == "done", (run.state(), run.log.read_text())
-    events = [record["event"] for record in run.launches()]
+    assert poll_until_ended(run).state == "done", (run.status(), run.log.read_text())
+    events = [record.event for record in run.launches()]
     assert (limit, events[:3]) == ("1:00", ["started", "paused", "started"])  # its end may come after the results
-    assert {record["job"] for record in run.launches()} == {run.request["job"]}
-    assert run.launches()[2]["requeues"] == 1
+    assert {record.job for record in run.launches()} == {run.request.job}
+    assert run.launches()[2].requeues == 1
     assert "stopped in epoch" in run.log.read_text()
     assert same_weights(run, undisturbed)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from engine.errors import LaunchError
+from engine.errors import LaunchError, MesoscopeError
 from engine.launch.ranks import command
 from engine.launch.ranks.command import Ranks, controller, in_step, meeting, place_in_step, plan, tasks_per_node
 from engine.runs import Run, Store
+from engine.runs.records import RunRequest, parse_record
 from engine.spec import Spec
 
 
@@ -128,12 +129,12 @@ def test_over_ssh_gloo_is_needed(tmp_path, mpi):
         ({"by": "ssh", "hosts": ["-oProxyCommand=evil:1"]}, "ranks.hosts holds '-oProxyCommand=evil:1'"),
         ({"by": "ssh", "hosts": ["a"]}, "ranks.hosts holds 'a' in request.json: expected a host and its ranks"),
         ({"by": "ssh", "hosts": ["$(id):1"]}, "ranks.hosts holds '$(id):1'"),
-        ({"by": "ssh", "hosts": [3]}, "ranks.hosts holds 3"),
+        ({"by": "ssh", "hosts": [3]}, "hosts holds 3"),
     ],
 )
 def test_a_request_that_cannot_be_meant(request_, message):
-    with pytest.raises(LaunchError) as caught:
-        Ranks.of({"ranks": request_})
+    with pytest.raises(MesoscopeError) as caught:
+        Ranks.of(parse_record(RunRequest, {"ranks": request_}, "request.json"))
     assert message in str(caught.value)
 
 

@@ -19,16 +19,17 @@ import pytest
 
 from engine.files import to_json, write_whole
 from engine.launch.ranks import elastic
-from engine.launch.ranks.elastic import Rounds, describe, places
+from engine.launch.ranks.elastic import ElasticCoordinator, describe, places
 from engine.launch.ranks.rendezvous import Keys, rendezvous
-from engine.runs import Run, Store
+from engine.runs import RankEnd, Run, Store
+from engine.runs.records import HeartbeatRecord
 from engine.spec import Spec
 from tests.engine.launch.engine_processes import wait
 
 
 @dataclass
 class Scene:
-    """Rounds of three ranks, of which two are enough, and what became of them."""
+    """ElasticCoordinator of three ranks, of which two are enough, and what became of them."""
 
     run: Run
     keys: Keys
@@ -36,9 +37,9 @@ class Scene:
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def rounds(self) -> Rounds:
+    def rounds(self) -> ElasticCoordinator:
         meet = partial(rendezvous, "127.0.0.1")
-        return Rounds(self.run, self.keys, meet, lambda *loss: self.told.append(loss), self.ended.set)
+        return ElasticCoordinator(self.run, self.keys, meet, lambda *loss: self.told.append(loss), self.ended.set)
 
     def arrive(self, number: int, *ranks: int, host: str = "here") -> None:
         self.keys.put(f"arrived-{number}", {str(rank): host.encode() for rank in ranks})
@@ -84,9 +85,9 @@ def test_those_left_keep_their_order_and_their_hosts():
 
 
 def test_at_first_all_are_waited_for(scene):
-    with scene.rounds.kept():
+    with scene.rounds.coordinating():
         scene.arrive(0, 0, 2)
-        time.sleep(5 * elastic.LOOK_S)
+        time.sleep(5 * elastic.POLL_INTERVAL_S)
         assert not scene.keys.of("place-0")
         scene.arrive(0, 1)
         assert [scene.place(0, rank)["HOROVOD_RANK"] for rank in (0, 1, 2)] == ["0", "1", "2"]
@@ -97,14 +98,14 @@ def test_at_first_all_are_waited_for(scene):
 def test_who_lives_is_waited_for_and_who_is_dead_is_not(scene):
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
-    with scene.rounds.kept():
+    with scene.rounds.coordinating():
         scene.arrive(0, 0, 1, 2)
         first = scene.place(0, 0)
         scene.beat(0)
         scene.beat(1, pid=dead.pid, pid_started=0.0)
         scene.beat(2)
         scene.arrive(1, 0)
-        time.sleep(5 * elastic.LOOK_S)
+        time.sleep(5 * elastic.POLL_INTERVAL_S)
         assert not scene.keys.of("place-1")  # rank 2 lives
         scene.arrive(1, 2)
         assert [numbers(scene.place(1, rank)) for rank in (0, 2)] == [
@@ -114,12 +115,12 @@ def test_who_lives_is_waited_for_and_who_is_dead_is_not(scene):
         assert scene.place(1, 0)["HOROVOD_GLOO_RENDEZVOUS_PORT"] != first["HOROVOD_GLOO_RENDEZVOUS_PORT"]
         assert scene.place(1, 1) == {}  # should it come back
     assert scene.told == [([1], 2, "rank 1 was lost (without a word)")]
-    assert [beat["rank"] for beat in scene.run.heartbeats()] == [0, 2]
+    assert [beat.rank for beat in scene.run.heartbeats()] == [0, 2]
 
 
 def test_a_rank_elsewhere_is_lost_when_it_says_nothing_for_long(scene, monkeypatch):
     monkeypatch.setattr(elastic, "SILENCE_S", 1.0)
-    with scene.rounds.kept():
+    with scene.rounds.coordinating():
         scene.arrive(0, 0, 1, 2)
         scene.place(0, 0)
         scene.arrive(1, 0, 1)
@@ -135,7 +136,7 @@ def test_when_too_few_are_left_all_end_and_why_is_known(scene):
     scene.beat(1, end="failed", reason="no space is left")
     scene.beat(2, end="failed", reason="no space is left")
     kept = scene.rounds
-    with kept.kept():
+    with kept.coordinating():
         scene.arrive(0, 0, 1, 2)
         scene.place(0, 0)
         scene.arrive(1, 0)
@@ -149,7 +150,7 @@ def test_what_is_done_needs_nobody(scene):
     scene.beat(1, end="done")
     scene.beat(2, end="done")
     kept = scene.rounds
-    with kept.kept():
+    with kept.coordinating():
         scene.arrive(0, 0, 1, 2)
         scene.place(0, 0)
         (scene.run.folder / "DONE").touch()
@@ -159,6 +160,7 @@ def test_what_is_done_needs_nobody(scene):
 
 
 def test_of_ranks_that_said_why_it_is_told_once():
-    beats = [{"rank": 1, "end": "failed", "reason": "x"}, {"rank": 3, "end": "failed", "reason": "x"}, {"rank": 2}]
+    failed = {"time": 0.0, "end": RankEnd.FAILED, "reason": "x"}
+    beats = [HeartbeatRecord(1, **failed), HeartbeatRecord(3, **failed), HeartbeatRecord(2, 0.0)]
     assert describe([1, 2, 3], beats) == "ranks 1, 2, 3 were lost (x)"
     assert describe([2], beats) == "rank 2 was lost (without a word)"

@@ -38,17 +38,17 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandL
 
 
 def events(run: Run) -> list[str]:
-    return [record["event"] for record in run.launches()]
+    return [record.event for record in run.launches()]
 
 
 def test_two_go_on_without_the_first(engine, spec):
     run = engine.submit(spec, *THREE, "launch.min_processes=2")
     kill_after_a_checkpoint(run, 0)
-    assert end_of(run).word == "done", run.log.read_text()
+    assert end_of(run).state == "done", run.log.read_text()
     assert events(run) == ["submitted", "started", "lost", "ended"]
-    assert (run.launches()[2]["ranks"], run.launches()[2]["left"], run.launches()[3]["rc"]) == ([0], 2, 0)
+    assert (run.launches()[2].ranks, run.launches()[2].left, run.launches()[3].rc) == ([0], 2, 0)
     beats = run.heartbeats()
-    assert [(beat["rank"], beat["end"]) for beat in beats] == [(1, "done"), (2, "done")]
+    assert [(beat.rank, beat.end) for beat in beats] == [(1, "done"), (2, "done")]
     assert beats[0]["weights"] == beats[1]["weights"]
     assert resumed_epoch(run) > 1
     assert "rank 2 goes on as rank 1 of 2" in run.log.read_text()
@@ -64,7 +64,7 @@ def test_with_too_few_left_all_start_again_if_they_may(engine, spec):
     kill(pid)
     wait(lambda: "restarted" in events(run), "the restart")
     reason = "ranks 1, 2 were lost (without a word), and launch.min_processes is 2"
-    assert run.launches()[-1]["reason"].startswith(reason)
-    wait(lambda: [beat["rank"] for beat in run.heartbeats()] == [0, 1, 2], "all three")
+    assert run.launches()[-1].reason.startswith(reason)
+    wait(lambda: [beat.rank for beat in run.heartbeats()] == [0, 1, 2], "all three")
     engine("cancel", run.id, "--now")
-    assert end_of(run).word == "cancelled"
+    assert end_of(run).state == "cancelled"

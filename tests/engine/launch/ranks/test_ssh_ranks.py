@@ -115,9 +115,9 @@ def test_two_ranks_on_two_hosts_end_with_the_same_weights(store, spec, sshd):
     shown = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert not any("HOROVOD_" in words or HERE in words for words in shown)
     assert any("StrictHostKeyChecking=yes" in words for words in shown)
-    assert end_of(run).word == "done", run.log.read_text()
+    assert end_of(run).state == "done", run.log.read_text()
     beats = run.heartbeats()
-    assert [(beat["rank"], beat["size"]) for beat in beats] == [(0, 2), (1, 2)]
+    assert [(beat.rank, beat.size) for beat in beats] == [(0, 2), (1, 2)]
     assert beats[0]["weights"] == beats[1]["weights"]
 
 
@@ -145,6 +145,6 @@ def test_a_host_that_shows_another_key_gets_nothing(store, spec, sshd):
     sshd.new_host_key()
     run = start(store, spec, "localhost:1", f"{sshd.alias}:1")
     state = end_of(run)
-    assert state.word == "failed"
+    assert state.state == "failed"
     assert "Host key verification failed" in run.log.read_text()
     assert f"host {sshd.alias} was the first to end: exit code 255" in run.log.read_text()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from engine.files import append_line, to_json, write_whole
 from engine.launch.remote.scheduler import Job
-from engine.launch.remote.state import Seen, judge
+from engine.launch.remote.state import FolderFacts, Observation, status_on_site
 from engine.launch.sites import Site
-from engine.runs import SILENCE_S, Run, State
+from engine.runs import LaunchEvent, RunState, RunStatus
+from engine.runs.records import LaunchRecord, parse_record
+from engine.runs.state import SILENCE_S
 
 NOW = 5000.0  # the target's clock, which has nothing to do with this machine's
 SSH = Site.called("box", {"kind": "ssh", "host": "box"})
@@ -19,14 +20,6 @@ SLURM = Site.called("big", {"kind": "slurm"})
 SENT = {"token": "t", "said": {"rc": 0, "out": "Submitted batch job 7", "err": ""}}
 STARTED = {"token": "t", "pid": 7, "host": "box"}
 SILENT = "the scheduler doesn't answer"
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    for name in ("status", "control"):
-        (tmp_path / name).mkdir()
-    write_whole(tmp_path / "request.json", to_json({"token": "t", "kind": "slurm"}))
-    return Run(tmp_path)
 
 
 def facts(begun: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -37,8 +30,15 @@ def beat(age_s: float, **more: Any) -> dict[str, Any]:
     return {"rank": 0, "time": NOW - age_s, "phase": "training", **more}
 
 
-def seen(facts: dict[str, Any] | None, target: Site = SLURM, job: Job | None = None, silence: str = "") -> Seen:
-    return Seen(facts, job, silence, NOW, target)
+def seen(
+    facts: dict[str, Any] | None,
+    site: Site = SLURM,
+    job: Job | None = None,
+    silence: str = "",
+    records: tuple[LaunchRecord, ...] = (),
+) -> Observation:
+    folder = None if facts is None else parse_record(FolderFacts, facts, "the answer")
+    return Observation(site, NOW, "t", folder, job, silence, records=records)
 
 
 WAITS, RUNS = Job("7", True, "Priority"), Job("7", False)
@@ -47,8 +47,8 @@ CASES = {
     "nothing there": (seen(None), "failed", "never arrived at big"),
     "another launch there": (seen(facts({"token": "s"})), "failed", "never arrived at big"),
     "another launch there, scheduler silent": (seen(facts({}), silence=SILENT), "unknown", SILENT),
-    "being started": (seen(facts({}, busy=True)), "queued", "is being started"),
-    "being submitted": (seen(facts({"token": "t"}, busy=True)), "queued", "is being started"),
+    "being started": (seen(facts({}, busy=True)), "queued", "starting on big"),
+    "being submitted": (seen(facts({"token": "t"}, busy=True)), "queued", "starting on big"),
     "start cut off": (seen(facts({"token": "t"})), "failed", "its start there was cut off"),
     "start cut off, but the job is there": (seen(facts({"token": "t"}), job=WAITS), "queued", "Priority"),
     "start cut off, scheduler silent": (seen(facts({"token": "t"}), silence=SILENT), "unknown", SILENT),
@@ -73,51 +73,41 @@ CASES = {
     "ssh: starts": (seen(facts(STARTED, alive=True), SSH), "queued", "starting"),
     "ssh: runs": (seen(facts(STARTED, alive=True, beats=[HEARD]), SSH), "running", "training"),
     "ssh: on another login node": (seen(facts(STARTED, alive=None, beats=[HEARD]), SSH), "running", "training"),
-    "ssh: on another login node, silent": (seen(facts(STARTED, alive=None), SSH), "unknown", "no word from box"),
+    "ssh: on another login node, silent": (seen(facts(STARTED, alive=None), SSH), "unknown", "no sign of life"),
     "ssh: killed": (seen(facts(STARTED, alive=False), SSH), "failed", "its launcher was killed"),
     "ssh: ranks outlive it": (seen(facts(STARTED, alive=False, beats=[HEARD]), SSH), "running", "training"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "word", "reason"), CASES.values(), ids=CASES.keys())
-def test_what_was_seen_and_what_it_means(given, word, reason, run):
-    state = judge(run, given)
-    assert (state.word, reason in state.reason) == (word, True), state
-    assert not state.since  # an end without a word is to be confirmed
+@pytest.mark.parametrize(("given", "state", "reason"), CASES.values(), ids=CASES.keys())
+def test_state_of_each_observation(given, state, reason):
+    status = status_on_site(given)
+    assert (status.state, reason in status.reason) == (state, True), status
+    assert status.is_confirmed == (state != "failed")  # no record tells of the end
 
 
-def test_the_launchers_own_word_is_believed(run):
-    append_line(run.folder / "status" / "launcher.jsonl", {"time": 1.0, "event": "started", "token": "t"})
-    append_line(
-        run.folder / "status" / "launcher.jsonl",
-        {"time": 2.0, "event": "ended", "token": "t", "reason": "disk is full"},
-    )
-    assert judge(run, seen(facts(SENT))) == State("failed", "disk is full", 2.0)
+def test_the_launchers_own_record_of_the_end_is_believed():
+    records = (LaunchRecord(1.0, LaunchEvent.STARTED), LaunchRecord(2.0, LaunchEvent.ENDED, reason="disk is full"))
+    assert status_on_site(seen(facts(SENT), records=records)) == RunStatus(RunState.FAILED, "disk is full", 2.0)
 
 
-def test_on_a_full_disk_a_run_dies_without_a_word(run):
-    state = judge(run, seen(facts(STARTED, alive=False, full=True), SSH))
-    assert state.reason.startswith("the disk of box is full: free some space there, then resume (its launcher was")
+def test_on_a_full_disk_a_run_dies_without_a_record():
+    status = status_on_site(seen(facts(STARTED, alive=False, full=True), SSH))
+    assert status.reason.startswith("the disk of box is full: free some space there, then resume (its launcher was")
 
 
-def test_the_word_of_an_earlier_launch_does_not_count(run):
-    append_line(run.folder / "status" / "launcher.jsonl", {"time": 2.0, "event": "ended", "token": "s", "rc": 1})
-    assert judge(run, seen(facts(SENT), job=WAITS)).word == "queued"
+def test_a_job_that_started_and_left_the_queue_has_ended_without_a_record():
+    records = (LaunchRecord(2.0, LaunchEvent.STARTED),)
+    assert "ended without a word" in status_on_site(seen(facts(SENT, beats=[UNHEARD]), records=records)).reason
 
 
-def test_a_job_that_began_and_said_no_more_has_ended_without_a_word(run):
-    append_line(run.folder / "status" / "launcher.jsonl", {"time": 2.0, "event": "started", "token": "t"})
-    assert "ended without a word" in judge(run, seen(facts(SENT, beats=[UNHEARD]))).reason
-
-
-def test_a_folder_that_was_there_is_gone(run):
-    write_whole(run.look_file, to_json({"token": "t", "word": "running"}))
-    assert "its folder on big is gone" in judge(run, seen(None)).reason
+def test_a_folder_that_was_seen_before_is_gone():
+    assert "its folder on big is gone" in status_on_site(replace(seen(None), was_seen_before=True)).reason
 
 
 @pytest.mark.parametrize("shift_s", [-3600.0, 0.0, 3600.0])
-def test_an_hour_between_the_clocks_changes_nothing(shift_s, run):
-    """The times of a look are all of the target's clock: only their differences count."""
-    there = {**beat(SILENCE_S - 1), "time": NOW + shift_s - SILENCE_S + 1}
-    shifted = Seen(facts(SENT, beats=[there]), None, SILENT, NOW + shift_s, SLURM)
-    assert judge(run, shifted).word == "running"
+def test_an_hour_between_the_clocks_changes_nothing(shift_s):
+    """The times of a poll are all of the site's clock: only their differences count."""
+    sign = {**beat(SILENCE_S - 1), "time": NOW + shift_s - SILENCE_S + 1}
+    shifted = replace(seen(facts(SENT, beats=[sign]), silence=SILENT), now=NOW + shift_s)
+    assert status_on_site(shifted).state is RunState.RUNNING

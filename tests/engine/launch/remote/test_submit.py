@@ -32,14 +32,14 @@ def test_one_experiment_gives_the_same_run_on_all_kinds_of_target(processes, log
         settings += [f"launch.threads={(os.cpu_count() or 1) // processes}"]  # sums depend on the number of threads
         runs[kind] = engine.submit(path, *settings)
     for kind, run in runs.items():
-        assert poll_until_ended(run).word == "done", (kind, run.state(), run.log.read_text())
+        assert poll_until_ended(run).state == "done", (kind, run.status(), run.log.read_text())
     local = runs["local"]
     for kind in ("ssh", "slurm"):
         assert runs[kind].scores() == local.scores()
         assert files_of(runs[kind]) - OF_THE_COPY == files_of(local)
         for name, array in weights_of(local).items():
             np.testing.assert_array_equal(weights_of(runs[kind])[name], array)
-        assert runs[kind].request["job"]
+        assert runs[kind].request.job
         records = [record["epoch"] for record in runs[kind].progress()[0]]
         assert records == [record["epoch"] for record in local.progress()[0]]
         for name, facts in json.loads((runs[kind].folder / "results" / "manifest.json").read_text()).items():
@@ -54,11 +54,11 @@ def test_inputs_are_sent_once_and_weights_to_start_from_too(sshd, store, tmp_pat
     declare(tmp_path, monkeypatch, sshd)
     path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
     first = engine.submit(path, "training.epochs=1")
-    assert poll_until_ended(first).word == "done"
+    assert poll_until_ended(first).state == "done"
     sent = []
     for _ in range(2):
         run = engine.submit(path, "launch.site=ssh", "launch.upload=true", f"training.start_from={first.id}")
-        assert poll_until_ended(run).word == "done", (run.state(), run.log.read_text())
+        assert poll_until_ended(run).state == "done", (run.status(), run.log.read_text())
         sent.append({file: file.stat().st_mtime_ns for file in (tmp_path / "there" / "data").rglob("*.nc")})
     assert sent[0] == sent[1]
     (copy,) = sent[0]
@@ -76,11 +76,11 @@ def test_a_zarr_store_is_sent_once_and_read_there(version, sshd, store, tmp_path
         field.drop_encoding().to_zarr(tmp_path / "hr.zarr", zarr_format=version, consolidated=False)
     settings = [f"data.target={{path: {tmp_path / 'hr.zarr'}}}", "training.epochs=1"]
     here = engine.submit(path, *settings)
-    assert poll_until_ended(here).word == "done", here.state()
+    assert poll_until_ended(here).state == "done", here.status()
     sent = []
     for _ in range(2):
         run = engine.submit(path, *settings, "launch.site=ssh", "launch.upload=true")
-        assert poll_until_ended(run).word == "done", (run.state(), run.log.read_text())
+        assert poll_until_ended(run).state == "done", (run.status(), run.log.read_text())
         sent.append({file: file.stat().st_mtime_ns for file in (tmp_path / "there" / "data").rglob("*")})
     assert sent[0] == sent[1]
     (copy,) = (tmp_path / "there" / "data").glob("*/*")
@@ -107,7 +107,7 @@ def test_data_that_the_target_does_not_have_are_told_before_it_is_queued(login, 
     assert "hr.nc" in told
     assert login.command("squeue", "--noheader") == ""
     (run,) = store.runs()
-    assert (run.state().word, run.state().reason) == ("failed", told)
+    assert (run.status().state, run.status().reason) == ("failed", told)
 
 
 def test_a_target_is_checked_step_by_step(login, store, tmp_path, monkeypatch):

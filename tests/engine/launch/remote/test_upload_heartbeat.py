@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from engine.files import read_json, to_json, write_whole
 from engine.launch.local import identity
 from engine.launch.remote import submit, upload_heartbeat
 from engine.launch.remote.upload_heartbeat import Sending, how_far
-from engine.runs import SENDER_SILENCE_S, Run, Store
+from engine.runs import Run, Store
+from engine.runs.state import SENDER_SILENCE_S
 from engine.spec import Spec
 from tests.engine.launch.engine_processes import wait
 
@@ -30,37 +32,37 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 def being_sent(folder: Path, **more: Any) -> Run:
     """A run that this process hands over since just now, unless told otherwise."""
     given = {"target": "hpc", "kind": "slurm", "token": "t", "stage": "sending", "time": time.time()}
-    return Store(folder).create(Spec.from_plain(SPEC), {**given, "sender": identity(os.getpid()), **more})
+    return Store(folder).create(Spec.from_plain(SPEC), {**given, "sender": asdict(identity(os.getpid())), **more})
 
 
 def signed(run: Run, age_s: float, token: str = "t", **more: Any) -> None:
-    write_whole(run.sending_file, to_json({"token": token, "time": time.time() - age_s, **more}))
+    write_whole(run.upload_file, to_json({"token": token, "time": time.time() - age_s, **more}))
 
 
 def test_a_sign_is_renewed_until_the_end(tmp_path):
     run = being_sent(tmp_path)
     with Sending(run, "t"):
-        first = read_json(run.sending_file)
-        wait(lambda: read_json(run.sending_file)["time"] > first["time"], "another sign")
+        first = read_json(run.upload_file)
+        wait(lambda: read_json(run.upload_file)["time"] > first["time"], "another sign")
     assert first["token"] == "t"
-    assert not run.sending_file.exists()
+    assert not run.upload_file.exists()
 
 
 def test_what_was_sent_is_counted_and_told(tmp_path):
     run = being_sent(tmp_path, reason="sends hr.nc")
     with Sending(run, "t") as sign:
-        assert run.state().reason == "is being handed over to hpc: sends hr.nc"
+        assert run.status().reason == "submitting to hpc: sends hr.nc"
         sign.expect(4_000_000)
         content = sign.count([b"x" * 1_000_000] * 5)
         for _ in range(2):
             next(content)  # what is asked for next was sent before
-        words = "is being handed over to hpc: sends hr.nc, 1.0 of 4.0 MB (25 %)"
-        wait(lambda: run.state().reason == words, words)
+        words = "submitting to hpc: sends hr.nc, 1.0 of 4.0 MB (25 %)"
+        wait(lambda: run.status().reason == words, words)
         assert sum(map(len, content)) == 3_000_000
-        words = "is being handed over to hpc: sends hr.nc, 4.0 of 4.0 MB (100 %)"
-        wait(lambda: run.state().reason == words, words)
+        words = "submitting to hpc: sends hr.nc, 4.0 of 4.0 MB (100 %)"
+        wait(lambda: run.status().reason == words, words)
         sign.expect(0)
-        wait(lambda: run.state().reason == "is being handed over to hpc: sends hr.nc", "the end of what is sent")
+        wait(lambda: run.status().reason == "submitting to hpc: sends hr.nc", "the end of what is sent")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_content_is_not_wanted_any_more_once_the_run_is_cancelled_or_taken_over(
     with pytest.raises(LaunchError, match="cancelled before it was handed over"):
         next(content)
     run.withdraw_cancel()
-    run.note(token="another")
+    run.update_request(token="another")
     with pytest.raises(LaunchError, match="is handed over by somebody else"):
         Sending(run, "t").check()
 
@@ -92,38 +94,38 @@ def test_content_is_not_wanted_any_more_once_the_run_is_cancelled_or_taken_over(
 def test_the_sign_of_another_hand_over_is_left_alone(tmp_path):
     run = being_sent(tmp_path)
     with Sending(run, "t"):
-        run.note(token="u")
+        run.update_request(token="u")
         signed(run, 0.0, "u")
-        theirs = run.sending_file.read_bytes()
-    assert run.sending_file.read_bytes() == theirs
+        theirs = run.upload_file.read_bytes()
+    assert run.upload_file.read_bytes() == theirs
 
 
 def test_a_hand_over_by_another_host_goes_on_as_long_as_it_gives_signs(tmp_path):
     run = being_sent(tmp_path, sender=ELSEWHERE, time=time.time() - 3600, reason="sends hr.nc")
     signed(run, SENDER_SILENCE_S - 30, how_far="1.0 of 4.0 MB (25 %)")
-    assert run.is_being_sent
-    assert run.state().word == "queued"
-    assert run.state().reason == "is being handed over to hpc: sends hr.nc, 1.0 of 4.0 MB (25 %)"
+    assert run.is_uploading
+    assert run.status().state == "queued"
+    assert run.status().reason == "submitting to hpc: sends hr.nc, 1.0 of 4.0 MB (25 %)"
     signed(run, -3600)  # its clock is ahead of this one's
-    assert run.state().word == "queued"
+    assert run.status().state == "queued"
 
 
 def test_one_that_has_just_begun_needs_no_sign_yet(tmp_path):
     run = being_sent(tmp_path, sender=ELSEWHERE)
-    assert run.state().word == "queued"
+    assert run.status().state == "queued"
     signed(run, 3600, "of-an-earlier-one", how_far="1.0 of 4.0 MB (25 %)")
-    assert run.state().reason == "is being handed over to hpc"
+    assert run.status().reason == "submitting to hpc"
 
 
 def test_one_that_has_fallen_silent_has_ended_and_the_run_can_be_handed_over_again(tmp_path):
     run = being_sent(tmp_path, sender=ELSEWHERE, time=time.time() - 3600)
     signed(run, SENDER_SILENCE_S + 1)
-    state = run.state()
-    assert not run.is_being_sent
-    assert state.word == "failed"
-    assert state.reason == "its handing over by another ended without a word: resume hands it over again"
+    state = run.status()
+    assert not run.is_uploading
+    assert state.state == "failed"
+    assert state.reason == "its submission by another gave no more sign of life: resume submits it again"
     assert abs(time.time() - SENDER_SILENCE_S - 1 - state.since) < 30  # when it was last heard of
-    run.sending_file.unlink()
-    assert run.state().word == "failed"
+    run.upload_file.unlink()
+    assert run.status().state == "failed"
     submit.withdraw(run)
-    assert run.state().word == "cancelled"
+    assert run.status().state == "cancelled"

@@ -47,7 +47,7 @@ def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
     elif word == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "yields":
-        while run.request["token"] == "a-token":
+        while run.request.token == "a-token":
             time.sleep(LOOK_S)
         heartbeat._over.set()
         heartbeat._thread.join()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.files import to_json, write_whole
-from engine.launch.supervision.exit_reason import End, ending, first_to_end
+from engine.launch.supervision.exit_reason import ExitKind, ExitReason, exit_reason, first_to_end
 from engine.runs import Run, Store
 from engine.spec import Spec
 
@@ -26,7 +26,9 @@ def run(tmp_path: Path) -> Run:
 
 
 def beat(run: Run, rank: int, **facts: Any) -> None:
-    write_whole(run.folder / "status" / f"rank-{rank}.json", to_json({"rank": rank, "phase": "training", **facts}))
+    write_whole(
+        run.folder / "status" / f"rank-{rank}.json", to_json({"rank": rank, "time": 0.0, "phase": "training", **facts})
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,33 +49,35 @@ def test_the_rank_that_ended_first(log, expected):
 def test_a_dead_rank_is_named_and_not_the_one_that_lost_it(run):
     beat(run, 0, end="failed", reason=LOST)
     beat(run, 1)
-    assert ending(run, 1) == End("died", DIED.format(1), 1)
+    assert exit_reason(run, 1) == ExitReason(ExitKind.DIED, DIED.format(1), 1)
     run.log.write_text("srun: error: node1: task 0: Exited with exit code 1\n")  # it may be reported first
-    assert ending(run, 1).reason == DIED.format(1)
+    assert exit_reason(run, 1).reason == DIED.format(1)
 
 
 def test_of_several_silent_ranks_the_first_to_end_died_and_the_others_were_ended(run):
     beat(run, 0)
     beat(run, 1)
     run.log.write_text("srun: error: node2: task 1: Killed\n")
-    assert ending(run, 137).reason == DIED.format(1)
-    assert ending(run, 137, log_from=run.log.stat().st_size).reason == DIED.format("0, 1")
+    assert exit_reason(run, 137).reason == DIED.format(1)
+    assert exit_reason(run, 137, log_from=run.log.stat().st_size).reason == DIED.format("0, 1")
 
 
 def test_an_error_of_our_own_goes_before_silence(run):
     beat(run, 0, end="failed", reason="the loss is nan in epoch 1")
     beat(run, 1)
-    assert ending(run, 1) == End("failed", "the loss is nan in epoch 1", 1)
+    assert exit_reason(run, 1) == ExitReason(ExitKind.FAILED, "the loss is nan in epoch 1", 1)
 
 
 def test_ranks_that_only_lost_each_other_say_so(run):
     beat(run, 0, end="failed", reason=LOST)
     beat(run, 1, end="failed", reason=LOST)
-    assert ending(run, 1) == End("failed", LOST, 1)
+    assert exit_reason(run, 1) == ExitReason(ExitKind.FAILED, LOST, 1)
 
 
 def test_ranks_that_never_began(run):
-    assert ending(run, 2) == End("failed", "it ended with exit code 2 before it began: see the log", 2)
+    assert exit_reason(run, 2) == ExitReason(
+        ExitKind.FAILED, "it ended with exit code 2 before it began: see the log", 2
+    )
 
 
 def test_elastic_ranks_that_stop_have_stopped_whatever_became_of_the_lost_one(tmp_path):
@@ -83,18 +87,18 @@ def test_elastic_ranks_that_stop_have_stopped_whatever_became_of_the_lost_one(tm
     run.log.touch()
     beat(run, 0, end="stopped", reason="paused")
     beat(run, 2, end="stopped", reason="paused")
-    assert ending(run, 247) == End("stopped", "paused: resume continues from here", 247)
+    assert exit_reason(run, 247) == ExitReason(ExitKind.STOPPED, "paused: resume continues from here", 247)
     (run.folder / "DONE").touch()
-    assert ending(run, 247) == End("done", "done", 0)
+    assert exit_reason(run, 247) == ExitReason(ExitKind.DONE, "done", 0)
 
 
 def test_what_is_recorded(run):
     beat(run, 0, end="stopped", reason="cancelled")
-    end = ending(run, 0)
-    assert end == End("stopped", "cancelled: resume continues from here", 0)
+    end = exit_reason(run, 0)
+    assert end == ExitReason(ExitKind.STOPPED, "cancelled: resume continues from here", 0)
     assert end.facts() == {"rc": 0, "cancelled": True, "reason": "cancelled: resume continues from here"}
-    assert End("died", "why", 1).facts() == {"rc": 1, "reason": "why"}
+    assert ExitReason(ExitKind.DIED, "why", 1).facts() == {"rc": 1, "reason": "why"}
     run.ask_to_cancel()
-    assert ending(run, -15) == End("cancelled", "cancelled", -15)
+    assert exit_reason(run, -15) == ExitReason(ExitKind.CANCELLED, "cancelled", -15)
     (run.folder / "DONE").touch()
-    assert ending(run, 0).word == "done"
+    assert exit_reason(run, 0).kind is ExitKind.DONE

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from engine.files import to_json, write_whole
 from engine.launch.local import ROOT, identity
-from engine.launch.supervision.launch_token import Fence
+from engine.launch.supervision.launch_token import LaunchToken
 from engine.launch.supervision.requeue import UNREACHED
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -68,16 +69,16 @@ def starts(run: Run) -> int:
 
 
 def events(run: Run) -> list[str]:
-    return [record["event"] for record in run.launches()]
+    return [record.event for record in run.launches()]
 
 
 def test_a_rank_that_died_is_started_again_so_often_as_allowed(stage):
     run = stage.run(restarts=2)
     assert end(stage.supervise(run, "killed", "killed", "done")) == 0
     assert events(run) == ["started", "restarted", "restarted", "ended"]
-    assert [(record["number"], record["reason"]) for record in run.launches()[1:3]] == [(1, DIED), (2, DIED)]
+    assert [(record.number, record.reason) for record in run.launches()[1:3]] == [(1, DIED), (2, DIED)]
     assert f"{DIED}; restart 2 of 2" in run.log.read_text()
-    assert run.state().word == "done"
+    assert run.status().state == "done"
 
 
 def test_and_not_more_often(stage):
@@ -85,14 +86,14 @@ def test_and_not_more_often(stage):
     assert end(stage.supervise(run, "killed")) != 0
     assert events(run) == ["started", "restarted", "ended"]
     assert starts(run) == 2
-    assert (run.state().word, run.state().reason) == ("failed", DIED)
+    assert (run.status().state, run.status().reason) == ("failed", DIED)
 
 
 def test_an_error_of_our_own_is_no_reason_to_start_again(stage):
     run = stage.run(restarts=5)
     assert end(stage.supervise(run, "told=the loss is nan")) == 1
     assert events(run) == ["started", "ended"]
-    assert run.state().reason == "the loss is nan"
+    assert run.status().reason == "the loss is nan"
 
 
 def test_a_job_that_runs_again_has_used_up_its_restarts(stage):
@@ -102,18 +103,18 @@ def test_a_job_that_runs_again_has_used_up_its_restarts(stage):
     assert events(run) == ["started", "restarted", "ended", "started", "ended"]
     end(stage.supervise(run, "killed", "killed", "killed", "killed", "done", SLURM_JOB_ID="8"))
     assert events(run)[5:] == ["started", "restarted", "ended"]
-    assert run.state().word == "done"
+    assert run.status().state == "done"
 
 
 def test_every_record_tells_token_and_job(stage):
     run = stage.run(restarts=1)
     end(stage.supervise(run, "killed", "done", SLURM_JOB_ID="7", SLURM_RESTART_COUNT="3"))
-    assert {(record["token"], record["job"]) for record in run.launches()} == {("a-token", "7")}
-    assert run.launches()[0]["requeues"] == 3
+    assert {(record.token, record.job) for record in run.launches()} == {("a-token", "7")}
+    assert run.launches()[0].requeues == 3
     alone = stage.run()
     end(stage.supervise(alone, "done"))
-    assert {record["token"] for record in alone.launches()} == {"a-token"}
-    assert not any("job" in record for record in alone.launches())
+    assert {record.token for record in alone.launches()} == {"a-token"}
+    assert not any(record.job for record in alone.launches())
 
 
 def test_asked_to_end_the_ranks_end_and_the_reason_is_told(stage):
@@ -124,7 +125,7 @@ def test_asked_to_end_the_ranks_end_and_the_reason_is_told(stage):
     end(supervisor)
     assert events(run) == ["started", "ended"]
     reason = "it was ended from outside (SIGTERM): resume continues from the last checkpoint"
-    assert (run.state().word, run.state().reason) == ("failed", reason)
+    assert (run.status().state, run.status().reason) == ("failed", reason)
 
 
 def test_asked_to_end_after_a_cancel_it_is_cancelled(stage):
@@ -134,7 +135,7 @@ def test_asked_to_end_after_a_cancel_it_is_cancelled(stage):
     run.ask_to_cancel()
     supervisor.send_signal(signal.SIGTERM)
     end(supervisor)
-    assert (run.state().word, run.state().reason) == ("cancelled", "cancelled")
+    assert (run.status().state, run.status().reason) == ("cancelled", "cancelled")
 
 
 def test_what_was_cancelled_while_it_waited_does_not_begin(stage):
@@ -142,7 +143,7 @@ def test_what_was_cancelled_while_it_waited_does_not_begin(stage):
     run.ask_to_cancel()
     end(stage.supervise(run, "done"))
     assert starts(run) == 0
-    assert run.state().word == "cancelled"
+    assert run.status().state == "cancelled"
 
 
 def pause(stage: Stage, run: Run, act: str, **job: str) -> int:
@@ -160,11 +161,11 @@ def test_a_job_whose_time_is_nearly_up_is_queued_again(stage):
     assert stage.asked() == ["requeue 7"]
     assert events(run) == ["started", "paused"]
     last = run.launches()[-1]
-    assert (last["reason"], last["epoch"], last["step"], last["job"]) == (PAUSED, 4, 0, "7")
-    assert (run.state().word, run.state().reason) == ("queued", f"{PAUSED}: queued again")
+    assert (last.reason, last.epoch, last.step, last.job) == (PAUSED, 4, 0, "7")
+    assert (run.status().state, run.status().reason) == ("queued", f"{PAUSED}: queued again")
     assert end(stage.supervise(run, "-", "done", SLURM_JOB_ID="7")) == 0  # without what asked it to pause
     assert not run.pause_file.exists()
-    assert run.state().word == "done"
+    assert run.status().state == "done"
 
 
 def test_slurm_may_end_the_job_while_it_is_asked_to_queue_it_again(stage):
@@ -180,8 +181,8 @@ def test_slurm_may_refuse(stage):
     pause(stage, run, "save=3,stops", SLURM_JOB_ID="7")
     assert stage.asked() == ["requeue 7"]
     assert events(run) == ["started", "paused", "ended"]
-    assert run.state().word == "cancelled"
-    assert run.state().reason == (
+    assert run.status().state == "cancelled"
+    assert run.status().reason == (
         f"{PAUSED}, and Slurm didn't queue the job again (Requested operation is presently disabled for job 7): "
         "resume continues from the last checkpoint"
     )
@@ -207,7 +208,7 @@ def test_and_no_longer_than_the_warning_time(stage):
     assert len(stage.asked()) > 1
     assert events(run) == ["started", "paused", "ended"]
     reason = f"{PAUSED}, and Slurm didn't queue the job again ({AWAY}): resume continues from the last checkpoint"
-    assert run.state().reason == reason
+    assert run.status().reason == reason
 
 
 @pytest.mark.parametrize(
@@ -245,8 +246,8 @@ def test_a_job_that_never_gets_on_is_not_queued_for_ever(stage):
     pause(stage, run, "save=3,stops", SLURM_JOB_ID="7")
     pause(stage, run, "stops", SLURM_JOB_ID="7")
     assert stage.asked() == ["requeue 7"]
-    assert run.state().word == "failed"
-    assert run.state().reason == (
+    assert run.status().state == "failed"
+    assert run.status().reason == (
         f"{PAUSED}, and no step was done since the job began: raise launch.time_limit, then resume"
     )
 
@@ -259,15 +260,15 @@ def test_a_cancel_goes_before_a_pause(stage):
     run.ask_to_cancel()
     supervisor.send_signal(signal.SIGUSR1)
     end(supervisor)
-    assert (run.state().word, stage.asked()) == ("cancelled", [])
+    assert (run.status().state, stage.asked()) == ("cancelled", [])
 
 
 def test_without_slurm_a_pause_is_a_stop(stage):
     run = stage.run()
     pause(stage, run, "save=3,stops")
     assert events(run) == ["started", "paused", "ended"]
-    assert run.state().word == "cancelled"
-    assert run.state().reason == f"{PAUSED}: resume continues from the last checkpoint"
+    assert run.status().state == "cancelled"
+    assert run.status().reason == f"{PAUSED}: resume continues from the last checkpoint"
 
 
 # A launch that comes late
@@ -303,7 +304,7 @@ def test_a_launch_that_is_replaced_ends_its_ranks_and_records_nothing(stage):
     run = stage.run(restarts=5)
     supervisor = stage.supervise(run, "stays", LAUNCH="a-token", SLURM_JOB_ID="7")
     wait(lambda: starts(run) and run.heartbeats(), "the ranks")
-    run.note(token="a-newer-token")
+    run.update_request(token="a-newer-token")
     assert end(supervisor) == 0
     assert not run.ranks_here()
     assert (starts(run), events(run)) == (1, ["started"])
@@ -314,10 +315,10 @@ def test_a_launch_that_is_replaced_leaves_the_ranks_of_the_other_alone(stage):
     run = stage.run()
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)", str(run.folder)])
     try:
-        write_whole(run.folder / "other.json", to_json({"rank": 0, "time": time.time(), **identity(other.pid)}))
+        write_whole(run.folder / "other.json", to_json({"rank": 0, "time": time.time(), **asdict(identity(other.pid))}))
         supervisor = stage.supervise(run, "yields", LAUNCH="a-token")
         wait(lambda: starts(run) and run.heartbeats(), "the ranks")
-        run.note(token="a-newer-token")
+        run.update_request(token="a-newer-token")
         assert end(supervisor) == 0
         assert run.ranks_here() == [other.pid]
     finally:
@@ -327,7 +328,7 @@ def test_a_launch_that_is_replaced_leaves_the_ranks_of_the_other_alone(stage):
 
 def test_a_request_that_cannot_be_read_for_a_while_ends_nothing(stage):
     run = stage.run()
-    fence = Fence(run, "a-token")
+    fence = LaunchToken(run, "a-token")
     assert not fence.replaced
     (run.folder / "request.json").write_text('{"token": "a-ne')
     assert not fence.replaced
@@ -336,7 +337,7 @@ def test_a_request_that_cannot_be_read_for_a_while_ends_nothing(stage):
     (run.folder / "request.json").mkdir()  # any error of the system
     assert not fence.replaced
     (run.folder / "request.json").rmdir()
-    run.note(token="a-newer-token")
+    run.update_request(token="a-newer-token")
     assert fence.replaced
 
 

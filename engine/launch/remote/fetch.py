@@ -1,0 +1,103 @@
+"""Fetch the results of a run that is done on its site: each file checked by size and sha256, DONE last."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from engine.errors import LaunchError, MesoscopeError, UnreachableError
+from engine.files import lock_at_once, sha256, size_of, to_json, write_whole
+from engine.launch.remote.agent import NAME
+from engine.launch.remote.retry import checking_answer, is_due
+from engine.launch.remote.submit import ask
+from engine.launch.sites import Site
+from engine.runs import RecordError, Run, describe_error
+from engine.runs.records import FetchRecord, parse_record, read_record
+
+RESULT_PARTS = ("checkpoints", "results")
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A result on the site: its name in the run folder, size in bytes and checksum."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        part, _, name = self.name.partition("/")
+        if part not in RESULT_PARTS or not NAME.fullmatch(name):
+            raise LaunchError(f"the site lists {self.name!r}, which is outside of the results: nothing was fetched")
+        if self.bytes < 0:
+            raise LaunchError(f"the site lists {self.name!r} with {self.bytes} bytes: nothing was fetched")
+
+
+def fetch_results(run: Run, site: Site, report: Callable[[str], None]) -> None:
+    """Fetch the results unless another process does, or a try has just failed; a failure is recorded."""
+    with lock_at_once(run.folder / "status" / ".fetch") as is_mine:
+        last = _last_try(run)
+        if not is_mine or run.done_file.exists() or not is_due(last):
+            return
+        try:
+            _fetch_all(run, site, last.failures, report)
+        except (MesoscopeError, OSError) as error:
+            _record(run, f"its results can't be fetched yet: {describe_error(error)}", last.failures + 1)
+
+
+def _fetch_all(run: Run, site: Site, failures: int, report: Callable[[str], None]) -> None:
+    answer = ask(site, "listing", run=run.id)
+    with checking_answer(site):
+        folder, files = str(answer["folder"]), [parse_record(ResultFile, file, run.id) for file in answer["files"]]
+    total, free = _total(files), shutil.disk_usage(run.folder).free
+    if total > free:
+        raise LaunchError(
+            f"they take {_megabytes(total)}, but {run.folder} has room for {_megabytes(free)}: free some space"
+        )
+    report(f"{run.id}: fetching {_megabytes(total)}")
+    for number, file in enumerate(files):
+        _record(run, f"fetching results, {_megabytes(_total(files[:number]))} of {_megabytes(total)}", failures)
+        _fetch_file(run, site, f"{folder}/{file.name}", file)
+    write_whole(run.done_file, to_json({"time": time.time()}))
+
+
+def _fetch_file(run: Run, site: Site, remote_path: str, file: ResultFile) -> None:
+    """Continue a part that was fetched before; one that turns out damaged is fetched once more."""
+    path = run.folder / file.name
+    part = path.with_name(f".{path.name}.part")
+    if path.is_file() and sha256(path) == file.sha256:
+        return
+    for _ in range(2):
+        if size_of(part) > file.bytes:
+            part.unlink()
+        if size_of(part) < file.bytes or not file.bytes:
+            site.connection.get(remote_path, part)
+        if size_of(part) == file.bytes and sha256(part) == file.sha256:
+            os.chmod(part, 0o600)
+            os.replace(part, path)
+            return
+        part.unlink()
+    raise UnreachableError(f"{file.name} arrived damaged twice: its checksum is not the one it has on the site")
+
+
+def _last_try(run: Run) -> FetchRecord:
+    with suppress(RecordError):
+        return read_record(FetchRecord, run.fetch_file) or FetchRecord()
+    return FetchRecord()
+
+
+def _record(run: Run, reason: str, failures: int) -> None:
+    with suppress(OSError):  # this machine's disk is full, say: the next try records it
+        write_whole(run.fetch_file, to_json(asdict(FetchRecord(time.time(), failures, reason))))
+
+
+def _total(files: Sequence[ResultFile]) -> int:
+    return sum(file.bytes for file in files)
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:.1f} MB"

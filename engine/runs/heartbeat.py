@@ -1,0 +1,65 @@
+"""Signs of life: each rank writes its own every few seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from typing import Any, Self
+
+import psutil
+
+from engine.files import to_json, write_whole
+from engine.runs.failure import describe_error
+from engine.runs.folder import Run
+
+HEARTBEAT_S = 2.0
+
+
+class Heartbeat:
+    """A rank's sign of life: status/rank-<n>.json, written anew every few seconds until the rank ends."""
+
+    def __init__(self, run: Run, rank: int, size: int):
+        self.path = run.folder / "status" / f"rank-{rank}.json"
+        self.facts: dict[str, Any] = {
+            "rank": rank,
+            "size": size,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "pid_started": psutil.Process().create_time(),
+            "phase": "starting",
+        }
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if error is not None and "end" not in self.facts:
+            self.facts |= {"end": "failed", "reason": describe_error(error)}
+        with contextlib.suppress(OSError):  # a full disk must not hide the error that is on its way up
+            self._write()
+
+    def phase(self, words: str) -> None:
+        """What this rank is doing, in words for the user."""
+        self.facts["phase"] = words
+
+    def end(self, word: str, **facts: Any) -> None:
+        """How this rank ended: done or stopped, and what else is worth knowing."""
+        self.facts |= {"end": word, **facts}
+
+    def _beat(self) -> None:
+        while not self._over.wait(HEARTBEAT_S):
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        self.facts["time"] = time.time()
+        write_whole(self.path, to_json(dict(self.facts)))

@@ -1,0 +1,356 @@
+"""Records of a run folder: what its JSON files hold, checked as it is read.
+
+Keys that a record doesn't know are left out, so that folders of older and newer versions open; a key of another type,
+or one that is missing, raises RecordError.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.errors import StoreError
+from engine.files import last_line, read_lines
+
+R = TypeVar("R")
+REMEDY = "delete the run, or restore the file from a copy"
+Progress = dict[str, Any]  # a line of progress.jsonl: numbers by name
+ScoresDocument = dict[str, dict[str, Any]]  # scores.json: product → score → mean, std
+
+
+class RecordError(StoreError):
+    """A file of a run folder holds something else than its record."""
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"  # it may well go on
+    DAMAGED = "damaged"  # its folder holds something else than the records of a run
+
+    @property
+    def is_active(self) -> bool:
+        return self in (RunState.QUEUED, RunState.RUNNING)
+
+    @property
+    def is_final(self) -> bool:
+        return self in (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
+
+    @property
+    def may_be_active(self) -> bool:
+        return self.is_active or self is RunState.UNKNOWN
+
+
+class Stage(StrEnum):
+    """How far the submission of a run to a site is."""
+
+    SENDING = "sending"
+    ASKED = "asked"  # its start was asked for, and the answer isn't known
+    SENT = "sent"
+    REFUSED = "refused"
+
+    @property
+    def is_submitted(self) -> bool:
+        return self in (Stage.ASKED, Stage.SENT)
+
+
+class LaunchEvent(StrEnum):
+    SUBMITTED = "submitted"
+    STARTED = "started"
+    RESTARTED = "restarted"
+    LOST = "lost"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class RankEnd(StrEnum):
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunStatus:
+    """State of a run as of now, why, and since when (seconds since the epoch, where it is known).
+
+    is_confirmed : False where a launch seems to have ended without a word, which a later poll has to confirm.
+    """
+
+    state: RunState
+    reason: str = ""
+    since: float | None = None
+    is_confirmed: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessIdentity:
+    """A process and no other: a process id may be given again."""
+
+    host: str
+    pid: int
+    pid_started: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RanksRequest:
+    """How the ranks of a run are started on its site."""
+
+    by: str = "horovodrun"
+    interface: str = ""
+    hosts: tuple[str, ...] = ()
+    warning_s: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRequest:
+    """Content of request.json: the site that was asked to run it, and how far the submission is.
+
+    job : the scheduler's id, or the id of the process on the site.
+    token : of the newest launch.
+    """
+
+    target: str = "local"
+    kind: str = "local"
+    job: str | int | None = None
+    token: str | None = None
+    title: str | None = None
+    field: str | None = None
+    stage: Stage | None = None
+    time: float | None = None
+    reason: str = ""
+    sender: ProcessIdentity | None = None
+    ranks: RanksRequest | None = None
+
+    @property
+    def is_submitted(self) -> bool:
+        return self.stage is not None and self.stage.is_submitted
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchRecord:
+    """A line of status/launcher.jsonl."""
+
+    time: float
+    event: LaunchEvent
+    host: str | None = None
+    pid: int | None = None
+    pid_started: float | None = None
+    token: str | None = None
+    job: str | None = None
+    rc: int | None = None
+    cancelled: bool = False
+    reason: str | None = None
+    requeues: int | None = None
+    number: int | None = None  # of a restart
+    ranks: tuple[int, ...] = ()  # that were lost
+    left: int | None = None  # ranks that continue
+    epoch: int | None = None
+    step: int | None = None
+
+    def is_of_process(self, other: LaunchRecord) -> bool:
+        """Compare the processes that wrote two records."""
+        if (self.host, self.pid) != (other.host, other.pid):
+            return False
+        began, other_began = self.pid_started, other.pid_started
+        return began is None or other_began is None or abs(began - other_began) < 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HeartbeatRecord:
+    """Content of status/rank-<n>.json: the newest sign of life of a rank."""
+
+    rank: int
+    time: float
+    size: int | None = None  # ranks in all
+    host: str | None = None
+    pid: int | None = None
+    pid_started: float | None = None
+    phase: str = ""
+    end: RankEnd | None = None
+    reason: str | None = None
+    weights: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LastPoll:
+    """Content of status/look.json: the state of a run when its site was polled.
+
+    is_done : its results wait there to be fetched (`done` in the file).
+    """
+
+    token: str
+    word: RunState
+    reason: str = ""
+    since: float | None = None
+    job: str | int | None = None
+    done: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteContact:
+    """Content of .targets/<site>.json: when a site was polled, and why not since.
+
+    time : of the last poll that succeeded; tried : of the last one.
+    gone : by token, since when a launch seems to have ended without a word.
+    """
+
+    tried: float = 0.0
+    time: float = 0.0
+    failures: int = 0
+    since: float | None = None
+    why: str = ""
+    gone: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class FetchRecord:
+    """Content of status/fetch.json: the last try to fetch the results."""
+
+    tried: float = 0.0
+    failures: int = 0
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class UploadRecord:
+    """Content of status/sending.json: the sign of life of an upload to a site."""
+
+    token: str
+    time: float
+    how_far: str = ""
+
+
+def read_document(path: Path) -> object:
+    """Read a JSON document; None where there is no file. Raises RecordError if it isn't JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is not JSON ({error}): {REMEDY}") from None
+
+
+def read_record(kind: type[R], path: Path) -> R | None:
+    """Read a file that holds one record; None where there is no file.
+
+    Raises
+    ------
+    RecordError
+        If it holds something else.
+    """
+    document = read_document(path)
+    if document is None:
+        return None
+    return parse_record(kind, document, str(path))
+
+
+def read_records(kind: type[R], path: Path) -> list[R]:
+    """Read all whole lines of a file; lines that a full disk cut short are left out.
+
+    Raises
+    ------
+    RecordError
+        If a line holds another record, or none holds one.
+    """
+    lines, _ = read_lines(path)
+    if not lines and _has_lines(path):
+        raise RecordError(f"{path} holds no record: {REMEDY}")
+    return [parse_record(kind, line, str(path)) for line in lines]
+
+
+def read_last_progress(path: Path) -> Progress:
+    """Read the newest record of progress.jsonl, or {}."""
+    last = last_line(path)
+    if not last and _has_lines(path):
+        raise RecordError(f"{path} ends without a record: {REMEDY}")
+    return check_progress(last, path) if last else {}
+
+
+def check_progress(record: object, path: Path) -> Progress:
+    """Return a progress record: numbers by name, the epoch among them; raises RecordError for all else."""
+    if not isinstance(record, dict) or not {"seq", "epoch"} & set(record):
+        raise _refusal(str(path), f"{record!r:.60}")
+    for name, value in record.items():
+        if type(value) not in (int, float, type(None)):
+            raise _refusal(f"{path}: {name}", f"{value!r:.60}")
+    return record
+
+
+def check_scores(document: object, path: Path) -> ScoresDocument:
+    """Return scores: for each product, scores with mean and std; raises RecordError for all else."""
+    for product in ("downscaled", "interpolated"):
+        scores = document.get(product) if isinstance(document, dict) else None
+        if not isinstance(scores, dict) or not all(isinstance(score, dict) for score in scores.values()):
+            raise _refusal(str(path), f"no scores of the {product} field")
+        for name, score in scores.items():
+            for key, value in score.items():
+                if type(value) not in (int, float, type(None)):
+                    raise _refusal(f"{path}: {product}.{name}.{key}", f"{value!r:.60}")
+    assert isinstance(document, dict)
+    return document
+
+
+def parse_record(kind: type[R], plain: object, where: str) -> R:
+    """Make a record of plain JSON; raises RecordError, which names the key and `where`."""
+    if not isinstance(plain, dict):
+        raise _refusal(where, f"a {type(plain).__name__}, expected an object")
+    values: dict[str, object] = {}
+    for name, expected, is_required in _fields(kind):  # type: ignore[arg-type]
+        if name in plain:
+            values[name] = _convert(expected, plain[name], f"{where}: {name}")
+        elif is_required:
+            raise _refusal(where, f"no {name!r}")
+    return kind(**values)
+
+
+def _has_lines(path: Path) -> bool:
+    return path.exists() and b"\n" in path.read_bytes()
+
+
+@cache
+def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
+    hints = typing.get_type_hints(kind)
+    required = (dataclasses.MISSING, dataclasses.MISSING)
+    return [(f.name, hints[f.name], (f.default, f.default_factory) == required) for f in dataclasses.fields(kind)]
+
+
+def _convert(expected: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in (types.UnionType, typing.Union):
+        return _convert_union(arguments, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_convert(arguments[0], each, where) for each in value)
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(arguments[1], each, where) for key, each in value.items()}
+    if dataclasses.is_dataclass(expected) and isinstance(expected, type):
+        return parse_record(expected, value, where)
+    if isinstance(expected, type) and issubclass(expected, StrEnum) and value in list(expected):
+        return expected(value)
+    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if expected in (str, int, bool) and type(value) is expected:
+        return value
+    raise _refusal(where, f"{value!r:.60}")
+
+
+def _convert_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    kinds = [each for each in arguments if each is not type(None)]
+    for kind in kinds[:-1]:
+        if type(value) is kind:
+            return value
+    return _convert(kinds[-1], value, where)
+
+
+def _refusal(where: str, found: str) -> RecordError:
+    return RecordError(f"{where} holds {found}: {REMEDY}")
