@@ -381,7 +381,7 @@ def test_a_controller_that_is_down_is_no_end(place, slurm, jobs, monkeypatch):
     poll_until(waiting, lambda state: state.state == "queued", "a place in the queue")
     slurm.stop_controller()
     assert poll_run(run).state == "running"  # its ranks give signs of life
-    state = waiting.state()
+    state = waiting.status()
     assert state.state == "unknown"
     assert "the scheduler doesn't answer" in state.reason
     slurm.start_controller()
