@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from engine.errors import MesoscopeError, SiteError
 from engine.launch.remote.poll import SitePollers
-from engine.runs import RecordError, Run, RunState, RunStatus, Store
+from engine.runs import Run, RunState, RunStatus, Store
 
 PERIOD_S = 1.0
 IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
@@ -93,13 +93,16 @@ def glance(run: Run, *, closely: bool = True) -> Glance:
     try:
         if closely:
             _ = run.spec
-        place, status = Place.of(run), run.status()
+        status = run.status()
+        if status.state is RunState.DAMAGED:
+            return Glance(run, status, run.title, run.created, fault=status.reason, closely=closely)
+        place = Place.of(run)
         told = (run.field, run.latest(), run.scores() or {})
         seen = Glance(run, status, run.title, run.created, *told, place=place, closely=closely)
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
-        fault, state = str(error), RunState.DAMAGED if isinstance(error, RecordError) else state
+        fault = str(error)
     except OSError as error:
         fault = f"{run.folder} can't be read ({error.strerror}): it was just deleted, or isn't yours to read"
     except (ValueError, KeyError, TypeError, AttributeError) as error:

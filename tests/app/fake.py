@@ -15,7 +15,8 @@ import xarray as xr
 from scipy import ndimage
 
 from engine.evaluation.scores import score
-from engine.runs import Run, Store, append_line, to_json, write_whole
+from engine.files import append_line, to_json, write_whole
+from engine.runs import Run, Store
 from engine.runs.folder import site_file
 from engine.spec import Spec
 
@@ -236,5 +237,5 @@ def _write_running(run: Run) -> None:
     write_whole(run.folder / "status" / "rank-0.json", to_json(beat))
     append_line(
         run.folder / "status" / "launcher.jsonl",
-        {"time": time.time(), "event": "running", "host": "elsewhere"},
+        {"time": time.time(), "event": "started", "host": "elsewhere"},
     )

@@ -53,12 +53,12 @@ def test_a_waiting_run_says_so_in_the_scheduler_s_words(store):
 
 def test_a_handing_over_tells_what_it_does(store):
     seen = seen_run(store, "sending", "sends hr.nc, 1.0 MB")
-    assert (seen.state.state, doing(seen)) == ("queued", "submitting to hpc: sends hr.nc, 1.0 MB")
+    assert (seen.status.state, doing(seen)) == ("queued", "submitting to hpc: sends hr.nc, 1.0 MB")
 
 
 def test_fetching_is_told_in_place_of_the_epoch(store):
     seen = seen_run(store, "running", "fetching results, 12.0 MB of 80.1 MB")
-    assert (seen.state.state, said_of(seen)) == ("running", "fetching results, 12.0 MB of 80.1 MB")
+    assert (seen.status.state, said_of(seen)) == ("running", "fetching results, 12.0 MB of 80.1 MB")
     assert doing(seen) == said_of(seen)
 
 
@@ -66,7 +66,7 @@ def test_what_is_not_known_is_no_failure(session):
     run = write_remote_run(session.store.folder, "far", "running", "training", seen_s=720)
     session.run = run.id
     page = at_page(session)
-    assert glance(run).state.state == "unknown"
+    assert glance(run).status.state == "unknown"
     assert "since 12 min · what runs there goes on · hpc has not been polled since" in page._reason.object
     assert (page._why.visible, page._cancel.visible, page._cancel.disabled) == (False, True, False)
 

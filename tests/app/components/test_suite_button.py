@@ -24,6 +24,7 @@ PLAIN = {"version": 1, "data": {"target": {"path": "hr.nc"}, "pairing": "mos", "
 # Stands in for `engine conduct`: hands the runs over one by one, each when a file GO.<its letter> is there.
 CONDUCT = """
 import os, sys, time
+from dataclasses import asdict
 from pathlib import Path
 from engine.launch.local import identity
 from engine.runs import Run

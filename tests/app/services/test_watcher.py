@@ -7,7 +7,8 @@ import time
 import pytest
 
 from app.services.watcher import RunWatcher, glance, stop_all, watcher_of
-from engine.runs import Store, append_line, write_whole
+from engine.files import append_line, write_whole
+from engine.runs import Store
 from tests.app.fake import write_run
 
 
@@ -25,7 +26,7 @@ def test_the_version_moves_only_when_something_changed(store):
 def test_a_finished_run_is_done_with_its_scores(store):
     run = write_run(store.folder, "first")
     seen = glance(run)
-    assert (seen.state.state, seen.share, seen.fault) == ("done", 1.0, "")
+    assert (seen.status.state, seen.share, seen.fault) == ("done", 1.0, "")
     assert seen.rmse("downscaled") == run.scores()["downscaled"]["rmse"]["mean"]
     assert seen.rmse("downscaled") < seen.rmse("interpolated")
 
@@ -52,8 +53,8 @@ def test_a_validation_loss_stays_through_the_next_epoch(store):
     [
         ("spec.yaml", "version: 1\nnonsense: {}\n", "nonsense is not a section"),
         ("spec.yaml", b"\xff\xfe", "can't be read"),
-        ("status/launcher.jsonl", '{"no_event": 1}\n', "is damaged (KeyError: 'event')"),
-        ("results/scores.json", "[1, 2]", "is damaged (AttributeError"),
+        ("status/launcher.jsonl", '{"no_event": 1}\n', "launcher.jsonl holds no 'time'"),
+        ("results/scores.json", "[1, 2]", "scores.json holds no scores of the downscaled field"),
     ],
 )
 def test_a_broken_folder_is_said_to_be_broken_and_hides_no_other(store, name, content, words):
@@ -83,7 +84,7 @@ def test_a_run_deleted_while_it_is_looked_at(store):
     run = write_run(store.folder, "short-lived")
     shutil.rmtree(run.folder)
     seen = glance(run)
-    assert (seen.state.state, seen.title) == ("unknown", run.id)
+    assert (seen.status.state, seen.title) == ("unknown", run.id)
     assert seen.fault.startswith(f"{run.folder / 'spec.yaml'} does not exist")
 
 
@@ -98,23 +99,23 @@ def test_one_thread_looks_for_all_sessions(store):
 
 
 def test_targets_are_looked_at_once_a_process_and_new_ones_too(store, tmp_path, monkeypatch):
-    def mirrors():
-        return sorted(t.name for t in threading.enumerate() if t.name.startswith("mirror"))
+    def pollers():
+        return sorted(t.name for t in threading.enumerate() if t.name.startswith("poll "))
 
     path = tmp_path / "targets.yaml"
     monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
     path.write_text("nonsense")
     try:
         watcher_of(store)
-        assert mirrors() == []  # and the watcher looks at the store all the same
+        assert pollers() == []  # and the watcher looks at the store all the same
         for targets in ("{a: {kind: slurm}}", "{a: {kind: slurm}, b: {kind: ssh, host: b}}"):
             path.write_text(f"version: 1\ntargets: {targets}\n")
             watcher_of(store)
             watcher_of(store)
-        assert mirrors() == ["mirror a", "mirror b"]
+        assert pollers() == ["poll a", "poll b"]
     finally:
         stop_all()
-    assert mirrors() == []
+    assert pollers() == []
 
 
 def test_a_nudge_makes_it_look_at_once(store):
