@@ -44,7 +44,7 @@ def build_wheel(
     Raises
     ------
     SystemExit
-        If TensorFlow, a C++ compiler or make is missing; the message says how to mend it.
+        If TensorFlow, a C++ compiler or make is missing; the message says how to fix it.
     """
     environment = _environment()
     cache = _cache_folder(environment)
@@ -57,7 +57,7 @@ def build_wheel(
 
 
 def check_tools() -> None:
-    """Refuse, with one line that says how to mend it, where a C++ compiler or make is missing.
+    """Refuse, with one line that says how to fix it, if a C++ compiler or make is missing.
 
     Raises
     ------

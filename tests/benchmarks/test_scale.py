@@ -1,4 +1,4 @@
-"""What docs/scale.md reckons with: bytes that ranks exchange, checkpoints, and the rate at which one process reads."""
+"""Measurements for docs/scale.md: bytes that ranks exchange, checkpoints, and the rate at which a process reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the engine share."""
+"""A file system with little space, for tests of the engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder that takes 64 KiB: a file system of its own where one can be mounted, else a limit on each file."""
+    """A folder of 64 KiB: a file system of its own if one can be mounted, else a limit on each file."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]

@@ -88,7 +88,7 @@ class Prey:
         assert os.WIFSIGNALED(status), f"it had ended before it could be killed while {moment}"
 
     def _holds_while_writing(self, path: Path) -> bool:
-        """Whether the process could be halted with a temporary sibling of the file there, so not yet in place."""
+        """True if the process was halted while a temporary sibling of the file existed, so before it was in place."""
         if not _siblings(path):
             return False
         os.kill(self.pid, signal.SIGSTOP)

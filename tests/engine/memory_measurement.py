@@ -1,4 +1,4 @@
-"""Programs that measure what a run takes of the memory, each in a process of its own."""
+"""Programs that measure the memory of a run, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.engine.launch.engine_processes import TIMEOUT_S
 
 
 def measure(program: Path, spec: Path, **variables: str) -> dict[str, Any]:
-    """What the program tells on its last line, given a spec and a new store beside it."""
+    """Run a program on a spec and a new store beside it; returns the JSON on its last line."""
     ended = subprocess.run(
         [sys.executable, str(program), str(spec), str(spec.with_name("runs"))],
         cwd=ROOT,

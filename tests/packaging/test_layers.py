@@ -1,4 +1,4 @@
-"""What may import what, as written in pyproject.toml's contracts and as seen in a fresh process."""
+"""Layers: the import contracts of pyproject.toml, and the modules that a fresh process loads."""
 
 import json
 import pkgutil

@@ -1,4 +1,4 @@
-"""What `make` says where something is missing: one line with the mend, before anything is made."""
+"""Messages of `make` when something is missing: one line that says how to fix it, before anything is made."""
 
 import os
 import shutil

@@ -33,17 +33,17 @@ SPEC = Spec.from_plain(
 
 
 def made(section, option):
-    heard = []
-    return field_of(section, option, SECTIONS[section].declared()[option], heard.append), heard
+    changes = []
+    return field_of(section, option, SECTIONS[section].declared()[option], changes.append), changes
 
 
 @pytest.mark.parametrize(("section", "option"), EVERY)
 @pytest.mark.parametrize("draft", [Draft(), Draft.of(SPEC)], ids=["blank", "full"])
 def test_what_a_field_shows_comes_back_equal(section, option, draft):
-    field, heard = made(section, option)
+    field, changes = made(section, option)
     value = draft.get(section, option)
     field.show(value)
-    assert heard == []
+    assert changes == []
     other = Draft()
     other.set(section, option, field.raw())
     assert to_plain(other.get(section, option)) == to_plain(value)
@@ -58,9 +58,9 @@ def test_every_option_has_its_doc_in_the_form(section, option):
 
 
 def test_a_number_is_kept_as_typed_and_refused_by_the_draft():
-    field, heard = made("training", "epochs")
+    field, changes = made("training", "epochs")
     field.view.value = "many"
-    assert heard == [field]
+    assert changes == [field]
     with pytest.raises(SpecError, match=r"training\.epochs is 'many': expected a whole number from 1 to 100000"):
         Draft().set("training", "epochs", field.raw())
     field.fault("expected a whole number")
@@ -74,7 +74,7 @@ def test_a_number_is_kept_as_typed_and_refused_by_the_draft():
 
 
 def test_sources_are_added_and_taken_off():
-    field, heard = made("data", "predictors")
+    field, changes = made("data", "predictors")
     field.show(())
     add = next(b for b in field.view.select(pmui.Button) if b.label == "Add")
     add.clicks += 1
@@ -84,12 +84,12 @@ def test_sources_are_added_and_taken_off():
     away = field.view.select(pmui.IconButton)[0]
     away.clicks += 1
     assert field.raw() == []
-    assert len(heard) == 2
+    assert len(changes) == 2
 
 
 def test_the_variables_of_a_file_are_offered_until_one_is_chosen(temperature_file):
     async def story():
-        field, heard = made("data", "target")
+        field, changes = made("data", "target")
         field._lines["path"].value = str(temperature_file)
         while len(asyncio.all_tasks()) > 1:
             await asyncio.sleep(0.01)
@@ -100,7 +100,7 @@ def test_the_variables_of_a_file_are_offered_until_one_is_chosen(temperature_fil
         buttons[0].clicks += 1
         assert not row.visible
         assert field.raw() == {"path": str(temperature_file), "variable": "t2m"}
-        assert len(heard) == 2
+        assert len(changes) == 2
 
     asyncio.run(story())
 

@@ -79,8 +79,8 @@ def test_a_missing_file_is_named(session, tmp_path):
 
 
 def test_a_variable_takes_its_part_in_the_draft(session, temperature_file):
-    heard = []
-    session.param.watch(heard.append, "draft", onlychanged=False)
+    drafts = []
+    session.param.watch(drafts.append, "draft", onlychanged=False)
     source = Source(str(temperature_file), "t2m")
 
     async def use(page):
@@ -90,7 +90,7 @@ def test_a_variable_takes_its_part_in_the_draft(session, temperature_file):
     shown(session, temperature_file, use)
     assert session.draft.get("data", "target") == source
     assert session.draft.get("data", "predictors") == (source,)
-    assert len(heard) == 3
+    assert len(drafts) == 3
 
 
 def test_an_lr_field_makes_the_pairing_mos(session, temperature_file):

@@ -72,7 +72,7 @@ class Processes:
 
 
 def path_of(program: str) -> str:
-    """Where a program is, or nothing: ordinary users seldom have the folders of daemons on their PATH."""
+    """Path of a program, or "": ordinary users seldom have the folders of daemons on their PATH."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""
 
 
@@ -96,7 +96,7 @@ def traces_of(folder: Path) -> list[psutil.Process]:
 
 
 def steps_of(folder: Path, node: str) -> list[psutil.Process]:
-    """What holds the steps of a node's jobs: no children of the node's daemon, but they write to its log."""
+    """Processes of the steps of a node's jobs: no children of the node's daemon, but they write to its log."""
     return [step for step in psutil.process_iter() if str(folder / f"{node}.log") in _logs_of_step(step)]
 
 
@@ -116,7 +116,7 @@ def name_of(process: psutil.Process) -> str:
 
 
 def lives(process: psutil.Process) -> bool:
-    """Not ended, and no mere entry that its parent has yet to take away."""
+    """True unless it has ended, or is a zombie that its parent has yet to reap."""
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

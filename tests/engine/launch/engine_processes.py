@@ -61,7 +61,7 @@ def write_spec(folder: Path, *, model: dict[str, Any] = MODEL, training: dict[st
 
 
 def wait(condition: Callable[[], Any], what: str) -> Any:
-    """What the condition gives, as soon as that is true."""
+    """Poll a condition until it is true; returns its value."""
     until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
         if found := condition():
@@ -124,7 +124,7 @@ def weights_of(run: Run) -> dict[str, np.ndarray]:
 
 
 def same_weights(one: Run, other: Run) -> bool:
-    """Whether the best weights are the same bit by bit."""
+    """True if the best weights are equal bit for bit."""
     a, b = weights_of(one), weights_of(other)
     return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
 

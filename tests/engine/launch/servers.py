@@ -83,7 +83,7 @@ class Sshd:
         return output(["ssh", "-F", str(self.config), self.alias, shlex.join(words)], code=code)
 
     def set_environment(self, environment: Mapping[str, str]) -> None:
-        """What the commands of new connections find beside the usual; PATH and HOME replace the usual ones."""
+        """Set more variables for the commands of new connections; PATH and HOME replace the usual ones."""
         self.environment.clear()
         self.environment.update(environment)
         (self.folder / "sshd_config").write_text(_server_config(self))
@@ -106,13 +106,13 @@ class Sshd:
         self.processes.wait("sshd", lambda: _greets(self.port))
 
     def stop(self) -> None:
-        """No listener and no sessions any more; commands aren't told."""
+        """No listener and no sessions any more; commands get no signal."""
         sessions = self._sessions()
         self.processes.end("sshd")
         kill_all(sessions)
 
     def cut(self) -> None:
-        """No sessions any more, as when the network is cut: commands aren't told, and the listener stays."""
+        """No sessions any more, as when the network is cut: commands get no signal, and the listener stays."""
         kill_all(self._sessions())
 
     def restore(self) -> None:
@@ -152,7 +152,7 @@ class Slurm:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What Slurm's commands need."""
+        """Variables that Slurm's commands need."""
         return {"SLURM_CONF": str(self.conf)}
 
     def command(self, *words: str, code: int = 0, text: str = "") -> str:
@@ -165,7 +165,7 @@ class Slurm:
         return self.command("sbatch", "--parsable", *place, *options, text=f"#!/bin/bash\n{script}\n").strip()
 
     def job(self, number: str, what: str = "%T") -> str:
-        """What squeue knows of a job in the given format: its state, if no other."""
+        """Output of squeue for a job in the given format, by default its state."""
         return self.command("squeue", "--noheader", "--states=all", f"--jobs={number}", f"--format={what}").strip()
 
     def start_controller(self) -> None:

@@ -277,12 +277,12 @@ def test_a_target_that_lies_about_its_results_writes_nothing_here(place, store, 
     """The list itself is not to be believed."""
     run, watch = done_there(place, store)
     before = set(store.folder.parent.rglob("*"))
-    told = {run.folder / "status" / "fetch.json", run.folder / "status" / ".fetch"}
+    fetch_files = {run.folder / "status" / "fetch.json", run.folder / "status" / ".fetch"}
     for name in ("../../../.bashrc", "/etc/passwd", "results/../../x", "status/rank-0.json", "results/", "spec.yaml"):
         lie = {"folder": "/", "files": [{"name": name, "bytes": 4, "sha256": "0" * 64}]}
         monkeypatch.setattr(poll, "ask", lambda *_, lie=lie, **__: lie)
         assert "outside of the results: nothing was fetched" in fetch_now(run, watch)
-        assert set(store.folder.parent.rglob("*")) - before <= told
+        assert set(store.folder.parent.rglob("*")) - before <= fetch_files
     for file in ({"name": "results/x"}, {"name": "results/x", "bytes": -1, "sha256": ""}, 7):
         monkeypatch.setattr(poll, "ask", lambda *_, file=file, **__: {"folder": "/", "files": [file]})
         assert "isn't understood" in fetch_now(run, watch)

@@ -1,4 +1,4 @@
-"""What can go wrong between here and a target, with a real SSH server and a real Slurm: the truth is told, and
+"""What can go wrong between here and a target, with a real SSH server and a real Slurm: users see the truth, and
 nothing is lost. Where the training itself doesn't matter, fake_training.py stands in for it.
 """
 
@@ -244,7 +244,7 @@ def test_an_upload_tells_how_much_of_it_has_gone(host, monkeypatch):
         found = words.fullmatch(upload.run.status().reason)
         return (float(found[1]), int(found[2])) if found and float(found[1]) >= 3 else None
 
-    megabytes, percent = wait(told, "3 MB")
+    megabytes, percent = wait(uploaded, "3 MB")
     assert megabytes < 12  # the rest waits here, but for what is in pipes and windows
     assert percent == int(megabytes / 20 * 100)
     shown = [sys.executable, "-m", "engine", "show", upload.run.id, "--store", str(host.store.folder)]

@@ -95,8 +95,8 @@ def test_elastic_ranks_are_started_by_what_lets_the_others_live(tmp_path, gloo):
     assert made.meets
     step = plan(elastic_run(tmp_path, by="srun"), {})
     assert {"--kill-on-bad-exit=0", "--no-kill"} < set(step.command)
-    told = meeting("10.0.0.1", 4711, "ib0", {}, elastic=True)
-    assert (told["HOROVOD_ELASTIC"], told["HOROVOD_GLOO_TIMEOUT_SECONDS"]) == ("1", "30")
+    variables = meeting("10.0.0.1", 4711, "ib0", {}, elastic=True)
+    assert (variables["HOROVOD_ELASTIC"], variables["HOROVOD_GLOO_TIMEOUT_SECONDS"]) == ("1", "30")
 
 
 @pytest.mark.parametrize("by", ["horovodrun", "srun"])
@@ -196,10 +196,13 @@ def test_a_rank_has_its_share_of_the_cores_and_the_interface_to_the_others():
 
 
 def test_ranks_are_told_where_they_meet():
-    told = meeting("10.0.0.1", 4711, "ib0", {})
-    assert (told["HOROVOD_GLOO_RENDEZVOUS_ADDR"], told["HOROVOD_GLOO_RENDEZVOUS_PORT"]) == ("10.0.0.1", "4711")
-    assert (told["HOROVOD_CONTROLLER"], told["HOROVOD_CPU_OPERATIONS"]) == ("gloo", "gloo")
-    assert (told["HOROVOD_GLOO_IFACE"], told["HOROVOD_GLOO_TIMEOUT_SECONDS"]) == ("ib0", "300")
+    variables = meeting("10.0.0.1", 4711, "ib0", {})
+    assert (variables["HOROVOD_GLOO_RENDEZVOUS_ADDR"], variables["HOROVOD_GLOO_RENDEZVOUS_PORT"]) == (
+        "10.0.0.1",
+        "4711",
+    )
+    assert (variables["HOROVOD_CONTROLLER"], variables["HOROVOD_CPU_OPERATIONS"]) == ("gloo", "gloo")
+    assert (variables["HOROVOD_GLOO_IFACE"], variables["HOROVOD_GLOO_TIMEOUT_SECONDS"]) == ("ib0", "300")
     patient = meeting("10.0.0.1", 4711, "", {"HOROVOD_GLOO_TIMEOUT_SECONDS": "900"})
     assert patient["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "900"
     assert "HOROVOD_GLOO_IFACE" not in patient  # each rank finds it out

@@ -54,8 +54,8 @@ def test_what_a_host_is_told_goes_through_bash_unharmed(tmp_path):
     lines = script(run, {"ODD": odd}).splitlines(keepends=True)
     assert lines[-1].endswith(f"-m engine host {shlex.quote(str(run.folder))}\n")
     shown = "".join(lines[:-1]) + 'printf %s "$ODD"\n'
-    told = subprocess.run(["bash", "-s"], input=shown, capture_output=True, text=True, cwd=tmp_path)
-    assert told.stdout == odd
+    ended = subprocess.run(["bash", "-s"], input=shown, capture_output=True, text=True, cwd=tmp_path)
+    assert ended.stdout == odd
     assert not (tmp_path / "evil").exists()
 
 

@@ -102,12 +102,12 @@ def test_data_that_the_target_does_not_have_are_told_before_it_is_queued(login, 
     declare(tmp_path, monkeypatch, login)
     path, engine = write_spec(tmp_path, training=SHORT), CommandLine(store.folder)
     (tmp_path / "hr.nc").unlink()
-    told = engine.json("submit", str(path), "--target", "slurm", code=2)["error"]
-    assert told.startswith("on slurm: ")
-    assert "hr.nc" in told
+    error = engine.json("submit", str(path), "--target", "slurm", code=2)["error"]
+    assert error.startswith("on slurm: ")
+    assert "hr.nc" in error
     assert login.command("squeue", "--noheader") == ""
     (run,) = store.runs()
-    assert (run.status().state, run.status().reason) == ("failed", told)
+    assert (run.status().state, run.status().reason) == ("failed", error)
 
 
 def test_a_target_is_checked_step_by_step(login, store, tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """Plays the ranks of a run, for a supervisor: `fake_ranks.py FOLDER ACT…`; the n-th start plays the n-th act.
 
-An act is a list of words: `save=EPOCH` writes a checkpoint, `told=TEXT` fails saying so, `stops` waits for a pause or a
-cancel and stops as ranks do, `stays` waits for its end, `killed` ends itself by SIGKILL, `done` is done, `yields` waits
-for another launch and ends as that one's rank beats, which other.json tells.
+An act is a list of words: `save=EPOCH` writes a checkpoint, `fails=TEXT` fails for that reason, `stops` waits for a
+pause or a cancel and stops as ranks do, `stays` waits for its end, `killed` ends itself by SIGKILL, `done` is done,
+`yields` waits for another launch and ends with the heartbeat of that one's rank, which is in other.json.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
     if word == "save":
         with open(run.last, "wb") as file:
             np.savez(file, state=np.array(f'{{"epoch": {more}, "step": 0}}'))
-    elif word == "told":
+    elif word == "fails":
         heartbeat.end("failed", reason=more)
     elif word == "stops":
         while not (run.pause_file.exists() or run.cancel_file.exists()):

@@ -27,7 +27,7 @@ PAUSED = "the job's time is nearly up"
 
 
 class Stage:
-    """A run, its supervisor as a process, and a Slurm that says what it is told to."""
+    """A run, its supervisor as a process, and a Slurm with given answers."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -91,7 +91,7 @@ def test_and_not_more_often(stage):
 
 def test_an_error_of_our_own_is_no_reason_to_start_again(stage):
     run = stage.run(restarts=5)
-    assert end(stage.supervise(run, "told=the loss is nan")) == 1
+    assert end(stage.supervise(run, "fails=the loss is nan")) == 1
     assert events(run) == ["started", "ended"]
     assert run.status().reason == "the loss is nan"
 
