@@ -39,7 +39,7 @@ class LaunchCard:
             self._targets, self._fault = Sites.read(), ""
         except SiteError as error:
             self._targets, self._fault = Sites((LOCAL,)), str(error)
-        told = f"{self._fault}\n\nUntil that is mended, runs go to this machine only." if self._fault else ""
+        told = f"{self._fault}\n\nUntil that is fixed, runs go to this machine only." if self._fault else ""
         self._trouble.param.update(object=plain_text(told), visible=bool(told))
         return known != (self._targets.names, self._targets, self._fault)
 

@@ -17,7 +17,7 @@ COLUMNS = {
     "title": Column("Title", 220, html=True),
     "place": Column("Runs on", 150),
     "job": Column("Job", 92),
-    "reason": Column("What it does or waits for", html=True),
+    "reason": Column("Status", html=True),
     "since": Column("Since", 104, right=True, sortable=False),
 }
 

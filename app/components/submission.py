@@ -16,7 +16,7 @@ from engine.runs import Run
 from engine.spec import Spec
 
 LOOK_S = 0.5
-KEPT = "The run is kept: once that is mended, Resume on the Runs page hands it over again."
+KEPT = "The run is kept: once that is fixed, Resume on the Runs page submits it again."
 
 
 class Submission:

@@ -24,7 +24,7 @@ ABOUT = (
     "Trains the eight models of the DL4DS paper one after another on these data, and ticks them for Compare: "
     "perfect-prog and mos, U-Net, residual and ConvNeXt, supervised and adversarial, spatial and spatio-temporal."
 )
-KEPT = "The runs are kept: once that is mended, Resume on the Runs page hands them over again."
+KEPT = "The runs are kept: once that is fixed, Resume on the Runs page submits them again."
 
 
 class SuiteButton:
@@ -61,7 +61,7 @@ class SuiteButton:
     async def _make(self, spec: Spec | None) -> list[Run]:
         """A run for each model; none of them is left waiting where not all can be made."""
         if spec is None:  # the button is hidden then, but a click may be under way
-            raise SpecError("the form is not complete: mend what it marks first")
+            raise SpecError("the form is not complete: fix the marked fields first")
         runs: list[Run] = []
         models = suite.specs(spec)
         try:

@@ -361,7 +361,7 @@ class SourcesField(Field):
             self._add(part_source(source))
 
     def _add(self, texts: dict[str, str]) -> None:
-        away = pmui.IconButton(icon="close", description="Take off", size="small", margin=(6, 0))
+        away = pmui.IconButton(icon="close", description="Remove", size="small", margin=(6, 0))
         row = SourceLine(texts, self._report, away)
         away.on_click(lambda _: self._remove(row))
         self._rows.append(row)

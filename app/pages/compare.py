@@ -105,7 +105,7 @@ class ComparePage:
         self._low = pmui.FloatInput(label="from", width=92, sx=NO_STEPPERS, **small)
         self._high = pmui.FloatInput(label="to", width=92, sx=NO_STEPPERS, **small)
         self._lock = pmui.ToggleIcon(icon="lock_open", active_icon="lock", value=self.session.locked, **small)
-        self._whole = pmui.Button(label="whole map", icon="zoom_out_map", variant="text", **small)
+        self._whole = pmui.Button(label="Reset view", icon="zoom_out_map", variant="text", **small)
         self._hint = pn.pane.HTML(HINT, margin=0, align="center", styles={"font-size": "12px", "opacity": "0.7"})
         self._png = pn.Row(margin=0)
         self._left = pmui.Select(label="Left", width=220, **small)

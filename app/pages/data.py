@@ -82,7 +82,7 @@ class DataPage:
         self._browser.param.watch(self._browse, "value")
         self._path.param.watch(self._type_path, "value")
         self._files = card("File", self._root, self._browser, self._path)
-        self._make = pmui.Button(label="Make it", icon="auto_awesome", variant="outlined", size="small", margin=0)
+        self._make = pmui.Button(label="Generate", icon="auto_awesome", variant="outlined", size="small", margin=0)
         self._make.on_click(self._make_demonstration)
         self._made = pmui.Column(margin=0)
         about = pmui.Typography(
@@ -273,7 +273,7 @@ class DataPage:
 
     def _offer(self, specs: list[Path]) -> None:
         """One click leads from the demonstration set to an experiment with it."""
-        self._make.label = "Make it again"
+        self._make.label = "Generate again"
         buttons = [self._experiment(path) for path in sorted(specs, key=lambda path: path.stem != FIRST_SPEC)]
         buttons[0].variant = "contained"
         suite = SuiteButton(self.session, self._demo_mos)

@@ -148,7 +148,7 @@ class DesignPage:
         self._submission = Submission(self.session, lambda: self._spec)
         self._suite = SuiteButton(self.session, lambda: self._spec)
         self._summary = card(
-            "What it comes to",
+            "Summary",
             self._status,
             self._busy,
             self._submission.view,

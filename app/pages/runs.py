@@ -125,7 +125,7 @@ class RunsPage:
         )
         self._cancel = pmui.Button(label="Cancel", icon="stop", **_SMALL)
         self._resume = pmui.Button(label="Resume", icon="play_arrow", **_SMALL)
-        self._again = pmui.Button(label="Design from it", icon="edit", **_SMALL)
+        self._again = pmui.Button(label="Clone settings", icon="edit", **_SMALL)
         self._cancel.on_click(partial(self._act, api.cancel))
         self._resume.on_click(partial(self._act, api.resume))
         self._again.on_click(self._design)
@@ -363,12 +363,12 @@ def why_failed(seen: Glance) -> str:
     """The reason, and what to do next."""
     reason = (seen.status.reason or "it ended without a word").rstrip(" .:")
     if seen.place.stage == "refused":
-        return f"{reason}\n\nResume hands it over again, once that is mended."
+        return f"{reason}\n\nResume submits it again, once that is fixed."
     if "resume" in reason.lower():
         return reason
     if seen.run.best.exists():
         return f"{reason}. Resume continues from the last checkpoint; the log below tells more."
-    return f"{reason}. Change it with 'Design from it' and train again; the log below tells more."
+    return f"{reason}. Change it with 'Clone settings' and train again; the log below tells more."
 
 
 def facts_of(seen: Glance) -> dict[str, str]:

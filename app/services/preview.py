@@ -117,7 +117,7 @@ def _facts(field: xr.DataArray, grid: Grid, given: np.ndarray, missing: float, l
     facts["Mean"] = f"{formatting.number(float(given.mean(dtype=float)), 4)} {unit}"
     facts["Missing"] = "none" if missing == 0 else f"{100 * missing:.1f} %"
     if "time" in field.dims and looked < field.sizes["time"]:
-        facts["Looked at"] = f"{looked} steps, evenly spread"
+        facts["Sampled"] = f"{looked} steps, evenly spread"
     return facts
 
 

@@ -161,7 +161,7 @@ class Sites:
                 raise SiteError(f"{path} can be changed by everybody: chmod o-w {path}")
             return cls.parse(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise SiteError(f"{path} can't be read ({error}): mend it, or unset MESOSCOPE_TARGETS") from None
+            raise SiteError(f"{path} can't be read ({error}): fix it, or unset MESOSCOPE_TARGETS") from None
         except SpecError as error:
             raise SiteError(f"{path}: {error}") from None
 

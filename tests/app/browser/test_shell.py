@@ -27,13 +27,13 @@ def test_each_page_loads_without_a_fault(tab, page, dark):
 def test_the_link_follows_the_page_and_back_goes_back(tab):
     page = tab.open()
     page.get_by_role("tab", name="Design").click()
-    expect(page.get_by_text("What it comes to")).to_be_visible()
+    expect(page.get_by_text("Summary", exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile(r"\?page=design$"))
     page.get_by_role("tab", name="Runs").click()
     expect(page).to_have_url(re.compile(r"\?page=runs$"))
     page.go_back()
     expect(page.get_by_role("tab", name="Design")).to_have_attribute("aria-selected", "true")
-    expect(page.get_by_text("What it comes to")).to_be_visible()
+    expect(page.get_by_text("Summary", exact=True)).to_be_visible()
 
 
 def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):

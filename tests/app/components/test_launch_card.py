@@ -145,7 +145,7 @@ def test_a_file_that_can_not_be_used_is_said_and_this_machine_is_left(session, t
     assert "the targets file can't be used" in shown_with(session, spec_for("hpc"))._status.object
 
 
-def test_a_file_that_is_mended_counts_when_the_page_is_shown_again(session, targets, asked):
+def test_a_file_that_is_fixed_counts_when_the_page_is_shown_again(session, targets, asked):
     targets.write_text("nonsense")
 
     async def mend(page):

@@ -75,7 +75,7 @@ def test_a_refused_handing_over_says_why_and_how_to_go_on(session):
     run = write_remote_run(session.store.folder, "far", "refused", "the host key of hpc is not known here")
     session.run = run.id
     page = at_page(session)
-    assert why_failed(glance(run)).endswith("\n\nResume hands it over again, once that is mended.")
+    assert why_failed(glance(run)).endswith("\n\nResume submits it again, once that is fixed.")
     assert page._why.object.startswith(plain_text("the host key of hpc is not known here"))
     assert page._resume.visible
 

@@ -131,7 +131,7 @@ def test_a_demonstration_set_made_before_is_offered_at_once(session):
     for name in ("demo_perfect_prog.yaml", "demo_mos.yaml"):
         (demo_folder() / name).write_text("version: 1\ndata: {target: {path: hr.nc}, scale: 2}\n")
     page = DataPage(session)
-    assert page._make.label == "Make it again"
+    assert page._make.label == "Generate again"
     assert [button.label for button in page._made.objects[0]] == ["Design with it", "as perfect-prog"]
 
 

@@ -106,7 +106,7 @@ def test_a_refused_value_stays_in_the_form_and_not_in_the_draft(session, asked):
     assert page._status.severity == "error"
 
 
-def test_a_mended_value_clears_its_mark(session, asked):
+def test_a_fixed_value_clears_its_mark(session, asked):
     async def mend(page):
         session.use_spec(SPEC)
         type_in(page, "training.epochs", "many")

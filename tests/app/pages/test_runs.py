@@ -94,7 +94,7 @@ def test_a_title_is_no_markup(session):
 @pytest.mark.parametrize(
     ("reason", "learned", "advice"),
     [
-        ("values fall to -0.1", False, "values fall to -0.1. Change it with 'Design from it' and train again"),
+        ("values fall to -0.1", False, "values fall to -0.1. Change it with 'Clone settings' and train again"),
         ("the disk is full", True, "the disk is full. Resume continues from the last checkpoint"),
         ("killed: resume continues from there", True, "killed: resume continues from there"),
     ],

@@ -240,7 +240,7 @@ def test_an_upload_tells_how_much_of_it_has_gone(host, monkeypatch):
     upload = Upload(host)
     words = re.compile(r"submitting to ssh: sends hr\.nc, (\d+\.\d) of 20\.0 MB \((\d+) %\)")
 
-    def told() -> tuple[float, int] | None:
+    def uploaded() -> tuple[float, int] | None:
         found = words.fullmatch(upload.run.status().reason)
         return (float(found[1]), int(found[2])) if found and float(found[1]) >= 3 else None
 

@@ -111,10 +111,10 @@ def test_every_record_tells_token_and_job(stage):
     end(stage.supervise(run, "killed", "done", SLURM_JOB_ID="7", SLURM_RESTART_COUNT="3"))
     assert {(record.token, record.job) for record in run.launches()} == {("a-token", "7")}
     assert run.launches()[0].requeues == 3
-    alone = stage.run()
-    end(stage.supervise(alone, "done"))
-    assert {record.token for record in alone.launches()} == {"a-token"}
-    assert not any(record.job for record in alone.launches())
+    first = stage.run()
+    end(stage.supervise(first, "done"))
+    assert {record.token for record in first.launches()} == {"a-token"}
+    assert not any(record.job for record in first.launches())
 
 
 def test_asked_to_end_the_ranks_end_and_the_reason_is_told(stage):
