@@ -47,7 +47,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or {} where there is none yet."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
 
 
@@ -128,7 +128,7 @@ def sha256(path: Path) -> str:
 def _records(lines: bytes) -> Iterator[dict[str, Any]]:
     """Each line that is a JSON object; what a full disk cut short is passed over."""
     for line in lines.splitlines():
-        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
             if isinstance(record, dict):
                 yield record

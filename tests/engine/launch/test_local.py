@@ -139,6 +139,25 @@ def test_a_rank_goes_on_without_its_supervisor(spec, undisturbed, engine):
 
 
 @pytest.mark.slow
+def test_of_six_that_resume_at_once_one_starts_it(spec, engine):
+    run = engine.submit(spec, "training.epochs=100000")
+    rank_pid(run)
+    engine("cancel", run.id)
+    assert end_of(run).state == "cancelled"
+    command = [sys.executable, "-m", "engine", "resume", run.id, "--store", str(engine.store)]
+    asked = [subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    ended = [(process.communicate()[1], process.returncode) for process in asked]
+    assert sorted(code for _, code in ended) == [0, 2, 2, 2, 2, 2]
+    refusals = [said for said, code in ended if code]
+    assert all("cancel it first, or wait for its end" in refusal for refusal in refusals)
+    assert [record.event for record in run.launches()].count("submitted") == 2
+    rank_pid(run)
+    assert len([process for process in processes_of(run.folder) if "supervise" in process.cmdline()]) == 1
+    engine("cancel", run.id, "--now")
+    assert end_of(run).state == "cancelled"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("supervised", [True, False])
 def test_cancelled_at_once(supervised, spec, engine):
     run = engine.submit(spec, "training.epochs=100000")
