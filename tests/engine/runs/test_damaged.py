@@ -45,7 +45,7 @@ def listed(store: Store, capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[
 
 # Without any known key, request.json is that of a run which was never submitted.
 CASES = [(name, kind) for name in FILES for kind in FOREIGN if (name, kind) != (FILES[0], "nothing that is known")]
-    (name, kind) for name in FILES for kind in FOREIGN if (name, kind) != ("request.json", "nothing that is known")
+
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_damaged_run_says_so_and_hides_no_other(name, kind, store, capsys):
