@@ -11,9 +11,10 @@ from engine.data.normalizer import check_log, load_hr_template
 from engine.data.pairs import Pairs, check_values, pair
 from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
+from engine.models.architecture import count_parameters
 from engine.models.compatibility import check_field
 from engine.models.receptive_field import picture
-from engine.models.shapes import Shape, count_discriminator, count_parameters, outputs_of
+from engine.models.shapes import Shape, count_discriminator, outputs_of
 from engine.models.warm_start import incompatibilities
 from engine.runs import Run, Store
 from engine.spec import LEARNING_RATE_FACTORS, Spec

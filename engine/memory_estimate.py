@@ -10,8 +10,9 @@ from engine.available_memory import free_memory
 from engine.data.fields import open_field, steps_per_chunk
 from engine.data.pairs import Pairs
 from engine.evaluation.tiles import input_shape, plan_tiles
+from engine.models.memory import prediction_bytes, training_bytes
 from engine.models.receptive_field import reach
-from engine.models.shapes import Shape, prediction_bytes, training_bytes
+from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training.memory_budget import HR_CELLS_AT_ONCE, RUNTIME_BYTES, ahead_bytes, fits, needed, share
 

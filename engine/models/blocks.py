@@ -1,4 +1,4 @@
-"""The blocks of which networks are made. Shapes are (batch, y, x, channels)."""
+"""Keras layers of our own. Shapes are (batch, y, x, channels)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import tensorflow as tf
 from keras import layers
 
 from engine.data.kernels import upsampling_matrix
-from engine.models.shapes import ATTENTION_RATIO, DEPTHWISE_SIDE, WIDENING
-from engine.spec import ModelOptions
 
 FIRST_CHANNEL_SCALE = 0.1
 FORGET_BIAS = 1.0
@@ -22,72 +20,6 @@ Sides = tuple[Any, ...]  # (batch, y, x, channels), None where open
 def convolution(filters: int, name: str, activation: str | None = None, **settings: Any) -> layers.Layer:
     """A 3 × 3 convolution that keeps the sides."""
     return layers.Conv2D(filters, 3, padding="same", activation=activation, name=name, **settings)
-
-
-def block_convolution(options: ModelOptions, filters: int, name: str) -> layers.Layer:
-    """The 3 × 3 convolution of a block: full, or depthwise and then pointwise (Chollet 2017, Xception, section 2)."""
-    if options.separable:
-        return layers.SeparableConv2D(filters, 3, padding="same", name=name)
-    return convolution(filters, name)
-
-
-def plain_block(x: tf.Tensor, options: ModelOptions, filters: int, name: str) -> tf.Tensor:
-    """Convolution, normalisation, activation, dropout."""
-    return activated(block_convolution(options, filters, name)(x), options, name)
-
-
-def activated(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
-    """Normalisation, activation, dropout."""
-    x = normalization(x, options, f"{name}_norm")
-    x = layers.Activation(options.activation, name=f"{name}_activation")(x)
-    return dropout(x, options, f"{name}_dropout")
-
-
-def residual_block(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
-    """Two convolutions around one activation, added to the input (Lim et al. 2017, EDSR, fig. 2c)."""
-    y = block_convolution(options, options.n_filters, f"{name}_first")(x)
-    y = normalization(y, options, f"{name}_first_norm")
-    y = layers.Activation(options.activation, name=f"{name}_activation")(y)
-    y = dropout(y, options, f"{name}_dropout")
-    y = block_convolution(options, options.n_filters, f"{name}_second")(y)
-    y = normalization(y, options, f"{name}_second_norm")
-    return layers.Add(name=f"{name}_add")([x, attended(y, options, name)])
-
-
-def convnext_block(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
-    """Depthwise convolution, normalisation, four times as many channels and back, scaled and added to the input."""
-    y = layers.DepthwiseConv2D(DEPTHWISE_SIDE, padding="same", name=f"{name}_depthwise")(x)
-    y = normalization(y, options, f"{name}_norm")
-    y = layers.Dense(WIDENING * options.n_filters, options.activation, name=f"{name}_widen")(y)
-    y = dropout(y, options, f"{name}_dropout")
-    y = layers.Dense(options.n_filters, name=f"{name}_narrow")(y)
-    y = ChannelScale(name=f"{name}_scale")(y)
-    return layers.Add(name=f"{name}_add")([x, attended(y, options, name)])
-
-
-def normalization(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
-    if options.normalization == "batch":
-        return layers.BatchNormalization(momentum=0.9, name=name)(x)
-    if options.normalization == "layer":
-        return layers.LayerNormalization(name=name)(x)
-    return x
-
-
-def dropout(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
-    return DROPOUTS[options.dropout_variant](options.dropout_rate, name=name)(x) if options.dropout_rate else x
-
-
-def attended(x: tf.Tensor, options: ModelOptions, name: str) -> tf.Tensor:
-    return channel_attention(x, f"{name}_attention") if options.attention else x
-
-
-def channel_attention(x: tf.Tensor, name: str) -> tf.Tensor:
-    """Each channel weighted by what its mean tells (Hu et al. 2018, squeeze and excitation)."""
-    channels = x.shape[-1]
-    weights = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(x)
-    weights = layers.Dense(max(1, channels // ATTENTION_RATIO), "relu", name=f"{name}_squeeze")(weights)
-    weights = layers.Dense(channels, "sigmoid", name=f"{name}_excite")(weights)
-    return layers.Multiply(name=f"{name}_weigh")([x, weights])
 
 
 class MonteCarlo:

@@ -10,11 +10,11 @@ from keras import layers
 
 from engine.data.normalizer import Normalizer, ValueTransform
 from engine.models import blocks
-from engine.models.backbones import features
+from engine.models.architecture import STATIC, Architecture, layers_of
 from engine.models.constraints import CONSTRAINTS, Logits
+from engine.models.keras_layers import apply
 from engine.models.likelihood import BernoulliGamma
-from engine.models.shapes import Shape, hr_filters
-from engine.models.upsampling import UPSAMPLINGS
+from engine.models.shapes import Shape, is_recurrent
 from engine.spec import ModelOptions
 
 LEAST_SHARE = 1e-3  # of the mean of HR: what a softmax takes an interpolated field for that is lower still
@@ -81,9 +81,10 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     inputs = layers.Input((*sides, shape.channels), name="inputs")
     fixed = layers.Input((*sides_hr, shape.static + constrained), name="static")
     static = blocks.Channels(0, shape.static, name="variables")(fixed) if constrained else fixed
-    x = _features(inputs, static, options, shape, output)
-    x = _tail(x, inputs, static, options, shape)
-    field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options, shape.outputs))
+    made = Architecture.of(options, shape)
+    x = _features(inputs, static, options, shape, output, made)
+    x = apply(made.tail.layers, x, _static_at_hr(static, inputs, shape))  # (batch, y, x, hr_filters)
+    field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options, shape.outputs, made))
     lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
     field, parameters = _finished(field, lr, options, shape, output)
     if constrained:
@@ -92,14 +93,19 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     return keras.Model([inputs, fixed], field, name=f"{options.backbone}_{options.upsampling}")
 
 
-def _features(inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output) -> tf.Tensor:
+def _features(
+    inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output, made: Architecture
+) -> tf.Tensor:
     """HR features: upsampled after the backbone, or, with pin, from inputs interpolated before it."""
     if options.upsampling == "pin":
         at_hr = blocks.Interpolation(shape.scale, output.interpolation, name="inputs_at_hr")(inputs)
-        return features(_joined(at_hr, static, shape), options, shape)
-    at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static) if shape.static else static
-    x = features(_joined(inputs, at_lr, shape), options, shape)
-    return UPSAMPLINGS[options.upsampling](x, options, shape.scale)
+        x = _joined(at_hr, static, shape)
+    else:
+        at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static) if shape.static else static
+        x = _joined(inputs, at_lr, shape)
+    if is_recurrent(options, shape):
+        x = blocks.TimeSteps(shape.window, shape.fields, name="steps")(x)  # (window · batch, y, x, channels)
+    return apply(layers_of([made.entry, *made.recurrence, *made.backbone, *made.stages]), x)
 
 
 def _joined(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
@@ -109,17 +115,13 @@ def _joined(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
     return layers.Concatenate(name="inputs_and_static")([inputs, blocks.Spread(name="static_spread")([static, inputs])])
 
 
-def _tail(x: tf.Tensor, inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape) -> tf.Tensor:
-    """HR features, informed by static variables."""
-    if shape.static:
-        x = layers.Concatenate(name="hr_and_static")([x, blocks.Spread(name="static_at_hr")([static, inputs])])
-    return blocks.convolution(hr_filters(options), "tail", options.activation)(x)
+def _static_at_hr(static: tf.Tensor, inputs: tf.Tensor, shape: Shape) -> dict[str, tf.Tensor]:
+    return {STATIC: blocks.Spread(name="static_at_hr")([static, inputs])} if shape.static else {}
 
 
-def _output(x: tf.Tensor, options: ModelOptions, outputs: int) -> tf.Tensor:
-    """The field, or what a distribution is made of; a residual network starts as the interpolation itself."""
-    start = "zeros" if options.residual else "glorot_uniform"
-    field = blocks.convolution(outputs, "output", kernel_initializer=start)(x)
+def _output(x: tf.Tensor, options: ModelOptions, outputs: int, made: Architecture) -> tf.Tensor:
+    """The field, or the raw parameters of a distribution."""
+    field = apply(made.output.layers, x)
     if not options.localized:
         return field
     local = [blocks.Localized(name=f"localized{number + 1 if number else ''}")(x) for number in range(outputs)]

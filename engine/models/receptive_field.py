@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from math import gcd
 from typing import Any
 
 import numpy as np
 
 from engine.data.kernels import upsampling_matrix
-from engine.models.shapes import (
-    DENSE_LAYERS,
-    DEPTHWISE_SIDE,
-    Shape,
-    block_weights,
-    count_parameters,
-    hr_filters,
-    is_recurrent,
-    stages,
-    unet_widths,
-    upsampling_weights,
-)
+from engine.models.architecture import Architecture, block_parameters, localized_parameters, trace_network
+from engine.models.layers import Back
+from engine.models.shapes import Shape, is_recurrent
 from engine.spec import ModelOptions
 
-BLOCKS = {
-    "resnet": "residual block",
-    "convnet": "convolution block",
-    "densenet": "dense block",
-    "convnext": "ConvNeXt block",
-}
-STAGES = {"spc": "sub-pixel convolution", "rc": "resize convolution", "dc": "transposed convolution"}
 SMALLEST_WEIGHT = 0.01  # of an LR cell in an interpolated value, to count as seen
 LOST_WEIGHT = 1e-7  # of an LR cell in an interpolated value, that float32 doesn't show
 INTERPOLATED_SIDE = 48  # LR cells, so many that the middle is far from the borders
-CONVOLUTION = "3 × 3 convolution"
-
-# Cells of the input that the cells from a first to a last one of the output depend on, along a side.
-Back = Callable[[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -93,11 +74,11 @@ def picture(options: ModelOptions, shape: Shape, interpolation: str) -> list[Par
     """The parts of the network that `build` makes, from its inputs to the field."""
     parts: list[Part] = []
     back: list[Back] = []
-    everywhere = False
+    everywhere, period = False, _period(options, shape)
     for step in _steps(options, shape, interpolation, SMALLEST_WEIGHT):
         back += step.back
         everywhere |= step.everywhere
-        sees = None if everywhere else _most_seen(back, step.beside, _period(options, shape))
+        sees = None if everywhere else _most_seen(back, step.beside, period)
         parts.append(Part(step.name, step.does, step.y, step.x, step.channels, step.parameters, sees, step.times))
     return parts
 
@@ -122,13 +103,37 @@ def _steps(options: ModelOptions, shape: Shape, interpolation: str, least: float
     """least : weight of an LR cell in an interpolated value, to count as seen."""
     base = _interpolated(shape, interpolation, least)
     inputs = _inputs(options, shape, interpolation, base)
-    ends = _end(options, shape, interpolation, base)
-    return [*inputs, *_backbone(options, shape), *_upsampling(options, shape), *ends]
+    return [*inputs, *_layers(options, shape), *_end(options, shape, interpolation, base)]
+
+
+def _layers(options: ModelOptions, shape: Shape) -> list[_Step]:
+    """Blocks of layers; blocks of one name, one after another, are one step."""
+    blocks = Architecture.of(options, shape).blocks
+    traced = trace_network(options, shape, blocks)
+    steps = []
+    for name, group in groupby(zip(blocks, traced, block_parameters(traced), strict=True), lambda each: each[0].name):
+        alike = list(group)
+        layers = [layer for block, *_ in alike for layer in block.layers]
+        output, times = alike[-1][1][-1].output, len(alike)
+        steps.append(
+            _Step(
+                f"{name}s 1–{times}" if times > 1 else name,
+                alike[0][0].does,
+                output.y,
+                output.x,
+                output.channels,
+                sum(parameters for _, _, parameters in alike),
+                [back for layer in layers if (back := layer.back())],
+                times,
+                any(layer.sees_whole_field for layer in layers),
+            )
+        )
+    return steps
 
 
 def _period(options: ModelOptions, shape: Shape) -> int:
     """HR cells after which a cell lies in its LR cell, and in the halved fields of a U-Net, as another did."""
-    return shape.scale * 2 ** (len(unet_widths(options)) - 1 if options.backbone == "unet" else 0)
+    return shape.scale * Architecture.of(options, shape).halving
 
 
 def _most_seen(back: Sequence[Back], beside: Back | None, period: int) -> int:
@@ -158,78 +163,11 @@ def _inputs(options: ModelOptions, shape: Shape, interpolation: str, base: Back)
     return inputs
 
 
-def _backbone(options: ModelOptions, shape: Shape) -> list[_Step]:
-    sides = shape.hr if options.upsampling == "pin" else (shape.y_lr, shape.x_lr)
-    weights, n = count_parameters(options, shape), int(options.n_filters)
-    recurrent = is_recurrent(options, shape)
-    each = f", each of {shape.window} steps" if recurrent else ""
-    found = [_Step("entry", f"{CONVOLUTION}{each}", *sides, n, weights["entry"], [_conv(3)])]
-    if recurrent:  # the step farthest away comes through one convolution more for each step on the way
-        back = [_conv(3)] * (1 + shape.window // 2)
-        found.append(_Step("recurrence", "convolutional LSTM, both ways", *sides, n, weights["recurrence"], back))
-    return found + (_unet(options, sides) if options.backbone == "unet" else _blocks(options, sides))
-
-
-def _blocks(options: ModelOptions, sides: tuple[int, int]) -> list[_Step]:
-    n, many = int(options.n_filters), int(options.n_blocks)
-    block = {
-        "resnet": [_conv(3)] * 2,
-        "convnet": [_conv(3)],
-        "densenet": [_conv(3)] * DENSE_LAYERS,
-        "convnext": [_conv(DEPTHWISE_SIDE)],
-    }[options.backbone]
-    name = f"blocks 1–{many}" if many > 1 else "block"
-    weights = sum(block_weights(options))
-    return [_Step(name, BLOCKS[options.backbone], *sides, n, weights, block * many, many, bool(options.attention))]
-
-
-def _unet(options: ModelOptions, sides: tuple[int, int]) -> list[_Step]:
-    """The top's second convolution, levels down, the bottom, and levels up."""
-    *widths, bottom = unet_widths(options)
-    y, x = sides
-    halved = [(-(-y // 2**level), -(-x // 2**level)) for level in range(len(widths) + 1)]
-    weights, twice = iter(block_weights(options)), [_conv(3)] * 2
-    everywhere = bool(options.attention)
-    found = [_Step("down 1", CONVOLUTION, *sides, widths[0], next(weights), [_conv(3)], everywhere=everywhere)]
-    for level, width in enumerate([*widths[1:], bottom], 1):
-        name = f"down {level + 1}" if level < len(widths) else "bottom"
-        found.append(_Step(name, "halved, 2 convolutions", *halved[level], width, next(weights), [_pooled, *twice]))
-    for level in range(len(widths) - 1, -1, -1):
-        words = f"doubled, beside down {level + 1}, 2 convolutions"
-        found.append(
-            _Step(f"up {level + 1}", words, *halved[level], widths[level], next(weights), [_coarser(2), *twice])
-        )
-    return found
-
-
-def _upsampling(options: ModelOptions, shape: Shape) -> list[_Step]:
-    found, y, x = [], shape.y_lr, shape.x_lr
-    if options.upsampling == "pin":
-        return []
-    for number, (factor, weights) in enumerate(
-        zip(stages(shape.scale), upsampling_weights(options, shape.scale), strict=True), 1
-    ):
-        y, x = y * factor, x * factor
-        back = {
-            "spc": [_conv(3), _coarser(factor)],
-            "rc": [_coarser(factor), _conv(3)],
-            "dc": [_transposed(factor)],
-        }[options.upsampling]
-        words = f"{STAGES[options.upsampling]} × {factor}"
-        found.append(_Step(f"stage {number}", words, y, x, hr_filters(options), weights, back))
-    return found
-
-
 def _end(options: ModelOptions, shape: Shape, interpolation: str, base: Back) -> list[_Step]:
-    weights, sides = count_parameters(options, shape), shape.hr
-    beside = " with static variables" if shape.static else ""
-    found = [
-        _Step("tail", f"{CONVOLUTION}{beside}", *sides, hr_filters(options), weights["tail"], [_conv(3)]),
-        _Step("output", CONVOLUTION, *sides, shape.outputs, weights["output"], [_conv(3)]),
-    ]
+    sides, found = shape.hr, []
     if options.localized:
         does = "weights for each cell, beside output"
-        found.append(_Step("localized", does, *sides, shape.outputs, weights["localized"]))
+        found.append(_Step("localized", does, *sides, shape.outputs, localized_parameters(options, shape)))
     if options.residual or shape.outputs > 1:
         made = ["mean of the distribution"] * (shape.outputs > 1) + [f"with the {interpolation} LR"] * options.residual
         found.append(_Step("field", ", ".join(made), *sides, 1, beside=base if options.residual else None))
@@ -241,28 +179,9 @@ def _end(options: ModelOptions, shape: Shape, interpolation: str, base: Back) ->
     return found
 
 
-def _conv(side: int) -> Back:
-    return lambda first, last: (first - side // 2, last + side // 2)
-
-
-def _pooled(first: int, last: int) -> tuple[int, int]:
-    return 2 * first, 2 * last + 1
-
-
-def _coarser(factor: int) -> Back:
-    """Cells divided into `factor` each."""
-    return lambda first, last: (first // factor, last // factor)
-
-
 def _whole_block(scale: int) -> Back:
     """All HR cells of the LR cells that they lie in."""
     return lambda first, last: (first // scale * scale, last // scale * scale + scale - 1)
-
-
-def _transposed(factor: int) -> Back:
-    """Input cell i reaches the output cells from factor · i - factor // 2 on, twice `factor` of them."""
-    before = factor // 2
-    return lambda first, last: (-(-(first + before - 2 * factor + 1) // factor), (last + before) // factor)
 
 
 def _interpolated(shape: Shape, kernel: str, least: float) -> Back:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from engine.errors import SpecError
-from engine.models.shapes import Shape, count_parameters
+from engine.models.architecture import count_parameters
+from engine.models.shapes import Shape
 from engine.spec import ModelOptions
 
 ARRANGING = ("backbone", "upsampling", "normalization")  # they matter even where the number of weights is the same

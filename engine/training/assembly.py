@@ -13,8 +13,9 @@ from engine.data.pairs import Pairs
 from engine.data.samples import Samples, Shuffle
 from engine.models.compatibility import check_field
 from engine.models.discriminator import build_discriminator
+from engine.models.memory import training_bytes
 from engine.models.network import Output, build
-from engine.models.shapes import Shape, outputs_of, training_bytes
+from engine.models.shapes import Shape, outputs_of
 from engine.spec import Spec
 from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed

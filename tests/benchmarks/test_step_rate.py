@@ -15,7 +15,8 @@ from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples, Shuffle
 from engine.models.network import Output, build
-from engine.models.shapes import KERNEL, Shape, hr_filters, stages
+from engine.models.shapes import Shape
+from engine.models.upsampling import hr_filters, stages
 from engine.runs import Run
 from engine.spec import Spec
 from engine.training.feed import Feed
@@ -23,6 +24,8 @@ from engine.training.supervised import Step
 from engine.training.workers import Workers
 from tests.benchmarks.record import record
 from tests.engine.launch.engine_processes import CommandLine
+
+KERNEL = 9  # cells of a 3 × 3 convolution
 
 SIDE, PRODUCTS, STEPS, ROUNDS = 1024, 20, 30, 7
 GRADIENT = 3  # a step computes each product once forward and twice for the gradient

@@ -15,7 +15,8 @@ from engine.data.pairs import pair
 from engine.data.samples import Samples
 from engine.errors import GridError
 from engine.memory_estimate import BASE_BYTES
-from engine.models.shapes import Shape, activation_bytes
+from engine.models.memory import activation_bytes
+from engine.models.shapes import Shape
 from engine.spec import Spec
 from tests.engine.data.mock import steps, write_field
 

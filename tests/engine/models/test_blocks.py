@@ -11,6 +11,10 @@ from scipy.special import expit
 
 from engine.data.resample import interpolate
 from engine.models import blocks
+from engine.models.backbones.parts import activated, dropout, normalization
+from engine.models.backbones.resnet import resnet
+from engine.models.keras_layers import apply
+from engine.models.layers import ChannelAttention
 from engine.spec import ModelOptions
 
 
@@ -88,7 +92,7 @@ def test_a_bound_is_at_the_scaled_zero(activation, expected):
 def test_channel_attention_weighs_channels_by_their_means():
     x = values(2, 3, 4, 8)
     inputs = keras.Input((3, 4, 8))
-    model = keras.Model(inputs, blocks.channel_attention(inputs, "a"))
+    model = keras.Model(inputs, apply([ChannelAttention("a")], inputs))
     w1, b1, w2, b2 = model.get_weights()
     assert (w1.shape, w2.shape) == ((8, 2), (2, 8))
     b1, b2 = values(2, seed=1), values(8, seed=2)
@@ -102,8 +106,8 @@ def test_a_residual_block_adds_to_its_input():
     x = values(2, 4, 4, 4)
     inputs = keras.Input((4, 4, 4))
     options = ModelOptions(n_filters=4, activation="relu")
-    model = keras.Model(inputs, blocks.residual_block(inputs, options, "b"))
-    first, second = model.get_layer("b_first"), model.get_layer("b_second")
+    model = keras.Model(inputs, apply(resnet(options).blocks[0].layers, inputs))
+    first, second = model.get_layer("block1_first"), model.get_layer("block1_second")
     second.set_weights([np.zeros((3, 3, 4, 4)), np.zeros(4)])
     np.testing.assert_array_equal(model(x), x)
     # The first convolution hands its centre on, twice; after the activation the second adds half of each.
@@ -134,7 +138,8 @@ def test_a_convolution_keeps_the_sides_with_zeros_beyond():
 )
 def test_dropout_variants(variant, kind):
     inputs = keras.Input((4, 4, 3))
-    model = keras.Model(inputs, blocks.dropout(inputs, ModelOptions(dropout_rate=0.5, dropout_variant=variant), "d"))
+    options = ModelOptions(dropout_rate=0.5, dropout_variant=variant)
+    model = keras.Model(inputs, apply(dropout(options, "d"), inputs))
     assert type(model.get_layer("d")).__name__ == kind
     x = np.ones((8, 4, 4, 3), np.float32)
     np.testing.assert_array_equal(model(x, training=False), x)
@@ -145,14 +150,14 @@ def test_dropout_variants(variant, kind):
         assert (per_map == per_map[:, :1]).all()
     else:
         assert (per_map != per_map[:, :1]).any()
-    assert blocks.dropout(inputs, ModelOptions(dropout_rate=0.0), "e") is inputs
+    assert dropout(ModelOptions(dropout_rate=0.0), "e") == []
 
 
 @pytest.mark.parametrize("variant", ["vanilla", "mc_vanilla", "mc_gaussian", "mc_spatial"])
 def test_only_monte_carlo_dropout_is_drawn_in_prediction(variant):
     inputs = keras.Input((4, 4, 3))
     options = ModelOptions(dropout_rate=0.5, dropout_variant=variant, normalization="batch")
-    network = keras.Model(inputs, blocks.activated(inputs, options, "b"))
+    network = keras.Model(inputs, apply(activated(options, "b"), inputs))
     x = np.abs(values(8, 4, 4, 3))
     plain = network(x, training=False).numpy()
     with blocks.drawn(network):
@@ -219,15 +224,15 @@ def test_a_convolutional_lstm_by_hand(window, backward):
 def test_normalization():
     x = 5 + 3 * values(16, 4, 4, 6)
     inputs = keras.Input((4, 4, 6))
-    batch = keras.Model(inputs, blocks.normalization(inputs, ModelOptions(normalization="batch"), "n"))
+    batch = keras.Model(inputs, apply(normalization(ModelOptions(normalization="batch"), "n"), inputs))
     y = batch(x, training=True).numpy()
     np.testing.assert_allclose(y.mean(axis=(0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(y.std(axis=(0, 1, 2)), 1, atol=1e-3)
     # Running mean after one step with momentum 0.9: a tenth of the batch's.
     np.testing.assert_allclose(batch.get_layer("n").moving_mean, 0.1 * x.mean(axis=(0, 1, 2)), rtol=1e-4)
-    layer = keras.Model(inputs, blocks.normalization(inputs, ModelOptions(normalization="layer"), "n"))
+    layer = keras.Model(inputs, apply(normalization(ModelOptions(normalization="layer"), "n"), inputs))
     np.testing.assert_allclose(layer(x).numpy().mean(axis=-1), 0, atol=1e-5)
-    assert blocks.normalization(inputs, ModelOptions(), "n") is inputs
+    assert normalization(ModelOptions(), "n") == []
 
 
 def test_blocks_work_in_graphs_of_any_size():

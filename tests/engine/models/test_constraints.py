@@ -17,10 +17,11 @@ from engine.data.samples import Samples
 from engine.errors import DataError, SpecError
 from engine.evaluation.predict import Downscaler, write_results
 from engine.evaluation.scores import constraint_violation
+from engine.models.architecture import count_parameters
 from engine.models.compatibility import check_field
 from engine.models.constraints import CONSTRAINTS, Blocks, Logits, in_unit, scaled
 from engine.models.network import Output, bound_of, build
-from engine.models.shapes import Shape, count_parameters
+from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training.feed import Feed
 from engine.training.losses import Loss, weighted_sum

@@ -14,8 +14,9 @@ import tensorflow as tf
 from engine.data.normalizer import Normalizer, ValueTransform
 from engine.data.resample import interpolate
 from engine.errors import SpecError
+from engine.models.architecture import count_parameters
 from engine.models.network import Output, bound_of, build, scaled_zero
-from engine.models.shapes import Shape, count_parameters
+from engine.models.shapes import Shape
 from engine.spec import ModelOptions
 from tests.engine.network_combinations import COMBINATIONS, SPATIAL, SPATIO_TEMPORAL, UPSAMPLINGS
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from engine.models.architecture import count_parameters
 from engine.models.network import Output, build
 from engine.models.receptive_field import Part, picture
-from engine.models.shapes import Shape, count_parameters
+from engine.models.shapes import Shape
 from engine.spec import ModelOptions
 from tests.engine.network_combinations import COMBINATIONS, Combination
 

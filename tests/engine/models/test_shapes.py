@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.models.shapes import Shape, activation_bytes, count_parameters, hr_filters, stages
+from engine.models.architecture import count_parameters
+from engine.models.memory import activation_bytes
+from engine.models.shapes import Shape
+from engine.models.upsampling import hr_filters, stages
 from engine.spec import ModelOptions
 
 

@@ -15,10 +15,11 @@ from engine.data.resample import interpolate
 from engine.data.samples import Samples
 from engine.errors import DataError, SpecError
 from engine.evaluation.predict import Downscaler
+from engine.models.architecture import count_parameters
 from engine.models.compatibility import check_field
 from engine.models.likelihood import TRACE, BernoulliGamma, minus_log_likelihood
 from engine.models.network import Output, bound_of, build
-from engine.models.shapes import Shape, count_parameters
+from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training.feed import Feed
 from engine.training.losses import Loss, weighted_sum

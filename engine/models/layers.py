@@ -1,0 +1,348 @@
+"""Layers that networks are declared with, known without TensorFlow.
+
+A network is a list of blocks, a block a list of layers. From that list follow the Keras network (`features.apply`),
+parameter counts, memory, the receptive field and the table of parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+# Cells of the input that the cells from a first to a last one of the output depend on, along a side.
+Back = Callable[[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Sides and channels of what a layer takes or makes."""
+
+    y: int
+    x: int
+    channels: int
+
+    @property
+    def values(self) -> int:
+        return self.y * self.x * self.channels
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer; as it stands here, without weights, it changes neither sides nor channels and sees single cells.
+
+    tensors : outputs kept for the gradient, the value before an activation included.
+    sees_whole_field : takes means over all cells.
+    halving : the sides are divided by it.
+    """
+
+    name: str
+
+    tensors: ClassVar[int] = 1
+    sees_whole_field: ClassVar[bool] = False
+    halving: ClassVar[int] = 1
+
+    def parameters(self, channels: int) -> int:
+        """Trainable weights, for an input of so many channels."""
+        return 0
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        """Field that it makes of `field` and of those kept before."""
+        return field
+
+    def back(self) -> Back | None:
+        """Cells that it looks back at; None: only its own."""
+        return None
+
+    def uses(self) -> str | None:
+        """Name of the kept field that it takes beside its input."""
+        return None
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    """A convolution that keeps the sides."""
+
+    filters: int
+    side: int = 3
+    activation: str | None = None
+    initializer: str = "glorot_uniform"
+
+    def parameters(self, channels: int) -> int:
+        return (self.side**2 * channels + 1) * self.filters
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return replace(field, channels=self.filters)
+
+    def back(self) -> Back:
+        return neighbours(self.side)
+
+
+@dataclass(frozen=True)
+class SeparableConv(Conv):
+    """A depthwise convolution and then a pointwise one (Chollet 2017, Xception, section 2)."""
+
+    def parameters(self, channels: int) -> int:
+        return self.side**2 * channels + (channels + 1) * self.filters
+
+
+@dataclass(frozen=True)
+class DepthwiseConv(Layer):
+    """A convolution of each channel by itself."""
+
+    side: int
+
+    def parameters(self, channels: int) -> int:
+        return (self.side**2 + 1) * channels
+
+    def back(self) -> Back:
+        return neighbours(self.side)
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """Weights across the channels of each cell."""
+
+    filters: int
+    activation: str | None = None
+
+    @property
+    def tensors(self) -> int:  # type: ignore[override]
+        return 2 if self.activation else 1
+
+    def parameters(self, channels: int) -> int:
+        return (channels + 1) * self.filters
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return replace(field, channels=self.filters)
+
+
+@dataclass(frozen=True)
+class TransposedConv(Layer):
+    """A transposed convolution whose kernel is twice its stride, so that every cell is reached equally often."""
+
+    filters: int
+    factor: int
+    activation: str | None = None
+
+    def parameters(self, channels: int) -> int:
+        return ((2 * self.factor) ** 2 * channels + 1) * self.filters
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return Field(field.y * self.factor, field.x * self.factor, self.filters)
+
+    def back(self) -> Back:
+        """Input cell i reaches the output cells from factor · i - factor // 2 on, twice `factor` of them."""
+        factor, before = self.factor, self.factor // 2
+        return lambda first, last: (-(-(first + before - 2 * factor + 1) // factor), (last + before) // factor)
+
+
+@dataclass(frozen=True)
+class SubPixel(Layer):
+    """factor² channels become factor × factor cells (Shi et al. 2016, eq. 4)."""
+
+    factor: int
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return Field(field.y * self.factor, field.x * self.factor, field.channels // self.factor**2)
+
+    def back(self) -> Back:
+        return coarser(self.factor)
+
+
+@dataclass(frozen=True)
+class Repeat(Layer):
+    """Each cell repeated factor × factor times."""
+
+    factor: int
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return Field(field.y * self.factor, field.x * self.factor, field.channels)
+
+    def back(self) -> Back:
+        return coarser(self.factor)
+
+
+@dataclass(frozen=True)
+class Halve(Layer):
+    """Means over 2 × 2 cells, and over fewer at an odd border."""
+
+    halving: ClassVar[int] = 2
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return Field(-(-field.y // 2), -(-field.x // 2), field.channels)
+
+    def back(self) -> Back:
+        return lambda first, last: (2 * first, 2 * last + 1)
+
+
+@dataclass(frozen=True)
+class Normalization(Layer):
+    kind: str
+
+    def parameters(self, channels: int) -> int:
+        return 2 * channels
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    kind: str
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    kind: str
+    rate: float
+
+
+@dataclass(frozen=True)
+class ChannelScale(Layer):
+    """One factor for each channel (Touvron et al. 2021, CaiT, eq. 8)."""
+
+    def parameters(self, channels: int) -> int:
+        return channels
+
+
+@dataclass(frozen=True)
+class ChannelAttention(Layer):
+    """Each channel weighted by its mean (Hu et al. 2018, squeeze and excitation)."""
+
+    RATIO: ClassVar[int] = 4  # channels per hidden unit (Hu et al. use 16, on wider networks)
+    sees_whole_field: ClassVar[bool] = True
+
+    @classmethod
+    def hidden(cls, channels: int) -> int:
+        return max(1, channels // cls.RATIO)
+
+    def parameters(self, channels: int) -> int:
+        hidden = self.hidden(channels)
+        return (channels + 1) * hidden + (hidden + 1) * channels
+
+
+@dataclass(frozen=True)
+class Keep(Layer):
+    """Keeps its input under its name, for a later Add, Concatenate or DoubleLike."""
+
+    tensors: ClassVar[int] = 0
+
+
+@dataclass(frozen=True)
+class Add(Layer):
+    """The kept field and the input, added; its output takes the memory of the input."""
+
+    kept: str
+    tensors: ClassVar[int] = 0
+
+    def uses(self) -> str:
+        return self.kept
+
+
+@dataclass(frozen=True)
+class Concatenate(Layer):
+    """Channels of the kept field and of the input; kept_first: in that order, else the input's come first."""
+
+    kept: str
+    kept_first: bool = False
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return replace(field, channels=field.channels + kept[self.kept].channels)
+
+    def uses(self) -> str:
+        return self.kept
+
+
+@dataclass(frozen=True)
+class DoubleLike(Layer):
+    """Each cell repeated 2 × 2 times, cut to the sides of the kept field."""
+
+    kept: str
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        like = kept[self.kept]
+        return Field(like.y, like.x, field.channels)
+
+    def back(self) -> Back:
+        return coarser(2)
+
+    def uses(self) -> str:
+        return self.kept
+
+
+@dataclass(frozen=True)
+class Recurrence(Layer):
+    """Convolutional LSTMs from both ends of a time window to its middle, joined and added to that step's features."""
+
+    tensors: ClassVar[int] = 0  # those of all steps are counted apart
+
+    hidden: int
+    window: int
+
+    def parameters(self, channels: int) -> int:
+        """Of four gates of both directions, from features and hidden state, and of the convolution that joins them."""
+        gates = Conv("gates", 4 * self.hidden).parameters(channels + self.hidden)
+        return 2 * gates + Conv("join", channels, side=1).parameters(2 * self.hidden)
+
+    def back(self) -> Back:
+        """The step farthest away comes through one convolution more for each step on the way."""
+        return neighbours(1 + 2 * (1 + self.window // 2))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers that stand as one part in the table of parts; those of one name, one after another, are one row.
+
+    does : the part in words.
+    """
+
+    name: str
+    does: str
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Layers through which all channels enter, and the blocks that follow."""
+
+    entry: tuple[Layer, ...]
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A layer with its input and output, and the values kept meanwhile for layers after it."""
+
+    layer: Layer
+    input: Field
+    output: Field
+    kept_values: int
+
+    @property
+    def parameters(self) -> int:
+        return self.layer.parameters(self.input.channels)
+
+
+def trace(blocks: Sequence[Block], field: Field, given: Mapping[str, Field] | None = None) -> list[list[Step]]:
+    """Follow a field through all blocks: the steps of each. given : fields kept before the first block."""
+    layers = [layer for block in blocks for layer in block.layers]
+    last_use = {name: number for number, layer in enumerate(layers) if (name := layer.uses())}
+    steps = iter(_steps(layers, field, dict(given or {}), last_use))
+    return [[next(steps) for _ in block.layers] for block in blocks]
+
+
+def _steps(layers: list[Layer], field: Field, kept: dict[str, Field], last_use: Mapping[str, int]) -> Iterator[Step]:
+    for number, layer in enumerate(layers):
+        if isinstance(layer, Keep):
+            kept[layer.name] = field
+        made = layer.output(field, kept)
+        live = sum(other.values for name, other in kept.items() if last_use.get(name, -1) >= number)
+        yield Step(layer, field, made, live)
+        field = made
+
+
+def neighbours(side: int) -> Back:
+    return lambda first, last: (first - side // 2, last + side // 2)
+
+
+def coarser(factor: int) -> Back:
+    """Cells divided into `factor` each."""
+    return lambda first, last: (first // factor, last // factor)
