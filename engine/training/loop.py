@@ -93,7 +93,9 @@ class Training:
         self.position = Position.from_state(state)
         self.best_weights = groups.get("best", {})
         self._statistics_of_ranks = groups.get("ranks", {}).get("statistics")
-        self._adapt_to_ranks()
+        if self.position.adapt_to(self.shuffle.steps):
+            for optimizer in self.step.optimizers:
+                optimizer.iterations.assign(self.position.epoch * self.shuffle.steps + self.position.step)
         return True
 
     def plans(self) -> Iterator[np.ndarray]:
@@ -118,14 +120,6 @@ class Training:
         if self.best_weights:
             checkpoints.save(self.folder / BEST, {"weights": self.best_weights}, state)
 
-    def _adapt_to_ranks(self) -> None:
-        """Move to the same part of the epoch, or a little before, if more or fewer ranks give it other steps."""
-        position, steps = self.position, self.shuffle.steps
-        if position.steps and position.steps != steps:
-            position.step = position.step * steps // position.steps
-            for optimizer in self.step.optimizers:
-                optimizer.iterations.assign(position.epoch * steps + position.step)
-
     def _train_epoch(self, batches: Iterator[tuple[tf.Tensor, ...]]) -> bool:
         """Take the remaining steps of the epoch; returns False if asked to stop within."""
         position, steps = self.position, self.shuffle.steps
@@ -140,7 +134,7 @@ class Training:
             self._pace.record(time.monotonic() - began, chunk)
             position.step += chunk
             for name, loss in self.losses.items():
-                self._check_finite(f"the {' '.join(reversed(name.split('_')))}", loss, position.epoch + 1)
+                _check_finite(f"the {' '.join(reversed(name.split('_')))}", loss, position.epoch + 1, self.options)
             if position.step < steps:
                 self._report()
         position.epoch, position.step = position.epoch + 1, 0
@@ -150,17 +144,10 @@ class Training:
         """Validate the averaged weights after an epoch, keep them if they are the best, and report."""
         with self.step.average.in_place():
             val_loss, val_rmse = self.validation.measure()
-            self._check_finite("the validation loss", val_loss, self.position.epoch)
+            _check_finite("the validation loss", val_loss, self.position.epoch, self.options)
             if self.position.take_validation(val_loss, self.options.min_delta):
                 self.best_weights = checkpoints.arrays_of(self.step.network.variables)
         self._report(val_loss, val_rmse)
-
-    def _check_finite(self, name: str, loss: float, epoch: int) -> None:
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"{name} is {loss} in epoch {epoch}: lower training.learning_rate "
-                f"(now {self.options.learning_rate:g}), or look for values in the data that can't be"
-            )
 
     def _report(self, val_loss: float | None = None, val_rmse: float | None = None) -> None:
         """Report one progress record, from rank 0."""
@@ -214,3 +201,12 @@ class Pace:
         if self._chunks:
             self.s_per_step = self._rough_s
         self._chunks += 1
+
+
+def _check_finite(name: str, loss: float, epoch: int, options: TrainingOptions) -> None:
+    """Raise DivergedError if a loss is no number."""
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"{name} is {loss} in epoch {epoch}: lower training.learning_rate "
+            f"(now {options.learning_rate:g}), or look for values in the data that can't be"
+        )

@@ -47,3 +47,13 @@ class Position:
             return True
         self.waited += 1
         return False
+
+    def adapt_to(self, steps: int) -> bool:
+        """Move to the same part of an epoch of other steps, or a little before; returns whether it had others.
+
+        More or fewer ranks than before the checkpoint give an epoch fewer or more steps.
+        """
+        if not self.steps or self.steps == steps:
+            return False
+        self.step = self.step * steps // self.steps
+        return True

@@ -1,4 +1,4 @@
-"""Measurements for docs/scale.md: bytes that ranks exchange, checkpoints, and the rate at which a process reads."""
+"""Measurements behind docs/scale.md: bytes that ranks exchange, checkpoints, and the reading rate of a process."""
 
 from __future__ import annotations
 
