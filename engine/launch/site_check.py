@@ -58,7 +58,7 @@ def _login(target: Site) -> str:
 
 
 def _folder(target: Site) -> str:
-    there = submit.ask(target, "greet", engine="")
+    there = submit.ask(target, "describe_site", engine="")
     return f"{there['folder']} on {there['host']}, {there['free_bytes'] / 1e9:.0f} GB free; Python {there['python']}"
 
 
@@ -82,7 +82,7 @@ def _build(target: Site) -> str:
 
 
 def _scheduler(target: Site) -> str:
-    said = submit.ask(target, "look", runs={}, listing=scheduler.list_command(target.kind))["listing"]
+    said = submit.ask(target, "poll", runs={}, listing=scheduler.list_command(target.kind))["listing"]
     jobs = scheduler.jobs(target.kind, said)
     if target.kind == "slurm" and target.partitions:
         known = {word.rstrip("*") for word in _said(target, ["sinfo", "--noheader", "--format=%P"]).split()}
@@ -105,7 +105,7 @@ def _engine(target: Site) -> str:
 
 def _said(target: Site, command: list[str]) -> str:
     """Standard output of a command in the target's environment."""
-    said = submit.ask(target, "ask", command=command, timeout_s=PATIENCE_S)["said"]
+    said = submit.ask(target, "run_command", command=command, timeout_s=PATIENCE_S)["said"]
     if said["rc"] != 0:
         lines = said["err"].strip().splitlines() or [f"exit code {said['rc']}"]
         raise LaunchError(

@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 MARK = "mesoscope-answer:"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -31,15 +33,16 @@ APPENDED = ("progress.jsonl", "log.txt", "status/launcher.jsonl")
 MOST_BYTES = 1 << 20  # of one file in one answer; the next look goes on from there
 MOST_IN_ALL = 8 << 20
 FULL_BYTES = 1 << 20  # a disk with less room than this is full
+Answer = dict[str, Any]  # a JSON object
 KEPT_S = 86_400  # so long a file that came in, and was never put in its place, is kept
 COMMAND_S = 30  # for a scheduler to answer
 
 
-def greet(folder, engine):
+def describe_site(folder: str, engine: str) -> Answer:
     """Make the folders; tell what is there."""
     for part in ("", *FOLDERS):
         os.makedirs(os.path.join(folder, part), mode=0o700, exist_ok=True)
-    _clear_incoming(os.path.join(folder, "incoming"))
+    _remove_old_uploads(os.path.join(folder, "incoming"))
     probe = os.path.join(folder, "incoming", f".probe.{os.getpid()}")
     try:
         with open(probe, "wb") as file:
@@ -55,30 +58,30 @@ def greet(folder, engine):
     }
 
 
-def unpack(folder, archive, checksum):
+def install_engine(folder: str, archive: str, checksum: str) -> Answer:
     """The engine's source, from an archive that came in; whole or not at all."""
     source, place = _inside(folder, "incoming", archive), _inside(folder, "engine", checksum)
-    _check_sum(source, checksum)
+    _verify(source, checksum)
     if not os.path.isdir(place):
-        nursery = f"{place}.{os.getpid()}"
-        os.mkdir(nursery, 0o700)
+        staging_dir = f"{place}.{os.getpid()}"
+        os.mkdir(staging_dir, 0o700)
         try:
-            _extract(source, nursery)
-            os.rename(nursery, place)
+            _extract(source, staging_dir)
+            os.rename(staging_dir, place)
         except (OSError, ValueError):
-            shutil.rmtree(nursery, ignore_errors=True)
+            shutil.rmtree(staging_dir, ignore_errors=True)
             if not os.path.isdir(place):  # somebody else was faster otherwise
                 raise
     os.unlink(source)
     return {}
 
 
-def wanting(folder, names):
+def missing_inputs(folder: str, names: list[str]) -> Answer:
     """Which of the inputs, named by checksum and file name, are not there yet."""
     return {"names": [name for name in names if not os.path.exists(_inside(folder, "data", *name.split("/")))]}
 
 
-def place(folder, incoming, name, packed=False):
+def place_input(folder: str, incoming: str, name: str, packed: bool = False) -> Answer:
     """An input that came in goes to its place once its checksum is right; 'checksum/file'.
 
     packed: it is a folder, which came as an archive.
@@ -88,31 +91,31 @@ def place(folder, incoming, name, packed=False):
     if packed:
         _place_folder(source, goal, checksum)
         return {}
-    _check_sum(source, checksum)
+    _verify(source, checksum)
     os.makedirs(os.path.dirname(goal), mode=0o700, exist_ok=True)
     os.replace(source, goal)
     return {}
 
 
-def _place_folder(archive, goal, checksum):
-    nursery = f"{archive}.d"
-    os.mkdir(nursery, 0o700)
+def _place_folder(archive: str, goal: str, checksum: str) -> None:
+    staging_dir = f"{archive}.d"
+    os.mkdir(staging_dir, 0o700)
     try:
-        _extract(archive, nursery)
-        if tree_sum(nursery) != checksum:
+        _extract(archive, staging_dir)
+        if tree_sum(staging_dir) != checksum:
             raise ValueError("a folder arrived damaged: its checksum is not the one it was sent with")
         os.makedirs(os.path.dirname(goal), mode=0o700, exist_ok=True)
         try:
-            os.rename(nursery, goal)
+            os.rename(staging_dir, goal)
         except OSError:
             if not os.path.isdir(goal):  # else somebody else was faster
                 raise
     finally:
-        shutil.rmtree(nursery, ignore_errors=True)
+        shutil.rmtree(staging_dir, ignore_errors=True)
         _remove(archive)
 
 
-def _extract(archive, folder):
+def _extract(archive: str, folder: str) -> None:
     """Plain files alone, all below the folder."""
     try:
         with tarfile.open(archive) as content:
@@ -124,7 +127,7 @@ def _extract(archive, folder):
         raise ValueError(f"an archive arrived damaged ({error})") from None
 
 
-def adopt(folder, run, files):
+def import_checkpoint(folder: str, run: str, files: dict[str, str]) -> Answer:
     """Files of another run that this one starts from, which came in: {place in the run folder: name in incoming}."""
     home = _inside(folder, "runs", run)
     for goal, incoming in files.items():
@@ -134,19 +137,21 @@ def adopt(folder, run, files):
     return {}
 
 
-def begin(folder, run, token, texts, command, environment):
+def start_run(
+    folder: str, run: str, token: str, texts: dict[str, str], command: list[str], environment: dict[str, Any]
+) -> Answer:
     """Write the run's texts and start the command: once for each token, however often or late this is asked."""
     home = _inside(folder, "runs", run)
-    _make_parts(home)
-    with _alone(home):
-        last = _begun(home)
+    _make_folders(home)
+    with _launch_lock(home):
+        last = _launch_record(home)
         if token in last.get("past", []):
-            raise ValueError("this launch was given up before it arrived")
+            raise ValueError("this launch was revoked before it arrived")
         if last.get("token") == token:
             return last
         if os.path.exists(os.path.join(home, "DONE")):
             raise ValueError(f"run {run} is done there")
-        if _alive_here(last):
+        if _is_alive_here(last):
             raise ValueError(f"run {run} is active there (process {last['pid']}): cancel it first")
         for name in ("cancel", "pause"):
             _remove(os.path.join(home, "control", name))
@@ -155,35 +160,35 @@ def begin(folder, run, token, texts, command, environment):
                 _remove(os.path.join(home, "status", name))
         for name, text in texts.items():
             _write(_inside(home, *name.split("/")), text)
-        begun = {"token": token, "time": time.time(), "past": _past(last)}
-        _note(home, begun)  # before the start: a look at this moment sees that it is on its way
-        begun.update(_start(home, command, environment))
-        with contextlib.suppress(OSError):  # a full disk, now that it has begun: it is found by its token
-            _note(home, begun)
-        return begun
+        launch = {"token": token, "time": time.time(), "past": _past_tokens(last)}
+        _write_launch_record(home, launch)  # before the start: a look at this moment sees that it is on its way
+        launch.update(_start(home, command, environment))
+        with contextlib.suppress(OSError):  # a full disk, now that it has launch: it is found by its token
+            _write_launch_record(home, launch)
+        return launch
 
 
-def give_up(folder, run, token, arrived):
-    """Never begin with that token, even if the request still arrives; tells what has begun.
+def revoke(folder: str, run: str, token: str, arrived: bool) -> Answer:
+    """Never begin with that token, even if the request still arrives; tells what has launch.
 
     arrived: cross it out though its start was asked for, as of a job that a scheduler may yet start.
     """
     home = _inside(folder, "runs", run)
-    _make_parts(home)
-    with _alone(home):
-        begun = _begun(home)
-        if (arrived or begun.get("token") != token) and token not in begun.get("past", []):
-            begun["past"] = [*begun.get("past", []), token]
-            _note(home, begun)
-        return begun
+    _make_folders(home)
+    with _launch_lock(home):
+        launch = _launch_record(home)
+        if (arrived or launch.get("token") != token) and token not in launch.get("past", []):
+            launch["past"] = [*launch.get("past", []), token]
+            _write_launch_record(home, launch)
+        return launch
 
 
-def crossed_out(home, token):
-    """Whether the launch with that token must not begin any more; for one that was started late."""
-    return token in _begun(home).get("past", [])
+def is_revoked(home: str, token: str) -> bool:
+    """Tell whether the launch with that token must not begin any more; for one that was started late."""
+    return token in _launch_record(home).get("past", [])
 
 
-def _start(home, command, environment):
+def _start(home: str, command: list[str], environment: dict[str, Any]) -> Answer:
     """A scheduler's command is waited for; the launch of processes of our own is let go."""
     variables = {**os.environ, **environment["variables"]}
     if environment["wait"]:
@@ -199,10 +204,10 @@ def _start(home, command, environment):
             stderr=log,
             start_new_session=True,
         )
-    return {"pid": process.pid, "pid_started": _began(process.pid), "host": socket.gethostname()}
+    return {"pid": process.pid, "pid_started": _start_ticks(process.pid), "host": socket.gethostname()}
 
 
-def look(folder, runs, listing):
+def poll(folder: str, runs: dict[str, dict[str, Any]], listing: str | None) -> Answer:
     """What has changed in runs, {id: {"offsets": {file: bytes}, "cancel": bool}}, and what the scheduler lists."""
     said = None
     if listing:
@@ -212,25 +217,29 @@ def look(folder, runs, listing):
     homes = {run: _inside(folder, "runs", run) for run in runs}
     here = {run: home for run, home in homes.items() if os.path.isdir(home)}
     most = min(MOST_BYTES, MOST_IN_ALL // (len(APPENDED) * max(1, len(here))))
-    return {"now": time.time(), "listing": said, "runs": {run: _seen(here[run], runs[run], most) for run in here}}
+    return {
+        "now": time.time(),
+        "listing": said,
+        "runs": {run: _observe_safely(here[run], runs[run], most) for run in here},
+    }
 
 
-def _seen(home, known, most):
+def _observe_safely(home: str, known: dict[str, Any], most: int) -> Answer:
     """What is to be seen of a run; one that can't be read doesn't hide the others."""
     try:
-        return _look_at(home, known, most)
+        return _observe(home, known, most)
     except OSError as error:
         return {"trouble": f"{error.strerror}: {error.filename}"}
 
 
-def _look_at(home, known, most):
+def _observe(home: str, known: dict[str, Any], most: int) -> Answer:
     cancel = os.path.join(home, "control", "cancel")
     if known.get("cancel") and not os.path.exists(cancel):
         with contextlib.suppress(OSError):  # on a full disk, say, its name alone can be written
             open(cancel, "ab").close()
-    busy = _busy(home)  # these three before the rest: what is read after them is complete
+    busy = _is_starting(home)  # these three before the rest: what is read after them is complete
     done = os.path.exists(os.path.join(home, "DONE"))
-    begun = _begun(home)
+    launch = _launch_record(home)
     beats = []
     for name in sorted(os.listdir(os.path.join(home, "status"))):
         if name.startswith("rank-") and name.endswith(".json"):
@@ -239,14 +248,14 @@ def _look_at(home, known, most):
         "busy": busy,
         "full": shutil.disk_usage(home).free < FULL_BYTES,
         "done": done,
-        "begun": begun,
+        "begun": launch,
         "beats": [beat for beat in beats if beat],
-        "alive": _alive_here(begun) if begun.get("host") in (None, socket.gethostname()) else None,
+        "alive": _is_alive_here(launch) if launch.get("host") in (None, socket.gethostname()) else None,
         "tails": {name: _tail(os.path.join(home, name), known["offsets"].get(name, 0), most) for name in APPENDED},
     }
 
 
-def stop(folder, run, command, now):
+def stop_run(folder: str, run: str, command: list[str] | None, now: bool) -> Answer:
     """Ask a run to stop; with `now`, end its processes, or run the scheduler's command for it."""
     home = _inside(folder, "runs", run)
     if os.path.isdir(home):
@@ -254,13 +263,13 @@ def stop(folder, run, command, now):
     if command:
         return {"said": _run(command, "/")}
     if now and os.path.isdir(home):
-        begun = _begun(home)
-        if _alive_here(begun):
-            os.kill(begun["pid"], 15)  # the supervisor ends its ranks
+        launch = _launch_record(home)
+        if _is_alive_here(launch):
+            os.kill(launch["pid"], 15)  # the supervisor ends its ranks
     return {}
 
 
-def listing(folder, run):
+def list_results(folder: str, run: str) -> Answer:
     """Results and checkpoints of a run that is done: [{name, bytes, sha256}]."""
     home, files = _inside(folder, "runs", run), []
     for part in ("checkpoints", "results"):
@@ -278,19 +287,19 @@ def listing(folder, run):
     return {"folder": home, "files": files}
 
 
-def ask(command, timeout_s=COMMAND_S):
+def run_command(command: list[str], timeout_s: float = COMMAND_S) -> Answer:
     """What a command says."""
     return {"said": _run(command, os.path.expanduser("~"), timeout_s=timeout_s)}
 
 
-def _inside(folder, *names):
+def _inside(folder: str, *names: str) -> str:
     for name in names:
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name of a file here: expected letters, digits, dot, dash and underscore")
     return os.path.join(folder, *names)
 
 
-def tree_sum(folder):
+def tree_sum(folder: str) -> str:
     """The sha256 of a folder: of the paths of its files, in order, and of their contents."""
     total = hashlib.sha256()
     for name in files_below(folder):
@@ -299,7 +308,7 @@ def tree_sum(folder):
     return total.hexdigest()
 
 
-def files_below(folder):
+def files_below(folder: str) -> list[str]:
     """The paths of a folder's files, below it and in order of their bytes; a link in it leads to a file in it."""
     found, root = [], os.path.realpath(folder)
     for home, folders, names in os.walk(folder, onerror=_raise):
@@ -315,11 +324,11 @@ def files_below(folder):
     return sorted(found, key=os.fsencode)
 
 
-def _raise(error):
+def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def _sha256(path):
+def _sha256(path: str) -> str:
     checksum = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -327,21 +336,21 @@ def _sha256(path):
     return checksum.hexdigest()
 
 
-def _check_sum(path, wanted):
-    if _sha256(path) != wanted:
+def _verify(path: str, checksum: str) -> None:
+    if _sha256(path) != checksum:
         os.unlink(path)
         raise ValueError("a file arrived damaged: its checksum is not the one it was sent with")
 
 
 @contextlib.contextmanager
-def _alone(home):
+def _launch_lock(home: str) -> Iterator[None]:
     """One at a time in a run folder, over all who ask."""
     with open(os.path.join(home, "status", ".begin"), "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _busy(home):
+def _is_starting(home: str) -> bool:
     """Whether somebody is just starting the run."""
     try:
         with open(os.path.join(home, "status", ".begin"), "rb") as file:
@@ -353,25 +362,25 @@ def _busy(home):
     return False
 
 
-def _begun(home):
+def _launch_record(home: str) -> Answer:
     """What was noted of the newest launch: its token, how it was started, and the tokens of those before."""
     return _read_json(os.path.join(home, "status", "begun.json"))
 
 
-def _note(home, begun):
-    _write(os.path.join(home, "status", "begun.json"), json.dumps(begun))
+def _write_launch_record(home: str, launch: Answer) -> None:
+    _write(os.path.join(home, "status", "begun.json"), json.dumps(launch))
 
 
-def _past(last):
+def _past_tokens(last: Answer) -> list[str]:
     return [*last.get("past", []), *([last["token"]] if "token" in last else [])]
 
 
-def _make_parts(home):
+def _make_folders(home: str) -> None:
     for part in ("", *PARTS):
         os.makedirs(os.path.join(home, part), mode=0o700, exist_ok=True)
 
 
-def _clear_incoming(folder):
+def _remove_old_uploads(folder: str) -> None:
     """Files that were sent and never used: their sender was cut off."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
@@ -380,7 +389,7 @@ def _clear_incoming(folder):
                 shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
 
 
-def _run(command, cwd, variables=None, timeout_s=COMMAND_S):
+def _run(command: list[str], cwd: str, variables: dict[str, str] | None = None, timeout_s: float = COMMAND_S) -> Answer:
     try:
         process = subprocess.Popen(
             [os.path.expanduser(command[0]), *command[1:]],
@@ -402,7 +411,7 @@ def _run(command, cwd, variables=None, timeout_s=COMMAND_S):
     return {"rc": process.returncode, "out": out.decode(errors="replace"), "err": err.decode(errors="replace")}
 
 
-def _tail(path, offset, most):
+def _tail(path: str, offset: int, most: int) -> Answer:
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     except FileNotFoundError:
@@ -415,7 +424,7 @@ def _tail(path, offset, most):
     return {"size": size, "from": offset, "bytes": base64.b64encode(content).decode()}
 
 
-def _read_json(path):
+def _read_json(path: str) -> Answer:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -423,7 +432,7 @@ def _read_json(path):
         return {}
 
 
-def _write(path, text):
+def _write(path: str, text: str) -> None:
     sibling = f"{path}.{os.getpid()}"
     try:
         with os.fdopen(os.open(sibling, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
@@ -436,12 +445,12 @@ def _write(path, text):
         raise
 
 
-def _remove(path):
+def _remove(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
 
 
-def _began(pid):
+def _start_ticks(pid: int) -> int | None:
     """When a process began, in clock ticks since the machine did: with its id, its identity."""
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -450,8 +459,8 @@ def _began(pid):
         return None
 
 
-def _alive(pid, began):
-    if pid is None or (began is not None and _began(pid) != began):
+def _is_alive(pid: int | None, started: int | None) -> bool:
+    if pid is None or (started is not None and _start_ticks(pid) != started):
         return False
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -460,22 +469,34 @@ def _alive(pid, began):
         return False
 
 
-def _alive_here(begun):
-    same_host = begun.get("host") == socket.gethostname()
-    return same_host and _alive(begun.get("pid"), begun.get("pid_started"))
+def _is_alive_here(launch: Answer) -> bool:
+    same_host = launch.get("host") == socket.gethostname()
+    return same_host and _is_alive(launch.get("pid"), launch.get("pid_started"))
 
 
 VERBS = {
-    verb.__name__: verb for verb in (greet, unpack, wanting, place, adopt, begin, give_up, look, stop, listing, ask)
+    verb.__name__: verb
+    for verb in (
+        describe_site,
+        install_engine,
+        missing_inputs,
+        place_input,
+        import_checkpoint,
+        start_run,
+        revoke,
+        poll,
+        stop_run,
+        list_results,
+    )
 }
 
 
-def main(request):
+def main(request: dict[str, Any]) -> None:
     os.umask(0o077)
     try:
         folder = os.path.expanduser(request["folder"])
-        if request["verb"] == "ask":
-            answer = ask(**request["given"])
+        if request["verb"] == "run_command":
+            answer = run_command(**request["given"])
         else:
             answer = VERBS[request["verb"]](folder, **request["given"])
     except (OSError, ValueError) as error:

@@ -34,7 +34,7 @@ class ResultFile:
         if part not in RESULT_PARTS or not NAME.fullmatch(name):
             raise LaunchError(f"the site lists {self.name!r}, which is outside of the results: nothing was fetched")
         if self.bytes < 0:
-            raise LaunchError(f"the site lists {self.name!r} with {self.bytes} bytes: nothing was fetched")
+            raise ValueError(f"{self.name} has {self.bytes} bytes")
 
 
 def fetch_results(run: Run, site: Site, report: Callable[[str], None]) -> None:
@@ -50,7 +50,7 @@ def fetch_results(run: Run, site: Site, report: Callable[[str], None]) -> None:
 
 
 def _fetch_all(run: Run, site: Site, failures: int, report: Callable[[str], None]) -> None:
-    answer = ask(site, "listing", run=run.id)
+    answer = ask(site, "list_results", run=run.id)
     with checking_answer(site):
         folder, files = str(answer["folder"]), [parse_record(ResultFile, file, run.id) for file in answer["files"]]
     total, free = _total(files), shutil.disk_usage(run.folder).free

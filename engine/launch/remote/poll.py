@@ -114,7 +114,7 @@ class SitePoller:
         }
         kind = self.site.kind
         listing = scheduler.list_command(kind) if self.site.scheduled else None
-        answer = ask(self.site, "look", runs=asked, listing=listing)
+        answer = ask(self.site, "poll", runs=asked, listing=listing)
         behind = []
         with checking_answer(self.site):
             jobs, scheduler_error = _jobs(kind, answer.get("listing"))
@@ -169,7 +169,7 @@ class SitePoller:
     def _revoke(self, run: Run, observation: Observation) -> bool:
         """Keep a launch that never began from beginning later; False if it has just arrived after all."""
         has_arrived = observation.has_arrived
-        launch = ask(self.site, "give_up", run=run.id, token=observation.token, arrived=has_arrived)
+        launch = ask(self.site, "revoke", run=run.id, token=observation.token, arrived=has_arrived)
         return has_arrived or launch.get("token") != observation.token
 
     def _final_status(self, run: Run, request: RunRequest, status: RunStatus) -> RunStatus:
@@ -179,7 +179,7 @@ class SitePoller:
         if not (self.site.scheduled and request.job):
             return status
         command = ["/bin/bash", "-c", scheduler.end_command(self.site.kind, str(request.job))]
-        word = scheduler.ended(self.site.kind, ask(self.site, "ask", command=command)["said"])
+        word = scheduler.ended(self.site.kind, ask(self.site, "run_command", command=command)["said"])
         if not word:
             return status
         if word == "CANCELLED":

@@ -51,7 +51,7 @@ def start(run: Run, target: Site) -> None:
         run.update_request(stage=Stage.ASKED, reason="")
     with _refusal_noted(run, token):
         try:
-            begun = ask(target, "begin", **given)
+            begun = ask(target, "start_run", **given)
         except UnreachableError as error:
             run.update_request(reason=f"{error}: whether it was handed over shows with the next look")
             return
@@ -84,7 +84,7 @@ def cancel(run: Run, target: Site, *, now: bool = False) -> None:
     job, state = run.request.job, run.status().state
     waits = state is RunState.QUEUED
     command = scheduler.cancel_command(target.kind, str(job)) if target.scheduled and job and (now or waits) else None
-    answer = ask(target, "stop", run=run.id, command=command, now=now)
+    answer = ask(target, "stop_run", run=run.id, command=command, now=now)
     if command and answer["said"]["rc"] != 0:
         raise LaunchError(
             f"{target.name} didn't cancel job {job}: {answer['said']['err'].strip() or 'no reason given'}"
@@ -144,14 +144,14 @@ def _script(target: Site, command: str, given: str) -> str:
 def send_engine(target: Site) -> str:
     """The engine's source is there, once a version; returns the target's folder, absolute."""
     checksum, archive = staging.engine_archive()
-    there = ask(target, "greet", engine=checksum)
+    there = ask(target, "describe_site", engine=checksum)
     if there["free_bytes"] < ROOM_BYTES:
         raise SiteError(
             f"the disk of {target.name} is full ({there['folder']})", action="free some space there, then resume"
         )
     home = str(there["folder"])
     if not there["engine"]:
-        ask(target, "unpack", archive=_send(target, [archive], home), checksum=checksum)
+        ask(target, "install_engine", archive=_send(target, [archive], home), checksum=checksum)
     return home
 
 
@@ -169,14 +169,14 @@ def _prepare(run: Run, target: Site, token: str, sending: Sending) -> dict[str, 
 
 def _send_inputs(run: Run, target: Site, files: dict[str, Path], home: str, sending: Sending) -> None:
     """What is not there yet."""
-    wanted = ask(target, "wanting", names=list(files))["names"] if files else []
+    wanted = ask(target, "missing_inputs", names=list(files))["names"] if files else []
     sending.expect(sum(staging.size_of(files[name]) for name in wanted))
     for name in wanted:
         path = files[name]
         run.update_request(reason=f"sends {path.name}")
         incoming = _send(target, sending.count(staging.content_of(path)), home)
         patience_s = COMMAND_S + staging.size_of(path) / READ_BYTES_PER_S
-        ask(target, "place", patience_s, incoming=incoming, name=name, packed=path.is_dir())
+        ask(target, "place_input", patience_s, incoming=incoming, name=name, packed=path.is_dir())
     sending.expect(0)
 
 
@@ -194,7 +194,7 @@ def _send_start(run: Run, target: Site, home: str) -> None:
         return
     names = ("spec.yaml", "checkpoints/best.npz", "checkpoints/scaling.nc")
     files = {name: _send(target, staging.content_of(start.folder / name), home) for name in names}
-    ask(target, "adopt", run=start.id, files=files)
+    ask(target, "import_checkpoint", run=start.id, files=files)
 
 
 def _begin_request(run: Run, target: Site, spec: Spec, home: str, token: str) -> dict[str, Any]:

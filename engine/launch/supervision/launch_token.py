@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from engine.launch.remote.agent import crossed_out
+from engine.launch.remote.agent import is_revoked
 from engine.runs import RecordError, Run
 
 CHECK_INTERVAL_S = 2.0
@@ -37,7 +37,7 @@ class LaunchToken:
         """Why this launch must not begin; '' if it may."""
         if self.replaced:
             return "the run was handed over again since"
-        if self.token and crossed_out(str(self.run.folder), self.token):
+        if self.token and is_revoked(str(self.run.folder), self.token):
             return "the run was given up before"
         return ""
 

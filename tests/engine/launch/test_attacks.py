@@ -18,7 +18,7 @@ import yaml
 from engine.errors import SiteError, SpecError
 from engine.files import read_json
 from engine.launch import api
-from engine.launch.remote import poll
+from engine.launch.remote import fetch, poll
 from engine.launch.remote.poll import SitePoller
 from engine.launch.remote.submit import ask
 from engine.launch.sites import Sites
@@ -204,13 +204,13 @@ def test_names_of_inputs_may_hold_anything_and_arrive_whole(place, store):
 @pytest.mark.parametrize("name", ["../x", "a/../../x", ".ssh", "a b", "a\n", "-rf", ""])
 def test_names_are_checked_once_more_there(name, place):
     target = Sites.read().named("ssh")
-    ask(target, "greet", engine="")
+    ask(target, "describe_site", engine="")
     for verb, given in [
-        ("listing", {"run": name}),
-        ("stop", {"run": name, "command": None, "now": False}),
-        ("place", {"incoming": name, "name": "a/b"}),
-        ("wanting", {"names": [f"{name}/x"]}),
-        ("look", {"runs": {name: {"offsets": {}}}, "listing": None}),
+        ("list_results", {"run": name}),
+        ("stop_run", {"run": name, "command": None, "now": False}),
+        ("place_input", {"incoming": name, "name": "a/b"}),
+        ("missing_inputs", {"names": [f"{name}/x"]}),
+        ("poll", {"runs": {name: {"offsets": {}}}, "listing": None}),
     ]:
         with pytest.raises(SiteError, match="is no name of a file here|a file arrived damaged"):
             ask(target, verb, **given)
@@ -280,11 +280,11 @@ def test_a_target_that_lies_about_its_results_writes_nothing_here(place, store, 
     fetch_files = {run.folder / "status" / "fetch.json", run.folder / "status" / ".fetch"}
     for name in ("../../../.bashrc", "/etc/passwd", "results/../../x", "status/rank-0.json", "results/", "spec.yaml"):
         lie = {"folder": "/", "files": [{"name": name, "bytes": 4, "sha256": "0" * 64}]}
-        monkeypatch.setattr(poll, "ask", lambda *_, lie=lie, **__: lie)
+        monkeypatch.setattr(fetch, "ask", lambda *_, lie=lie, **__: lie)
         assert "outside of the results: nothing was fetched" in fetch_now(run, watch)
         assert set(store.folder.parent.rglob("*")) - before <= fetch_files
     for file in ({"name": "results/x"}, {"name": "results/x", "bytes": -1, "sha256": ""}, 7):
-        monkeypatch.setattr(poll, "ask", lambda *_, file=file, **__: {"folder": "/", "files": [file]})
+        monkeypatch.setattr(fetch, "ask", lambda *_, file=file, **__: {"folder": "/", "files": [file]})
         assert "isn't understood" in fetch_now(run, watch)
 
 

@@ -640,12 +640,12 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
     target = Sites.read().named("ssh")
     token = "0" * 16
     given = submit._prepare(run, target, token, Sending(run, token))
-    assert submit.ask(target, "give_up", run=run.id, token=token, arrived=False)["past"] == [token]
+    assert submit.ask(target, "revoke", run=run.id, token=token, arrived=False)["past"] == [token]
     with pytest.raises(SiteError, match="this launch was given up before it arrived"):
-        submit.ask(target, "begin", **given)
+        submit.ask(target, "start_run", **given)
     api.start(run)  # with a token of its own
     with pytest.raises(SiteError, match="this launch was given up"):
-        submit.ask(target, "begin", **given)
+        submit.ask(target, "start_run", **given)
     host.finish(run)
     assert len([record for record in run.launches() if record.event == "started"]) == 1
 
@@ -654,9 +654,9 @@ def test_a_start_that_is_asked_for_twice_happens_once(host):
     run = host.create("ssh")
     target = Sites.read().named("ssh")
     given = submit._prepare(run, target, "0" * 16, Sending(run, "0" * 16))
-    assert submit.ask(target, "begin", **given) == submit.ask(target, "begin", **given)
+    assert submit.ask(target, "start_run", **given) == submit.ask(target, "start_run", **given)
     with pytest.raises(SiteError, match="is active there"):
-        submit.ask(target, "begin", **{**given, "token": "1" * 16})
+        submit.ask(target, "start_run", **{**given, "token": "1" * 16})
     go(host.folder)
 
 

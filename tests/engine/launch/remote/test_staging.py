@@ -22,7 +22,7 @@ from tests.engine.data.mock import write_field
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     """The folder of a target."""
-    agent.greet(str(tmp_path / "there"), "")
+    agent.describe_site(str(tmp_path / "there"), "")
     return tmp_path / "there"
 
 
@@ -41,7 +41,7 @@ def inputs(path: Path) -> dict[str, Path]:
 def sent(target: Path, content: bytes, name: str, *, packed: bool = True) -> Path:
     """What became of an input that came in."""
     (target / "incoming" / "in-1").write_bytes(content)
-    agent.place(str(target), "in-1", name, packed)
+    agent.place_input(str(target), "in-1", name, packed)
     return target / "data" / name
 
 
@@ -209,5 +209,5 @@ def test_what_came_in_and_was_never_used_is_cleared(target):
     for path in (old, target / "incoming" / "in-3"):
         os.utime(path, (0, 0))
     (target / "incoming" / "in-4").write_text("x")
-    agent.greet(str(target), "")
+    agent.describe_site(str(target), "")
     assert [path.name for path in (target / "incoming").iterdir()] == ["in-4"]
