@@ -65,7 +65,7 @@ def stop(run: Run) -> None:
 
 
 def environment(outer: Mapping[str, str], processes: int) -> dict[str, str]:
-    """What the ranks see of the environment: nothing that might be secret, and their share of the cores."""
+    """Environment of the ranks: nothing that might be secret, and their share of the cores."""
     kept = {name: value for name, value in outer.items() if KEPT_VARIABLES.match(name)}
     defaults = {**threads((os.cpu_count() or 1) // processes), "PYTHONUNBUFFERED": "1"}
     return {**defaults, **kept, "PYTHONPATH": str(ROOT)}

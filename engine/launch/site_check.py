@@ -1,4 +1,4 @@
-"""Whether a target works, step by step: what was found, and how to mend what doesn't work."""
+"""Check of a site, step by step: what was found, and how to fix what doesn't work."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Site(Options):
 
     @property
     def remote(self) -> bool:
-        """Whether its runs have a folder of their own there."""
+        """True if its runs have a folder of their own there."""
         return self.kind != "local"
 
     @property

@@ -48,11 +48,11 @@ class Heartbeat:
             self._write()
 
     def phase(self, words: str) -> None:
-        """What this rank is doing, in words for the user."""
+        """Set the phase, in words for the user."""
         self.facts["phase"] = words
 
     def end(self, word: str, **facts: Any) -> None:
-        """How this rank ended: done or stopped, and what else is worth knowing."""
+        """Set the end: done or stopped, with more facts."""
         self.facts |= {"end": word, **facts}
 
     def _beat(self) -> None:

@@ -51,7 +51,7 @@ class RunState(StrEnum):
 
 
 class Stage(StrEnum):
-    """How far the submission of a run to a site is."""
+    """Progress of the submission of a run to a site."""
 
     SENDING = "sending"
     ASKED = "asked"  # its start was asked for, and the answer isn't known
@@ -102,7 +102,7 @@ class ProcessIdentity:
 
 @dataclasses.dataclass(frozen=True)
 class RanksRequest:
-    """How the ranks of a run are started on its site."""
+    """Start of the ranks on the site, as request.json has it."""
 
     by: str = "horovodrun"
     interface: str = ""

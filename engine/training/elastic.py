@@ -22,7 +22,7 @@ ASK_S = 10.0
 
 
 def kept() -> bool:
-    """Whether this rank may go on without those that are lost."""
+    """Tell whether this rank may continue without those that are lost."""
     return WHERE in os.environ
 
 

@@ -1,4 +1,4 @@
-"""How the ranks of a run are started: which command, and what it and they find in their environment.
+"""Command that starts the ranks of a run, and their environment.
 
 `request.json` may hold `"ranks": {"by": …, "interface": …, "hosts": […]}`. `horovodrun` starts them on this machine,
 `srun` on all nodes of a Slurm job, without SSH between these, `ssh` on hosts that share the run folder.
@@ -38,7 +38,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Ranks:
-    """What request.json says of how the ranks are started."""
+    """Start of the ranks, as checked from request.json."""
 
     by: str = "horovodrun"
     interface: str = ""
@@ -124,7 +124,7 @@ PLANS = {"horovodrun": by_horovodrun, "srun": by_srun, "ssh": by_ssh}
 def meeting(
     address: str, port: int, interface: str, given: Mapping[str, str], *, elastic: bool = False
 ) -> dict[str, str]:
-    """What tells ranks with Gloo where they meet, and by which interface they talk; a user's time limit stays."""
+    """Variables that give ranks with Gloo the place where they meet and the interface; a user's time limit stays."""
     told = {
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
@@ -229,7 +229,7 @@ def need_gloo(found: str, what: str) -> None:
 
 
 def built(answer: str) -> set[str]:
-    """What Horovod was built with, by what its --check-build says."""
+    """Parts that Horovod was built with, from the output of its --check-build."""
     return set(re.findall(r"\[X\]\s+(\w+)", answer))
 
 

@@ -59,7 +59,7 @@ def start_ranks(run: Run) -> int:
 
 
 def layout(hosts: Sequence[Host], processes: int) -> list[Host]:
-    """How many of the processes each host takes: the first ones are filled first."""
+    """Number of processes that each host takes: the first ones are filled first."""
     taken = []
     for host in hosts:
         if share := min(host.ranks, processes):
@@ -75,13 +75,13 @@ def places_on(name: str, node: int, layout: Sequence[int]) -> list[dict[str, str
 
 
 def script(run: Run, told: Mapping[str, str]) -> str:
-    """What bash there reads: what the ranks are told, and their command, which keeps the rest of the input."""
+    """Script for bash on a host: variables of the ranks, and their command, which keeps the rest of the input."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in told.items()]
     return "\n".join([*lines, f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(command.engine('host', run))}", ""])
 
 
 def is_here(name: str) -> bool:
-    """Whether a host's name is this one's, which needs no SSH."""
+    """Tell whether a host's name is that of this host, which needs no SSH."""
     here = socket.gethostname()
     return name in ("localhost", here, here.partition(".")[0])
 

@@ -1,4 +1,4 @@
-"""What is done on a target. This file travels by standard input and runs there alone: standard library only.
+"""Actions on a site. This file is sent by standard input and runs there alone: standard library only.
 
 A request is one JSON object, so is the answer, on a line of its own behind MARK. Nothing here knows the scheduler:
 commands are given, and what they said is given back. Every path is made of the target's folder and of
@@ -208,7 +208,7 @@ def _start(home: str, command: list[str], environment: dict[str, Any]) -> Answer
 
 
 def poll(folder: str, runs: dict[str, dict[str, Any]], listing: str | None) -> Answer:
-    """What has changed in runs, {id: {"offsets": {file: bytes}, "cancel": bool}}, and what the scheduler lists."""
+    """Report the changes in runs, {id: {"offsets": {file: bytes}, "cancel": bool}}, and the scheduler's list of jobs."""
     said = None
     if listing:
         said = _run(["/bin/bash", "-c", listing.replace("{user}", shlex.quote(getpass.getuser()))], "/")
@@ -225,7 +225,7 @@ def poll(folder: str, runs: dict[str, dict[str, Any]], listing: str | None) -> A
 
 
 def _observe_safely(home: str, known: dict[str, Any], most: int) -> Answer:
-    """What is to be seen of a run; one that can't be read doesn't hide the others."""
+    """Observe a run; one that can't be read doesn't hide the others."""
     try:
         return _observe(home, known, most)
     except OSError as error:
@@ -288,7 +288,7 @@ def list_results(folder: str, run: str) -> Answer:
 
 
 def run_command(command: list[str], timeout_s: float = COMMAND_S) -> Answer:
-    """What a command says."""
+    """Run a command and return its output."""
     return {"said": _run(command, os.path.expanduser("~"), timeout_s=timeout_s)}
 
 
@@ -351,7 +351,7 @@ def _launch_lock(home: str) -> Iterator[None]:
 
 
 def _is_starting(home: str) -> bool:
-    """Whether somebody is just starting the run."""
+    """Tell whether another process is just starting the run."""
     try:
         with open(os.path.join(home, "status", ".begin"), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -363,7 +363,7 @@ def _is_starting(home: str) -> bool:
 
 
 def _launch_record(home: str) -> Answer:
-    """What was noted of the newest launch: its token, how it was started, and the tokens of those before."""
+    """Record of the newest launch: its token, how it was started, and the tokens of those before."""
     return _read_json(os.path.join(home, "status", "begun.json"))
 
 

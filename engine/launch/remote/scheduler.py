@@ -90,7 +90,7 @@ def jobs(kind: str, said: Mapping[str, Any]) -> dict[str, Job]:
 
 
 def ended(kind: str, said: Mapping[str, Any]) -> str:
-    """How a job ended in the scheduler's own word; '' if it doesn't know, or the job hasn't."""
+    """End of a job in the scheduler's own word; '' if it doesn't know, or the job hasn't."""
     if kind != "slurm" or said["rc"] != 0:
         return ""
     state = re.search(r"\bJobState=(\w+)", said["out"])

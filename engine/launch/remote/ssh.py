@@ -30,7 +30,7 @@ LONGEST_FOLDER = 40  # the path of a socket has 104 bytes at the most, of which 
 
 @dataclass(frozen=True)
 class Completed:
-    """What a command gave: exit code, output, and what it said on standard error."""
+    """Result of a command: exit code, standard output and standard error."""
 
     rc: int
     out: str
@@ -90,7 +90,7 @@ class Connection:
             subprocess.run([*self._ssh("ssh"), "-O", "exit", self.host], capture_output=True, check=False)
 
     def login_command(self) -> str:
-        """What to type in a terminal where a login asks for something: later commands ride on that connection."""
+        """Command to type in a terminal where a login asks for something: later commands ride on that connection."""
         words = ["ssh", *self._config(), *_options(ControlMaster="yes", ControlPath=_socket(), ControlPersist="8h")]
         return shlex.join([*words, "-fN", self.host])
 

@@ -1,4 +1,4 @@
-"""What travels to a target before a run can begin there: the engine's source, once a version, and inputs, once."""
+"""Files that a site needs before a run can start there: the engine's source, once a version, and inputs, once."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def cancel(run: Run, target: Site, *, now: bool = False) -> None:
 
 
 def ask(target: Site, verb: str, patience_s: float = COMMAND_S, **given: Any) -> dict[str, Any]:
-    """What agent.py answers on the target.
+    """Send a request to the agent on a site; returns its answer.
 
     patience_s : for the answer; `given` is the verb's own.
 
@@ -168,7 +168,7 @@ def _prepare(run: Run, target: Site, token: str, sending: Sending) -> dict[str, 
 
 
 def _send_inputs(run: Run, target: Site, files: dict[str, Path], home: str, sending: Sending) -> None:
-    """What is not there yet."""
+    """Send the inputs that the site lacks."""
     wanted = ask(target, "missing_inputs", names=list(files))["names"] if files else []
     sending.expect(sum(staging.size_of(files[name]) for name in wanted))
     for name in wanted:

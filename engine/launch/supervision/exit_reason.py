@@ -1,4 +1,4 @@
-"""How the ranks of a run ended, from what they told last and what their launcher said."""
+"""Reason for the end of the ranks, from their last heartbeats and the output of their launcher."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ExitKind(StrEnum):
 
 @dataclass(frozen=True)
 class ExitReason:
-    """How all ranks of a launch ended, why, and with which exit code, where there is one."""
+    """End of all ranks of a launch: its kind, the reason, and the exit code, where there is one."""
 
     kind: ExitKind
     reason: str

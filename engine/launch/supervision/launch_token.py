@@ -1,4 +1,4 @@
-"""Whether a launch is still the one that its run's folder names.
+"""Token of a launch: tells whether it is still the one that its run's folder names.
 
 A scheduler may start a job long after its submission seemed to fail, when the run was given up, or handed over again:
 two trainings in one folder. So each launch knows its token, and the newest token in the folder is the one that counts.
@@ -27,18 +27,18 @@ class LaunchToken:
 
     @property
     def replaced(self) -> bool:
-        """Whether another launch stands in the folder: what can't be read there says nothing."""
+        """True if the folder names another launch; a request that can't be read says nothing."""
         with suppress(OSError, RecordError):
             now = self.run.request.token
             return bool(self.token and now and now != self.token)
         return False
 
     def refusal(self) -> str:
-        """Why this launch must not begin; '' if it may."""
+        """Reason why this launch must not begin; '' if it may."""
         if self.replaced:
-            return "the run was handed over again since"
+            return "the run was submitted again since"
         if self.token and is_revoked(str(self.run.folder), self.token):
-            return "the run was given up before"
+            return "the launch was revoked before"
         return ""
 
     def log(self, words: str) -> None:

@@ -41,7 +41,7 @@ def requeue(job: str, until: float, ended: threading.Event, tell: Callable[[str]
 
 
 def _asked(job: str, until: float) -> str:
-    """What scontrol says against it; '' if it did."""
+    """Ask scontrol to queue the job again; returns its refusal, '' if it did."""
     timeout_s = max(until - time.monotonic(), ANSWER_S)
     try:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=timeout_s)

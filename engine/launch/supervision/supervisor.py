@@ -118,7 +118,7 @@ class Supervisor:
             rc = self.ranks.wait()
             self.ranks = None  # a signal that comes later has none to end
         if self.launch_token.replaced:  # the ranks that beat now may be those of the other launch
-            return ExitReason(ExitKind.REPLACED, "has ended its ranks: the run was handed over again", rc)
+            return ExitReason(ExitKind.REPLACED, "has ended its ranks: the run was submitted again", rc)
         for pid in self.run.ranks_here():
             end_tree(pid)
         if coordinator and coordinator.too_few:
@@ -141,7 +141,7 @@ class Supervisor:
         self._log(f"{why}: {left} of {self.run.spec.launch.processes} go on from the last checkpoint")
 
     def paused(self, end: ExitReason) -> bool:
-        """Whether the ranks ended for the pause: stopped, or ended because they took too long to."""
+        """Tell whether the ranks ended for the pause: stopped, or ended because they took too long to."""
         return self.pause_asked and end.kind in (ExitKind.STOPPED, ExitKind.DIED) and not self.run.cancel_file.exists()
 
     def pause(self, end: ExitReason, began_at: tuple[int, int]) -> ExitReason:
@@ -161,7 +161,7 @@ class Supervisor:
         return ExitReason(ExitKind.PAUSED, PAUSED, 0)
 
     def _classify(self, end: ExitReason) -> ExitReason:
-        """Whether ranks that died were ended from outside, together with this process."""
+        """Tell ranks that died from ranks that were ended from outside, together with this process."""
         if end.kind is ExitKind.DIED and self.job:
             self.end_asked.wait(SETTLE_S)
         if end.kind in (ExitKind.DIED, ExitKind.FAILED) and self.end_asked.is_set():
@@ -195,7 +195,7 @@ class Supervisor:
             log.write(f"{time.strftime('%H:%M:%S')} {words}\n")
 
     def _restarts(self) -> int:
-        """How often this launch, a job's requeues included, has restarted its ranks."""
+        """Count the restarts of this launch, a job's requeues included."""
         mark = ("job",) if self.job else ("host", "pid", "pid_started")
         mine = [
             record for record in self.run.launches() if all(getattr(record, key) == self.facts[key] for key in mark)

@@ -339,7 +339,7 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
     there = Run(remote_folder(place.folder, run))
     assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
     old = run.request.token
-    assert f"launch {old} comes late (the run was given up before): it does nothing" in there.log.read_text()
+    assert f"launch {old} comes late (the launch was revoked before): it does nothing" in there.log.read_text()
     assert (there.launches(), there.heartbeats(), there.latest()) == ([], [], {})
 
     place.server.set_environment(before)
@@ -347,7 +347,7 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
     api.resume(run)
     poll_until(run, lambda state: run.latest(), "training")
     assert end_of_job(slurm, slurm.command("sbatch", "--parsable", str(kept)).strip()) == "COMPLETED"
-    assert f"launch {old} comes late (the run was handed over again since): it does nothing" in there.log.read_text()
+    assert f"launch {old} comes late (the run was submitted again since): it does nothing" in there.log.read_text()
     assert poll_until_ended(run).state == "done"
     assert_same_as_on_site(place.folder, run)
     assert {record.token for record in run.launches()} == {run.request.token}

@@ -281,7 +281,7 @@ def test_a_launch_that_was_replaced_before_it_began_says_so_and_does_nothing(sta
     assert end(stage.supervise(run, "done", LAUNCH="an-old-token", SLURM_JOB_ID="7")) == 0
     assert starts(run) == 0
     line = run.log.read_text()
-    assert line.endswith("launch an-old-token comes late (the run was handed over again since): it does nothing\n")
+    assert line.endswith("launch an-old-token comes late (the run was submitted again since): it does nothing\n")
     assert files_of(run) == {**before, "log.txt": line.encode()}
 
 
@@ -290,7 +290,7 @@ def test_a_launch_that_was_given_up_does_nothing(stage):
     write_whole(run.folder / "status" / "begun.json", to_json({"token": "a-token", "past": ["a-token"]}))
     assert end(stage.supervise(run, "done", LAUNCH="a-token")) == 0
     assert (starts(run), run.launches()) == (0, [])
-    assert "comes late (the run was given up before): it does nothing" in run.log.read_text()
+    assert "comes late (the launch was revoked before): it does nothing" in run.log.read_text()
 
 
 def test_a_launch_whose_token_is_that_of_the_folder_goes_on(stage):
@@ -308,7 +308,7 @@ def test_a_launch_that_is_replaced_ends_its_ranks_and_records_nothing(stage):
     assert end(supervisor) == 0
     assert not run.ranks_here()
     assert (starts(run), events(run)) == (1, ["started"])
-    assert "launch a-token has ended its ranks: the run was handed over again" in run.log.read_text()
+    assert "launch a-token has ended its ranks: the run was submitted again" in run.log.read_text()
 
 
 def test_a_launch_that_is_replaced_leaves_the_ranks_of_the_other_alone(stage):
