@@ -208,7 +208,10 @@ def _start(home: str, command: list[str], environment: dict[str, Any]) -> Answer
 
 
 def poll(folder: str, runs: dict[str, dict[str, Any]], listing: str | None) -> Answer:
-    """Report the changes in runs, {id: {"offsets": {file: bytes}, "cancel": bool}}, and the scheduler's list of jobs."""
+    """Report the changes in runs, and the scheduler's list of jobs.
+
+    runs : {id: {"offsets": {file: bytes}, "cancel": bool}}
+    """
     said = None
     if listing:
         said = _run(["/bin/bash", "-c", listing.replace("{user}", shlex.quote(getpass.getuser()))], "/")
