@@ -1,4 +1,4 @@
-"""The documents name files that exist, and the map names every file."""
+"""The documents name files and symbols that exist, and the map names every module."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 IN_CODE = re.compile(r"`((?:app|assets|docs|engine|packaging|tests)/[^`\s]*|[\w.-]+\.(?:toml|yml|lock))`")
+NAME_IN_FILE = re.compile(r"`(\w+)`\s+(?:in|of)\s+`((?:app|engine|tests)/[^`\s]*[.]py)`")
 IN_LINKS = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
@@ -28,3 +29,10 @@ def test_the_map_names_every_module() -> None:
     modules = [path for package in ("app", "engine") for path in (ROOT / package).rglob("*.py")]
     assert len(modules) > 100
     assert [str(path.relative_to(ROOT)) for path in modules if path.name != "__init__.py" and path not in named] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_names_are_in_the_files_where_a_document_has_them(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    wrong = [(name, path) for name, path in NAME_IN_FILE.findall(text) if name not in (ROOT / path).read_text()]
+    assert wrong == []

@@ -368,7 +368,7 @@ def test_a_submission_that_slurm_refuses(place):
     state = poll_until_ended(run)
     assert state.state == "failed"
     assert "invalid partition specified" in state.reason
-    assert "mend it, then resume" in state.reason
+    assert "fix it, then resume" in state.reason
     place.declare(partitions=["main"])
 
 
