@@ -1,6 +1,6 @@
 """Layers that networks are declared with, known without TensorFlow.
 
-A network is a list of blocks, a block a list of layers. From that list follow the Keras network (`features.apply`),
+A network is a list of blocks, a block a list of layers. From that list follow the Keras network (`keras_layers.apply`),
 parameter counts, memory, the receptive field and the table of parts.
 """
 
