@@ -39,18 +39,18 @@ def meet(number: int, rank: int) -> None:
         If this rank was taken for lost, or the server is gone.
     """
     _ask(f"arrived-{number}/{rank}", os.environ["HOROVOD_HOSTNAME"].encode())
-    heard = time.monotonic()
-    while time.monotonic() - heard < SILENT_S:
+    last_answer = time.monotonic()
+    while time.monotonic() - last_answer < SILENT_S:
         try:
-            told = json.loads(_ask(f"place-{number}/{rank}"))
+            place = json.loads(_ask(f"place-{number}/{rank}"))
         except urllib.error.HTTPError:  # not known yet
-            heard = time.monotonic()
+            last_answer = time.monotonic()
         except OSError:
             pass
         else:
-            if not told:
+            if not place:
                 raise RunError(f"rank {rank} was taken for lost: the others go on without it")
-            os.environ.update({name: str(value) for name, value in told.items() if name.startswith("HOROVOD_")})
+            os.environ.update({name: str(value) for name, value in place.items() if name.startswith("HOROVOD_")})
             return
         time.sleep(LOOK_S)
     raise RunError(f"nobody answers at {os.environ[WHERE]}, where ranks meet: its supervisor ended, resume the run")
@@ -61,5 +61,5 @@ def _ask(key: str, value: bytes | None = None) -> bytes:
     request = urllib.request.Request(f"http://{os.environ[WHERE]}/{key}", value, method="PUT" if value else "GET")
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business here
     with direct.open(request, timeout=ASK_S) as answer:
-        told: bytes = answer.read()
-    return told
+        content: bytes = answer.read()
+    return content

@@ -98,7 +98,7 @@ def detect_lost_ranks() -> Iterator[None]:
     except (HorovodInternalError, tf.errors.UnknownError) as error:
         if not elastic.kept() or "orovod" not in f"{type(error).__name__} {error}":
             raise
-        raise RanksLostError("some ranks are no longer heard of") from None
+        raise RanksLostError("some ranks give no more sign of life") from None
 
 
 def _enter(number: int, first_rank: int) -> Workers:

@@ -59,8 +59,8 @@ def test_the_limits_of_the_process_count(kind):
     )
     limit = getattr(resource, kind)
     assert resource.getrlimit(limit)[0] == resource.RLIM_INFINITY
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    before, after, of_two = map(int, told.split())
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    before, after, of_two = map(int, output.split())
     assert 2**27 < before < 2**30
     assert before - after == pytest.approx(2**27, rel=0.01)  # an array of 128 MiB
     assert of_two == after  # each process has limits of its own

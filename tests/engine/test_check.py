@@ -1,4 +1,4 @@
-"""What `check` foretells: grids, samples, weights and memory, as the run will have them."""
+"""Estimates of `check`: grids, samples, weights and memory, as the run will have them."""
 
 from __future__ import annotations
 

@@ -40,11 +40,11 @@ def test_a_run_killed_at_twenty_moments_ends_with_the_same_weights(tmp_path):
     assert sum(map(len, plans.values())) == 20
     with no_processes_left(tmp_path):
         lanes = [start(spec, tmp_path / name, seed, plan) for seed, (name, plan) in enumerate(plans.items())]
-        told = [lane.communicate(timeout=TIMEOUT_S) for lane in lanes]
-    for lane, (_, errors) in zip(lanes, told, strict=True):
+        output = [lane.communicate(timeout=TIMEOUT_S) for lane in lanes]
+    for lane, (_, errors) in zip(lanes, output, strict=True):
         assert lane.returncode == 0, errors
     undisturbed, *killed = (only_run(tmp_path / name) for name in plans)
-    for run, (found, _) in zip(killed, told[1:], strict=True):
+    for run, (found, _) in zip(killed, output[1:], strict=True):
         places = json.loads(found.splitlines()[-1])
         assert len({str(place) for place in places}) > 3, places  # they were spread over the training
         assert_same(run, undisturbed)

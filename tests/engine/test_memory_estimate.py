@@ -41,17 +41,19 @@ def test_chunks_of_many_steps_are_told_where_they_are_read_again_and_again(folde
     field.to_netcdf(folder / "hr.nc", encoding={"t2m": {"chunksizes": (5, 3, 12), "zlib": True}})
     assert not any("chunks" in note for note in summarize(spec(folder)).notes)
     monkeypatch.setattr(memory_estimate, "free_memory", lambda processes: 0)
-    told = summarize(spec(folder, data={"predictors": [{"path": "p.nc"}]})).notes
-    assert [note for note in told if "chunks" in note] == [  # 4 further steps of 9 × 12 cells of float32
+    notes = summarize(spec(folder, data={"predictors": [{"path": "p.nc"}]})).notes
+    assert [note for note in notes if "chunks" in note] == [  # 4 further steps of 9 × 12 cells of float32
         "data.target is stored in chunks of 5 time steps: each that is read decompresses 4 others, 1.7 KiB for nothing"
         "; write it anew with one step in a chunk (netCDF: nccopy -c time/1)"
     ]
 
 
 def test_of_another_machine_it_is_told_what_has_to_be_free(folder):
-    (_, told) = summarize(spec(folder, launch={"site": "hpc"})).notes
-    assert told.startswith("the memory of hpc isn't known here: the training part (4.0 KiB) is kept in memory where ")
-    assert told.endswith(" are free for each process, else read from the files")
+    (_, memory_note) = summarize(spec(folder, launch={"site": "hpc"})).notes
+    assert memory_note.startswith(
+        "the memory of hpc isn't known here: the training part (4.0 KiB) is kept in memory where "
+    )
+    assert memory_note.endswith(" are free for each process, else read from the files")
 
 
 def test_prediction_counts_where_it_takes_more_than_training(tmp_path):

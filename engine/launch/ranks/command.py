@@ -57,7 +57,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Plan:
-    """One command that lives as long as the ranks, and whether these have to be told where to meet."""
+    """One command that lives as long as the ranks, and whether they need variables that say where to meet."""
 
     command: tuple[str, ...]
     meets: bool = False
@@ -125,7 +125,7 @@ def meeting(
     address: str, port: int, interface: str, given: Mapping[str, str], *, elastic: bool = False
 ) -> dict[str, str]:
     """Variables that give ranks with Gloo the place where they meet and the interface; a user's time limit stays."""
-    told = {
+    variables = {
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
         "HOROVOD_CONTROLLER": "gloo",
@@ -135,8 +135,8 @@ def meeting(
         ),
         "PYTHONUNBUFFERED": "1",
     }
-    told |= {"HOROVOD_ELASTIC": "1"} if elastic else {}
-    return {**told, "HOROVOD_GLOO_IFACE": interface} if interface else told
+    variables |= {"HOROVOD_ELASTIC": "1"} if elastic else {}
+    return {**variables, "HOROVOD_GLOO_IFACE": interface} if interface else variables
 
 
 def in_step(outer: Mapping[str, str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""Rounds of an elastic training, as its supervisor keeps them: which ranks take part, from one loss to the next.
+"""Coordinate the rounds of an elastic training, as its supervisor: which ranks take part, from one loss to the next.
 
-A round begins when the first rank says that it no longer hears the others. Those that live are waited for; then each
-is told its place among those that are left, which take up the last checkpoint. engine/training/elastic.py is the ranks'
-side.
+A round begins when the first rank reports that it lost the others. Those that live are waited for; then each is given
+its place among those that are left, which continue from the last checkpoint. engine/training/elastic.py is the side of
+the ranks.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ class ElasticCoordinator:
         keys, found = servers.enter_context(self.meet()), places(hosts)
         keys.put("rank_and_size", {_seat(each): _row(each) for each in found.values()})
         port = {"HOROVOD_GLOO_RENDEZVOUS_PORT": str(keys.port)}
-        told = {str(rank): json.dumps({**each, **port}).encode() for rank, each in found.items()}
-        self.keys.put(f"place-{number}", told)
+        seats = {str(rank): json.dumps({**each, **port}).encode() for rank, each in found.items()}
+        self.keys.put(f"place-{number}", seats)
         return list(hosts)
 
     def _end_lost(self, lost: list[int]) -> None:

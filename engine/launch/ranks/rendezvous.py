@@ -14,7 +14,7 @@ from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPSer
 
 
 class _Handler(RendezvousHandler):
-    """Horovod's, without what its base class would tell of the files in this folder."""
+    """Server of Horovod that lists no files of this folder, as its base class would."""
 
     def do_HEAD(self) -> None:  # noqa: N802 (the name is the library's)
         self.send_status_code(405)

@@ -1,7 +1,7 @@
 """Ranks on several hosts over SSH, which share the run folder and the engine's; Gloo, without horovodrun.
 
 `python -m engine hosts FOLDER` starts `python -m engine host FOLDER` on each, which starts the ranks there. Host keys
-are checked. What ranks are told goes in by standard input, which stays open as their leash: when it closes, they end.
+are checked. Variables of the ranks go in by standard input: when it closes, they end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.launch.ranks.command import Host
 from engine.runs import Run
 
 SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=15", "--")
-HERE = "MESOSCOPE_HOST"  # what one host is told: its name, its number, and how many ranks each host has
+HERE = "MESOSCOPE_HOST"  # of one host: its name, its number, and how many ranks each host has
 
 Processes = Mapping[str, "subprocess.Popen[bytes]"]
 
@@ -74,9 +74,9 @@ def places_on(name: str, node: int, layout: Sequence[int]) -> list[dict[str, str
     return [command.place(first + local, f"{node}-{name}", node, local, layout) for local in range(layout[node])]
 
 
-def script(run: Run, told: Mapping[str, str]) -> str:
+def script(run: Run, variables: Mapping[str, str]) -> str:
     """Script for bash on a host: variables of the ranks, and their command, which keeps the rest of the input."""
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in told.items()]
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     return "\n".join([*lines, f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(command.engine('host', run))}", ""])
 
 
@@ -106,12 +106,12 @@ def _start_host(run: Run, hosts: Sequence[Host], number: int) -> subprocess.Pope
     host = hosts[number]
     here = {"name": host.name, "node": number, "layout": [each.ranks for each in hosts]}
     kept = environment(os.environ, 1)
-    told = {name: kept[name] for name in kept if name in os.environ or name not in command.threads(1)}
+    variables = {name: kept[name] for name in kept if name in os.environ or name not in command.threads(1)}
     command = ["bash", "-s"] if is_here(host.name) else [*SSH, host.name, "bash", "-s"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert process.stdin
     with contextlib.suppress(BrokenPipeError):  # it says why by its end
-        process.stdin.write(script(run, {**told, HERE: json.dumps(here)}).encode())
+        process.stdin.write(script(run, {**variables, HERE: json.dumps(here)}).encode())
         process.stdin.flush()
     return process
 

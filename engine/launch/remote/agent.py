@@ -39,7 +39,7 @@ COMMAND_S = 30  # for a scheduler to answer
 
 
 def describe_site(folder: str, engine: str) -> Answer:
-    """Make the folders; tell what is there."""
+    """Make the folders, and describe the site."""
     for part in ("", *FOLDERS):
         os.makedirs(os.path.join(folder, part), mode=0o700, exist_ok=True)
     _remove_old_uploads(os.path.join(folder, "incoming"))

@@ -136,10 +136,10 @@ class Connection:
     def _key_error(self, said: str) -> SiteError:
         """The host key is unknown or changed: its fingerprint, and what to do."""
         probe = [word if word != "LogLevel=ERROR" else "LogLevel=DEBUG1" for word in self._ssh("ssh")]
-        told = _call([*probe, "-o", "ControlPath=none", self.host, "true"], "", CONNECT_S + 5.0).err
-        found = re.search(r"Server host key: (\S+) (SHA256:\S+)", told)
+        debug_output = _call([*probe, "-o", "ControlPath=none", self.host, "true"], "", CONNECT_S + 5.0).err
+        found = re.search(r"Server host key: (\S+) (SHA256:\S+)", debug_output)
         key = f"{found[1]} {found[2]}" if found else "of an unknown fingerprint"
-        if "HAS CHANGED" in said or "HAS CHANGED" in told:
+        if "HAS CHANGED" in said or "HAS CHANGED" in debug_output:
             return SiteError(
                 f"the host key of {self.host} has changed",
                 action=f"it is now {key}. Somebody may be listening: ask its administrators; if they did it, remove "

@@ -21,18 +21,18 @@ UNREACHED = re.compile(
 )
 
 
-def requeue(job: str, until: float, ended: threading.Event, tell: Callable[[str], None]) -> str:
+def requeue(job: str, until: float, ended: threading.Event, report: Callable[[str], None]) -> str:
     """Returns why Slurm didn't, in its own words, or ''.
 
     Parameters
     ----------
     until : of `time.monotonic`; a controller that is away is asked again as long.
-    ended : set when the job is told to end.
-    tell : given a line that says why it takes time.
+    ended : set when the job is asked to end.
+    report : given a line that says why it takes time.
     """
     refusal = _asked(job, until)
     if UNREACHED.search(refusal) and time.monotonic() < until:
-        tell(
+        report(
             f"Slurm doesn't answer ({refusal}): it is asked for {until - time.monotonic():.0f} s to queue the job again"
         )
     while UNREACHED.search(refusal) and time.monotonic() < until and not ended.wait(AGAIN_S):

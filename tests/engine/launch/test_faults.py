@@ -138,7 +138,7 @@ def test_a_server_that_is_down_while_a_run_is_watched(host, monkeypatch):
     state = poll_run(run)
     assert state.state == "unknown"
     assert "can't be reached" in state.reason
-    assert state.since < run.last_poll_file.stat().st_mtime + 60  # when it was heard of last, not now
+    assert state.since < run.last_poll_file.stat().st_mtime + 60  # of the last contact, not now
     monkeypatch.setattr("engine.runs.state.SITE_SILENCE_S", 120.0)
     host.server.start()
     assert poll_run(run).state == "running"

@@ -47,9 +47,9 @@ def undisturbed(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that nobody touches, in the foreground."""
     engine = CommandLine(tmp_path_factory.mktemp("undisturbed"))
     with no_processes_left(engine.store):
-        told = engine.json("train", str(spec))
-    assert told["state"] == "done"
-    return Run(Path(told["folder"]))
+        answer = engine.json("train", str(spec))
+    assert answer["state"] == "done"
+    return Run(Path(answer["folder"]))
 
 
 @pytest.fixture

@@ -165,8 +165,8 @@ def test_a_recurrent_network_does_not_shift_its_prediction():
     with tf.GradientTape() as tape:
         tape.watch(x)
         field = model([x, static])
-    told = np.abs(tape.gradient(field, x)).mean(axis=(0, 1, 2))
-    assert told[0] > 3 * told[1:].max()
+    gradient = np.abs(tape.gradient(field, x)).mean(axis=(0, 1, 2))
+    assert gradient[0] > 3 * gradient[1:].max()
     assert np.mean((field - hr) ** 2) < 0.5 * np.var(hr)
 
 

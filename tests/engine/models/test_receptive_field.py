@@ -114,8 +114,8 @@ def seen_by(model: keras.Model, shape: Shape, period: int) -> int:
         cells = [field[start + n, start + n] for n in range(period)]
     most = 0
     for cell in cells:
-        told = np.any(tape.gradient(cell, inputs).numpy() != 0, axis=(0, 3))  # (y_lr, x_lr)
-        most = max([most, *(np.ptp(np.flatnonzero(told.any(axis=axis))) + 1 for axis in (0, 1))])
+        gradient = np.any(tape.gradient(cell, inputs).numpy() != 0, axis=(0, 3))  # (y_lr, x_lr)
+        most = max([most, *(np.ptp(np.flatnonzero(gradient.any(axis=axis))) + 1 for axis in (0, 1))])
     return int(most)
 
 

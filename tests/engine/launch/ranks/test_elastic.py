@@ -33,13 +33,13 @@ class Scene:
 
     run: Run
     keys: Keys
-    told: list[Any] = field(default_factory=list)
+    losses: list[Any] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def rounds(self) -> ElasticCoordinator:
         meet = partial(rendezvous, "127.0.0.1")
-        return ElasticCoordinator(self.run, self.keys, meet, lambda *loss: self.told.append(loss), self.ended.set)
+        return ElasticCoordinator(self.run, self.keys, meet, lambda *loss: self.losses.append(loss), self.ended.set)
 
     def arrive(self, number: int, *ranks: int, host: str = "here") -> None:
         self.keys.put(f"arrived-{number}", {str(rank): host.encode() for rank in ranks})
@@ -92,7 +92,7 @@ def test_at_first_all_are_waited_for(scene):
         scene.arrive(0, 1)
         assert [scene.place(0, rank)["HOROVOD_RANK"] for rank in (0, 1, 2)] == ["0", "1", "2"]
         assert len({scene.place(0, rank)["HOROVOD_GLOO_RENDEZVOUS_PORT"] for rank in (0, 1, 2)}) == 1
-    assert not scene.told
+    assert not scene.losses
 
 
 def test_who_lives_is_waited_for_and_who_is_dead_is_not(scene):
@@ -114,7 +114,7 @@ def test_who_lives_is_waited_for_and_who_is_dead_is_not(scene):
         ]
         assert scene.place(1, 0)["HOROVOD_GLOO_RENDEZVOUS_PORT"] != first["HOROVOD_GLOO_RENDEZVOUS_PORT"]
         assert scene.place(1, 1) == {}  # should it come back
-    assert scene.told == [([1], 2, "rank 1 was lost (without a word)")]
+    assert scene.losses == [([1], 2, "rank 1 was lost (without a word)")]
     assert [beat.rank for beat in scene.run.heartbeats()] == [0, 2]
 
 
@@ -143,7 +143,7 @@ def test_when_too_few_are_left_all_end_and_why_is_known(scene):
         assert scene.ended.wait(10)
     lost = "ranks 1, 2 were lost (no space is left), and launch.min_processes is 2"
     assert kept.too_few == f"{lost}: resume continues from the last checkpoint"
-    assert not scene.told
+    assert not scene.losses
 
 
 def test_what_is_done_needs_nobody(scene):

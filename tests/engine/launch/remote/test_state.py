@@ -34,11 +34,11 @@ def seen(
     facts: dict[str, Any] | None,
     site: Site = SLURM,
     job: Job | None = None,
-    silence: str = "",
+    scheduler_error: str = "",
     records: tuple[LaunchRecord, ...] = (),
 ) -> Observation:
     folder = None if facts is None else parse_record(FolderFacts, facts, "the answer")
-    return Observation(site, NOW, "t", folder, job, silence, records=records)
+    return Observation(site, NOW, "t", folder, job, scheduler_error, records=records)
 
 
 WAITS, RUNS = Job("7", True, "Priority"), Job("7", False)
@@ -46,12 +46,12 @@ HEARD, UNHEARD = beat(SILENCE_S - 1), beat(SILENCE_S + 1)
 CASES = {
     "nothing there": (seen(None), "failed", "never arrived at big"),
     "another launch there": (seen(facts({"token": "s"})), "failed", "never arrived at big"),
-    "another launch there, scheduler silent": (seen(facts({}), silence=SILENT), "unknown", SILENT),
+    "another launch there, scheduler silent": (seen(facts({}), scheduler_error=SILENT), "unknown", SILENT),
     "being started": (seen(facts({}, busy=True)), "queued", "starting on big"),
     "being submitted": (seen(facts({"token": "t"}, busy=True)), "queued", "starting on big"),
     "start cut off": (seen(facts({"token": "t"})), "failed", "its start there was cut off"),
     "start cut off, but the job is there": (seen(facts({"token": "t"}), job=WAITS), "queued", "Priority"),
-    "start cut off, scheduler silent": (seen(facts({"token": "t"}), silence=SILENT), "unknown", SILENT),
+    "start cut off, scheduler silent": (seen(facts({"token": "t"}), scheduler_error=SILENT), "unknown", SILENT),
     "can't be read": (seen({"trouble": "Permission denied: x"}), "unknown", "Permission denied: x"),
     "refused": (
         seen(facts({"token": "t", "said": {"rc": 1, "out": "", "err": "bad account"}})), "failed", "bad account",
@@ -60,14 +60,16 @@ CASES = {
         seen(facts({"token": "t", "said": {"rc": 1, "out": "", "err": "timed out"}}), job=WAITS), "queued", "Priority",
     ),
     "sbatch failed, scheduler silent": (
-        seen(facts({"token": "t", "said": {"rc": 1, "out": "", "err": "x"}}), silence=SILENT), "unknown", SILENT,
+        seen(facts({"token": "t", "said": {"rc": 1, "out": "", "err": "x"}}), scheduler_error=SILENT),
+        "unknown",
+        SILENT,
     ),
     "waits": (seen(facts(SENT), job=WAITS), "queued", "Priority: other jobs come first"),
     "waits for no known reason": (seen(facts(SENT), job=Job("7", True, "Odd")), "queued", "Odd"),
     "begins": (seen(facts(SENT), job=RUNS), "running", "starting"),
     "runs": (seen(facts(SENT, beats=[HEARD]), job=RUNS), "running", "training"),
-    "runs, scheduler silent": (seen(facts(SENT, beats=[HEARD]), silence=SILENT), "running", "training"),
-    "silent, scheduler too": (seen(facts(SENT, beats=[UNHEARD]), silence=SILENT), "unknown", SILENT),
+    "runs, scheduler silent": (seen(facts(SENT, beats=[HEARD]), scheduler_error=SILENT), "running", "training"),
+    "silent, scheduler too": (seen(facts(SENT, beats=[UNHEARD]), scheduler_error=SILENT), "unknown", SILENT),
     "left the queue": (seen(facts(SENT)), "failed", "before it began"),
     "done": (seen(facts(SENT, done=True)), "running", "results wait to be fetched"),
     "ssh: starts": (seen(facts(STARTED, alive=True), SSH), "queued", "starting"),
@@ -109,5 +111,5 @@ def test_a_folder_that_was_seen_before_is_gone():
 def test_an_hour_between_the_clocks_changes_nothing(shift_s):
     """The times of a poll are all of the site's clock: only their differences count."""
     sign = {**beat(SILENCE_S - 1), "time": NOW + shift_s - SILENCE_S + 1}
-    shifted = replace(seen(facts(SENT, beats=[sign]), silence=SILENT), now=NOW + shift_s)
+    shifted = replace(seen(facts(SENT, beats=[sign]), scheduler_error=SILENT), now=NOW + shift_s)
     assert status_on_site(shifted).state is RunState.RUNNING

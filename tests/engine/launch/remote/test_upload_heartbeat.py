@@ -30,7 +30,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def being_sent(folder: Path, **more: Any) -> Run:
-    """A run that this process hands over since just now, unless told otherwise."""
+    """A run that this process hands over since just now, unless given otherwise."""
     given = {"target": "hpc", "kind": "slurm", "token": "t", "stage": "sending", "time": time.time()}
     return Store(folder).create(Spec.from_plain(SPEC), {**given, "sender": asdict(identity(os.getpid())), **more})
 
@@ -124,7 +124,7 @@ def test_one_that_has_fallen_silent_has_ended_and_the_run_can_be_handed_over_aga
     assert not run.is_uploading
     assert state.state == "failed"
     assert state.reason == "its submission by another gave no more sign of life: resume submits it again"
-    assert abs(time.time() - SENDER_SILENCE_S - 1 - state.since) < 30  # when it was last heard of
+    assert abs(time.time() - SENDER_SILENCE_S - 1 - state.since) < 30  # of the last sign of life
     run.upload_file.unlink()
     assert run.status().state == "failed"
     submit.withdraw(run)
