@@ -13,7 +13,7 @@ from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
 from engine.models.architecture import count_parameters
 from engine.models.compatibility import check_field
-from engine.models.receptive_field import picture
+from engine.models.receptive_field import Part, network_parts
 from engine.models.shapes import Shape, count_discriminator, outputs_of
 from engine.models.warm_start import incompatibilities
 from engine.runs import Run, Store
@@ -23,28 +23,44 @@ PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
+class GridSummary:
+    """Cells along y and x, and the grid in words."""
+
+    shape: tuple[int, int]
+    text: str
+
+
+@dataclass(frozen=True)
+class MeasuredPart(Part):
+    """A part of the network, with the width of what it sees; None: the whole field."""
+
+    sees_km: float | None = None
+
+
+@dataclass(frozen=True)
 class Summary:
-    """grids: shape and words; samples and periods of each part; weights of each block; bytes of one process.
+    """Grids; samples and periods of each part of the data; weights of each block; bytes of one process.
 
     discriminator : weights beside the network's, while training is adversarial; else 0.
-    network : the parts that a field goes through, as in `picture.Part`, each with what it sees in km.
+    network : the parts that a field goes through.
     """
 
-    grids: dict[str, dict[str, Any]]
+    grids: dict[str, GridSummary]
     samples: dict[str, int]
     periods: dict[str, list[str]]
     blocks: dict[str, int]
     parameters: int
     discriminator: int
     memory_bytes: int
-    network: list[dict[str, Any]]
+    network: list[MeasuredPart]
     notes: list[str]
 
     def plain(self) -> dict[str, Any]:
+        """Content of `check --json`."""
         return asdict(self)
 
     def text(self) -> str:
-        lines = [f"{name.upper()} grid    {grid['text']}" for name, grid in self.grids.items()]
+        lines = [f"{name.upper()} grid    {grid.text}" for name, grid in self.grids.items()]
         lines += [f"{part:<10} {n} samples, {' to '.join(self.periods[part])}" for part, n in self.samples.items()]
         lines.append(f"parameters {self.parameters:,}: {', '.join(f'{k} {v:,}' for k, v in self.blocks.items() if v)}")
         if self.discriminator:
@@ -56,10 +72,10 @@ class Summary:
         """The network as a table: what each part does, hands on, weighs, and sees of LR."""
         rows = [("network", "", "y × x × channels", "parameters", "sees, LR cells")]
         for part in self.network:
-            times = f"{part['times']} × " if part["times"] > 1 else ""
-            sees = "the whole field" if part["sees"] is None else f"{part['sees']} ({part['sees_km']:,.0f} km)"
-            shape = f"{part['y']} × {part['x']} × {part['channels']}"
-            rows.append((part["name"], times + part["does"], shape, f"{part['parameters']:,}", sees))
+            times = f"{part.times} × " if part.times > 1 else ""
+            sees = "the whole field" if part.sees_km is None else f"{part.sees} ({part.sees_km:,.0f} km)"
+            shape = f"{part.y} × {part.x} × {part.channels}"
+            rows.append((part.name, times + part.does, shape, f"{part.parameters:,}", sees))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return [
             "  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]).rstrip()
@@ -92,10 +108,11 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     blocks = count_parameters(spec.model, shape)
     discriminator = count_discriminator(shape) if spec.training.learning == "adversarial" else 0
     parts = {part: getattr(pairs.parts, part) for part in PARTS}
+    grids = {"hr": pairs.hr_grid, "lr": pairs.lr_grid}
     memory, memory_notes = memory_of(spec, pairs, shape)
     notes.extend(memory_notes)
     return Summary(
-        grids={"hr": _grid(pairs.hr_grid), "lr": _grid(pairs.lr_grid)},
+        grids={name: GridSummary(grid.shape, str(grid)) for name, grid in grids.items()},
         samples={part: len(steps) for part, steps in parts.items()},
         periods={part: _period(pairs, steps) for part, steps in parts.items()},
         blocks=blocks,
@@ -154,10 +171,9 @@ def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:
     return Shape(*lr_shape, channels, len(data.static), data.scale, data.time_window, fields, outputs)
 
 
-def _network(spec: Spec, pairs: Pairs, shape: Shape) -> list[dict[str, Any]]:
-    size = pairs.lr_grid.cell_size_km()
-    parts = picture(spec.model, shape, pairs.interpolation)
-    return [{**part.plain(), "sees_km": None if part.sees is None else part.sees * size} for part in parts]
+def _network(spec: Spec, pairs: Pairs, shape: Shape) -> list[MeasuredPart]:
+    size, parts = pairs.lr_grid.cell_size_km(), network_parts(spec.model, shape, pairs.interpolation)
+    return [MeasuredPart(**vars(part), sees_km=None if part.sees is None else part.sees * size) for part in parts]
 
 
 def _check_patch(spec: Spec, pairs: Pairs) -> None:
@@ -174,10 +190,6 @@ def _check_field(spec: Spec, pairs: Pairs) -> None:
     train = pairs.parts.train
     hr = pairs.read(train[[0, len(train) // 2, -1]]).hr
     check_field(spec, pairs, float(np.nanmin(hr)))
-
-
-def _grid(grid: Any) -> dict[str, Any]:
-    return {"shape": list(grid.shape), "text": str(grid)}
 
 
 def _period(pairs: Pairs, steps: Any) -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from math import gcd
-from typing import Any
 
 import numpy as np
 
@@ -38,9 +37,6 @@ class Part:
     sees: int | None
     times: int = 1
 
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Reach:
@@ -70,7 +66,7 @@ class _Step:
     beside: Back | None = None  # the way around all parts before
 
 
-def picture(options: ModelOptions, shape: Shape, interpolation: str) -> list[Part]:
+def network_parts(options: ModelOptions, shape: Shape, interpolation: str) -> list[Part]:
     """The parts of the network that `build` makes, from its inputs to the field."""
     parts: list[Part] = []
     back: list[Back] = []

@@ -1,4 +1,4 @@
-"""What a network is built for, and how many weights it will have; known without TensorFlow."""
+"""Shape of the data that a network is built for; known without TensorFlow."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def spec(folder: Path, **sections: dict[str, Any]) -> Spec:
 
 def test_a_summary_by_hand(folder):
     summary = summarize(spec(folder))
-    assert {name: grid["shape"] for name, grid in summary.grids.items()} == {"hr": [8, 12], "lr": [2, 3]}
+    assert {name: grid.shape for name, grid in summary.grids.items()} == {"hr": (8, 12), "lr": (2, 3)}
     assert summary.samples == {"train": 10, "validation": 4, "test": 6}
     assert summary.periods["train"] == ["2001-01-01T06:00", "2001-01-10T06:00"]
     assert summary.periods["validation"] == ["2001-01-11T06:00", "2001-01-14T06:00"]
@@ -62,10 +62,10 @@ def test_what_is_seen_in_km(folder):
     # LR cells of 4 × 0.5°, the middle row at 42.75 °N: 222 km by 222 cos 42.75° = 163 km.
     network = summarize(spec(folder)).network
     by_hand = np.sqrt(np.deg2rad(2) * np.deg2rad(2) * np.cos(np.deg2rad(42.75))) * 6371.0088
-    assert [part["sees"] for part in network[:3]] == [1, 3, 7]  # inputs, entry, two convolutions of a block
-    assert network[2]["sees_km"] == pytest.approx(7 * by_hand, rel=1e-3)
+    assert [part.sees for part in network[:3]] == [1, 3, 7]  # inputs, entry, two convolutions of a block
+    assert network[2].sees_km == pytest.approx(7 * by_hand, rel=1e-3)
     attended = summarize(spec(folder, model={"attention": True})).network
-    assert (attended[-1]["sees"], attended[-1]["sees_km"]) == (None, None)
+    assert (attended[-1].sees, attended[-1].sees_km) == (None, None)
 
 
 def test_memory_by_hand(folder):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from engine.models.architecture import count_parameters
 from engine.models.network import Output, build
-from engine.models.receptive_field import Part, picture
+from engine.models.receptive_field import Part, network_parts
 from engine.models.shapes import Shape
 from engine.spec import ModelOptions
 from tests.engine.network_combinations import COMBINATIONS, Combination
@@ -22,10 +22,10 @@ def options(**given: Any) -> ModelOptions:
 
 
 def parts_of(shape: Shape, **given: Any) -> dict[str, Part]:
-    return {part.name: part for part in picture(options(**given), shape, "bicubic")}
+    return {part.name: part for part in network_parts(options(**given), shape, "bicubic")}
 
 
-def test_a_picture_by_hand():
+def test_the_parts_by_hand():
     # Entry and two blocks of two convolutions see 1 + 2 · 5 LR cells. The first stage convolves at LR, the second at
     # HR / 2, where a cell sees 0.5 LR cells more to each side, reaching the next LR cell from either half of its own;
     # two convolutions at HR / 4 reach 0.5 farther: the 4 places of an HR cell then span 13 + 2 cells at most.
@@ -58,7 +58,7 @@ def test_a_picture_by_hand():
 def test_of_a_spline_what_weighs_a_hundredth_is_seen():
     # Halfway between two cells to either side: 0.881 and 0.269, -0.123 and -0.068, 0.033 and 0.018, -0.009 and -0.005.
     assert parts_of(Shape(12, 16, 1, 0, 2), upsampling="pin")["interpolation"].sees == 6
-    bilinear = picture(options(upsampling="pin"), Shape(12, 16, 1, 0, 2), "bilinear")[1]
+    bilinear = network_parts(options(upsampling="pin"), Shape(12, 16, 1, 0, 2), "bilinear")[1]
     assert (bilinear.does, bilinear.sees) == ("bilinear", 2)
 
 
@@ -87,10 +87,10 @@ def test_a_unet_by_hand():
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
-def test_the_picture_counts_as_the_network_is_counted(combination):
+def test_the_parts_count_as_the_network_is_counted(combination):
     shape = combination.shape(6, 8, fields=2, static=1, scale=6, known=1)
     given = options(**combination.model, localized=True, normalization="batch", attention=True, n_blocks=3)
-    parts = picture(given, shape, "bicubic")
+    parts = network_parts(given, shape, "bicubic")
     assert sum(part.parameters for part in parts) == sum(count_parameters(given, shape).values())
     assert (parts[-1].y, parts[-1].x, parts[-1].channels, parts[-1].sees) == (36, 48, 1, None)
     assert any(part.name == "recurrence" for part in parts) == (combination.window > 1)
@@ -138,4 +138,4 @@ def assert_seen(combination: Combination, shape: Shape, period: int, **more: Any
     kernel = model.get_layer("output").kernel
     kernel.assign(tf.random.stateless_normal(kernel.shape, [1, 2]))  # zero at first, in a residual network
     period *= 4 if combination.backbone == "unet" else 1  # two levels
-    assert picture(given, shape, "bilinear")[-1].sees == seen_by(model, shape, period)
+    assert network_parts(given, shape, "bilinear")[-1].sees == seen_by(model, shape, period)
