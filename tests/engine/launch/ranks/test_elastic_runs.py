@@ -49,7 +49,7 @@ def test_two_go_on_without_the_first(engine, spec):
     assert (run.launches()[2].ranks, run.launches()[2].left, run.launches()[3].rc) == ([0], 2, 0)
     beats = run.heartbeats()
     assert [(beat.rank, beat.end) for beat in beats] == [(1, "done"), (2, "done")]
-    assert beats[0]["weights"] == beats[1]["weights"]
+    assert beats[0].weights == beats[1].weights
     assert resumed_epoch(run) > 1
     assert "rank 2 goes on as rank 1 of 2" in run.log.read_text()
     records = run.progress()[0]

@@ -118,7 +118,7 @@ def test_two_ranks_on_two_hosts_end_with_the_same_weights(store, spec, sshd):
     assert end_of(run).state == "done", run.log.read_text()
     beats = run.heartbeats()
     assert [(beat.rank, beat.size) for beat in beats] == [(0, 2), (1, 2)]
-    assert beats[0]["weights"] == beats[1]["weights"]
+    assert beats[0].weights == beats[1].weights
 
 
 @pytest.mark.slow
