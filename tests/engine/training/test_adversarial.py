@@ -199,10 +199,10 @@ def test_lr_cells_weigh_as_their_hr_cells_with_a_value(made):
     """HR with a value in one LR cell alone: the adversarial loss is what the discriminator says of that cell."""
     step = made.step()
     inputs, static, hr, weights = made.batch(1)
-    alone = np.full(hr.shape, np.nan, "f4")
-    alone[0, 2:4, 4:6] = 1.0
-    losses, _ = step.gradients((inputs, static, tf.constant(alone), weights))
-    mask = tf.constant(np.isfinite(alone).astype("f4"))
+    one_cell = np.full(hr.shape, np.nan, "f4")
+    one_cell[0, 2:4, 4:6] = 1.0
+    losses, _ = step.gradients((inputs, static, tf.constant(one_cell), weights))
+    mask = tf.constant(np.isfinite(one_cell).astype("f4"))
     field = step.network([inputs, static], training=False)  # residual: it begins as the interpolation, dropout or not
     logit = float(step.discriminator([inputs, field, mask])[0, 1, 2, 0])
     assert float(losses[1]) == pytest.approx(math.log1p(math.exp(-logit)), rel=1e-4)

@@ -62,12 +62,12 @@ def test_the_first_step_is_never_without_effect():
 @pytest.mark.parametrize(("scaling", "factor"), [("none", 1), ("linear", 9), ("sqrt", 3)])
 def test_nine_processes_scale_the_whole_course(scaling, factor):
     options = TrainingOptions(learning_rate=0.01, learning_rate_scaling=scaling, warm_up=0.1)
-    alone, nine = Schedule(options, 100), Schedule(options, 100, processes=9)
+    single, nine = Schedule(options, 100), Schedule(options, 100, processes=9)
     assert [float(nine(k)) for k in range(0, 120, 7)] == pytest.approx(
-        [factor * float(alone(k)) for k in range(0, 120, 7)]
+        [factor * float(single(k)) for k in range(0, 120, 7)]
     )
     plain = Schedule(options.replace(learning_rate_scaling="none"), 100)
-    assert [float(alone(k)) for k in range(100)] == [float(plain(k)) for k in range(100)]  # one process: no scaling
+    assert [float(single(k)) for k in range(100)] == [float(plain(k)) for k in range(100)]  # one process: no scaling
 
 
 def test_its_config_makes_the_same_schedule():
