@@ -1,8 +1,13 @@
 """Actions on a site. This file is sent by standard input and runs there alone: standard library only.
 
 A request is one JSON object, so is the answer, on a line of its own behind MARK. Nothing here knows the scheduler:
-commands are given, and what they said is given back. Every path is made of the target's folder and of
+commands are given, and what they said is given back. Every path is made of the site's folder and of
 names that were checked.
+
+Starting it from the uploaded engine would cost the same. CPU time of an empty poll (median of ten, warm file cache):
+56 ms from standard input, 50 ms from a file, 60 ms with engine.files and engine.errors, 150 ms with engine.runs;
+`python -m engine --help` takes 170 ms. It is sent all the same: code that receives and unpacks the engine has to be
+sent anyway, and this file always has its caller's version.
 """
 
 import base64

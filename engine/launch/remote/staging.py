@@ -1,4 +1,8 @@
-"""Files that a site needs before a run can start there: the engine's source, once a version, and inputs, once."""
+"""Files that a site needs before a run can start there: the engine's source, once a version, and inputs, once.
+
+rsync isn't used for it: it has to exist on both hosts, and the checks of links, outside paths and checksums would stay,
+as would the engine's archive under its checksum; what it could replace, sftp and its resume, is short.
+"""
 
 from __future__ import annotations
 
