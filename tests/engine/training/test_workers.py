@@ -122,7 +122,7 @@ def test_a_training_with_two_ranks_ends_with_the_same_weights_on_both(data, tmp_
     beats = two.heartbeats()
     assert [(beat.rank, beat.size, beat.end) for beat in beats] == [(0, 2, "done"), (1, 2, "done")]
     assert beats[0].weights == beats[1].weights
-    assert beats[0]["pid"] != beats[1]["pid"]
+    assert beats[0].pid != beats[1].pid
     last, expected = two.latest(), one.latest()
     assert (last["epoch"], last["steps"]) == (expected["epoch"], expected["steps"]) == (6, 3)
     # The same steps but for rounding: validation over the same days, each rank its share of them.
