@@ -66,7 +66,7 @@ def age(since: float, now: float | None = None) -> str:
     return f"{passed} ago" if passed else "just now"
 
 
-def place(name: str, kind: str) -> str:
+def site_label(name: str, kind: str) -> str:
     """A target as people tell it from others: 'hpc · Slurm', 'local · this machine'."""
     return f"{name} · {KINDS.get(kind, kind)}"
 

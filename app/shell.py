@@ -96,7 +96,7 @@ class Shell:
         """Let the visible page pull what changed in the store since it last looked, and each minute: ages grow."""
         name = self.session.page
         now = self._watcher.version, int(time.monotonic() // MINUTE_S)
-        self._watcher.glances()
+        self._watcher.snapshots()
         if self._seen.get(name) != now:
             self._seen[name] = now
             with pn.io.hold():

@@ -101,14 +101,14 @@ class CellCard:
 
     def _figure(self) -> Any:
         if not any(np.isfinite(values).any() for values in self._series.values()):
-            return "No values here: the cell is missing in the target."
+            return "No values: the target is missing in this cell."
         comparison, dark = self._comparison, self.session.dark
         attrs, tab = comparison.first.data["hr"].attrs, self._tabs.value
         if tab == "histogram":
             return line_figure(histogram(self._series, attrs, dark=dark), height=HEIGHT)
         if tab == "PSD":
             lines = cell_spectrum(self._series, comparison.times, comparison.first.units, dark)
-            few = "A spectrum needs 16 evenly spaced steps without a gap; this period has fewer."
+            few = "A spectrum needs at least 16 evenly spaced steps without a gap."
             return few if lines is None else line_figure(lines, height=HEIGHT)
         figure = line_figure(cell_series(self._series, comparison.times, attrs, dark), height=HEIGHT)
         self._now = bm.Span(**NOW, location=self._time_at(min(self.session.time, comparison.n_steps - 1)))

@@ -39,13 +39,15 @@ class LaunchCard:
             self._targets, self._fault = Sites.read(), ""
         except SiteError as error:
             self._targets, self._fault = Sites((LOCAL,)), str(error)
-        told = f"{self._fault}\n\nUntil that is fixed, runs go to this machine only." if self._fault else ""
-        self._trouble.param.update(object=plain_text(told), visible=bool(told))
+        advice = f"{self._fault}\n\nUntil it is fixed, runs can only start on this machine." if self._fault else ""
+        self._trouble.param.update(object=plain_text(advice), visible=bool(advice))
         return known != (self._targets.names, self._targets, self._fault)
 
     def show(self, launch: LaunchOptions) -> None:
         """Offer what the target of a draft allows, and hide what means nothing there."""
-        self._offer("site", {formatting.place(target.name, target.kind): target.name for target in self._targets.all})
+        self._offer(
+            "site", {formatting.site_label(target.name, target.kind): target.name for target in self._targets.all}
+        )
         target = self._chosen(launch)
         if target is None:
             return
@@ -106,7 +108,7 @@ def hint(option: str, target: Site) -> str:
 def about(target: Site) -> str:
     """'Slurm by the login of hpc; runs in ~/mesoscope.'"""
     if not target.remote:
-        return "Runs are processes of this machine, which outlive the dashboard."
-    there = f" on {target.host}" if target.host else ""
+        return "Runs are processes on this machine and continue without the dashboard."
+    host = f" on {target.host}" if target.host else ""
     kind = "Processes started over SSH" if target.kind == "ssh" else f"Jobs of {formatting.KINDS[target.kind]}"
-    return f"{kind}{there}, in {target.folder}. What runs there needs no dashboard; its results are fetched at the end."
+    return f"{kind}{host}, in {target.folder}. Runs continue without the dashboard; results are fetched at the end."

@@ -76,7 +76,7 @@ class Frame:
 
 
 def field_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> list[Frame]:
-    """LR, interpolated, HR and each run, with the RMSE of the step where it can be told."""
+    """LR, interpolated, HR and each run, with the RMSE of the step where it is defined."""
     titles = {result.letter: result.title for result in comparison.shown}
     hr, units = fields["hr"], comparison.first.units
     frames = []
@@ -104,7 +104,7 @@ def difference_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]
 
 
 def rmse_frames(comparison: Comparison, maps: Mapping[str, xr.DataArray]) -> list[Frame]:
-    """RMSE of the interpolated field and of each run; told is the mean, and the gain over the interpolated field."""
+    """RMSE of the interpolated field and of each run; with the mean and the gain over the interpolated field."""
     titles = {result.letter: result.title for result in comparison.results}
     base = _mean(maps["interpolated"])
     frames = []
@@ -237,8 +237,8 @@ def _minus(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
 
 def _rms(field: xr.DataArray, hr: xr.DataArray) -> str:
     error = field.values - hr.values
-    there = np.isfinite(error)
-    return f"{np.sqrt(np.mean(error[there] ** 2)):.3g}" if there.any() else "–"
+    has_value = np.isfinite(error)
+    return f"{np.sqrt(np.mean(error[has_value] ** 2)):.3g}" if has_value.any() else "–"
 
 
 def _mean(field: xr.DataArray) -> float:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from app import formatting
 from app.components.run_table import Column
-from app.services.watcher import Glance
+from app.services.watcher import RunSnapshot
 
-QUEUED = ("queued", "running", "unknown")
+UNFINISHED = ("queued", "running", "unknown")
 COLUMNS = {
     "state": Column("State", 116, html=True),
     "title": Column("Title", 220, html=True),
@@ -22,22 +22,22 @@ COLUMNS = {
 }
 
 
-def queue_of(seen: Sequence[Glance]) -> list[Glance]:
+def queued_snapshots(seen: Sequence[RunSnapshot]) -> list[RunSnapshot]:
     """The runs that wait or run, as far as is known: what runs first, then what waits, the longest first."""
-    waiting = [one for one in seen if one.status.state in QUEUED and not one.fault]
+    waiting = [one for one in seen if one.status.state in UNFINISHED and not one.fault]
     return sorted(waiting, key=lambda one: (one.status.state == "queued", one.status.since or 0.0))
 
 
-def queue_table(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
+def queue_table(seen: Sequence[RunSnapshot], shown: str = "") -> pd.DataFrame:
     """One row a run; `shown` is the id of the run shown below."""
     rows = [
         {
             "id": one.id,
             "state": state_html(one.status.state),
             "title": title_html(one, shown),
-            "place": formatting.place(one.place.name, one.place.kind),
-            "job": one.place.job or "–",
-            "reason": told_html(doing(one)),
+            "place": formatting.site_label(one.site.name, one.site.kind),
+            "job": one.site.job or "–",
+            "reason": clipped_html(doing(one)),
             "since": formatting.age(one.status.since) if one.status.since else "–",
         }
         for one in seen
@@ -45,20 +45,20 @@ def queue_table(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", *COLUMNS])
 
 
-def doing(seen: Glance) -> str:
+def doing(seen: RunSnapshot) -> str:
     """How far the training is, or the reason in the words of whoever gave it."""
     latest = seen.latest
-    if seen.status.state == "running" and latest.get("epochs") and not seen.place.fetching:
+    if seen.status.state == "running" and latest.get("epochs") and not seen.site.fetching:
         return f"epoch {latest.get('epoch', 1)} of {latest['epochs']}"
     return seen.status.reason or seen.status.state
 
 
-def title_html(seen: Glance, shown: str) -> str:
+def title_html(seen: RunSnapshot, shown: str) -> str:
     title = html.escape(seen.title)
     return f"<b class='shown'>{title}</b>" if seen.id == shown else title
 
 
-def told_html(text: str) -> str:
+def clipped_html(text: str) -> str:
     """Text that a narrow column cuts, whole when pointed at."""
     return f"<span title='{html.escape(text)}'>{html.escape(text)}</span>"
 

@@ -70,7 +70,7 @@ class RunChips:
         edge = {"borderColor": colour_of(letter), "borderLeft": f"6px solid {colour_of(letter)}"}
         chip = pmui.Button(
             label=f"{letter}  {title}", end_icon="close", size="small", variant="outlined",
-            description=f"Take {run_id} out of the comparison", margin=(0, 8, 0, 0),
+            description=f"Remove {run_id} from the comparison", margin=(0, 8, 0, 0),
             sx={"color": "text.primary", **edge},
         )  # fmt: skip
         chip.on_click(lambda _: self._removed(run_id))

@@ -63,9 +63,9 @@ class ScoreCard:
 def _differences(comparison: Comparison) -> str:
     """Only the settings in which the runs differ."""
     differing = comparison.differing()
-    told = [f"{html.escape(option)} {html.escape(' | '.join(values))}" for option, values in differing.items()]
-    if not told:
+    differences = [f"{html.escape(option)} {html.escape(' | '.join(values))}" for option, values in differing.items()]
+    if not differences:
         return ""
-    more = f" … and {len(told) - MOST_DIFFERENCES} more" if len(told) > MOST_DIFFERENCES else ""
+    more = f" … and {len(differences) - MOST_DIFFERENCES} more" if len(differences) > MOST_DIFFERENCES else ""
     letters = " | ".join(result.letter for result in comparison.results)
-    return f"<p>Settings that differ ({letters}): {'; '.join(told[:MOST_DIFFERENCES])}{more}</p>"
+    return f"<p>Settings that differ ({letters}): {'; '.join(differences[:MOST_DIFFERENCES])}{more}</p>"

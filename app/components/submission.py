@@ -28,8 +28,8 @@ class Submission:
             label="Train", icon="play_arrow", disabled=True, sizing_mode="stretch_width", margin=0,
             disable_elevation=True,
         )  # fmt: skip
-        self.told = pmui.Alert(object="", severity="info", visible=False, margin=(8, 0, 0, 0), sx=WRAPPED)
-        self.view = pmui.Column(self.button, self.told, margin=(10, 0, 0, 0), sizing_mode="stretch_width")
+        self.message = pmui.Alert(object="", severity="info", visible=False, margin=(8, 0, 0, 0), sx=WRAPPED)
+        self.view = pmui.Column(self.button, self.message, margin=(10, 0, 0, 0), sizing_mode="stretch_width")
         self.button.on_click(self.submit)
 
     def offer(self, target: str, *, ready: bool) -> None:
@@ -46,9 +46,9 @@ class Submission:
             run = await asyncio.to_thread(api.create, spec, self.session.store)
             await self._hand_over(run)
         except MesoscopeError as error:
-            self._tell("error", f"{error}\n\n{KEPT}" if run is not None and run.is_remote else str(error))
+            self._report("error", f"{error}\n\n{KEPT}" if run is not None and run.is_remote else str(error))
         else:
-            self._tell("success", f"Submitted: {run.title}")
+            self._report("success", f"Submitted: {run.title}")
             if self.session.page == "design":
                 self.session.param.update(run=run.id, page="runs")
         finally:
@@ -62,11 +62,11 @@ class Submission:
             await asyncio.wait([starting], timeout=LOOK_S)
             if run.is_remote and not starting.done():
                 state = await asyncio.to_thread(run.status)
-                self._tell("info", f"{run.title} {state.reason} …")
+                self._report("info", f"{run.title} {state.reason} …")
         await starting
 
-    def _tell(self, severity: str, text: str) -> None:
-        self.told.param.update(severity=severity, object=plain_text(text), visible=True)
+    def _report(self, severity: str, text: str) -> None:
+        self.message.param.update(severity=severity, object=plain_text(text), visible=True)
 
 
 WRAPPED = {"overflowWrap": "anywhere", "userSelect": "text"}

@@ -36,8 +36,8 @@ class SuiteButton:
             label="Train the suite A–H", icon="view_module", variant="outlined", size="small", description=ABOUT,
             margin=0,
         )  # fmt: skip
-        self.told = pmui.Alert(object="", severity="info", visible=False, margin=(8, 0, 0, 0), sx=WRAPPED)
-        self.view = pmui.Column(self.button, self.told, margin=(10, 0, 0, 0))
+        self.message = pmui.Alert(object="", severity="info", visible=False, margin=(8, 0, 0, 0), sx=WRAPPED)
+        self.view = pmui.Column(self.button, self.message, margin=(10, 0, 0, 0))
         self.button.on_click(self._submit)
 
     async def _submit(self, _: Any) -> None:
@@ -49,9 +49,9 @@ class SuiteButton:
             watcher_of(self.session.store).nudge()
             await self._hand_over(runs)
         except MesoscopeError as error:
-            self._tell("error", str(error))
+            self._report("error", str(error))
         else:
-            self._tell("success", f"Submitted: {', '.join(run.title for run in runs)}")
+            self._report("success", f"Submitted: {', '.join(run.title for run in runs)}")
             if self.session.page == page:
                 self.session.param.update(runs=[run.id for run in runs], run=runs[0].id, page="runs")
         finally:
@@ -66,7 +66,7 @@ class SuiteButton:
         models = suite.specs(spec)
         try:
             for model in models:
-                self._tell("info", f"Makes run {len(runs) + 1} of {len(models)}: {model.launch.title} …")
+                self._report("info", f"Creating run {len(runs) + 1} of {len(models)}: {model.launch.title} …")
                 runs += await asyncio.to_thread(suite.create, [model], self.session.store)
         except MesoscopeError:
             await asyncio.to_thread(_cancel, runs)
@@ -75,7 +75,7 @@ class SuiteButton:
 
     async def _hand_over(self, runs: Sequence[Run]) -> None:
         """Start them; on a target this takes minutes where data have to be sent, and goes on without this page."""
-        self._tell("info", f"Hands over {len(runs)} runs …")
+        self._report("info", f"Submitting {len(runs)} runs …")
         try:
             process = await asyncio.to_thread(suite.start, runs)
         except MesoscopeError:
@@ -83,14 +83,14 @@ class SuiteButton:
             raise
         sent = [run for run in runs if run.is_remote]
         while doing := await asyncio.to_thread(_doing, sent, process):
-            self._tell("info", doing)
+            self._report("info", doing)
             await asyncio.sleep(LOOK_S)
         if refused := await asyncio.to_thread(_refused, sent):
             why = "\n\n".join(refused)
-            raise LaunchError(f"{len(refused)} of {len(runs)} runs were not handed over.\n\n{why}\n\n{KEPT}")
+            raise LaunchError(f"{len(refused)} of {len(runs)} runs were not submitted.\n\n{why}\n\n{KEPT}")
 
-    def _tell(self, severity: str, text: str) -> None:
-        self.told.param.update(severity=severity, object=plain_text(text), visible=True)
+    def _report(self, severity: str, text: str) -> None:
+        self.message.param.update(severity=severity, object=plain_text(text), visible=True)
 
 
 def _doing(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str:
@@ -102,7 +102,7 @@ def _doing(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str:
     if ended or not waiting:
         return ""
     first = waiting[0]
-    return f"{len(runs) - len(waiting)} of {len(runs)} runs are handed over; {first.title} {first.status().reason} …"
+    return f"{len(runs) - len(waiting)} of {len(runs)} runs are submitted; {first.title} {first.status().reason} …"
 
 
 def _refused(runs: Sequence[Run]) -> list[str]:

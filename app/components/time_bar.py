@@ -29,7 +29,7 @@ class TimeBar:
         self._play = pmui.ToggleIcon(
             icon="play_arrow", active_icon="pause", description="Play", size="small", margin=0, align="center"
         )
-        self._on = pmui.IconButton(icon="chevron_right", description="One step on", **ICON)
+        self._on = pmui.IconButton(icon="chevron_right", description="One step forward", **ICON)
         self._slider = pmui.IntSlider(
             start=0, end=1, show_value=False, size="small", label="", sizing_mode="stretch_width",
             margin=(0, 18), align="center",
@@ -51,7 +51,7 @@ class TimeBar:
         self._comparison = comparison
         last = max(comparison.n_steps - 1, 0)
         self._slider.param.update(end=max(last, 1), value=min(self.session.time, last), disabled=last == 0)
-        self._tell()
+        self._report()
 
     def _link(self) -> None:
         self._back.on_click(lambda _: self._go(self.session.time - 1))
@@ -59,7 +59,7 @@ class TimeBar:
         self._slider.param.watch(lambda event: self._go(event.new), "value")
         self._date.param.watch(self._typed, "value")
         self._play.param.watch(self._playing, "value")
-        self.session.param.watch(lambda _: self._tell(), "time")
+        self.session.param.watch(lambda _: self._report(), "time")
 
     def _go(self, step: int) -> None:
         if self._comparison.n_steps:
@@ -75,12 +75,12 @@ class TimeBar:
             self._count.object = f"not in {first} to {last}"
         else:
             self._go(found)
-            self._tell()
+            self._report()
 
     def _step(self) -> int:
         return min(self.session.time, max(self._comparison.n_steps - 1, 0))
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         step, steps = self._step(), self._comparison.n_steps
         with pn.io.hold():
             self._slider.value = step

@@ -171,7 +171,7 @@ class OfferedField(_OneWidget):
         return self.view.value or ""
 
     def _put(self, plain: Any) -> None:
-        more = {} if plain in self._offered.values() else {f"{plain} (not offered)" if plain else "–": plain}
+        more = {} if plain in self._offered.values() else {f"{plain} (not available)" if plain else "–": plain}
         if self.view.options != (options := {**self._offered, **more}) or self.view.value != plain:
             self.view.param.update(options=options, value=plain)
             self.view.param.trigger("value")  # the browser knows it by its label, which may be another now

@@ -48,7 +48,7 @@ class ComparePage:
         self._board: MapBoard
         self._rmse: MapBoard
         self._view: SharedView
-        self._drawn = self._reading = self._telling = False
+        self._drawn = self._reading = self._updating = False
         self._scores_now: dict[str, ProductScores] = {}
         self._stamps: dict[str, float] = {}
         self._chips = RunChips(session)
@@ -73,7 +73,7 @@ class ComparePage:
             pn.state.execute(self.load)
 
     async def load(self) -> None:
-        """Read the chosen runs and draw them; what can't be used is told at the top."""
+        """Read the chosen runs and draw them; messages at the top say what cannot be used."""
         ids = list(self.session.runs)
         self._stamps = self._stamps_now()
         self._page.loading = True
@@ -138,8 +138,8 @@ class ComparePage:
     def _show_all(self) -> None:
         """Put everything in its place: once after each load."""
         self._chips.refresh()
-        told = {"info": self.comparison.notes, "warning": tuple(self.comparison.refused.values())}
-        self._notes[:] = [_alert(" ".join(texts), severity) for severity, texts in told.items() if texts]
+        notices = {"info": self.comparison.notes, "warning": tuple(self.comparison.refused.values())}
+        self._notes[:] = [_alert(" ".join(texts), severity) for severity, texts in notices.items() if texts]
         if not self.comparison:
             self._page[:] = [self._chips.view, self._notes, self._empty]
             return
@@ -252,12 +252,12 @@ class ComparePage:
         low, high = self._clim(self._frames())
         self._board.colour((low, high))
         differences = self.session.layout == "difference"
-        self._telling = True
+        self._updating = True
         with pn.io.hold():
             self._low.param.update(value=_rounded(low, high - low), disabled=differences)
             self._high.param.update(value=_rounded(high, high - low), disabled=differences)
             self._lock.param.update(value=self.session.locked, disabled=differences)
-        self._telling = False
+        self._updating = False
 
     def _lock_turned(self, event: Any) -> None:
         if event.new != self.session.locked:
@@ -267,7 +267,7 @@ class ComparePage:
     def _range_typed(self, _: Any) -> None:
         """A typed end locks the range; an end beyond the other one is marked and changes nothing."""
         low, high = self._low.value, self._high.value
-        if self._telling or low is None or high is None:
+        if self._updating or low is None or high is None:
             return
         wrong = low >= high
         for box in (self._low, self._high):

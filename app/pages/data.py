@@ -29,7 +29,7 @@ MAP_WIDTH, MAP_HEIGHT = 480, 480
 PATTERN = "*"
 FIRST_SPEC = "demo_mos"  # with all that a spec can name: LR, predictors, static variables
 EMPTY = (
-    "<div class='empty'><div>Choose a file at the left, or make the demonstration set:<br>"
+    "<div class='empty'><div>Choose a file at the left, or generate the demonstration set:<br>"
     "a synthetic field of surface NO₂ with predictors and static variables.</div></div>"
 )
 PARTS = {"target": "Use as target", "lr": "Use as LR", "predictors": "Use as predictor", "static": "Use as static"}
@@ -243,16 +243,16 @@ class DataPage:
             return
         source = preview.source
         if part in ("predictors", "static"):
-            there = draft.get("data", part)
-            draft.set("data", part, [*(other for other in there if other != source), source])
+            chosen = draft.get("data", part)
+            draft.set("data", part, [*(other for other in chosen if other != source), source])
         else:
             draft.set("data", part, source)
         if part == "lr":
             draft.set("data", "pairing", "mos")
         self.session.draft_changed()
-        self._say_used(part, source)
+        self._confirm_use(part, source)
 
-    def _say_used(self, part: str, source: Source) -> None:
+    def _confirm_use(self, part: str, source: Source) -> None:
         name = {"target": "the target", "lr": "LR (pairing mos)", "predictors": "a predictor", "static": "static"}[part]
         if pn.state.notifications is not None:
             pn.state.notifications.success(f"{source.variable} is {name} now", duration=3000)

@@ -44,10 +44,10 @@ STICKY = {"position": "sticky", "top": "0", "align-self": "flex-start"}
 OUTLINED = {"variant": "outlined", "size": "small", "margin": 0}
 DENSE = {"& p": {"margin": 0}}
 NETWORK_HEIGHT = 275
-UNDRAWN = "<div class='empty'>Drawn when target and scale are known.</div>"
+UNDRAWN = "<div class='empty'>Shown once target and scale are set.</div>"
 UNSEEN = "<div class='empty'>The data are not on this machine, so the network can't be drawn.</div>"
-CHECKED_THERE = "The data are checked on {} when the run is handed over."
-WAITING = "Choose a target and a scale: grids, samples, parameters and memory are worked out here."
+CHECKED_THERE = "The data are checked on {} when the run is submitted."
+WAITING = "Choose a target and a scale: grids, samples, parameters and memory are shown here."
 
 
 class DesignPage:
@@ -240,7 +240,7 @@ class DesignPage:
             return
         self._asking = asyncio.ensure_future(_after_pause(spec, self.session.store, self._launch.elsewhere(spec)))
         self._busy.visible = True
-        self._say("info", "Checking: reads the files' grids and times, builds the network, counts.")
+        self._say("info", "Checking grids, times and network …")
         try:
             answer = await self._asking
         except asyncio.CancelledError:
@@ -321,7 +321,7 @@ def facts_of(answer: dict[str, Any]) -> dict[str, str]:
     if "parameters" in answer:
         rows["Parameters"] = formatting.count(answer["parameters"])
     if answer.get("discriminator"):
-        rows["of the discriminator"] = formatting.count(answer["discriminator"])
+        rows["Discriminator parameters"] = formatting.count(answer["discriminator"])
     if "memory_bytes" in answer:
         rows["Memory per process"] = formatting.size(answer["memory_bytes"])
     return rows
@@ -342,7 +342,7 @@ def _absent(spec: Spec) -> list[str]:
 def absence(names: list[str]) -> str:
     """'/scratch/t2m.nc and 2 more are not on this machine, so …'"""
     more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
-    return f"{names[0]}{more} not on this machine, so grids, samples and memory can't be worked out here."
+    return f"{names[0]}{more} not on this machine, so grids, samples and memory are not known here."
 
 
 def _notes(answer: dict[str, Any]) -> str:

@@ -15,11 +15,11 @@ import panel_material_ui as pmui
 
 from app import formatting
 from app.components.queue import COLUMNS as QUEUE_COLUMNS
-from app.components.queue import QUEUED, queue_of, queue_table, state_html, title_html, told_html
+from app.components.queue import UNFINISHED, clipped_html, queue_table, queued_snapshots, state_html, title_html
 from app.components.run_table import Column, RunTable
 from app.form.fields import card, plain_text
 from app.plots.overview import LearningCurves
-from app.services.watcher import Glance, watcher_of
+from app.services.watcher import RunSnapshot, watcher_of
 from app.session import MOST_RUNS, Session
 from app.theme import PAGE_CSS
 from engine.errors import MesoscopeError, UnreachableError
@@ -43,8 +43,8 @@ MOST_POINTS = 1500  # of a drawn curve
 LOG_BYTES, LOG_LINES = 32_768, 300
 ALL, QUEUE = "All", "Queue"
 HINTS = {
-    ALL: "Click a run to look at it; tick up to eight to compare them.",
-    QUEUE: "What waits or runs, on all targets, in the words of the scheduler.",
+    ALL: "Click a run to see it; tick up to eight to compare them.",
+    QUEUE: "Queued and running runs on all sites, with the status that the scheduler reports.",
 }
 
 
@@ -69,7 +69,7 @@ class RunsPage:
 
     def refresh(self) -> None:
         """Show what the watcher saw, and pull the chosen run's newest records."""
-        seen = self._watcher.glances()
+        seen = self._watcher.snapshots()
         chosen = self._chosen(seen)
         with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
             self._empty.visible, self._list.visible = not seen, bool(seen)
@@ -79,7 +79,7 @@ class RunsPage:
                 self._show_state(chosen)
                 pn.state.execute(self._pull)
 
-    def _chosen(self, seen: Sequence[Glance]) -> Glance | None:
+    def _chosen(self, seen: Sequence[RunSnapshot]) -> RunSnapshot | None:
         """The run that the link names; the newest one when it names none."""
         if not self.session.run:
             return seen[0] if seen else None
@@ -96,7 +96,9 @@ class RunsPage:
         self._table = self._all.widget
         self._table.param.watch(self._select, "selection")
         self._queue = RunTable(QUEUE_COLUMNS, self._choose, selectable=False)
-        self._idle = pmui.Typography("Nothing waits or runs.", color="text.secondary", margin=(16, 4), visible=False)
+        self._idle = pmui.Typography(
+            "No run is queued or running.", color="text.secondary", margin=(16, 4), visible=False
+        )
         self._compare = pmui.Button(label="Compare", icon="compare", disabled=True, margin=0, disable_elevation=True)
         self._compare.on_click(lambda _: self.session.param.update(page="compare"))
         self._which = pmui.RadioButtonGroup(options=[ALL, QUEUE], value=ALL, size="small", margin=0, width=130)
@@ -142,7 +144,7 @@ class RunsPage:
         buttons = pmui.Row(self._cancel, self._resume, self._again, self._maps, sx={"gap": "8px"}, margin=0)
         head = pmui.FlexBox(self._title, buttons, justify_content="space-between", align_items="center")
         left = pmui.Column(
-            card("Learning", self._log_scale, self._curves),
+            card("Learning curves", self._log_scale, self._curves),
             card("Log", self._log),
             sizing_mode="stretch_width",
             margin=0,
@@ -163,9 +165,9 @@ class RunsPage:
         )
         self._detail = pmui.Column(top, pmui.Row(left, right, margin=0), margin=0, visible=False)
 
-    def _show_tables(self, seen: Sequence[Glance], shown: str) -> None:
+    def _show_tables(self, seen: Sequence[RunSnapshot], shown: str) -> None:
         """All runs, or those that wait or run."""
-        queue, view = queue_of(seen), QUEUE if self.session.queue else ALL
+        queue, view = queued_snapshots(seen), QUEUE if self.session.queue else ALL
         self._which.value, self._hint.object = view, HINTS[view]
         self._table.visible = self._compare.visible = view == ALL
         self._queue.widget.visible, self._idle.visible = view == QUEUE and bool(queue), view == QUEUE and not queue
@@ -191,7 +193,7 @@ class RunsPage:
     def _choose(self, run: str) -> None:
         self.session.run = run
 
-    def _show_state(self, seen: Glance) -> None:
+    def _show_state(self, seen: RunSnapshot) -> None:
         if seen.id != self._shown:
             self._shown, self._offset, self._records = seen.id, 0, []
             self._settings.object = formatting.table(settings_of(seen.run))
@@ -199,17 +201,17 @@ class RunsPage:
             self._learning.show([])
         word = seen.status.state
         self._title.object = plain_text(seen.title)
-        self._reason.object = f"{state_html(word)} <span class='said'>{html.escape(said_of(seen))}</span>"
+        self._reason.object = f"{state_html(word)} <span class='said'>{html.escape(status_text(seen))}</span>"
         self._bar.param.update(value=round(100 * seen.share, 1), visible=word != "done")
-        self._why.param.update(object=plain_text(why_failed(seen)), visible=word == "failed")
+        self._why.param.update(object=plain_text(failure_advice(seen)), visible=word == "failed")
         self._maps.visible = word == "done"
         self._cancel.visible = word in ("queued", "running", "unknown") and not seen.fault
         self._resume.visible = word in ("failed", "cancelled")
         self._again.visible = not seen.fault
         if not self._moving:  # what waits on a target may not have heard of it
-            self._cancel.disabled = seen.place.cancelling and (word == "running" or not seen.run.is_remote)
+            self._cancel.disabled = seen.site.cancelling and (word == "running" or not seen.run.is_remote)
         if seen.fault:
-            self._say_fault("error", seen.fault)
+            self._show_error("error", seen.fault)
         self._facts.object = formatting.table(facts_of(seen))
 
     async def _pull(self) -> None:
@@ -234,7 +236,7 @@ class RunsPage:
             new, offset = await asyncio.to_thread(chosen.run.progress, self._offset)
             tail = await asyncio.to_thread(log_tail, chosen.run.log)
         except OSError as error:
-            self._say_fault("error", f"The run folder can't be read: {error}")
+            self._show_error("error", f"The run folder can't be read: {error}")
             return
         if chosen.id != self._shown:
             return
@@ -246,7 +248,7 @@ class RunsPage:
                 self._learning.show(thinned(self._records))
 
     def _show_log(self, tail: str) -> None:
-        shown = f"<div class='tail'><pre class='text'>{html.escape(tail) or 'Nothing written yet.'}</pre></div>"
+        shown = f"<div class='tail'><pre class='text'>{html.escape(tail) or 'No log yet.'}</pre></div>"
         if shown != self._log.object:
             self._log.object = shown
 
@@ -265,14 +267,14 @@ class RunsPage:
             await asyncio.to_thread(act, chosen.run)
             self._fault.visible = False
         except UnreachableError as error:
-            self._say_fault("info" if chosen.run.cancel_file.exists() else "error", f"{error}{later(chosen.run)}")
+            self._show_error("info" if chosen.run.cancel_file.exists() else "error", f"{error}{later(chosen.run)}")
         except MesoscopeError as error:
-            self._say_fault("error", str(error))
+            self._show_error("error", str(error))
         finally:
             self._moving = self._resume.disabled = False
             self._watcher.nudge()
 
-    def _say_fault(self, severity: str, text: str) -> None:
+    def _show_error(self, severity: str, text: str) -> None:
         self._fault.param.update(severity=severity, object=plain_text(text), visible=True)
 
     def _show_maps(self, _: Any) -> None:
@@ -288,15 +290,15 @@ class RunsPage:
             self.session.page = "design"
 
 
-def table_of(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
+def table_of(seen: Sequence[RunSnapshot], shown: str = "") -> pd.DataFrame:
     """One row a run, as shown: id and the columns of COLUMNS; `shown` is the id of the run shown below."""
     rows = [
         {
             "id": one.id,
             "state": state_html(one.status.state),
             "title": title_html(one, shown),
-            "place": one.place.name,
-            "data": told_html(one.target or "–"),
+            "place": one.site.name,
+            "data": clipped_html(one.target or "–"),
             "epoch": epoch_html(one),
             "rmse": formatting.number(one.rmse("downscaled")),
             "interpolated": formatting.number(one.rmse("interpolated")),
@@ -309,14 +311,14 @@ def table_of(seen: Sequence[Glance], shown: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", *COLUMNS])
 
 
-def epoch_html(seen: Glance) -> str:
+def epoch_html(seen: RunSnapshot) -> str:
     """A bar for the share of the training that is done, and '12/40' on it."""
     latest = seen.latest
     text = f"{latest['epoch']}/{latest['epochs']}" if latest.get("epochs") and "epoch" in latest else ""
     return f"<div class='share'><i style='width: {100 * seen.share:.0f}%'></i><span>{text}</span></div>"
 
 
-def gain_of(seen: Glance) -> str:
+def gain_of(seen: RunSnapshot) -> str:
     """How much of the interpolation's RMSE the network takes away: '−36 %'."""
     mine, base = seen.rmse("downscaled"), seen.rmse("interpolated")
     if not mine or not base:
@@ -324,17 +326,17 @@ def gain_of(seen: Glance) -> str:
     return f"{100 * (mine / base - 1):+.0f} %".replace("-", "−")
 
 
-def said_of(seen: Glance) -> str:
+def status_text(seen: RunSnapshot) -> str:
     """Beside the state: how far the training is, or why the run is in that state, and whether it is to stop."""
-    stopping = "is asked to stop" if seen.place.cancelling and seen.status.state in QUEUED else ""
+    stopping = "stopping" if seen.site.cancelling and seen.status.state in UNFINISHED else ""
     return " · ".join(filter(None, [stopping, _said(seen)]))
 
 
-def _said(seen: Glance) -> str:
+def _said(seen: RunSnapshot) -> str:
     latest, reason = seen.latest, seen.status.reason
     if seen.status.state == "unknown":
-        return unseen(seen)
-    if seen.status.state == "running" and latest.get("epochs") and not seen.place.fetching:
+        return unknown_since(seen)
+    if seen.status.state == "running" and latest.get("epochs") and not seen.site.fetching:
         eta = latest.get("eta_s")
         left = f" · {formatting.duration(eta)} left" if eta else ""
         speed = f" · {formatting.number(latest['samples_per_s'])} samples/s" if latest.get("samples_per_s") else ""
@@ -347,31 +349,31 @@ def _said(seen: Glance) -> str:
     return "" if seen.status.state == "failed" else reason or ""
 
 
-def unseen(seen: Glance) -> str:
+def unknown_since(seen: RunSnapshot) -> str:
     """That nothing is known, since when and why; what runs may well go on."""
     since = formatting.span(seen.status.since) if seen.status.since else ""
-    parts = [f"since {since}" if since else "", "" if seen.fault else "what runs there goes on", seen.status.reason]
+    parts = [f"since {since}" if since else "", "" if seen.fault else "the run itself goes on", seen.status.reason]
     return " · ".join(filter(None, parts))
 
 
 def later(run: Run) -> str:
     """That a wish to stop is kept, where it could not be passed on."""
-    return "\n\nIt is told to stop as soon as it can be reached." if run.cancel_file.exists() else ""
+    return "\n\nIt is stopped as soon as its host can be reached." if run.cancel_file.exists() else ""
 
 
-def why_failed(seen: Glance) -> str:
+def failure_advice(seen: RunSnapshot) -> str:
     """The reason, and what to do next."""
-    reason = (seen.status.reason or "it ended without a word").rstrip(" .:")
-    if seen.place.stage == "refused":
+    reason = (seen.status.reason or "it ended without a message").rstrip(" .:")
+    if seen.site.stage == "refused":
         return f"{reason}\n\nResume submits it again, once that is fixed."
     if "resume" in reason.lower():
         return reason
     if seen.run.best.exists():
-        return f"{reason}. Resume continues from the last checkpoint; the log below tells more."
-    return f"{reason}. Change it with 'Clone settings' and train again; the log below tells more."
+        return f"{reason}. Resume continues from the last checkpoint; see the log below."
+    return f"{reason}. Change it with 'Clone settings' and train again; see the log below."
 
 
-def facts_of(seen: Glance) -> dict[str, str]:
+def facts_of(seen: RunSnapshot) -> dict[str, str]:
     """What a run is doing now, as rows of a table."""
     latest, active = seen.latest, seen.status.state.is_active
     rows = {"Epoch": f"{latest.get('epoch', '–')} of {latest.get('epochs', '–')}"} if latest else {}
@@ -385,9 +387,9 @@ def facts_of(seen: Glance) -> dict[str, str]:
     for product in ("downscaled", "interpolated"):
         if (rmse := seen.rmse(product)) is not None:
             rows[f"RMSE {product}"] = formatting.number(rmse, 4)
-    rows["Runs on"] = formatting.place(seen.place.name, seen.place.kind)
-    if seen.place.job:
-        rows["Process there" if seen.place.kind == "ssh" else "Job"] = seen.place.job
+    rows["Runs on"] = formatting.site_label(seen.site.name, seen.site.kind)
+    if seen.site.job:
+        rows["Process ID" if seen.site.kind == "ssh" else "Job"] = seen.site.job
     return {**rows, "Run": seen.id, "Folder": str(seen.run.folder)}
 
 

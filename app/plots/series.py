@@ -74,11 +74,11 @@ def seconds(times: pd.Index) -> np.ndarray:
 
 def longest_stretch(series: Mapping[str, np.ndarray], times: pd.Index) -> slice:
     """The longest run of steps that are evenly spaced and have a value in every series."""
-    there = np.all([np.isfinite(values) for values in series.values()], axis=0)
+    has_values = np.all([np.isfinite(values) for values in series.values()], axis=0)
     borders = np.unique(
-        np.concatenate([[0], _gaps(times), np.flatnonzero(~there), np.flatnonzero(~there) + 1, [len(times)]])
+        np.concatenate([[0], _gaps(times), np.flatnonzero(~has_values), np.flatnonzero(~has_values) + 1, [len(times)]])
     )
-    pieces = [slice(a, b) for a, b in itertools.pairwise(borders) if there[a:b].all()]
+    pieces = [slice(a, b) for a, b in itertools.pairwise(borders) if has_values[a:b].all()]
     return max(pieces, key=lambda piece: piece.stop - piece.start, default=slice(0, 0))
 
 

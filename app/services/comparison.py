@@ -43,7 +43,7 @@ class Result:
             If its results can't be read.
         """
         if not run.folder.is_dir():
-            raise StoreError(f"{run.id} is no longer in the store: take it out of the comparison")
+            raise StoreError(f"{run.id} is no longer in the store: remove it from the comparison")
         if not run.results.is_file():
             state = run.status().state
             raise StoreError(f"{run.title} has no results yet ({state}): it can be compared when it is done")
@@ -101,7 +101,7 @@ class Comparison:
 
     @classmethod
     def of(cls, store: Store, ids: Sequence[str]) -> Comparison:
-        """Read the runs and find what they have in common; what can't be used is told, never raised."""
+        """Read the runs and find what they have in common; reasons are kept for what cannot be used, none is raised."""
         results, refused = [], {}
         for letter, run_id in zip(LETTERS, ids, strict=False):
             try:

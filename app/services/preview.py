@@ -70,7 +70,7 @@ def open_preview(source: Source) -> Preview:
     missing = float(np.isnan(values).mean())
     given = values[~np.isnan(values)]
     if not given.size:
-        raise DataError(f"{source.path} has no value in {field.name}: all {looked} steps looked at are missing")
+        raise DataError(f"{source.path} has no value in {field.name}: all {looked} sampled steps are missing")
     low, high = (float(edge) for edge in np.quantile(given, (0.001, 0.999)))
     if low == high:
         low, high = low - 0.5, high + 0.5

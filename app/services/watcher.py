@@ -23,14 +23,14 @@ ATTENTION_S = 10.0
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run runs: a target's name and kind, the job or process there, how its handing over went."""
+class RunSite:
+    """Site of a run: name and kind, job or process, stage of the submission."""
 
     name: str = "local"
     kind: str = "local"
     job: str = ""
     stage: str = ""
-    fetching: bool = False  # it is done there
+    fetching: bool = False  # finished on the site
     cancelling: bool = False  # it was asked to stop
 
     @classmethod
@@ -47,7 +47,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Glance:
+class RunSnapshot:
     """What a list of runs shows of one run. `fault` says why a folder can't be read; '' when it can."""
 
     run: Run
@@ -58,8 +58,8 @@ class Glance:
     latest: dict[str, Any] = field(default_factory=dict)  # newest progress record
     scores: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
-    place: Place = Place()
-    seen_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
+    site: RunSite = RunSite()
+    previous_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
     closely: bool = True
 
     @property
@@ -77,14 +77,14 @@ class Glance:
 
     @property
     def val_loss(self) -> float | None:
-        return self.latest.get("best_val_loss") or self.latest.get("val_loss") or self.seen_val_loss
+        return self.latest.get("best_val_loss") or self.latest.get("val_loss") or self.previous_val_loss
 
     def rmse(self, product: str) -> float | None:
         """Mean test RMSE of 'downscaled' or 'interpolated', in the target's unit."""
         return ((self.scores.get(product) or {}).get("rmse") or {}).get("mean")
 
 
-def glance(run: Run, *, closely: bool = True) -> Glance:
+def take_snapshot(run: Run, *, closely: bool = True) -> RunSnapshot:
     """Look at one run folder; a folder that is broken, half written or just deleted is said to be so.
 
     closely : read its spec too, which takes longer than all else.
@@ -95,10 +95,10 @@ def glance(run: Run, *, closely: bool = True) -> Glance:
             _ = run.spec
         status = run.status()
         if status.state is RunState.DAMAGED:
-            return Glance(run, status, run.title, run.created, fault=status.reason, closely=closely)
-        place = Place.of(run)
-        told = (run.field, run.latest(), run.scores() or {})
-        seen = Glance(run, status, run.title, run.created, *told, place=place, closely=closely)
+            return RunSnapshot(run, status, run.title, run.created, fault=status.reason, closely=closely)
+        site = RunSite.of(run)
+        records = (run.field, run.latest(), run.scores() or {})
+        seen = RunSnapshot(run, status, run.title, run.created, *records, site=site, closely=closely)
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
@@ -108,17 +108,17 @@ def glance(run: Run, *, closely: bool = True) -> Glance:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         state = RunState.DAMAGED
         fault = f"{run.folder} is damaged ({type(error).__name__}: {error}): delete it, or restore it from a copy"
-    return Glance(run, RunStatus(state, "the run folder can't be read"), run.id, 0.0, fault=fault, closely=closely)
+    return RunSnapshot(run, RunStatus(state, "the run folder can't be read"), run.id, 0.0, fault=fault, closely=closely)
 
 
 class RunWatcher:
     """Looks at a store in a thread of its own, at most once a period."""
 
-    def __init__(self, store: Store, look: Callable[..., Glance] = glance, period_s: float = PERIOD_S):
+    def __init__(self, store: Store, look: Callable[..., RunSnapshot] = take_snapshot, period_s: float = PERIOD_S):
         self.store = store
         self.version = 0
         self._look_at, self._period_s = look, period_s
-        self._glances: tuple[Glance, ...] = ()
+        self._snapshots: tuple[RunSnapshot, ...] = ()
         self._asked = -ATTENTION_S
         self._chosen: set[str] = set()
         self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
@@ -142,40 +142,40 @@ class RunWatcher:
         """Look again at once, as after a submission."""
         self._wake.set()
 
-    def glances(self) -> tuple[Glance, ...]:
+    def snapshots(self) -> tuple[RunSnapshot, ...]:
         """The newest look, newest run first. Cheap: reads nothing from disk."""
         now = time.monotonic()
         if now - self._asked > ATTENTION_S:
             self._wake.set()  # the first to ask for a while: what is known may be old
         self._asked = now
-        return self._glances
+        return self._snapshots
 
-    def find(self, run_id: str) -> Glance | None:
+    def find(self, run_id: str) -> RunSnapshot | None:
         """The newest look at one run, closely from the next one on."""
         if run_id not in self._chosen:
             self._chosen.add(run_id)
             self._wake.set()
-        return next((seen for seen in self.glances() if seen.id == run_id), None)
+        return next((seen for seen in self.snapshots() if seen.id == run_id), None)
 
     def look(self) -> None:
         """Look once, in the caller's thread."""
-        known = {seen.id: seen for seen in self._glances}
+        known = {seen.id: seen for seen in self._snapshots}
         try:
             found = tuple(self._look_again(run, known.get(run.id)) for run in self.store.runs())
         except OSError:
-            found = self._glances  # the store can't be listed just now: what was seen still stands
-        if found != self._glances:
-            self._glances = found
+            found = self._snapshots  # the store can't be listed just now: what was seen still stands
+        if found != self._snapshots:
+            self._snapshots = found
             self.version += 1
 
-    def _look_again(self, run: Run, seen: Glance | None) -> Glance:
+    def _look_again(self, run: Run, seen: RunSnapshot | None) -> RunSnapshot:
         """Look at a run, reading no more than can have changed: a spec never does, a done run neither."""
         closely = run.id in self._chosen
         if seen is None or seen.fault:
             return self._look_at(run, closely=closely)
         if seen.status.state == "done" and seen.closely >= closely:
             return seen
-        return replace(self._look_at(seen.run, closely=closely), seen_val_loss=seen.val_loss)
+        return replace(self._look_at(seen.run, closely=closely), previous_val_loss=seen.val_loss)
 
     def _watch(self) -> None:
         while not self._stopping.is_set():

@@ -82,7 +82,7 @@ def test_a_run_goes_over_ssh_and_its_maps_come_back(remote_server, station, chro
         page.get_by_role("button", name="Queue").click()
         expect(page.get_by_role("gridcell", name="station · SSH")).to_have_count(1)  # the refused one doesn't wait
         expect(page.locator(".state.done").first).to_be_visible(timeout=TRAINED_MS)
-        expect(page.get_by_text("Nothing waits or runs.")).to_be_visible()
+        expect(page.get_by_text("No run is queued or running.")).to_be_visible()
         expect(page.get_by_role("row", name="Runs on station · SSH")).to_be_visible()
         expect(page.get_by_role("row", name="Epoch 12 of 12")).to_be_visible()
         page.get_by_role("button", name="Compare maps").click()

@@ -100,7 +100,7 @@ def compare(tab: Tab, run: Run) -> None:
     wait_for_maps(tab, at_least=6)  # LR, interpolated, HR, downscaled, two of RMSE
     expect(page).to_have_url(re.compile(rf"page=compare.*runs={run.id}"))
     before = tab.sources()
-    page.get_by_role("button", name="One step on").click()
+    page.get_by_role("button", name="One step forward").click()
     expect(page).to_have_url(re.compile(r"time=1\b"))
     wait_until(lambda: sum(new != old for new, old in zip(tab.sources(), before, strict=True)) >= 4)
     scores = json.loads((run.folder / "results" / "scores.json").read_text())

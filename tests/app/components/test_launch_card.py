@@ -34,7 +34,7 @@ CLUSTER = {"nodes", "partition", "account", "gpus", "threads", "upload"}
 
 @pytest.fixture
 def targets(store, monkeypatch) -> Path:
-    """A targets file with all kinds; nothing is asked over the network, for no run was handed over."""
+    """A targets file with all kinds; nothing is asked over the network, for no run was submitted."""
     path = Path(os.environ["MESOSCOPE_TARGETS"])
     path.write_text(TARGETS)
     monkeypatch.setattr(design, "PAUSE_S", 0.0)
@@ -110,7 +110,7 @@ def test_what_the_target_refuses_is_marked_and_stays(session, targets, asked, ta
 def test_data_that_only_the_target_has_hinder_nobody(session, targets, asked):
     page = shown_with(session, spec_for("hpc"))
     assert (page._status.severity, page._submission.button.disabled) == ("info", False)
-    assert "The data are checked on hpc when the run is handed over." in page._status.object
+    assert "The data are checked on hpc when the run is submitted." in page._status.object
     assert plain_text("/nowhere/hr.nc is not on this machine") in page._status.object
     assert asked == []
 
@@ -160,7 +160,7 @@ def test_a_file_that_is_fixed_counts_when_the_page_is_shown_again(session, targe
 
 
 def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, asked, monkeypatch):
-    told = []
+    messages = []
     monkeypatch.setattr(submission, "LOOK_S", 0.01)
 
     async def submit(page):
@@ -168,23 +168,23 @@ def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, 
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
         def slow_start(run):
-            """As engine.launch.remote.submit notes it; goes on once the page has told it."""
+            """As engine.launch.remote.submit notes it; goes on once the page has shown it."""
             me = asdict(submission.api.remote.identity(os.getpid()))
             run.update_request(stage="sending", sender=me, reason="sends hr.nc, 1.0 MB", time=0.0)
             asyncio.run_coroutine_threadsafe(sent.wait(), loop).result(timeout=30)
             run.update_request(stage="sent", job="17")
 
         def remember(event):
-            told.append(event.new)
+            messages.append(event.new)
             if "sends" in event.new:
                 sent.set()
 
         monkeypatch.setattr(submission.api, "start", slow_start)
-        page._submission.told.param.watch(remember, "object")
+        page._submission.message.param.watch(remember, "object")
         await page._submission.submit(None)
 
     shown_with(session, spec_for("hpc", title="far"), submit)
-    assert any(plain_text("far submitting to hpc: sends hr.nc, 1.0 MB …") == text for text in told)
+    assert any(plain_text("far submitting to hpc: sends hr.nc, 1.0 MB …") == text for text in messages)
     assert (session.page, session.run) == ("runs", session.store.runs()[0].id)
 
 
@@ -199,10 +199,10 @@ def test_a_refused_handing_over_is_said_and_keeps_run_and_form(session, targets,
         await page._submission.submit(None)
 
     page = shown_with(session, spec_for("hpc", title="far"), submit)
-    told = page._submission.told
-    assert (told.severity, told.visible, session.page) == ("error", True, "design")
-    assert "SHA256:abc" in told.object
-    assert "Resume on the Runs page" in told.object
+    message = page._submission.message
+    assert (message.severity, message.visible, session.page) == ("error", True, "design")
+    assert "SHA256:abc" in message.object
+    assert "Resume on the Runs page" in message.object
     assert page.fields["launch.title"].view.value == "far"
     assert len(session.store.runs()) == 1
     assert not page._submission.button.loading

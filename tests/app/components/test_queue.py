@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from app.components.queue import doing, queue_of, queue_table
+from app.components.queue import doing, queue_table, queued_snapshots
 from app.form.fields import plain_text
 from app.pages import runs
-from app.pages.runs import said_of, table_of, why_failed
-from app.services.watcher import glance
+from app.pages.runs import failure_advice, status_text, table_of
+from app.services.watcher import take_snapshot
 from engine.errors import UnreachableError
 from engine.launch.api import cancel
 from tests.app.fake import write_remote_run, write_run
@@ -20,7 +20,7 @@ WAITS = "Priority: other jobs come first"
 
 
 def seen_run(store, *words, **more):
-    return glance(write_remote_run(store.folder, "far", *words, **more))
+    return take_snapshot(write_remote_run(store.folder, "far", *words, **more))
 
 
 def test_the_queue_holds_what_waits_or_runs_the_running_first(store):
@@ -28,7 +28,7 @@ def test_the_queue_holds_what_waits_or_runs_the_running_first(store):
     write_remote_run(store.folder, "refused", "refused", "the login is refused")
     write_remote_run(store.folder, "waits", "queued", WAITS)
     write_remote_run(store.folder, "runs", "running", "training")
-    queue = queue_of([glance(run) for run in store.runs()])
+    queue = queued_snapshots([take_snapshot(run) for run in store.runs()])
     rows = queue_table(queue, shown=queue[1].id)
     assert list(rows["title"]) == ["runs", "<b class='shown'>waits</b>"]
     assert list(rows["place"]) == ["hpc · Slurm"] * 2
@@ -44,11 +44,11 @@ def test_a_reason_is_no_markup(store):
 
 def test_the_list_tells_where_a_run_is(store):
     seen_run(store, "queued", WAITS)
-    assert list(table_of([glance(run) for run in store.runs()])["place"]) == ["hpc"]
+    assert list(table_of([take_snapshot(run) for run in store.runs()])["place"]) == ["hpc"]
 
 
 def test_a_waiting_run_says_so_in_the_scheduler_s_words(store):
-    assert said_of(seen_run(store, "queued", WAITS)) == f"for 12 min · {WAITS}"
+    assert status_text(seen_run(store, "queued", WAITS)) == f"for 12 min · {WAITS}"
 
 
 def test_a_handing_over_tells_what_it_does(store):
@@ -58,16 +58,16 @@ def test_a_handing_over_tells_what_it_does(store):
 
 def test_fetching_is_told_in_place_of_the_epoch(store):
     seen = seen_run(store, "running", "fetching results, 12.0 MB of 80.1 MB")
-    assert (seen.status.state, said_of(seen)) == ("running", "fetching results, 12.0 MB of 80.1 MB")
-    assert doing(seen) == said_of(seen)
+    assert (seen.status.state, status_text(seen)) == ("running", "fetching results, 12.0 MB of 80.1 MB")
+    assert doing(seen) == status_text(seen)
 
 
 def test_what_is_not_known_is_no_failure(session):
     run = write_remote_run(session.store.folder, "far", "running", "training", seen_s=720)
     session.run = run.id
     page = at_page(session)
-    assert glance(run).status.state == "unknown"
-    assert "since 12 min · what runs there goes on · hpc has not been polled since" in page._reason.object
+    assert take_snapshot(run).status.state == "unknown"
+    assert "since 12 min · the run itself goes on · hpc has not been polled since" in page._reason.object
     assert (page._why.visible, page._cancel.visible, page._cancel.disabled) == (False, True, False)
 
 
@@ -75,7 +75,7 @@ def test_a_refused_handing_over_says_why_and_how_to_go_on(session):
     run = write_remote_run(session.store.folder, "far", "refused", "the host key of hpc is not known here")
     session.run = run.id
     page = at_page(session)
-    assert why_failed(glance(run)).endswith("\n\nResume submits it again, once that is fixed.")
+    assert failure_advice(take_snapshot(run)).endswith("\n\nResume submits it again, once that is fixed.")
     assert page._why.object.startswith(plain_text("the host key of hpc is not known here"))
     assert page._resume.visible
 
@@ -95,8 +95,8 @@ def test_a_wish_to_stop_that_can_not_be_passed_on_is_kept(session, monkeypatch):
 
     page = at_page(session, stop)
     assert (page._fault.severity, page._fault.visible) == ("info", True)
-    assert "told to stop as soon as it can be reached" in page._fault.object
-    assert said_of(glance(run)).startswith("is asked to stop")
+    assert "stopped as soon as its host can be reached" in page._fault.object
+    assert status_text(take_snapshot(run)).startswith("stopping")
 
 
 def test_a_run_that_is_being_handed_over_can_be_cancelled(store):

@@ -55,7 +55,7 @@ def station(tmp_path, store, monkeypatch) -> Path:
 
 
 def conducted(session, go, monkeypatch, act="hands over"):
-    """The button after a click, and all that it told; each run is handed over once that it is was told."""
+    """The button after a click, and all its messages; each run is submitted once its message was shown."""
     processes = []
 
     def start(runs):
@@ -78,18 +78,18 @@ def conducted(session, go, monkeypatch, act="hands over"):
 
 
 def clicked(session, spec, listen=lambda text: None):
-    """The button after a click, and all that it told."""
-    button, told = SuiteButton(session, lambda: spec), []
+    """The button after a click, and all its messages."""
+    button, messages = SuiteButton(session, lambda: spec), []
 
     def hear(event):
-        told.append(event.new)
+        messages.append(event.new)
         listen(event.new)
 
-    button.told.param.watch(hear, "object")
+    button.message.param.watch(hear, "object")
     asyncio.run(button._submit(None))
     assert not button.button.loading
     assert not button.button.disabled
-    return button, told
+    return button, messages
 
 
 class Alive:
@@ -102,15 +102,15 @@ class Alive:
 def test_eight_runs_are_queued_and_ticked(session, monkeypatch):
     started = []
     monkeypatch.setattr(suite, "start", lambda runs: started.extend(runs) or Alive())
-    button, told = clicked(session, Spec.from_plain(PLAIN))
+    button, messages = clicked(session, Spec.from_plain(PLAIN))
     assert [run.title[0] for run in started] == list("ABCDEFGH")
     assert session.runs == [run.id for run in started]
     assert (session.page, session.run) == ("runs", started[0].id)
     assert {run.status().state for run in session.store.runs()} == {"queued"}
-    assert [text[:16] for text in told[:8]] == [f"Makes run {number} of 8" for number in range(1, 9)]
-    assert told[8] == "Hands over 8 runs …"
-    assert button.told.object == plain_text(f"Submitted: {', '.join(run.title for run in started)}")
-    assert (button.told.severity, button.told.visible) == ("success", True)
+    assert [text[:16] for text in messages[:8]] == [f"Creating run {number} of 8" for number in range(1, 9)]
+    assert messages[8] == "Submitting 8 runs …"
+    assert button.message.object == plain_text(f"Submitted: {', '.join(run.title for run in started)}")
+    assert (button.message.severity, button.message.visible) == ("success", True)
 
 
 def test_the_page_goes_on_while_runs_are_made(session, monkeypatch):
@@ -126,11 +126,11 @@ def test_the_page_goes_on_while_runs_are_made(session, monkeypatch):
     async def click():
         button = SuiteButton(session, lambda: Spec.from_plain(PLAIN))
         submitting = asyncio.ensure_future(button._submit(None))
-        while not button.told.visible:
+        while not button.message.visible:
             await asyncio.sleep(0)
         assert button.button.loading
         assert button.button.disabled
-        assert button.told.object.startswith("Makes run 1 of 8: A ")
+        assert button.message.object.startswith("Makes run 1 of 8: A ")
         session.page = "compare"  # as a click does
         go_on.set()
         await submitting
@@ -143,11 +143,11 @@ def test_the_page_goes_on_while_runs_are_made(session, monkeypatch):
 def test_what_is_refused_is_said_and_nothing_is_begun(session):
     alone = {**PLAIN, "data": {**PLAIN["data"], "pairing": "perfect-prog", "lr": None}}
     button, _ = clicked(session, Spec.from_plain(alone))
-    assert (button.told.severity, button.told.visible) == ("error", True)
-    assert "the suite compares networks that learn from a given LR field" in button.told.object
+    assert (button.message.severity, button.message.visible) == ("error", True)
+    assert "the suite compares networks that learn from a given LR field" in button.message.object
     assert session.store.runs() == []
     assert session.page == "data"
-    assert "not complete" in clicked(session, None)[0].told.object
+    assert "not complete" in clicked(session, None)[0].messages.object
 
 
 def test_where_not_all_can_be_made_none_is_left_waiting(session, monkeypatch):
@@ -160,7 +160,7 @@ def test_where_not_all_can_be_made_none_is_left_waiting(session, monkeypatch):
 
     monkeypatch.setattr(suite, "create", create)
     button, _ = clicked(session, Spec.from_plain(PLAIN))
-    assert (button.told.severity, button.told.object) == ("error", "the disk is full")
+    assert (button.message.severity, button.message.object) == ("error", "the disk is full")
     assert [(run.title[0], run.status().state) for run in session.store.runs()] == [
         ("B", "cancelled"),
         ("A", "cancelled"),
@@ -174,33 +174,33 @@ def test_a_process_that_cannot_be_started_is_said(session, monkeypatch):
 
     monkeypatch.setattr(suite, "start", start)
     button, _ = clicked(session, Spec.from_plain(PLAIN))
-    assert (button.told.severity, "python can't be started" in button.told.object) == ("error", True)
+    assert (button.message.severity, "python can't be started" in button.message.object) == ("error", True)
     assert {run.status().state for run in session.store.runs()} == {"cancelled"}
 
 
 def test_handing_over_to_a_target_tells_how_far_it_is(session, station, monkeypatch):
-    button, told = conducted(session, station, monkeypatch)
+    button, messages = conducted(session, station, monkeypatch)
     for number, letter in enumerate("ABCDEFGH"):
-        line = f"{number} of 8 runs are handed over; {letter} "
-        (found,) = {text for text in told if text.startswith(line) and plain_text(f"sends {letter}.nc") in text}
+        line = f"{number} of 8 runs are submitted; {letter} "
+        (found,) = {text for text in messages if text.startswith(line) and plain_text(f"sends {letter}.nc") in text}
         assert plain_text("submitting to station") in found
-    assert button.told.severity == "success"
+    assert button.message.severity == "success"
     assert {run.request.stage for run in session.store.runs()} == {"sent"}
     assert (session.page, len(session.runs)) == ("runs", 8)
 
 
 def test_a_run_that_the_target_refuses_is_said_with_its_reason(session, station, monkeypatch):
     button, _ = conducted(session, station, monkeypatch, "is refused")
-    assert button.told.severity == "error"
-    assert button.told.object.startswith("1 of 8 runs were not handed over.\n\nC ")
-    assert "the disk is full\n\nThe runs are kept" in button.told.object
+    assert button.message.severity == "error"
+    assert button.message.object.startswith("1 of 8 runs were not submitted.\n\nC ")
+    assert "the disk is full\n\nThe runs are kept" in button.message.object
     assert session.page == "data"
 
 
 def test_a_hand_over_that_is_killed_is_said_and_no_run_waits_for_it(session, station, monkeypatch):
     button, _ = conducted(session, station, monkeypatch, "is killed")
-    assert button.told.severity == "error"
-    assert button.told.object.startswith("6 of 8 runs were not handed over.")
-    assert "its submission was interrupted" in button.told.object
+    assert button.message.severity == "error"
+    assert button.message.object.startswith("6 of 8 runs were not submitted.")
+    assert "its submission was interrupted" in button.message.object
     words = {run.title[0]: run.status().state for run in session.store.runs()}
     assert {letter: words[letter] for letter in "CDEFGH"} == {"C": "failed", **dict.fromkeys("DEFGH", "cancelled")}

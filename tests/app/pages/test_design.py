@@ -198,8 +198,8 @@ def test_a_refused_submission_keeps_the_form(session, asked, monkeypatch):
         await page._submission.submit(None)
 
     page = in_page(session, submit)
-    assert (page._submission.told.severity, page._submission.told.visible) == ("error", True)
-    assert "the store can't be written" in page._submission.told.object
+    assert (page._submission.message.severity, page._submission.message.visible) == ("error", True)
+    assert "the store can't be written" in page._submission.message.object
     assert (session.page, page.fields["launch.title"].view.value) == ("data", "mine")
     assert not page._submission.button.loading
 

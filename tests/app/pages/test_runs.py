@@ -12,7 +12,7 @@ import pytest
 from app.form.fields import plain_text
 from app.pages import runs
 from app.pages.runs import RunsPage, gain_of, log_tail, settings_of, table_of
-from app.services.watcher import glance, watcher_of
+from app.services.watcher import take_snapshot, watcher_of
 from engine.errors import StoreError
 from tests.app.fake import write_run
 
@@ -54,7 +54,7 @@ def test_an_empty_store_leads_on(session):
 def test_the_table_says_what_the_folders_say(session):
     done = write_run(session.store.folder, "wide")
     write_run(session.store.folder, "busy", done=False)
-    rows = table_of([glance(run) for run in session.store.runs()]).set_index("title")
+    rows = table_of([take_snapshot(run) for run in session.store.runs()]).set_index("title")
     assert rows.loc["wide", "id"] == done.id
     assert "width: 100%" in rows.loc["wide", "epoch"]
     assert "40/40" in rows.loc["wide", "epoch"]
@@ -130,7 +130,7 @@ def test_the_gain_is_the_fall_of_the_rmse(session):
     scores = {
         product: {"rmse": {"mean": mean, "std": 0}} for product, mean in {"downscaled": 3, "interpolated": 4}.items()
     }
-    seen = replace(glance(run), scores=scores)
+    seen = replace(take_snapshot(run), scores=scores)
     assert gain_of(seen) == "−25 %"  # 3 / 4 - 1
     assert gain_of(replace(seen, scores={})) == "–"
 

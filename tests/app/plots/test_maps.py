@@ -76,7 +76,7 @@ def test_colour_map_goes_by_what_the_variable_is(attrs, same_as):
     assert len(set(palette(colour_map(attrs)))) > 200
 
 
-def test_numbers_have_the_digits_that_tell():
+def test_numbers_have_the_digits_that_report():
     assert number_format(250, 300) == "0.0"
     assert number_format(0, 0.02) == "0.0000"
     assert number_format(0, 5000) == "0"

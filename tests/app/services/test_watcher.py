@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app.services.watcher import RunWatcher, glance, stop_all, watcher_of
+from app.services.watcher import RunWatcher, stop_all, take_snapshot, watcher_of
 from engine.files import append_line, write_whole
 from engine.runs import Store
 from tests.app.fake import write_run
@@ -15,17 +15,17 @@ from tests.app.fake import write_run
 def test_the_version_moves_only_when_something_changed(store):
     watcher = RunWatcher(store)
     watcher.look()
-    assert (watcher.version, watcher.glances()) == (0, ())
+    assert (watcher.version, watcher.snapshots()) == (0, ())
     write_run(store.folder, "first")
     watcher.look()
     watcher.look()
     assert watcher.version == 1
-    assert [seen.title for seen in watcher.glances()] == ["first"]
+    assert [seen.title for seen in watcher.snapshots()] == ["first"]
 
 
 def test_a_finished_run_is_done_with_its_scores(store):
     run = write_run(store.folder, "first")
-    seen = glance(run)
+    seen = take_snapshot(run)
     assert (seen.status.state, seen.share, seen.fault) == ("done", 1.0, "")
     assert seen.rmse("downscaled") == run.scores()["downscaled"]["rmse"]["mean"]
     assert seen.rmse("downscaled") < seen.rmse("interpolated")
@@ -34,7 +34,7 @@ def test_a_finished_run_is_done_with_its_scores(store):
 def test_the_share_of_a_run_in_training(store):
     run = write_run(store.folder, "busy", done=False)
     latest = {"epoch": 3, "epochs": 10, "step": 5, "steps": 20}
-    seen = glance(run)
+    seen = take_snapshot(run)
     object.__setattr__(seen, "latest", latest)
     assert seen.share == pytest.approx((2 + 5 / 20) / 10)  # two whole epochs and a quarter of ten
 
@@ -66,7 +66,7 @@ def test_a_broken_folder_is_said_to_be_broken_and_hides_no_other(store, name, co
     watcher.find(broken.id)  # what nobody has chosen is looked at without its spec
     watcher.look()
     found = watcher.find(broken.id)
-    assert len(watcher.glances()) == 2
+    assert len(watcher.snapshots()) == 2
     assert words in found.fault
     assert found.rmse("downscaled") is None
 
@@ -77,13 +77,13 @@ def test_a_run_deleted_between_two_looks_is_gone(store):
     watcher.look()
     shutil.rmtree(run.folder)
     watcher.look()
-    assert watcher.glances() == ()
+    assert watcher.snapshots() == ()
 
 
 def test_a_run_deleted_while_it_is_looked_at(store):
     run = write_run(store.folder, "short-lived")
     shutil.rmtree(run.folder)
-    seen = glance(run)
+    seen = take_snapshot(run)
     assert (seen.status.state, seen.title) == ("unknown", run.id)
     assert seen.fault.startswith(f"{run.folder / 'spec.yaml'} does not exist")
 
@@ -125,8 +125,8 @@ def test_a_nudge_makes_it_look_at_once(store):
         write_run(store.folder, "new")
         watcher.nudge()
         end = time.monotonic() + 10
-        while not watcher.glances() and time.monotonic() < end:
+        while not watcher.snapshots() and time.monotonic() < end:
             time.sleep(0.02)
-        assert [seen.title for seen in watcher.glances()] == ["new"]
+        assert [seen.title for seen in watcher.snapshots()] == ["new"]
     finally:
         watcher.stop()
