@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import Any
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-PAGE_CSS = (ASSETS / "page.css").read_text(encoding="utf-8")
-TABLE_CSS = (ASSETS / "table.css").read_text(encoding="utf-8")
+
+
+def read_asset(name: str) -> str:
+    """Text of a style sheet or script in assets/."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+PAGE_CSS = read_asset("page.css")
+TABLE_CSS = read_asset("table.css")
 ACCENT = {"light": "#0b6b8a", "dark": "#63b8d1"}
 SURFACE = {"light": "#ffffff", "dark": "#171b20"}
 GROUND = {"light": "#f5f6f8", "dark": "#101317"}

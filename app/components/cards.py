@@ -7,20 +7,16 @@ from typing import Any
 
 import panel as pn
 
-CARD_CSS = """
-:host {{ padding: {padding}px; border-radius: 6px; background: var(--panel-surface-color); height: auto;
-  border: 1px solid rgba(128, 140, 152, 0.28); box-sizing: border-box; }}
-"""
-HEADING_CSS = """
-.heading { display: flex; align-items: baseline; gap: 10px; font-size: 13.5px; font-weight: 600; height: 22px; }
-.heading small { font-weight: 400; font-size: 12px; opacity: 0.72; }
-"""
+from app.theme import read_asset
+
+CARD_CSS = read_asset("card.css")
+HEADING_CSS = read_asset("heading.css")
 
 
 def card(*objects: Any, padding: int = 12, **layout: Any) -> pn.Column:
     """A surface with a hairline around it."""
     place = {"sizing_mode": "stretch_width", "margin": (0, 0, 12, 0), **layout}
-    return pn.Column(*objects, stylesheets=[CARD_CSS.format(padding=padding)], **place)
+    return pn.Column(*objects, stylesheets=[CARD_CSS], styles={"--card-padding": f"{padding}px"}, **place)
 
 
 def heading(text: str, fact: str = "") -> pn.pane.HTML:

@@ -15,49 +15,18 @@ import xarray as xr
 from app.plots.live import ColourBar, LiveMap, SharedView
 from app.plots.products import colour_of, name_of
 from app.services.comparison import Comparison
+from app.theme import read_asset
 
 BAR_WIDTH = 92
 GAP = 10
 SWIPE_HEIGHT = 520
-SWIPE_JS = """
-upper.styles = {...upper.styles, 'clip-path': `inset(0 0 0 ${cb_obj.value}%)`}
-edge.styles = {...edge.styles, left: `${cb_obj.value}%`}
-"""
-STACK_CSS = """
-:host { position: relative; display: block; }
-:host > * { position: absolute; top: 0; left: 0; }
-:host > .edge { background: #ffffff; box-shadow: 0 0 0 1px rgba(16, 21, 26, 0.7); pointer-events: none; }
-"""
+SWIPE_JS = read_asset("swipe.js")
+STACK_CSS = read_asset("swipe.css")
 
-TITLE_CSS = """
-.map { display: flex; align-items: center; gap: 7px; height: 24px; font-size: 13px; white-space: nowrap; }
-.map { overflow: hidden; }
-.map b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; }
-.map i { font-style: normal; font-weight: 700; font-size: 11px; color: #fff; border-radius: 4px; padding: 1px 6px; }
-.map span { margin-left: auto; color: inherit; opacity: 0.72; font-size: 12px; font-variant-numeric: tabular-nums; }
-"""
+TITLE_CSS = read_asset("map_title.css")
 
 
-PNG_JS = """
-const pictures = maps.map(map => Bokeh.index.find_one(map).export('png', true).canvas)
-const strip = Bokeh.index.find_one(bar).export('png', true).canvas
-const px = window.devicePixelRatio, [w, h] = [pictures[0].width, pictures[0].height]
-const [gap, head] = [12 * px, 28 * px]
-const rows = Math.ceil(maps.length / columns), wide = Math.min(columns, maps.length)
-const sheet = document.createElement('canvas')
-sheet.width = wide * (w + gap) + gap + strip.width
-sheet.height = Math.max(rows * (h + head), strip.height + head) + gap
-const pen = sheet.getContext('2d'), look = getComputedStyle(document.body)
-pen.fillStyle = look.backgroundColor; pen.fillRect(0, 0, sheet.width, sheet.height)
-pen.fillStyle = look.color; pen.font = `600 ${13 * px}px ` + look.fontFamily
-pictures.forEach((picture, i) => {
-  const x = gap + (i % columns) * (w + gap), y = Math.floor(i / columns) * (h + head)
-  pen.fillText(names[i], x, y + 19 * px, w); pen.drawImage(picture, x, y + head)
-})
-pen.drawImage(strip, gap + wide * (w + gap), head)
-const link = document.createElement('a')
-link.download = 'maps.png'; link.href = sheet.toDataURL('image/png'); link.click()
-"""
+PNG_JS = read_asset("maps_to_png.js")
 
 
 @dataclass(frozen=True)

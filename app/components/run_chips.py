@@ -10,13 +10,11 @@ import panel_material_ui as pmui
 from app.plots.products import colour_of
 from app.services.comparison import LETTERS
 from app.session import MOST_RUNS, Session
+from app.theme import read_asset
 from engine.errors import MesoscopeError
 from engine.runs import Run
 
-COPY_LINK = """
-const done = () => { button.label = 'copied'; setTimeout(() => { button.label = 'link' }, 1500) }
-if (navigator.clipboard) { navigator.clipboard.writeText(window.location.href).then(done) }
-"""
+COPY_LINK = read_asset("copy_link.js")
 
 
 class RunChips:

@@ -11,24 +11,11 @@ import panel_material_ui as pmui
 from app.components.cards import card, heading
 from app.plots.products import colour_of
 from app.services.comparison import Comparison
+from app.theme import read_asset
 from engine.evaluation.tables import ScoreTable, styled, to_csv, to_latex
 
-COPY = """
-const text = texts.data.text[which], label = button.label
-const done = () => { button.label = 'copied'; setTimeout(() => { button.label = label }, 1500) }
-if (navigator.clipboard) { navigator.clipboard.writeText(text).then(done) }
-"""
-TABLE_CSS = """
-table { border-collapse: collapse; width: 100%; font-size: 12px; font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 5px; white-space: nowrap; text-align: right; border-bottom: 1px solid rgba(128, 140, 152, 0.25); }
-th.row_heading { text-align: left; font-weight: 500; max-width: 190px; overflow: hidden; text-overflow: ellipsis; }
-thead th { font-weight: 500; opacity: 0.75; }
-tbody tr:last-child > * { border-bottom: none; }
-i { font-style: normal; font-weight: 700; font-size: 11px; color: #fff; border-radius: 4px; }
-i { padding: 1px 6px; margin-right: 6px; }
-.scroll { overflow-x: auto; }
-p { font-size: 12px; opacity: 0.75; margin: 10px 0 0; line-height: 1.5; }
-"""
+COPY = read_asset("copy_scores.js")
+TABLE_CSS = read_asset("scores.css")
 MOST_DIFFERENCES = 5
 
 

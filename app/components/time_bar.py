@@ -9,13 +9,10 @@ import panel_material_ui as pmui
 
 from app.services.comparison import Comparison
 from app.session import Session
+from app.theme import read_asset
 
 PLAY_MS = 400
-BAR_CSS = """
-:host { position: sticky; bottom: 8px; z-index: 5; align-items: center; padding: 6px 14px; border-radius: 6px;
-  background: var(--panel-surface-color); border: 1px solid rgba(128, 140, 152, 0.28);
-  box-shadow: 0 2px 12px rgba(0, 0, 0, 0.14); }
-"""
+BAR_CSS = read_asset("time_bar.css")
 ICON = {"size": "small", "margin": 0, "align": "center", "color": "default"}
 
 
