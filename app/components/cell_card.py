@@ -16,6 +16,7 @@ from app.plots.histogram import histogram
 from app.plots.live import SharedView, line_figure
 from app.plots.series import cell_series, cell_spectrum, time_axis
 from app.services.comparison import Comparison
+from app.services.newest import Newest
 from app.session import Session
 
 HEIGHT = 250
@@ -30,6 +31,7 @@ class CellCard:
         self.session, self._comparison = session, Comparison()
         self._view: SharedView | None = None
         self._now = bm.Span(**NOW)
+        self._reading = Newest()
         self._series: dict[str, np.ndarray] = {}
         self._head = heading("Cell")
         self._tabs = pmui.RadioButtonGroup(options=list(TABS), value=TABS[0], size="small", margin=0)
@@ -49,14 +51,18 @@ class CellCard:
         """Read the cell's values, in a thread: on a large file this takes seconds."""
         if not self._comparison:
             return
+        is_newest = self._reading.begin()
         self._place.loading = True
         try:
             cell = await asyncio.to_thread(self._cell)
             pn.state.execute(partial(self._mark, cell), schedule=True)
-            self._series = await asyncio.to_thread(self._comparison.cell, *cell)
-            await self.draw()
+            series = await asyncio.to_thread(self._comparison.cell, *cell)
+            if is_newest():
+                self._series = series
+                await self.draw()
         finally:
-            self._place.loading = False
+            if is_newest():
+                self._place.loading = False
 
     async def draw(self) -> None:
         """The chosen view of the values at hand."""

@@ -30,6 +30,7 @@ from app.plots.live import SharedView, line_figure
 from app.plots.maps import DIFFERENCES, ERRORS, colour_map, colour_range
 from app.plots.products import name_of
 from app.services.comparison import Comparison
+from app.services.newest import Newest, Rerun
 from app.session import LAYOUTS, Session
 from engine.evaluation.score_records import ProductScores
 
@@ -48,7 +49,9 @@ class ComparePage:
         self._board: MapBoard
         self._rmse: MapBoard
         self._view: SharedView
-        self._drawn = self._reading = self._updating = False
+        self._drawn = self._updating = False
+        self._loading = Newest()
+        self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._scores_now: dict[str, ProductScores] = {}
         self._stamps: dict[str, float] = {}
         self._chips = RunChips(session)
@@ -74,15 +77,18 @@ class ComparePage:
 
     async def load(self) -> None:
         """Read the chosen runs and draw them; messages at the top say what cannot be used."""
-        ids = list(self.session.runs)
+        is_newest, ids = self._loading.begin(), list(self.session.runs)
         self._stamps = self._stamps_now()
         self._page.loading = True
         try:
             comparison = await asyncio.to_thread(Comparison.of, self.session.store, ids)
-            if ids == self.session.runs:
+            if is_newest():
                 await self._take(comparison)
+            else:
+                comparison.close()
         finally:
-            self._page.loading = False
+            if is_newest():
+                self._page.loading = False
 
     async def _take(self, comparison: Comparison) -> None:
         self.comparison.close()
@@ -173,19 +179,10 @@ class ComparePage:
     def _clicked(self, y: float, x: float) -> None:
         self.session.cell = self.comparison.nearest(y, x)
 
-    async def _read_step(self) -> None:
-        """Read and show the step; when steps come faster than they are read, only the last one is read."""
-        if self._reading or not self.comparison:
-            return
-        self._reading = True
-        try:
-            step = -1
-            while step != self._step():
-                step = self._step()
-                self._fields = await asyncio.to_thread(self.comparison.fields, step)
-                pn.state.execute(self._show_step, schedule=True)
-        finally:
-            self._reading = False
+    async def _read_fields(self) -> None:
+        if self.comparison:
+            self._fields = await asyncio.to_thread(self.comparison.fields, self._step())
+            pn.state.execute(self._show_step, schedule=True)
 
     def _show_step(self) -> None:
         if self._drawn and self._board.layout == self.session.layout:

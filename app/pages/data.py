@@ -17,6 +17,7 @@ from app.form.fields import card, plain_text
 from app.plots.live import ColourBar, LiveMap, SharedView
 from app.plots.maps import colour_map
 from app.plots.overview import spread
+from app.services.newest import Newest
 from app.services.preview import Preview, open_preview
 from app.session import Session, demo_folder
 from app.theme import PAGE_CSS
@@ -41,7 +42,7 @@ class DataPage:
     def __init__(self, session: Session):
         self.session = session
         self._preview: Preview | None = None
-        self._opening, self._drawing = 0, 0
+        self._opening, self._drawing = Newest(), Newest()
         self._showing = ("", "")  # path and variable
         self._build_files()
         self._build_shown()
@@ -170,8 +171,8 @@ class DataPage:
 
     async def _open(self) -> None:
         """Describe the chosen file, open the chosen variable, and show both; the newest choice wins."""
-        self._opening += 1
-        mine, path, variable = self._opening, self.session.source_path, self.session.source_variable
+        is_newest = self._opening.begin()
+        path, variable = self.session.source_path, self.session.source_variable
         self._path.value = path
         if not path or (path, variable) == self._showing:
             self._shown.loading = False
@@ -184,13 +185,13 @@ class DataPage:
             preview = await asyncio.to_thread(open_preview, Source(path, variable))
             drawn = await asyncio.to_thread(draw, preview, 0, self.session.dark)
         except MesoscopeError as error:
-            if mine == self._opening:
+            if is_newest():
                 self._refuse(str(error))
         else:
-            if mine == self._opening:
+            if is_newest():
                 self._show(summary, preview, drawn)
         finally:
-            if mine == self._opening:
+            if is_newest():
                 self._shown.loading = False
 
     def _refuse(self, message: str) -> None:
@@ -228,11 +229,10 @@ class DataPage:
         preview = self._preview
         if preview is None or event.new >= preview.steps:
             return
-        self._drawing += 1
-        mine = self._drawing
+        is_newest = self._drawing.begin()
         self._moment.object = preview.time_text(event.new)
         field = await asyncio.to_thread(preview.read, event.new)
-        if mine == self._drawing and preview is self._preview:
+        if is_newest() and preview is self._preview:
             with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
                 self._drawn.live.show(field)
 

@@ -19,6 +19,7 @@ from app.components.queue import UNFINISHED, clipped_html, queue_table, queued_s
 from app.components.run_table import Column, RunTable
 from app.form.fields import card, plain_text
 from app.plots.overview import LearningCurves
+from app.services.newest import Rerun
 from app.services.watcher import RunSnapshot, watcher_of
 from app.session import MOST_RUNS, Session
 from app.theme import PAGE_CSS
@@ -56,7 +57,7 @@ class RunsPage:
         self._watcher = watcher_of(session.store)
         self._records: list[dict[str, Any]] = []
         self._shown, self._offset, self._moving = "", 0, False
-        self._pulling = self._pull_due = False
+        self._pull = Rerun(self._read_files).run
         self._build_table()
         self._build_detail()
         session.param.watch(lambda _: self.refresh(), ["run", "queue"])
@@ -214,20 +215,7 @@ class RunsPage:
             self._show_error("error", seen.fault)
         self._facts.object = formatting.table(facts_of(seen))
 
-    async def _pull(self) -> None:
-        """Read the chosen run's files, and once more if that was asked for meanwhile: they may have grown."""
-        self._pull_due = True
-        if self._pulling:
-            return
-        self._pulling = True
-        try:
-            while self._pull_due:
-                self._pull_due = False
-                await self._pull_once()
-        finally:
-            self._pulling = False
-
-    async def _pull_once(self) -> None:
+    async def _read_files(self) -> None:
         """Read what was appended to the chosen run's files, outside the event loop."""
         chosen = self._watcher.find(self._shown)
         if chosen is None:
