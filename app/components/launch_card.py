@@ -108,7 +108,7 @@ def hint(option: str, target: Site) -> str:
 def about(target: Site) -> str:
     """'Slurm by the login of hpc; runs in ~/mesoscope.'"""
     if not target.remote:
-        return "Runs are processes on this machine and continue without the dashboard."
+        return "Runs are processes of this machine and continue without the dashboard."
     host = f" on {target.host}" if target.host else ""
     kind = "Processes started over SSH" if target.kind == "ssh" else f"Jobs of {formatting.KINDS[target.kind]}"
     return f"{kind}{host}, in {target.folder}. Runs continue without the dashboard; results are fetched at the end."

@@ -107,7 +107,7 @@ def test_eight_runs_are_queued_and_ticked(session, monkeypatch):
     assert session.runs == [run.id for run in started]
     assert (session.page, session.run) == ("runs", started[0].id)
     assert {run.status().state for run in session.store.runs()} == {"queued"}
-    assert [text[:16] for text in messages[:8]] == [f"Creating run {number} of 8" for number in range(1, 9)]
+    assert [text[:19] for text in messages[:8]] == [f"Creating run {number} of 8" for number in range(1, 9)]
     assert messages[8] == "Submitting 8 runs …"
     assert button.message.object == plain_text(f"Submitted: {', '.join(run.title for run in started)}")
     assert (button.message.severity, button.message.visible) == ("success", True)
@@ -130,7 +130,7 @@ def test_the_page_goes_on_while_runs_are_made(session, monkeypatch):
             await asyncio.sleep(0)
         assert button.button.loading
         assert button.button.disabled
-        assert button.message.object.startswith("Makes run 1 of 8: A ")
+        assert button.message.object.startswith("Creating run 1 of 8: A ")
         session.page = "compare"  # as a click does
         go_on.set()
         await submitting
@@ -147,7 +147,7 @@ def test_what_is_refused_is_said_and_nothing_is_begun(session):
     assert "the suite compares networks that learn from a given LR field" in button.message.object
     assert session.store.runs() == []
     assert session.page == "data"
-    assert "not complete" in clicked(session, None)[0].messages.object
+    assert "not complete" in clicked(session, None)[0].message.object
 
 
 def test_where_not_all_can_be_made_none_is_left_waiting(session, monkeypatch):
