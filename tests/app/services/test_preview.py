@@ -49,5 +49,5 @@ def test_a_constant_field_has_a_colour_range(tmp_path, temperature_file):
 def test_a_field_without_any_value_is_refused(tmp_path, temperature_file):
     with xr.open_dataset(temperature_file) as whole:
         whole.assign(t2m=whole["t2m"] * np.nan).to_netcdf(tmp_path / "empty.nc")
-    with pytest.raises(DataError, match="has no value in t2m: all 6 steps looked at are missing"):
+    with pytest.raises(DataError, match="has no value in t2m: all 6 sampled steps are missing"):
         open_preview(Source(str(tmp_path / "empty.nc"), "t2m"))
