@@ -94,7 +94,7 @@ def _share_while_watching(store: Store) -> float:
         time.sleep(5)  # the first look reads all
         began, spent = time.monotonic(), _processor_s()
         while time.monotonic() - began < WATCHED_S:
-            watcher.glances()  # as a page does that somebody looks at
+            watcher.snapshots()  # as a page does that somebody looks at
             time.sleep(1)
         return (_processor_s() - spent) / (time.monotonic() - began)
     finally:
