@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
 from engine.cli.output import report
-from engine.runs import Run, Store, default_store
+from engine.runs import RecordError, Run, Store, default_store
 from engine.spec import Spec
 
 
@@ -25,8 +26,9 @@ def refresh(args: argparse.Namespace, run: Run | None = None) -> None:
     """Poll the sites of all runs, or of one; a site that can't be reached shows in the states of its runs."""
     from engine.launch.remote.poll import refresh
 
-    if run is None or run.is_remote:
-        refresh(store_of(args), lambda line: report(args, line), name=run.request.target if run else "")
+    with contextlib.suppress(RecordError):  # a damaged run has no site to poll
+        if run is None or run.is_remote:
+            refresh(store_of(args), lambda line: report(args, line), name=run.request.target if run else "")
 
 
 def spec_of(args: argparse.Namespace) -> Spec:

@@ -23,6 +23,9 @@ def list_runs(args: argparse.Namespace) -> None:
 def show(args: argparse.Namespace) -> None:
     run = run_of(args)
     row = _row(run)
+    if row["state"] == RunState.DAMAGED:
+        answer(args, {**row, "folder": str(run.folder)}, f"{run.id}: damaged ({row['reason']})\nin {run.folder}")
+        return
     facts = {
         **row,
         "folder": str(run.folder),

@@ -85,6 +85,9 @@ def _start(run: Run) -> None:
 def cancel(run: Run, *, now: bool = False) -> None:
     """Ask a run to stop after the step it is in; with `now`, end its processes at once."""
     state = run.status().state
+    if state is RunState.DAMAGED:  # its ranks may well live
+        run.ask_to_cancel()
+        return
     if not state.may_be_active:
         raise StoreError(f"run {run.id} is {state}: there is nothing to cancel")
     if run.is_remote:

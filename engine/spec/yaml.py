@@ -15,7 +15,7 @@ def load_yaml(text: str, where: str) -> Any:
     """YAML text as plain types; raises SpecError with the line of the fault."""
     try:
         return yaml.load(text, _StrictLoader)
-    except (yaml.YAMLError, TypeError) as error:
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         fault = f"line {mark.line + 1}: {getattr(error, 'problem', error)}" if mark else str(error)
         raise SpecError(
