@@ -106,7 +106,7 @@ def _doing(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str:
 
 
 def _refused(runs: Sequence[Run]) -> list[str]:
-    """Title and reason of each run that was not handed over."""
+    """Title and reason of each run that was not submitted."""
     states = {run.title: run.status() for run in runs if not run.request.is_submitted}
     return [f"{title}: {state.reason}" for title, state in states.items()]
 

@@ -21,7 +21,7 @@ PATIENCE_S = 100  # for a command; importing TensorFlow from a slow file system 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that has to work: what was found, and, if it doesn't, the mend."""
+    """One thing that has to work: what was found, and, if it doesn't, how to fix it."""
 
     name: str
     works: bool

@@ -74,7 +74,7 @@ def write_remote_run(
 ) -> Run:
     """A run on a target as the last look found it, so many seconds ago; `request` adds to or replaces what was asked.
 
-    Words that are no state but a stage, 'sending' and 'refused', make a run whose handing over is under way or failed.
+    Words that are no state but a stage, 'sending' and 'refused', make a run whose submission is under way or failed.
     """
     store, now = Store(Path(store_folder)), time.time() - seen_s
     asked = {"target": "hpc", "kind": "slurm", "token": "t0", "job": "4711", "stage": "sent", "time": now - 900}

@@ -127,7 +127,7 @@ def _done(run: Run) -> None:
 
 
 def _begun(run: Run, there: Path) -> Path:
-    """As if it had been handed over, and its launcher were this process."""
+    """As if it had been submitted, and its launcher were this process."""
     run.update_request(stage="sent", token=f"token{run.id[-4:]}", time=time.time(), job=os.getpid())
     folder = there / "runs" / run.id
     (folder / "status").mkdir(parents=True)

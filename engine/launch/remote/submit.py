@@ -38,7 +38,7 @@ def start(run: Run, target: Site) -> None:
     Raises
     ------
     SiteError, UnreachableError, LaunchError
-        If the run could not be handed over; it is then failed with this reason, and can be resumed.
+        If the run could not be submitted; it is then failed with this reason, and can be resumed.
     """
     token = secrets.token_hex(8)
     run.update_request(
@@ -53,29 +53,29 @@ def start(run: Run, target: Site) -> None:
         try:
             begun = ask(target, "start_run", **given)
         except UnreachableError as error:
-            run.update_request(reason=f"{error}: whether it was handed over shows with the next look")
+            run.update_request(reason=f"{error}: whether it was submitted shows at the next poll")
             return
         _note_begun(run, target, begun)
 
 
 @contextlib.contextmanager
 def _refusal_noted(run: Run, token: str) -> Iterator[None]:
-    """Whatever goes wrong is noted: a run must not stay "being handed over" for good."""
+    """Whatever goes wrong is noted: a run must not stay "submitting" for good."""
     try:
         yield
     except Exception as error:
-        mend = ": resume hands it over again" if isinstance(error, UnreachableError) else ""
+        remedy = ": resume submits it again" if isinstance(error, UnreachableError) else ""
         with contextlib.suppress(StoreError):  # it must not hide the error that is on its way up
-            if run.request.token == token:  # else somebody else hands it over
-                run.update_request(stage=Stage.REFUSED, reason=f"{describe_error(error)}{mend}")
+            if run.request.token == token:  # else another process submits it
+                run.update_request(stage=Stage.REFUSED, reason=f"{describe_error(error)}{remedy}")
         raise
 
 
 def withdraw(run: Run) -> None:
-    """Cancel a run that was not handed over yet; one that is just being handed over stops before its start."""
+    """Cancel a run that was not submitted yet; one that is just being submitted stops before its start."""
     run.ask_to_cancel()
     if not run.is_uploading:
-        run.update_request(stage=Stage.REFUSED, reason="cancelled before it was handed over")
+        run.update_request(stage=Stage.REFUSED, reason="cancelled before it was submitted")
 
 
 def cancel(run: Run, target: Site, *, now: bool = False) -> None:

@@ -48,11 +48,11 @@ class Sending:
             self._sent += len(block)
 
     def check(self) -> None:
-        """Raise LaunchError if the run was cancelled meanwhile, or is handed over by somebody else."""
+        """Raise LaunchError if the run was cancelled meanwhile, or is submitted by another process."""
         if self.run.cancel_file.exists():
-            raise LaunchError("cancelled before it was handed over")
+            raise LaunchError("cancelled before it was submitted")
         if not self._mine():
-            raise LaunchError(f"run {self.run.id} is handed over by somebody else, who took this one for dead")
+            raise LaunchError(f"run {self.run.id} is submitted by another process, which took this one for dead")
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_S):

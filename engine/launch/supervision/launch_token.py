@@ -1,6 +1,6 @@
 """Token of a launch: tells whether it is still the one that its run's folder names.
 
-A scheduler may start a job long after its submission seemed to fail, when the run was given up, or handed over again:
+A scheduler may start a job long after its submission seemed to fail, when the run was revoked, or submitted again:
 two trainings in one folder. So each launch knows its token, and the newest token in the folder is the one that counts.
 """
 

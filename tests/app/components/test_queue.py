@@ -104,10 +104,8 @@ def test_a_run_that_is_being_handed_over_can_be_cancelled(store):
     cancel(run)
     assert run.cancel_file.exists()
     assert run.launches() == []  # its record is the target's to write
-    run.update_request(
-        stage="refused", reason="cancelled before it was handed over"
-    )  # as it does when it sees the wish
-    assert (run.status().state, run.status().reason) == ("cancelled", "cancelled before it was handed over")
+    run.update_request(stage="refused", reason="cancelled before it was submitted")  # as it does when it sees the wish
+    assert (run.status().state, run.status().reason) == ("cancelled", "cancelled before it was submitted")
 
 
 def test_the_queue_is_shown_when_the_link_says_so(session):

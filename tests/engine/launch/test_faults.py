@@ -274,7 +274,7 @@ def test_an_upload_that_is_cancelled_ends_in_its_midst(host):
     upload.go_on()
     assert isinstance(upload.end(), LaunchError)
     state = upload.run.status()
-    assert (state.state, state.reason) == ("cancelled", "cancelled before it was handed over")
+    assert (state.state, state.reason) == ("cancelled", "cancelled before it was submitted")
     assert not list((host.folder / "there" / "data").iterdir())
 
 
@@ -605,7 +605,7 @@ def test_who_was_taken_for_dead_does_not_go_on(host, tmp_path):
     run.update_request(**taken)
     (tmp_path / "on").touch()
     starter.join()
-    assert said == [f"run {run.id} is handed over by somebody else, who took this one for dead"]
+    assert said == [f"run {run.id} is submitted by another process, which took this one for dead"]
     assert {name: run.request[name] for name in taken} == taken
     assert not remote_folder(tmp_path, run).exists()
 
@@ -664,7 +664,7 @@ def test_a_run_that_is_cancelled_before_it_is_handed_over(host):
     run = host.create("ssh")
     api.cancel(run)
     assert run.status().state == "cancelled"
-    with pytest.raises(LaunchError, match="cancelled before it was handed over"):
+    with pytest.raises(LaunchError, match="cancelled before it was submitted"):
         api.start(run)
     api.resume(run)
     host.finish(run)

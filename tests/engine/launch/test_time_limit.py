@@ -1,4 +1,4 @@
-"""A time limit that a real Slurm keeps: it warns the job itself, as a run that was handed over asked it to."""
+"""A time limit that a real Slurm keeps: it warns the job itself, as a run that was submitted asked it to."""
 
 from __future__ import annotations
 

@@ -83,11 +83,11 @@ def test_content_is_not_wanted_any_more_once_the_run_is_cancelled_or_taken_over(
     content = Sending(run, "t").count([b"x"] * 3)
     next(content)
     run.ask_to_cancel()
-    with pytest.raises(LaunchError, match="cancelled before it was handed over"):
+    with pytest.raises(LaunchError, match="cancelled before it was submitted"):
         next(content)
     run.withdraw_cancel()
     run.update_request(token="another")
-    with pytest.raises(LaunchError, match="is handed over by somebody else"):
+    with pytest.raises(LaunchError, match="is submitted by another process"):
         Sending(run, "t").check()
 
 
