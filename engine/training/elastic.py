@@ -2,7 +2,7 @@
 
 Horovod's core can leave its peers and join others within a process. Its own elastic driver isn't used, for it unpickles
 what anyone sends who reaches its port. Here plain text goes over the server at which ranks meet anyway, and
-engine/launch/rounds.py decides.
+engine/launch/ranks/elastic.py decides.
 """
 
 from __future__ import annotations
