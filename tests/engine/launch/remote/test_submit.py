@@ -18,7 +18,7 @@ from tests.engine.launch.site_runs import declare, poll_until_ended, remote_fold
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 SHORT = {"epochs": 3, "batch_size": 7, "early_stopping": False}
-OF_THE_COPY = {"status/look.json", "status/fetch.json", "status/.fetch", "status/.launch"}  # what a copy has besides
+OF_THE_COPY = {"status/look.json", "status/fetch.json", "status/.fetch"}  # what a copy has besides
 
 
 @pytest.mark.parametrize("processes", [1, 2])
