@@ -19,6 +19,7 @@ import yaml
 
 from engine import run as story
 from engine.cli import main
+from engine.files import read_json
 from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store, describe_error
 from engine.spec import RENAMED, Spec
@@ -80,6 +81,7 @@ def test_the_run_folder_holds_what_it_should_and_nothing_else(run):
         "request.json",
         "progress.jsonl",
         "log.txt",
+        "status/.launch",
         "status/launcher.jsonl",
         "status/rank-0.json",
         "checkpoints/last.npz",
@@ -106,11 +108,12 @@ def test_the_spec_of_a_run_is_complete_and_makes_the_same_run_again(run):
     assert plain == Spec.from_plain(plain).plain()
     assert plain["launch"]["title"] == "small"
     assert Path(plain["data"]["target"]["path"]).is_absolute()
-    (described,) = run.request["inputs"]
+    request = read_json(run.request_file)
+    (described,) = request["inputs"]
     target = Path(described["path"])
     assert described["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
     assert run.request.target == "local"
-    assert run.request["versions"]["tensorflow"].startswith("2.21")
+    assert request["versions"]["tensorflow"].startswith("2.21")
 
 
 @pytest.mark.slow
