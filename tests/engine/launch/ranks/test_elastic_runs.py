@@ -46,7 +46,7 @@ def test_two_go_on_without_the_first(engine, spec):
     kill_after_a_checkpoint(run, 0)
     assert end_of(run).state == "done", run.log.read_text()
     assert events(run) == ["submitted", "started", "lost", "ended"]
-    assert (run.launches()[2].ranks, run.launches()[2].left, run.launches()[3].rc) == ([0], 2, 0)
+    assert (run.launches()[2].ranks, run.launches()[2].left, run.launches()[3].rc) == ((0,), 2, 0)
     beats = run.heartbeats()
     assert [(beat.rank, beat.end) for beat in beats] == [(1, "done"), (2, "done")]
     assert beats[0].weights == beats[1].weights
