@@ -323,7 +323,7 @@ def test_a_log_that_is_a_link_is_not_followed(place, store):
     log.unlink()
     log.symlink_to("/etc/passwd")
     state = poll_until(run, lambda state: state.state == "unknown", "a refusal")
-    assert "it can't be looked at" in state.reason
+    assert "it can't be read" in state.reason
     assert not run.log.exists()
     log.unlink()
     go(place)
