@@ -34,7 +34,7 @@ def _check(args: argparse.Namespace) -> int:
     for step in check(sites.named(args.name)):
         steps.append(step)
         if not args.json:
-            fix = f"; to fix it: {step.mend}" if step.mend else ""
+            fix = f"; to fix it: {step.remedy}" if step.remedy else ""
             sys.stdout.write(f"{'✓' if step.works else '✗'} {step.name}: {step.found}{fix}\n")
     answer(args, {"target": args.name, "steps": [step.plain() for step in steps]}, "")
     return 0 if steps[-1].works else 1

@@ -26,10 +26,10 @@ class Step:
     name: str
     works: bool
     found: str
-    mend: str = ""
+    remedy: str = ""
 
     def plain(self) -> dict[str, object]:
-        return {"step": self.name, "works": self.works, "found": self.found, "mend": self.mend}
+        return {"step": self.name, "works": self.works, "found": self.found, "mend": self.remedy}
 
 
 def check(target: Site) -> Iterator[Step]:

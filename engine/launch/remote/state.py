@@ -1,4 +1,4 @@
-"""State of a run on a site, from one observation there: a pure function. What can't be told from it is "unknown"."""
+"""State of a run on a site, from one observation there: a pure function. What can't be derived from it is "unknown"."""
 
 from __future__ import annotations
 

@@ -148,13 +148,13 @@ def test_a_file_that_can_not_be_used_is_said_and_this_machine_is_left(session, t
 def test_a_file_that_is_fixed_counts_when_the_page_is_shown_again(session, targets, asked):
     targets.write_text("nonsense")
 
-    async def mend(page):
+    async def fix(page):
         assert page._launch._trouble.visible
         targets.write_text(TARGETS)
         session.page = "design"
         await settled()
 
-    page = shown_with(session, spec_for("local"), mend)
+    page = shown_with(session, spec_for("local"), fix)
     assert not page._launch._trouble.visible
     assert "hpc · Slurm" in page.fields["launch.site"].view.options
 

@@ -107,12 +107,12 @@ def test_a_refused_value_stays_in_the_form_and_not_in_the_draft(session, asked):
 
 
 def test_a_fixed_value_clears_its_mark(session, asked):
-    async def mend(page):
+    async def fix(page):
         session.use_spec(SPEC)
         type_in(page, "training.epochs", "many")
         type_in(page, "training.epochs", "12")
 
-    page = in_page(session, mend)
+    page = in_page(session, fix)
     assert not page.fields["training.epochs"].view.error_state
     assert asked[-1].training.epochs == 12
 
