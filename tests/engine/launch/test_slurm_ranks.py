@@ -151,5 +151,6 @@ def test_a_job_that_was_cancelled_tells_its_end(slurm, spec, store):
     rank_pid(run)
     run.ask_to_cancel()
     slurm.command("scancel", job)
-    assert end_of(slurm, run, job) == "cancelled: cancelled"
+    # The ranks may stop of themselves, with a checkpoint, before Slurm ends them.
+    assert end_of(slurm, run, job).startswith("cancelled: cancelled")
     assert run.launches()[-1].event == "ended"
