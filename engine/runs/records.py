@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.errors import StoreError
 from engine.files import last_line, read_lines
+from engine.parsing import RecordError, parse_record
 
 R = TypeVar("R")
-REMEDY = "delete the run, or restore the file from a copy"
 Progress = dict[str, Any]  # a line of progress.jsonl: numbers by name
 ScoresDocument = dict[str, dict[str, Any]]  # scores.json: product → score → mean, std
-
-
-class RecordError(StoreError):
-    """A file of a run folder holds something else than its record."""
 
 
 class RunState(StrEnum):
@@ -236,7 +228,7 @@ def read_document(path: Path) -> object:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is not JSON ({error}): {REMEDY}") from None
+        raise RecordError(f"{path} is not JSON ({error})") from None
 
 
 def read_record(kind: type[R], path: Path) -> R | None:
@@ -263,7 +255,7 @@ def read_records(kind: type[R], path: Path) -> list[R]:
     """
     lines, _ = read_lines(path)
     if not lines and _has_lines(path):
-        raise RecordError(f"{path} holds no record: {REMEDY}")
+        raise RecordError(f"{path} holds no record")
     return [parse_record(kind, line, str(path)) for line in lines]
 
 
@@ -271,17 +263,17 @@ def read_last_progress(path: Path) -> Progress:
     """Read the newest record of progress.jsonl, or {}."""
     last = last_line(path)
     if not last and _has_lines(path):
-        raise RecordError(f"{path} ends without a record: {REMEDY}")
+        raise RecordError(f"{path} ends without a record")
     return check_progress(last, path) if last else {}
 
 
 def check_progress(record: object, path: Path) -> Progress:
     """Return a progress record: numbers by name, the epoch among them; raises RecordError for all else."""
     if not isinstance(record, dict) or not {"seq", "epoch"} & set(record):
-        raise _refusal(str(path), f"{record!r:.60}")
+        raise RecordError(f"{path} holds {record!r:.60}")
     for name, value in record.items():
         if type(value) not in (int, float, type(None)):
-            raise _refusal(f"{path}: {name}", f"{value!r:.60}")
+            raise RecordError(f"{path}: {name} holds {value!r:.60}")
     return record
 
 
@@ -290,67 +282,14 @@ def check_scores(document: object, path: Path) -> ScoresDocument:
     for product in ("downscaled", "interpolated"):
         scores = document.get(product) if isinstance(document, dict) else None
         if not isinstance(scores, dict) or not all(isinstance(score, dict) for score in scores.values()):
-            raise _refusal(str(path), f"no scores of the {product} field")
+            raise RecordError(f"{path} holds no scores of the {product} field")
         for name, score in scores.items():
             for key, value in score.items():
                 if type(value) not in (int, float, type(None)):
-                    raise _refusal(f"{path}: {product}.{name}.{key}", f"{value!r:.60}")
+                    raise RecordError(f"{path}: {product}.{name}.{key} holds {value!r:.60}")
     assert isinstance(document, dict)
     return document
 
 
-def parse_record(kind: type[R], plain: object, where: str) -> R:
-    """Make a record of plain JSON; raises RecordError, which names the key and `where`."""
-    if not isinstance(plain, dict):
-        raise _refusal(where, f"a {type(plain).__name__}, expected an object")
-    values: dict[str, object] = {}
-    for name, expected, is_required in _fields(kind):  # type: ignore[arg-type]
-        if name in plain:
-            values[name] = _convert(expected, plain[name], f"{where}: {name}")
-        elif is_required:
-            raise _refusal(where, f"no {name!r}")
-    return kind(**values)
-
-
 def _has_lines(path: Path) -> bool:
     return path.exists() and b"\n" in path.read_bytes()
-
-
-@cache
-def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
-    hints = typing.get_type_hints(kind)
-    required = (dataclasses.MISSING, dataclasses.MISSING)
-    return [(f.name, hints[f.name], (f.default, f.default_factory) == required) for f in dataclasses.fields(kind)]
-
-
-def _convert(expected: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
-    if origin in (types.UnionType, typing.Union):
-        return _convert_union(arguments, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_convert(arguments[0], each, where) for each in value)
-    if origin is dict and isinstance(value, dict):
-        return {key: _convert(arguments[1], each, where) for key, each in value.items()}
-    if dataclasses.is_dataclass(expected) and isinstance(expected, type):
-        return parse_record(expected, value, where)
-    if isinstance(expected, type) and issubclass(expected, StrEnum) and value in list(expected):
-        return expected(value)
-    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if expected in (str, int, bool) and type(value) is expected:
-        return value
-    raise _refusal(where, f"{value!r:.60}")
-
-
-def _convert_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in arguments:
-        return None
-    kinds = [each for each in arguments if each is not type(None)]
-    for kind in kinds[:-1]:
-        if type(value) is kind:
-            return value
-    return _convert(kinds[-1], value, where)
-
-
-def _refusal(where: str, found: str) -> RecordError:
-    return RecordError(f"{where} holds {found}: {REMEDY}")
