@@ -11,16 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+from engine.assets import ASSETS
 from engine.errors import LaunchError, MesoscopeError, SpecError
 from engine.launch import api, local
 from engine.options import did_you_mean
 from engine.runs import LaunchEvent, Run, Store
 from engine.spec import Spec, with_settings
 
-SPECS = Path(__file__).resolve().parents[1] / "assets" / "specs" / "suite"
+SPECS = ASSETS / "specs" / "suite"
 LETTERS = "ABCDEFGH"
 POLL_INTERVAL_S = 0.5
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.assets import ASSETS
 from engine.errors import DataError, GridError, TimeError
 from engine.files import whole_file
 
@@ -27,7 +28,7 @@ SPIN_UP_H = 48
 START = "2023-10-02T00"  # UTC, a Monday; the model's winter half year
 SOUTH, WEST = 42.0, -34.0
 LAND_CHOICE = 5  # mixed into the seed: with it, seed 0 has a coast, islands and mountains
-SPECS = Path(__file__).parents[2] / "assets" / "specs"
+SPECS = ASSETS / "specs"
 COMMENT = (
     "Synthetic: nothing here was measured, and the land doesn't exist. Emissions of towns, roads and ships "
     "follow clock and weekday, are carried by a seeded synoptic wind bent by the terrain, diluted in a mixed "

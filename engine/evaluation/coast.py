@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import numpy as np
 
+from engine.assets import ASSETS
 from engine.data.grids import Grid, edges
 
-COASTLINES = Path(__file__).resolve().parents[2] / "assets" / "coastlines.npz"
+COASTLINES = ASSETS / "coastlines.npz"
 COARSE_DEGREES = 90.0  # regions wider than this get the 1:110 million coast
 SURROUNDINGS = 0.5  # of the region's width and height on each side, so that zooming out still shows land
 
