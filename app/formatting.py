@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import time
 
 KINDS = {"local": "this machine", "ssh": "SSH", "slurm": "Slurm", "pbs": "PBS"}
@@ -66,9 +67,19 @@ def age(since: float, now: float | None = None) -> str:
     return f"{passed} ago" if passed else "just now"
 
 
+def minute(stamp: str) -> str:
+    """An ISO 8601 moment to the minute: '2019-03-14T06:00:00' → '2019-03-14 06:00'."""
+    return stamp.replace("T", " ")[:16]
+
+
 def site_label(name: str, kind: str) -> str:
     """A target as people tell it from others: 'hpc · Slurm', 'local · this machine'."""
     return f"{name} · {KINDS.get(kind, kind)}"
+
+
+def plain_text(text: str) -> str:
+    """Escape text for Markdown, so that it is shown as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", text)
 
 
 def table(rows: dict[str, str]) -> str:

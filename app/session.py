@@ -126,12 +126,6 @@ class _Word:
     write: Callable[[Any], str] = str
 
 
-def _read_flag(word: str) -> bool:
-    if word not in ("yes", "no"):
-        raise ValueError(word)
-    return word == "yes"
-
-
 def _read_number(word: str) -> float:
     number = float(word)
     if not math.isfinite(number):
@@ -139,11 +133,7 @@ def _read_number(word: str) -> float:
     return number
 
 
-def _read_numbers(word: str) -> tuple[float, ...]:
-    return tuple(map(_read_number, word.split(",")))
-
-
-_FLAG = _Word(_read_flag, lambda value: "yes" if value else "no")
+_FLAG = _Word(lambda word: ("no", "yes").index(word) == 1, lambda value: "yes" if value else "no")
 _TEXT = _Word(str)
 _NUMBER = _Word(_read_number, lambda value: f"{value:.9g}")
 _LINKED: dict[str, _Word] = {
@@ -159,5 +149,7 @@ _LINKED: dict[str, _Word] = {
     "low": _NUMBER,
     "high": _NUMBER,
     "dark": _FLAG,
-    "cell": _Word(_read_numbers, lambda value: ",".join(map(_NUMBER.write, value))),
+    "cell": _Word(
+        lambda word: tuple(map(_read_number, word.split(","))), lambda value: ",".join(map(_NUMBER.write, value))
+    ),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import panel as pn
 import panel_material_ui as pmui
@@ -18,7 +19,22 @@ from app.theme import ASSETS, MENU_SX, PAGE_SX, THEME
 
 LOOK_MS = 1000
 MINUTE_S = 60
-PAGE_CLASSES: dict[str, Any] = {"data": DataPage, "design": DesignPage, "runs": RunsPage, "compare": ComparePage}
+
+
+class Page(Protocol):
+    """A page: its view, made once, and what it does when the runs have changed."""
+
+    def view(self) -> pn.viewable.Viewable: ...
+
+    def refresh(self) -> None: ...
+
+
+PAGE_CLASSES: Mapping[str, Callable[[Session], Page]] = {
+    "data": DataPage,
+    "design": DesignPage,
+    "runs": RunsPage,
+    "compare": ComparePage,
+}
 
 pn.extension("tabulator", notifications=True, throttled=True)
 
@@ -30,8 +46,8 @@ class Shell:
         self.session = session
         self._watcher = watcher_of(session.store)
         self._seen: dict[str, tuple[int, int]] = {}
-        self._pages: dict[str, Any] = {}
-        self._views: dict[str, Any] = {}
+        self._pages: dict[str, Page] = {}
+        self._views: dict[str, pn.viewable.Viewable] = {}
         self._menu = pmui.TabMenu(
             items=[{"label": name.capitalize()} for name in PAGES],
             active=0,
@@ -61,7 +77,9 @@ class Shell:
         refused = []
         if pn.state.location is not None:
             refused = self.session.follow(pn.state.location)
-        self._menu.param.watch(self._choose, "active")
+        self._menu.param.watch(
+            lambda event: event.new is None or self.session.param.update(page=PAGES[event.new]), "active"
+        )
         self.session.param.watch(lambda _: self._show(), "page")
         self.page.dark_theme = self.session.dark
         self.page.param.watch(lambda event: self.session.param.update(dark=event.new), "dark_theme")
@@ -74,10 +92,6 @@ class Shell:
         for text in refused:
             pn.state.notifications.warning(text)
         pn.state.add_periodic_callback(self._look, period=LOOK_MS)
-
-    def _choose(self, event: Any) -> None:
-        if event.new is not None:
-            self.session.page = PAGES[event.new]
 
     def _show(self) -> None:
         name = self.session.page

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from engine.assets import ASSETS
 
 
@@ -12,8 +10,8 @@ def read_asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
-PAGE_CSS = read_asset("page.css")
-TABLE_CSS = read_asset("table.css")
+PAGE_CSS = read_asset("page.css") + read_asset("state.css")
+TABLE_CSS = read_asset("table.css") + read_asset("state.css")
 ACCENT = {"light": "#0b6b8a", "dark": "#63b8d1"}
 SURFACE = {"light": "#ffffff", "dark": "#171b20"}
 GROUND = {"light": "#f5f6f8", "dark": "#101317"}
@@ -22,7 +20,7 @@ INK = {"light": "#1d242b", "dark": "#e4e8ec"}
 FAINT = {"light": "#5a6672", "dark": "#9aa5b1"}
 
 
-def _palette(mode: str) -> dict[str, Any]:
+def _palette(mode: str) -> dict[str, object]:
     return {
         "primary": {"main": ACCENT[mode], "contrastText": "#ffffff" if mode == "light" else "#06222b"},
         "background": {"default": GROUND[mode], "paper": SURFACE[mode]},
@@ -31,7 +29,7 @@ def _palette(mode: str) -> dict[str, Any]:
     }
 
 
-def _theme(mode: str) -> dict[str, Any]:
+def _theme(mode: str) -> dict[str, object]:
     return {
         "palette": _palette(mode),
         "typography": {
@@ -45,9 +43,9 @@ def _theme(mode: str) -> dict[str, Any]:
     }
 
 
-THEME: dict[str, Any] = {"light": _theme("light"), "dark": _theme("dark")}
+THEME: dict[str, object] = {"light": _theme("light"), "dark": _theme("dark")}
 
-PAGE_SX: dict[str, Any] = {
+PAGE_SX: dict[str, object] = {
     "& .MuiAppBar-root": {
         "backgroundColor": "background.paper",
         "backgroundImage": "none",
@@ -62,8 +60,12 @@ PAGE_SX: dict[str, Any] = {
 }
 
 # In a header the theme's colours are inverted: these fit both modes.
-MENU_SX: dict[str, Any] = {
+MENU_SX: dict[str, object] = {
     "& .MuiTab-root": {"color": "#7b8794", "minWidth": 84, "minHeight": 62},
     "& .MuiTab-root.Mui-selected": {"color": "inherit"},
     "& .MuiTabs-indicator": {"backgroundColor": "#2a93b5", "height": "3px"},
 }
+
+OUTLINED: dict[str, object] = {"variant": "outlined", "size": "small", "margin": 0}  # quiet buttons
+DENSE: dict[str, object] = {"& p": {"margin": 0}}  # alerts of one paragraph
+BORDERED: dict[str, object] = {"border": "1px solid", "borderColor": "divider"}

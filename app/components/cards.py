@@ -6,6 +6,7 @@ import html
 from typing import Any
 
 import panel as pn
+import panel_material_ui as pmui
 
 from app.theme import read_asset
 
@@ -23,3 +24,12 @@ def heading(text: str, fact: str = "") -> pn.pane.HTML:
     """A card's heading with a quiet fact beside it."""
     words = f'<div class="heading">{html.escape(text)}<small>{html.escape(fact)}</small></div>'
     return pn.pane.HTML(words, stylesheets=[HEADING_CSS], sizing_mode="stretch_width", height=24, margin=(0, 0, 4, 0))
+
+
+def titled_card(title: str, *objects: Any) -> pmui.Card:
+    """A titled surface that doesn't fold."""
+    style = {"border": "1px solid", "borderColor": "divider", "& .MuiCardHeader-root": {"paddingBottom": "10px"}}
+    return pmui.Card(
+        *objects, title=title, collapsible=False, elevation=0, margin=(0, 0, 12, 0), sizing_mode="stretch_width",
+        sx=style,
+    )  # fmt: skip

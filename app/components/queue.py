@@ -1,17 +1,17 @@
-"""What waits or runs, over all targets: where, as which job, why it waits, since when."""
+"""Runs that wait or run, on all sites: where, as which job, why they wait, since when."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import pandas as pd
 
 from app import formatting
 from app.components.run_table import Column
+from app.components.run_text import clipped_html, state_html, title_html
 from app.services.watcher import RunSnapshot
+from engine.runs import RunState
 
-UNFINISHED = ("queued", "running", "unknown")
 COLUMNS = {
     "state": Column("State", 116, html=True),
     "title": Column("Title", 220, html=True),
@@ -24,8 +24,8 @@ COLUMNS = {
 
 def queued_snapshots(seen: Sequence[RunSnapshot]) -> list[RunSnapshot]:
     """The runs that wait or run, as far as is known: what runs first, then what waits, the longest first."""
-    waiting = [one for one in seen if one.status.state in UNFINISHED and not one.fault]
-    return sorted(waiting, key=lambda one: (one.status.state == "queued", one.status.since or 0.0))
+    waiting = [one for one in seen if one.status.state.may_be_active and not one.fault]
+    return sorted(waiting, key=lambda one: (one.status.state is RunState.QUEUED, one.status.since or 0.0))
 
 
 def queue_table(seen: Sequence[RunSnapshot], shown: str = "") -> pd.DataFrame:
@@ -48,20 +48,6 @@ def queue_table(seen: Sequence[RunSnapshot], shown: str = "") -> pd.DataFrame:
 def doing(seen: RunSnapshot) -> str:
     """How far the training is, or the reason in the words of whoever gave it."""
     latest = seen.latest
-    if seen.status.state == "running" and latest.get("epochs") and not seen.site.fetching:
+    if seen.status.state is RunState.RUNNING and latest.get("epochs") and not seen.site.fetching:
         return f"epoch {latest.get('epoch', 1)} of {latest['epochs']}"
     return seen.status.reason or seen.status.state
-
-
-def title_html(seen: RunSnapshot, shown: str) -> str:
-    title = html.escape(seen.title)
-    return f"<b class='shown'>{title}</b>" if seen.id == shown else title
-
-
-def clipped_html(text: str) -> str:
-    """Text that a narrow column cuts, whole when pointed at."""
-    return f"<span title='{html.escape(text)}'>{html.escape(text)}</span>"
-
-
-def state_html(word: str) -> str:
-    return f"<span class='state {word}'><i></i>{word}</span>"

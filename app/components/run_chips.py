@@ -71,11 +71,9 @@ class RunChips:
             description=f"Remove {run_id} from the comparison", margin=(0, 8, 0, 0),
             sx={"color": "text.primary", **edge},
         )  # fmt: skip
-        chip.on_click(lambda _: self._removed(run_id))
+        others = [other for other in self.session.runs if other != run_id]
+        chip.on_click(lambda _: self.session.param.update(runs=others))
         return chip
-
-    def _removed(self, run_id: str) -> None:
-        self.session.runs = [other for other in self.session.runs if other != run_id]
 
 
 def _title(run: Run) -> str:

@@ -57,18 +57,18 @@ class RunTable:
             self.rows = rows
             self.widget.param.update(value=rows.copy(), height=min(HEAD_HEIGHT + ROW_HEIGHT * len(rows), MOST_HEIGHT))
             return True
-        patch = {column: cells for column in self._names if (cells := self._changed(rows, column))}
+        patch: dict[str, list[tuple[int, Any]]] = {}
+        for column in self._names:
+            pairs = enumerate(zip(self.rows[column], rows[column], strict=True))
+            if cells := [(i, new) for i, (old, new) in pairs if old != new]:
+                patch[column] = cells
         if patch:
             self.widget.patch(patch)
             self.rows = rows
         return False
 
-    def _changed(self, rows: pd.DataFrame, column: str) -> list[tuple[int, Any]]:
-        pairs = enumerate(zip(self.rows[column], rows[column], strict=True))
-        return [(i, new) for i, (old, new) in pairs if old != new]
 
-
-LAYOUT: dict[str, Any] = {
+LAYOUT: dict[str, object] = {
     "show_index": False,
     "disabled": True,
     "height": 270,

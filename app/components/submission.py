@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import panel_material_ui as pmui
 
-from app.form.fields import plain_text
+from app.formatting import plain_text
 from app.services.watcher import watcher_of
 from app.session import Session
 from engine.errors import MesoscopeError

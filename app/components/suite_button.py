@@ -11,7 +11,7 @@ from typing import Any
 import panel_material_ui as pmui
 
 from app.components.submission import LOOK_S, WRAPPED
-from app.form.fields import plain_text
+from app.formatting import plain_text
 from app.services.watcher import watcher_of
 from app.session import Session
 from engine import suite
@@ -85,7 +85,10 @@ class SuiteButton:
         while doing := await asyncio.to_thread(_doing, sent, process):
             self._report("info", doing)
             await asyncio.sleep(LOOK_S)
-        if refused := await asyncio.to_thread(_refused, sent):
+        states = await asyncio.to_thread(
+            lambda: [(run.title, run.status()) for run in sent if not run.request.is_submitted]
+        )
+        if refused := [f"{title}: {state.reason}" for title, state in states]:
             why = "\n\n".join(refused)
             raise LaunchError(f"{len(refused)} of {len(runs)} runs were not submitted.\n\n{why}\n\n{KEPT}")
 
@@ -103,12 +106,6 @@ def _doing(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str:
         return ""
     first = waiting[0]
     return f"{len(runs) - len(waiting)} of {len(runs)} runs are submitted; {first.title} {first.status().reason} …"
-
-
-def _refused(runs: Sequence[Run]) -> list[str]:
-    """Title and reason of each run that was not submitted."""
-    states = {run.title: run.status() for run in runs if not run.request.is_submitted}
-    return [f"{title}: {state.reason}" for title, state in states.items()]
 
 
 def _cancel(runs: Sequence[Run]) -> None:

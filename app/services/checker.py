@@ -1,4 +1,4 @@
-"""Asks the engine what a spec comes to, in a process of its own: grids, samples, parameters, memory."""
+"""Check of a spec by the engine in a process of its own: grids, samples, parameters, memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from engine.errors import MesoscopeError, RequestError
 from engine.spec import Spec
@@ -18,13 +19,37 @@ COMMAND = (sys.executable, "-m", "engine", "check", "-", "--json")
 TIME_LIMIT_S = 300.0
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Content of `engine check --json`; None or empty is what it doesn't tell.
+
+    grids : text of each grid, by name.
+    periods : first and last moment of each part, ISO 8601.
+    network : parts that a field goes through.
+    """
+
+    grids: Mapping[str, str] = field(default_factory=dict)
+    samples: Mapping[str, int] = field(default_factory=dict)
+    periods: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    parameters: int | None = None
+    discriminator: int = 0
+    memory_bytes: int | None = None
+    network: Sequence[dict[str, Any]] = ()
+    notes: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
+        return cls(**{**known, "grids": {name: grid["text"] for name, grid in document.get("grids", {}).items()}})
+
+
 def command_in(store: Path) -> tuple[str, ...]:
     """The check's command, where a run that training starts from is looked for in this store."""
     return (*COMMAND, "--store", str(store))
 
 
-async def check(spec: Spec, command: Sequence[str] = COMMAND, time_limit_s: float = TIME_LIMIT_S) -> dict[str, Any]:
-    """The engine's account of a spec; cancelling the task ends the process.
+async def check(spec: Spec, command: Sequence[str] = COMMAND, time_limit_s: float = TIME_LIMIT_S) -> Answer:
+    """The engine's answer about a spec; cancelling the task ends the process.
 
     Raises
     ------
@@ -52,13 +77,13 @@ async def check(spec: Spec, command: Sequence[str] = COMMAND, time_limit_s: floa
     return _answer(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
-def _answer(returncode: int | None, out: str, err: str) -> dict[str, Any]:
+def _answer(returncode: int | None, out: str, err: str) -> Answer:
     try:
         answer = json.loads(out)
     except json.JSONDecodeError:
         answer = {}
     if returncode == 0 and isinstance(answer, dict) and answer:
-        return answer
+        return Answer.of(answer)
     if isinstance(answer, dict) and "error" in answer:
         raise RequestError(str(answer["error"]))
     last = next((line for line in reversed(err.splitlines()) if line.strip()), "it said nothing")

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 from engine.errors import MesoscopeError, SiteError
 from engine.launch.remote.poll import SitePollers
-from engine.runs import Run, RunState, RunStatus, Store
+from engine.runs import Run, RunState, RunStatus, Stage, Store
+from engine.runs.records import Progress, ScoresDocument
 
 PERIOD_S = 1.0
 IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
@@ -29,7 +30,7 @@ class RunSite:
     name: str = "local"
     kind: str = "local"
     job: str = ""
-    stage: str = ""
+    stage: Stage | None = None
     fetching: bool = False  # finished on the site
     cancelling: bool = False  # it was asked to stop
 
@@ -40,7 +41,7 @@ class RunSite:
             request.target,
             request.kind,
             str(request.job or ""),
-            request.stage or "",
+            request.stage,
             bool(request.kind != "local" and poll and poll.done and poll.token == request.token),
             run.cancel_file.exists(),
         )
@@ -55,8 +56,8 @@ class RunSnapshot:
     title: str
     created: float  # seconds since the epoch
     target: str = ""  # variable and file
-    latest: dict[str, Any] = field(default_factory=dict)  # newest progress record
-    scores: dict[str, Any] = field(default_factory=dict)
+    latest: Progress = field(default_factory=dict)  # newest progress record
+    scores: ScoresDocument = field(default_factory=dict)
     fault: str = ""
     site: RunSite = RunSite()
     previous_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
@@ -69,7 +70,7 @@ class RunSnapshot:
     @property
     def share(self) -> float:
         """How much of the training is done, from 0 to 1."""
-        if self.status.state == "done":
+        if self.status.state is RunState.DONE:
             return 1.0
         epochs, steps = self.latest.get("epochs") or 0, self.latest.get("steps") or 1
         done = max((self.latest.get("epoch") or 1) - 1, 0) + min((self.latest.get("step") or 0) / steps, 1.0)
@@ -173,7 +174,7 @@ class RunWatcher:
         closely = run.id in self._chosen
         if seen is None or seen.fault:
             return self._look_at(run, closely=closely)
-        if seen.status.state == "done" and seen.closely >= closely:
+        if seen.status.state is RunState.DONE and seen.closely >= closely:
             return seen
         return replace(self._look_at(seen.run, closely=closely), previous_val_loss=seen.val_loss)
 

@@ -70,10 +70,23 @@ class RankEnd(StrEnum):
     FAILED = "failed"
 
 
+class ExitKind(StrEnum):
+    """End of the ranks of a launch."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    FAILED = "failed"  # a rank said why
+    DIED = "died"  # a rank ended without a word
+    PAUSED = "paused"  # its job is queued again
+    REPLACED = "replaced"  # another launch has the run folder now
+
+
 @dataclasses.dataclass(frozen=True)
 class RunStatus:
     """State of a run as of now, why, and since when (seconds since the epoch, where it is known).
 
+    exit : how its ranks ended, where they did and it is known.
     is_confirmed : False where a launch seems to have ended without a word, which a later poll has to confirm.
     """
 
@@ -81,6 +94,7 @@ class RunStatus:
     reason: str = ""
     since: float | None = None
     is_confirmed: bool = True
+    exit: ExitKind | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +154,7 @@ class LaunchRecord:
     job: str | None = None
     rc: int | None = None
     cancelled: bool = False
+    kind: ExitKind | None = None
     reason: str | None = None
     requeues: int | None = None
     number: int | None = None  # of a restart

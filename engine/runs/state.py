@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from engine.runs.records import (
+    ExitKind,
     FetchRecord,
     HeartbeatRecord,
     LastPoll,
@@ -75,7 +76,7 @@ def derive_status(facts: RunFacts) -> RunStatus:
 def status_at_end(record: LaunchRecord) -> RunStatus:
     """State of a run whose launcher recorded its end."""
     state = RunState.CANCELLED if record.cancelled else RunState.FAILED
-    return RunStatus(state, record.reason or f"exit code {record.rc}", record.time)
+    return RunStatus(state, record.reason or f"exit code {record.rc}", record.time, exit=record.kind)
 
 
 def is_uploading(facts: RunFacts) -> bool:
@@ -96,7 +97,8 @@ def phase_of(heartbeats: Iterable[HeartbeatRecord]) -> str:
 
 def _on_this_host(facts: RunFacts, last: LaunchRecord) -> RunStatus:
     if not (facts.is_launcher_alive or facts.are_ranks_alive):
-        return RunStatus(RunState.FAILED, f"its launcher was killed: {FROM_CHECKPOINT}", last.time)
+        reason = f"its launcher was killed: {FROM_CHECKPOINT}"
+        return RunStatus(RunState.FAILED, reason, last.time, exit=ExitKind.DIED)
     phase = phase_of(facts.heartbeats)
     return RunStatus(RunState.RUNNING if phase else RunState.QUEUED, phase or "starting", last.time)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from engine.runs import RankEnd, Run
+from engine.runs import ExitKind, RankEnd, Run
 from engine.runs.records import HeartbeatRecord
 from engine.runs.state import FROM_CHECKPOINT
 
@@ -21,16 +20,6 @@ FIRST_TO_END = re.compile(
 LOST_PEER = re.compile(r"Horovod|[Gg]loo|ncclSystemError|Connection (closed|reset) by peer")
 
 
-class ExitKind(StrEnum):
-    DONE = "done"
-    STOPPED = "stopped"
-    CANCELLED = "cancelled"
-    FAILED = "failed"  # a rank said why
-    DIED = "died"  # a rank ended without a word
-    PAUSED = "paused"  # its job is queued again
-    REPLACED = "replaced"  # another launch has the run folder now
-
-
 @dataclass(frozen=True)
 class ExitReason:
     """End of all ranks of a launch: its kind, the reason, and the exit code, where there is one."""
@@ -42,7 +31,7 @@ class ExitReason:
     def facts(self) -> dict[str, int | bool | str | None]:
         """Return the keys of a LaunchRecord."""
         cancelled = {"cancelled": True} if self.kind in (ExitKind.STOPPED, ExitKind.CANCELLED) else {}
-        return {"rc": self.rc, **cancelled, "reason": self.reason}
+        return {"rc": self.rc, "kind": self.kind, **cancelled, "reason": self.reason}
 
 
 def exit_reason(run: Run, rc: int, log_from: int = 0) -> ExitReason:

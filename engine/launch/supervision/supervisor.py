@@ -24,10 +24,10 @@ from engine.launch.ranks import command
 from engine.launch.ranks.addresses import seen_by
 from engine.launch.ranks.elastic import ElasticCoordinator
 from engine.launch.ranks.ssh_ranks import is_here
-from engine.launch.supervision.exit_reason import ExitKind, ExitReason, exit_reason
+from engine.launch.supervision.exit_reason import ExitReason, exit_reason
 from engine.launch.supervision.launch_token import LaunchToken
 from engine.launch.supervision.requeue import requeue
-from engine.runs import LaunchEvent, Run, describe_error
+from engine.runs import ExitKind, LaunchEvent, Run, describe_error
 from engine.runs.state import FROM_CHECKPOINT
 from engine.training.checkpoints import position_of
 from engine.training.elastic import WHERE

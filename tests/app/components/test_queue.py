@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from app.components import run_detail
 from app.components.queue import doing, queue_table, queued_snapshots
-from app.form.fields import plain_text
-from app.pages import runs
-from app.pages.runs import failure_advice, status_text, table_of
+from app.components.run_list import table_of
+from app.components.run_text import failure_advice, status_text
+from app.formatting import plain_text
 from app.services.watcher import take_snapshot
 from engine.errors import UnreachableError
 from engine.launch.api import cancel
@@ -67,8 +68,8 @@ def test_what_is_not_known_is_no_failure(session):
     session.run = run.id
     page = at_page(session)
     assert take_snapshot(run).status.state == "unknown"
-    assert "since 12 min · the run itself goes on · hpc has not been polled since" in page._reason.object
-    assert (page._why.visible, page._cancel.visible, page._cancel.disabled) == (False, True, False)
+    assert "since 12 min · the run itself goes on · hpc has not been polled since" in page.detail.status.object
+    assert (page.detail.advice.visible, page.detail.cancel.visible, page.detail.cancel.disabled) == (False, True, False)
 
 
 def test_a_refused_handing_over_says_why_and_how_to_go_on(session):
@@ -76,8 +77,8 @@ def test_a_refused_handing_over_says_why_and_how_to_go_on(session):
     session.run = run.id
     page = at_page(session)
     assert failure_advice(take_snapshot(run)).endswith("\n\nResume submits it again, once that is fixed.")
-    assert page._why.object.startswith(plain_text("the host key of hpc is not known here"))
-    assert page._resume.visible
+    assert page.detail.advice.object.startswith(plain_text("the host key of hpc is not known here"))
+    assert page.detail.resume.visible
 
 
 def test_a_wish_to_stop_that_can_not_be_passed_on_is_kept(session, monkeypatch):
@@ -88,14 +89,14 @@ def test_a_wish_to_stop_that_can_not_be_passed_on_is_kept(session, monkeypatch):
         run.ask_to_cancel()
         raise UnreachableError("login can't be reached")
 
-    monkeypatch.setattr(runs.api, "cancel", unreachable)
+    monkeypatch.setattr(run_detail.api, "cancel", unreachable)
 
     async def stop(page):
-        page._cancel.clicks += 1
+        page.detail.cancel.clicks += 1
 
     page = at_page(session, stop)
-    assert (page._fault.severity, page._fault.visible) == ("info", True)
-    assert "stopped as soon as its host can be reached" in page._fault.object
+    assert (page.detail.fault.severity, page.detail.fault.visible) == ("info", True)
+    assert "stopped as soon as its host can be reached" in page.detail.fault.object
     assert status_text(take_snapshot(run)).startswith("stopping")
 
 
@@ -113,18 +114,18 @@ def test_the_queue_is_shown_when_the_link_says_so(session):
     write_run(session.store.folder, "done")
     session.queue = True
     page = at_page(session)
-    assert (page._queue.widget.visible, page._table.visible) == (True, False)
-    assert len(page._queue.rows) == 1
+    assert (page.list.queue.widget.visible, page.list.all.widget.visible) == (True, False)
+    assert len(page.list.queue.rows) == 1
     assert session.query() == "?queue=yes"
 
     async def all_runs(page):
-        page._which.value = "All"
+        page.list.which.value = "All"
 
     page = at_page(session, all_runs)
-    assert (page._queue.widget.visible, page._table.visible, session.queue) == (False, True, False)
+    assert (page.list.queue.widget.visible, page.list.all.widget.visible, session.queue) == (False, True, False)
 
 
 def test_an_empty_queue_says_so(session):
     write_run(session.store.folder, "done")
     session.queue = True
-    assert at_page(session)._idle.visible
+    assert at_page(session).list.idle.visible

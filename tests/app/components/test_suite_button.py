@@ -13,7 +13,7 @@ import pytest
 
 from app.components import suite_button
 from app.components.suite_button import SuiteButton
-from app.form.fields import plain_text
+from app.formatting import plain_text
 from engine import suite
 from engine.errors import LaunchError, StoreError
 from engine.launch.local import ROOT

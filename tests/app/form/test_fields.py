@@ -5,7 +5,9 @@ import asyncio
 import panel_material_ui as pmui
 import pytest
 
-from app.form.fields import field_of, plain_text, read_number
+from app.form.field import read_number
+from app.form.fields import field_of
+from app.formatting import plain_text
 from app.session import Draft
 from engine.errors import SpecError
 from engine.options import to_plain

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.pages import data
-from app.pages.data import DataPage, folders
+from app.components import demonstration
+from app.components.file_browser import folders
+from app.pages.data import DataPage
 from app.session import demo_folder
 from engine.spec import Source
 
@@ -31,30 +32,30 @@ def shown(session, path, act=None, variable=""):
 async def settled(page):
     for _ in range(400):
         await asyncio.sleep(0.01)
-        if not page._shown.loading and len(asyncio.all_tasks()) == 1:
+        if not page.surface.loading and len(asyncio.all_tasks()) == 1:
             return
     raise AssertionError("the page is still busy")
 
 
 def test_a_file_is_shown_with_its_first_variable(session, temperature_file):
     page = shown(session, temperature_file)
-    assert list(page._variable.options.values()) == ["t2m", "topography"]
-    assert "t2m.nc" in page._facts.object
-    assert (page._step.end, page._moment.object) == (5, "2001-01-01 00:00")
+    assert list(page.file.variable.options.values()) == ["t2m", "topography"]
+    assert "t2m.nc" in page.file.facts.object
+    assert (page.file.step.end, page.file.moment.object) == (5, "2001-01-01 00:00")
     assert session.source_variable == "t2m"
-    assert page._map.object is not None
+    assert page.file.map.object is not None
 
 
 def test_another_time_step_changes_the_map_and_keeps_the_figure(session, temperature_file):
     async def step(page):
-        page.first = page._map.object
-        page._step.value = 3
+        page.first = page.file.map.object
+        page.file.step.value = 3
         await settled(page)
 
     page = shown(session, temperature_file, step)
-    image = page._drawn.live._source
-    assert page._map.object is page.first
-    assert page._moment.object == "2001-01-01 18:00"
+    image = page.file.drawn.live._source
+    assert page.file.map.object is page.first
+    assert page.file.moment.object == "2001-01-01 18:00"
     assert float(image.data["image"][0][3, 4]) == pytest.approx(283.19, abs=1e-4)  # 280 + 3 + 19 / 100, north up
 
 
@@ -66,16 +67,16 @@ def test_a_file_that_is_no_field_is_refused_and_the_last_one_stays(session, temp
         session.choose_source(str(text))
 
     page = shown(session, temperature_file, other)
-    assert page._fault.visible
-    assert "neither NetCDF nor GRIB" in page._fault.object
-    assert page._preview.source == Source(str(temperature_file), "t2m")
-    assert not page._shown.loading
+    assert page.fault.visible
+    assert "neither NetCDF nor GRIB" in page.fault.object
+    assert page.file.preview.source == Source(str(temperature_file), "t2m")
+    assert not page.surface.loading
 
 
 def test_a_missing_file_is_named(session, tmp_path):
     page = shown(session, tmp_path / "nowhere.nc")
-    assert "doesn't exist" in page._fault.object
-    assert page._empty.visible
+    assert "doesn't exist" in page.fault.object
+    assert page.empty.visible
 
 
 def test_a_variable_takes_its_part_in_the_draft(session, temperature_file):
@@ -85,7 +86,7 @@ def test_a_variable_takes_its_part_in_the_draft(session, temperature_file):
 
     async def use(page):
         for part in ("target", "predictors", "predictors"):
-            page._uses[part].clicks += 1
+            page.file.uses[part].clicks += 1
 
     shown(session, temperature_file, use)
     assert session.draft.get("data", "target") == source
@@ -95,7 +96,7 @@ def test_a_variable_takes_its_part_in_the_draft(session, temperature_file):
 
 def test_an_lr_field_makes_the_pairing_mos(session, temperature_file):
     async def use(page):
-        page._uses["lr"].clicks += 1
+        page.file.uses["lr"].clicks += 1
 
     shown(session, temperature_file, use)
     assert session.draft.get("data", "pairing") == "mos"
@@ -104,24 +105,24 @@ def test_an_lr_field_makes_the_pairing_mos(session, temperature_file):
 
 def test_only_a_field_without_time_can_be_static(session, temperature_file):
     with_time = shown(session, temperature_file)
-    assert [part for part, button in with_time._uses.items() if button.disabled] == ["static"]
+    assert [part for part, button in with_time.file.uses.items() if button.disabled] == ["static"]
     without = shown(session, temperature_file, variable="topography")
-    assert [part for part, button in without._uses.items() if not button.disabled] == ["static"]
-    assert not without._step.visible
+    assert [part for part, button in without.file.uses.items() if not button.disabled] == ["static"]
+    assert not without.file.step.visible
 
 
 def test_the_demonstration_set_leads_to_an_experiment(session, temperature_file, monkeypatch, tmp_path):
     spec = tmp_path / "demo_mos.yaml"
     spec.write_text("version: 1\ndata: {target: {path: t2m.nc}, scale: 2}\n")
-    monkeypatch.setattr(data, "write_demo", lambda folder: [temperature_file, spec])
+    monkeypatch.setattr(demonstration, "write_demo", lambda folder: [temperature_file, spec])
 
     async def make(page):
-        await page._make_demonstration(None)
+        await page.demonstration.generate(None)
         await settled(page)
-        page._made.objects[0][0].clicks += 1
+        page.demonstration.offered.objects[0][0].clicks += 1
 
     page = shown(session, "", make)
-    assert page._preview.source.path == str(temperature_file)
+    assert page.file.preview.source.path == str(temperature_file)
     assert session.draft.get("data", "target") == Source(str(tmp_path / "t2m.nc"))
     assert session.page == "design"
 
@@ -131,8 +132,8 @@ def test_a_demonstration_set_made_before_is_offered_at_once(session):
     for name in ("demo_perfect_prog.yaml", "demo_mos.yaml"):
         (demo_folder() / name).write_text("version: 1\ndata: {target: {path: hr.nc}, scale: 2}\n")
     page = DataPage(session)
-    assert page._make.label == "Generate again"
-    assert [button.label for button in page._made.objects[0]] == ["Design with it", "as perfect-prog"]
+    assert page.demonstration.button.label == "Generate again"
+    assert [button.label for button in page.demonstration.offered.objects[0]] == ["Design with it", "as perfect-prog"]
 
 
 def test_a_click_on_a_spec_opens_it_as_the_design(session, tmp_path, monkeypatch):
@@ -140,9 +141,9 @@ def test_a_click_on_a_spec_opens_it_as_the_design(session, tmp_path, monkeypatch
     spec = tmp_path / "mine.yaml"
     spec.write_text("version: 1\ndata: {target: {path: hr.nc}, scale: 3}\n")
     page = DataPage(session)
-    page._browser.value = [str(spec)]
+    page.files.browser.value = [str(spec)]
     assert (session.page, session.draft.get("data", "scale")) == ("design", 3)
-    assert page._browser.value == []
+    assert page.files.browser.value == []
 
 
 def test_a_click_enters_a_folder_and_chooses_a_zarr_store(session, tmp_path, monkeypatch):
@@ -151,13 +152,13 @@ def test_a_click_enters_a_folder_and_chooses_a_zarr_store(session, tmp_path, mon
     (tmp_path / "field.zarr").mkdir()
 
     async def browse(page):
-        page._browser.value = [str(tmp_path / "inner")]
-        assert page._browser.directory == str(tmp_path / "inner")
-        page._browser.value = [str(tmp_path / "field.zarr")]
+        page.files.browser.value = [str(tmp_path / "inner")]
+        assert page.files.browser.directory == str(tmp_path / "inner")
+        page.files.browser.value = [str(tmp_path / "field.zarr")]
 
     page = shown(session, "", browse)
     assert session.source_path == str(tmp_path / "field.zarr")
-    assert "no Zarr store" in page._fault.object
+    assert "no Zarr store" in page.fault.object
 
 
 def test_the_browser_starts_in_sensible_folders(monkeypatch, tmp_path):

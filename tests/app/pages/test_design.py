@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from app.components import submission
-from app.pages import design
-from app.pages.design import DesignPage, facts_of
+from app.components import spec_summary, submission
+from app.components.spec_summary import facts_of
+from app.pages.design import DesignPage
+from app.services.checker import Answer
 from app.session import demo_folder
 from engine.errors import RequestError, StoreError
 from engine.spec import Spec
@@ -16,18 +17,20 @@ from engine.spec import Spec
 # panel-material-ui 0.16 sets Panel's older name beside its own when it makes a download button.
 pytestmark = pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style':PendingDeprecationWarning")
 
-ANSWER = {
-    "grids": {"hr": {"shape": [32, 48], "text": "32 × 48 cells"}, "lr": {"shape": [8, 12], "text": "8 × 12 cells"}},
-    "samples": {"train": 1520, "validation": 74, "test": 150},
-    "periods": {"train": ["2019-03-01T00:00", "2019-03-22T15:00"]},
-    "parameters": 123456,
-    "memory_bytes": 1536,
-    "network": [
-        {"name": "inputs", "does": "1 channel", "y": 8, "x": 12, "channels": 1, "parameters": 0, "times": 1}
-        | {"sees": 1, "sees_km": 27.8}
-    ],
-    "notes": ["HR cropped <to> 32 × 48"],
-}
+ANSWER = Answer.of(
+    {
+        "grids": {"hr": {"shape": [32, 48], "text": "32 × 48 cells"}, "lr": {"shape": [8, 12], "text": "8 × 12 cells"}},
+        "samples": {"train": 1520, "validation": 74, "test": 150},
+        "periods": {"train": ["2019-03-01T00:00", "2019-03-22T15:00"]},
+        "parameters": 123456,
+        "memory_bytes": 1536,
+        "network": [
+            {"name": "inputs", "does": "1 channel", "y": 8, "x": 12, "channels": 1, "parameters": 0, "times": 1}
+            | {"sees": 1, "sees_km": 27.8}
+        ],
+        "notes": ["HR cropped <to> 32 × 48"],
+    }
+)
 SPEC = Spec.from_plain(
     {"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 4}, "launch": {"title": "mine"}}
 )
@@ -42,8 +45,8 @@ def asked(monkeypatch):
         specs.append(spec)
         return ANSWER
 
-    monkeypatch.setattr(design, "check", check)
-    monkeypatch.setattr(design, "PAUSE_S", 0.0)
+    monkeypatch.setattr(spec_summary, "check", check)
+    monkeypatch.setattr(spec_summary, "PAUSE_S", 0.0)
     return specs
 
 
@@ -65,7 +68,7 @@ async def settled():
 
 
 def type_in(page, key, text):
-    page.fields[key].view.value = text
+    page.form.fields[key].view.value = text
 
 
 def test_an_empty_form_asks_for_a_target_and_marks_nothing(session, asked):
@@ -73,9 +76,9 @@ def test_an_empty_form_asks_for_a_target_and_marks_nothing(session, asked):
         await settled()
 
     page = in_page(session, nothing)
-    assert (page._status.severity, page._submission.button.disabled) == ("info", True)
-    assert page._status.object.startswith("Choose a target and a scale")
-    assert not any(getattr(field.view, "error_state", False) for field in page.fields.values())
+    assert (page.summary.status.severity, page.summary.submission.button.disabled) == ("info", True)
+    assert page.summary.status.object.startswith("Choose a target and a scale")
+    assert not any(getattr(field.view, "error_state", False) for field in page.form.fields.values())
     assert asked == []
 
 
@@ -85,11 +88,11 @@ def test_a_complete_spec_is_checked_and_summed_up(session, asked):
 
     page = in_page(session, fill)
     assert asked[-1] == SPEC
-    assert (page._status.severity, page._status.object) == ("success", "Ready to train.")
-    assert "<td>1\u202f520\n2019-03-01 00:00 to 2019-03-22 15:00</td>" in page._facts.object
-    assert "HR cropped &lt;to&gt; 32 × 48" in page._facts.object
-    assert not page._submission.button.disabled
-    assert "<svg" in page._network.object
+    assert (page.summary.status.severity, page.summary.status.object) == ("success", "Ready to train.")
+    assert "<td>1\u202f520\n2019-03-01 00:00 to 2019-03-22 15:00</td>" in page.summary.facts.object
+    assert "HR cropped &lt;to&gt; 32 × 48" in page.summary.facts.object
+    assert not page.summary.submission.button.disabled
+    assert "<svg" in page.summary.network.object
 
 
 def test_a_refused_value_stays_in_the_form_and_not_in_the_draft(session, asked):
@@ -98,12 +101,12 @@ def test_a_refused_value_stays_in_the_form_and_not_in_the_draft(session, asked):
         type_in(page, "training.epochs", "many")
 
     page = in_page(session, mistype)
-    line = page.fields["training.epochs"].view
+    line = page.form.fields["training.epochs"].view
     assert (line.value, line.error_state) == ("many", True)
     assert line.helper_text == "is 'many': expected a whole number from 1 to 100000 (epochs)"
     assert session.draft.get("training", "epochs") == 100
-    assert page._submission.button.disabled
-    assert page._status.severity == "error"
+    assert page.summary.submission.button.disabled
+    assert page.summary.status.severity == "error"
 
 
 def test_a_fixed_value_clears_its_mark(session, asked):
@@ -113,7 +116,7 @@ def test_a_fixed_value_clears_its_mark(session, asked):
         type_in(page, "training.epochs", "12")
 
     page = in_page(session, fix)
-    assert not page.fields["training.epochs"].view.error_state
+    assert not page.form.fields["training.epochs"].view.error_state
     assert asked[-1].training.epochs == 12
 
 
@@ -123,23 +126,23 @@ def test_options_at_odds_mark_the_one_that_is_named(session, asked):
         type_in(page, "data.time_window", "4")
 
     page = in_page(session, even)
-    assert page.fields["data.time_window"].view.helper_text.startswith("is 4: expected an odd number")
-    assert page._spec is None
+    assert page.form.fields["data.time_window"].view.helper_text.startswith("is 4: expected an odd number")
+    assert page.summary.spec is None
 
 
 def test_the_engine_s_refusal_is_shown_and_nothing_can_be_submitted(session, asked, monkeypatch):
     async def refuse(spec, command):
         raise RequestError("data.scale is 4, but the grid has 3 × 3 cells")
 
-    monkeypatch.setattr(design, "check", refuse)
+    monkeypatch.setattr(spec_summary, "check", refuse)
 
     async def fill(page):
         session.use_spec(SPEC)
 
     page = in_page(session, fill)
-    assert (page._status.severity, page._submission.button.disabled) == ("error", True)
-    assert page._status.object == "data.scale is 4, but the grid has 3 × 3 cells"
-    assert page.fields["data.scale"].view.value == "4"
+    assert (page.summary.status.severity, page.summary.submission.button.disabled) == ("error", True)
+    assert page.summary.status.object == "data.scale is 4, but the grid has 3 × 3 cells"
+    assert page.form.fields["data.scale"].view.value == "4"
 
 
 def test_a_newer_spec_ends_the_older_check(session, monkeypatch):
@@ -151,8 +154,8 @@ def test_a_newer_spec_ends_the_older_check(session, monkeypatch):
         ended.append(spec.training.epochs)
         return ANSWER
 
-    monkeypatch.setattr(design, "check", slow)
-    monkeypatch.setattr(design, "PAUSE_S", 0.0)
+    monkeypatch.setattr(spec_summary, "check", slow)
+    monkeypatch.setattr(spec_summary, "PAUSE_S", 0.0)
 
     async def two(page):
         session.use_spec(SPEC)
@@ -166,10 +169,10 @@ def test_a_newer_spec_ends_the_older_check(session, monkeypatch):
 
 def test_the_lr_field_is_there_when_it_is_due(session, asked):
     async def mos(page):
-        assert not page.fields["data.lr"].view.visible
+        assert not page.form.fields["data.lr"].view.visible
         type_in(page, "data.pairing", "mos")
 
-    assert in_page(session, mos).fields["data.lr"].view.visible
+    assert in_page(session, mos).form.fields["data.lr"].view.visible
 
 
 def test_submission_opens_the_run(session, asked, monkeypatch):
@@ -179,7 +182,7 @@ def test_submission_opens_the_run(session, asked, monkeypatch):
     async def submit(page):
         session.page = "design"
         session.use_spec(SPEC)
-        await page._submission.submit(None)
+        await page.summary.submission.submit(None)
 
     in_page(session, submit)
     (run,) = session.store.runs()
@@ -195,13 +198,13 @@ def test_a_refused_submission_keeps_the_form(session, asked, monkeypatch):
 
     async def submit(page):
         session.use_spec(SPEC)
-        await page._submission.submit(None)
+        await page.summary.submission.submit(None)
 
     page = in_page(session, submit)
-    assert (page._submission.message.severity, page._submission.message.visible) == ("error", True)
-    assert "the store can't be written" in page._submission.message.object
-    assert (session.page, page.fields["launch.title"].view.value) == ("data", "mine")
-    assert not page._submission.button.loading
+    assert (page.summary.submission.message.severity, page.summary.submission.message.visible) == ("error", True)
+    assert "the store can't be written" in page.summary.submission.message.object
+    assert (session.page, page.form.fields["launch.title"].view.value) == ("data", "mine")
+    assert not page.summary.submission.button.loading
 
 
 @pytest.mark.parametrize(
@@ -215,20 +218,20 @@ def test_a_refused_submission_keeps_the_form(session, asked, monkeypatch):
 def test_a_refused_file_leaves_the_form_as_it_is(session, asked, content, words):
     async def upload(page):
         type_in(page, "training.epochs", "7")
-        page._upload.value = content
+        page.files.upload.value = content
 
     page = in_page(session, upload)
-    assert words in page._refusal.object
-    assert page._refusal.visible
-    assert page.fields["training.epochs"].view.value == "7"
+    assert words in page.files.refusal.object
+    assert page.files.refusal.visible
+    assert page.form.fields["training.epochs"].view.value == "7"
 
 
 def test_what_is_downloaded_can_be_uploaded(session, asked):
     async def round_trip(page):
         session.use_spec(SPEC)
-        text = page._yaml_file().read()
+        text = page.yaml_text()
         type_in(page, "training.epochs", "7")
-        page._upload.value = text.encode()
+        page.files.upload.value = text.encode()
 
     in_page(session, round_trip)
     assert session.draft.seal() == SPEC
@@ -242,14 +245,14 @@ def test_one_can_start_from_the_demonstration_set_and_from_an_empty_form(session
     (demo_folder() / "other_one.yaml").write_text("version: 1\n")
 
     async def start(page):
-        assert [item["label"] for item in page._start.items] == ["An empty form", "A demonstration", "other one"]
-        page._start_from({"label": "A demonstration"})
-        page.filled = page.fields["data.scale"].view.value
-        page._start_from({"label": "An empty form"})
+        assert [item["label"] for item in page.files.start.items] == ["An empty form", "A demonstration", "other one"]
+        page.files.start_from({"label": "A demonstration"})
+        page.filled = page.form.fields["data.scale"].view.value
+        page.files.start_from({"label": "An empty form"})
 
     page = in_page(session, start)
-    assert (page.filled, page.fields["data.scale"].view.value) == ("2", "")
+    assert (page.filled, page.form.fields["data.scale"].view.value) == ("2", "")
 
 
 def test_facts_leave_out_what_the_engine_does_not_say():
-    assert facts_of({"parameters": 12}) == {"Parameters": "12"}
+    assert facts_of(Answer(parameters=12)) == {"Parameters": "12"}

@@ -9,15 +9,21 @@ from dataclasses import replace
 
 import pytest
 
-from app.form.fields import plain_text
-from app.pages import runs
-from app.pages.runs import RunsPage, gain_of, log_tail, settings_of, table_of
+from app.components import run_detail, run_records
+from app.components.run_list import table_of
+from app.components.run_records import log_tail
+from app.components.run_text import gain_of, settings_of
+from app.formatting import plain_text
+from app.pages.runs import RunsPage
 from app.services.watcher import take_snapshot, watcher_of
 from engine.errors import StoreError
 from tests.app.fake import write_run
 
 # Bokeh 3.9 makes a ColumnDataSource of a DataFrame in a way that pandas 3.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
+
+CHANGE = "Change it with 'Clone settings' and train again; see the log below."
+CONTINUE = "Resume continues from the last checkpoint; see the log below."
 
 
 def at_page(session, act=None):
@@ -47,7 +53,7 @@ async def settled():
 
 def test_an_empty_store_leads_on(session):
     page = at_page(session)
-    assert (page._empty.visible, page._list.visible, page._detail.visible) == (True, False, False)
+    assert (page.empty.visible, page.list.view.visible, page.detail.view.visible) == (True, False, False)
     page._way("Choose data", "data")
 
 
@@ -68,11 +74,11 @@ def test_the_chosen_run_is_shown_closely(session):
     run = write_run(session.store.folder, "wide")
     session.run = run.id
     page = at_page(session)
-    assert page._detail.visible
-    assert page._title.object == "wide"
-    assert "scored the test period" in page._log.object
-    assert len(page._learning.figure.renderers[0].data_source.data["loss"]) == len(run.progress()[0])
-    assert "training.epochs" in page._settings.object
+    assert page.detail.view.visible
+    assert page.detail.title.object == "wide"
+    assert "scored the test period" in page.detail.records.log.object
+    assert len(page.detail.records.curves.figure.renderers[0].data_source.data["loss"]) == len(run.progress()[0])
+    assert "training.epochs" in page.detail.settings.object
 
 
 def test_the_newest_run_is_shown_when_the_link_names_none(session):
@@ -81,36 +87,51 @@ def test_the_newest_run_is_shown_when_the_link_names_none(session):
     )
     newest = write_run(session.store.folder, "newest", done=False)
     page = at_page(session)
-    assert (page._title.object, session.run) == ("newest", "")
-    assert list(page._all.rows["title"]) == ["<b class='shown'>newest</b>", "older"]
-    assert f"epoch {newest.latest()['epoch']} of 40" in page._reason.object
+    assert (page.detail.title.object, session.run) == ("newest", "")
+    assert list(page.list.all.rows["title"]) == ["<b class='shown'>newest</b>", "older"]
+    assert f"epoch {newest.latest()['epoch']} of 40" in page.detail.status.object
 
 
 def test_a_title_is_no_markup(session):
     write_run(session.store.folder, "<b>bold</b>", done=False)
-    assert "&lt;b&gt;bold&lt;/b&gt;" in at_page(session)._all.rows["title"][0]
+    assert "&lt;b&gt;bold&lt;/b&gt;" in at_page(session).list.all.rows["title"][0]
 
 
 @pytest.mark.parametrize(
-    ("reason", "learned", "advice"),
+    ("reason", "kind", "has_checkpoint", "advice"),
     [
-        ("values fall to -0.1", False, "values fall to -0.1. Change it with 'Clone settings' and train again"),
-        ("the disk is full", True, "the disk is full. Resume continues from the last checkpoint"),
-        ("killed: resume continues from there", True, "killed: resume continues from there"),
+        ("values fall to -0.1", "failed", False, CHANGE),
+        (
+            "the disk is full: then resume",
+            "failed",
+            True,
+            CONTINUE,
+        ),
+        ("of an older version", None, True, CONTINUE),
     ],
 )
-def test_a_failed_run_says_why_and_what_to_do(session, reason, learned, advice):
+def test_a_failed_run_says_why_and_what_to_do(session, reason, kind, has_checkpoint, advice):
+    page = failed_page(session, reason, kind, has_checkpoint)
+    assert page.detail.advice.visible
+    assert page.detail.advice.object == plain_text(f"{reason}.\n\n{advice}")
+    assert page.detail.resume.visible
+
+
+def test_ranks_that_died_continue_as_the_reason_says(session):
+    page = failed_page(session, "rank 1 died: go on", "died", has_checkpoint=True)
+    assert page.detail.advice.object == "rank 1 died: go on"
+
+
+def failed_page(session, reason, kind, has_checkpoint):
+    """The page with a run that ended so."""
     run = write_run(session.store.folder, "failed", done=False)
     for beat in (run.folder / "status").iterdir():
         beat.unlink()
     run.record_launch("started", host="elsewhere", pid=1)
-    run.record_launch("ended", host="elsewhere", pid=1, rc=1, reason=reason)
-    if learned:
-        run.best.write_bytes(b"weights")
-    page = at_page(session)
-    assert page._why.visible
-    assert page._why.object.startswith(plain_text(advice))
-    assert page._resume.visible
+    run.record_launch("ended", host="elsewhere", pid=1, rc=1, reason=reason, kind=kind)
+    if has_checkpoint:
+        run.last.write_bytes(b"weights")
+    return at_page(session)
 
 
 def test_a_finished_run_leads_to_its_maps(session):
@@ -118,11 +139,11 @@ def test_a_finished_run_leads_to_its_maps(session):
     session.param.update(run=run.id, runs=[first.id])
 
     async def maps(page):
-        page._maps.clicks += 1
+        page.detail.compare.clicks += 1
 
     page = at_page(session, maps)
     assert (session.page, session.runs) == ("compare", [first.id, run.id])
-    assert not page._why.visible
+    assert not page.detail.advice.visible
 
 
 def test_the_gain_is_the_fall_of_the_rmse(session):
@@ -140,14 +161,14 @@ def test_new_records_are_appended(session):
     session.run = run.id
 
     async def train_on(page):
-        page.before = len(page._records)
+        page.before = len(page.detail.records.records)
         with open(run.folder / "progress.jsonl", "a") as file:
             file.write('{"seq": 999, "epoch": 20, "epochs": 40, "loss": 0.125}\n{"seq": 1000, "epo')
         page.refresh()
 
     page = at_page(session, train_on)
-    assert len(page._records) == page.before + 1
-    assert page._records[-1]["loss"] == 0.125
+    assert len(page.detail.records.records) == page.before + 1
+    assert page.detail.records.records[-1]["loss"] == 0.125
 
 
 def test_what_is_written_while_the_log_is_being_read_is_read_too(session, monkeypatch):
@@ -171,10 +192,10 @@ def test_what_is_written_while_the_log_is_being_read_is_read_too(session, monkey
         page_loop.append(asyncio.get_running_loop())
         page.refresh()
 
-    monkeypatch.setattr(runs, "log_tail", slow_tail)
+    monkeypatch.setattr(run_records, "log_tail", slow_tail)
     page = at_page(session, again)
     assert run.log.read_text().endswith(last)
-    assert last.strip() in page._log.object
+    assert last.strip() in page.detail.records.log.object
     assert len(begun) == 3
 
 
@@ -186,8 +207,8 @@ def test_another_run_begins_with_its_own_curves(session):
         session.run = second.id
 
     page = at_page(session, choose)
-    assert page._title.object == "two"
-    assert page._records == second.progress()[0]
+    assert page.detail.title.object == "two"
+    assert page.detail.records.records == second.progress()[0]
 
 
 def test_ticked_rows_are_compared_eight_at_most(session):
@@ -195,39 +216,39 @@ def test_ticked_rows_are_compared_eight_at_most(session):
         write_run(session.store.folder, f"run {seed}", seed=seed, done=False)
 
     async def tick(page):
-        page._table.selection = list(range(8))
+        page.list.all.widget.selection = list(range(8))
         page.first_eight = list(session.runs)
-        page._table.selection = list(range(9))
+        page.list.all.widget.selection = list(range(9))
 
     page = at_page(session, tick)
-    ids = list(page._all.rows["id"])
+    ids = list(page.list.all.rows["id"])
     assert page.first_eight == ids[:8]
     assert session.runs == ids[1:9]
-    assert page._table.selection == list(range(1, 9))
-    assert page._compare.label == "Compare 8"
+    assert page.list.all.widget.selection == list(range(1, 9))
+    assert page.list.compare.label == "Compare 8"
 
 
 def test_a_link_ticks_its_runs(session):
     run = write_run(session.store.folder, "one", done=False)
     session.runs = [run.id]
-    assert at_page(session)._table.selection == [0]
+    assert at_page(session).list.all.widget.selection == [0]
 
 
 @pytest.mark.parametrize(("done", "buttons"), [(True, []), (False, ["Cancel"])])
 def test_only_what_can_be_asked_is_offered(session, done, buttons):
     session.run = write_run(session.store.folder, "one", done=done).id
     page = at_page(session)
-    assert [b.label for b in (page._cancel, page._resume) if b.visible] == buttons
+    assert [b.label for b in (page.detail.cancel, page.detail.resume) if b.visible] == buttons
 
 
 def test_cancel_goes_to_the_launcher(session, monkeypatch):
     asked = []
     run = write_run(session.store.folder, "busy", done=False)
     session.run = run.id
-    monkeypatch.setattr(runs.api, "cancel", asked.append)
+    monkeypatch.setattr(run_detail.api, "cancel", asked.append)
 
     async def cancel(page):
-        page._cancel.clicks += 1
+        page.detail.cancel.clicks += 1
 
     at_page(session, cancel)
     assert [one.id for one in asked] == [run.id]
@@ -237,15 +258,15 @@ def test_a_refused_resume_is_said(session, monkeypatch):
     def refuse(run):
         raise StoreError("run one is done: train a new one")
 
-    monkeypatch.setattr(runs.api, "resume", refuse)
+    monkeypatch.setattr(run_detail.api, "resume", refuse)
     session.run = write_run(session.store.folder, "one").id
 
     async def resume(page):
-        page._resume.clicks += 1
+        page.detail.resume.clicks += 1
 
     page = at_page(session, resume)
-    assert page._fault.visible
-    assert page._fault.object == "run one is done: train a new one"
+    assert page.detail.fault.visible
+    assert page.detail.fault.object == "run one is done: train a new one"
 
 
 def test_a_run_deleted_while_it_is_shown(session):
@@ -258,8 +279,8 @@ def test_a_run_deleted_while_it_is_shown(session):
         page.refresh()
 
     page = at_page(session, delete)
-    assert not page._detail.visible
-    assert page._empty.visible
+    assert not page.detail.view.visible
+    assert page.empty.visible
 
 
 def test_a_damaged_run_is_shown_with_its_fault(session):
@@ -267,9 +288,9 @@ def test_a_damaged_run_is_shown_with_its_fault(session):
     (run.folder / "spec.yaml").write_text("version: 2\n")
     session.run = run.id
     page = at_page(session)
-    assert page._fault.visible
-    assert "version is 2: expected version: 1" in page._fault.object
-    assert not page._again.visible
+    assert page.detail.fault.visible
+    assert "version is 2: expected version: 1" in page.detail.fault.object
+    assert not page.detail.clone.visible
 
 
 def test_a_run_s_spec_becomes_the_draft(session):
@@ -277,7 +298,7 @@ def test_a_run_s_spec_becomes_the_draft(session):
     session.run = run.id
 
     async def again(page):
-        page._again.clicks += 1
+        page.detail.clone.clicks += 1
 
     at_page(session, again)
     assert session.draft.seal() == run.spec

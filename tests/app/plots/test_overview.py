@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.pages.runs import MOST_POINTS, thinned
+from app.components.run_records import MOST_POINTS, thinned
 from app.plots.overview import LearningCurves, curves_of, spread
 
 RECORDS = [

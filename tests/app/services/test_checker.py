@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from app.services.checker import check, command_in
+from app.services.checker import Answer, check, command_in
 from engine.errors import MesoscopeError, RequestError
 from engine.spec import Spec
 
@@ -23,8 +23,8 @@ def run(code, **limits):
 
 
 def test_the_spec_goes_in_and_the_answer_comes_out():
-    answer = run("import json, sys; print(json.dumps({'length': len(sys.stdin.read())}))")
-    assert answer == {"length": len(SPEC.to_yaml())}
+    answer = run("import json, sys; print(json.dumps({'parameters': len(sys.stdin.read())}))")
+    assert answer == Answer(parameters=len(SPEC.to_yaml()))
 
 
 def test_the_run_to_start_from_is_looked_for_in_the_store_of_the_page(tmp_path):

@@ -96,8 +96,13 @@ def test_what_is_recorded(run):
     beat(run, 0, end="stopped", reason="cancelled")
     end = exit_reason(run, 0)
     assert end == ExitReason(ExitKind.STOPPED, "cancelled: resume continues from here", 0)
-    assert end.facts() == {"rc": 0, "cancelled": True, "reason": "cancelled: resume continues from here"}
-    assert ExitReason(ExitKind.DIED, "why", 1).facts() == {"rc": 1, "reason": "why"}
+    assert end.facts() == {
+        "rc": 0,
+        "kind": "stopped",
+        "cancelled": True,
+        "reason": "cancelled: resume continues from here",
+    }
+    assert ExitReason(ExitKind.DIED, "why", 1).facts() == {"rc": 1, "kind": "died", "reason": "why"}
     run.ask_to_cancel()
     assert exit_reason(run, -15) == ExitReason(ExitKind.CANCELLED, "cancelled", -15)
     (run.folder / "DONE").touch()

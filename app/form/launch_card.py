@@ -1,4 +1,4 @@
-"""Where to run: the targets of the administrator's file, and the options that make sense for the chosen one."""
+"""Choice of a site of the administrator's file, and the options that apply to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app import formatting
-from app.form.fields import Field, OfferedField, card, plain_text
+from app.components.cards import titled_card
+from app.form.field import Field, OfferedField
+from app.formatting import plain_text
 from engine.errors import SiteError
 from engine.launch.sites import LOCAL, Site, Sites
 from engine.spec import LaunchOptions, Spec
@@ -29,7 +31,7 @@ class LaunchCard:
         self._trouble = pmui.Alert(
             object="", severity="warning", visible=False, margin=(0, 0, 8, 0), sizing_mode="stretch_width"
         )
-        self.view = card("Launch", self._trouble, line, self._about)
+        self.view = titled_card("Launch", self._trouble, line, self._about)
         self.read()
 
     def read(self) -> bool:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.components import submission
-from app.components.launch_card import about, hint, options_for
-from app.form.fields import plain_text
-from app.pages import design
+from app.components import spec_summary, submission
+from app.form.launch_card import about, hint, options_for
+from app.formatting import plain_text
 from engine.errors import DataError, SiteError
 from engine.launch.sites import Site
 from engine.spec import Spec
@@ -37,7 +36,7 @@ def targets(store, monkeypatch) -> Path:
     """A targets file with all kinds; nothing is asked over the network, for no run was submitted."""
     path = Path(os.environ["MESOSCOPE_TARGETS"])
     path.write_text(TARGETS)
-    monkeypatch.setattr(design, "PAUSE_S", 0.0)
+    monkeypatch.setattr(spec_summary, "PAUSE_S", 0.0)
     return path
 
 
@@ -50,7 +49,7 @@ def asked(monkeypatch):
         specs.append(spec)
         raise DataError("/nowhere/hr.nc does not exist")
 
-    monkeypatch.setattr(design, "check", check)
+    monkeypatch.setattr(spec_summary, "check", check)
     return specs
 
 
@@ -69,12 +68,12 @@ def shown_with(session, spec, then=None):
 
 
 def visible(page):
-    return {option for option, field in page._launch._fields.items() if field.view.visible}
+    return {option for option, field in page.form.launch._fields.items() if field.view.visible}
 
 
 def test_the_targets_of_the_file_are_offered_and_no_others(session, targets, asked):
     page = shown_with(session, spec_for("local"))
-    offered = page.fields["launch.site"].view.options
+    offered = page.form.fields["launch.site"].view.options
     assert offered == {"local · this machine": "local", "station · SSH": "station", "hpc · Slurm": "hpc"}
     assert not visible(page) & CLUSTER
 
@@ -82,10 +81,10 @@ def test_the_targets_of_the_file_are_offered_and_no_others(session, targets, ask
 def test_a_cluster_offers_its_partitions_accounts_and_bounds(session, targets, asked):
     page = shown_with(session, spec_for("hpc"))
     assert visible(page) >= CLUSTER
-    assert page.fields["launch.partition"].view.options == {"main (default)": "", "main": "main", "long": "long"}
-    assert page.fields["launch.account"].view.options == {"climate (default)": "", "climate": "climate"}
-    assert page.fields["launch.processes"].view.helper_text == "at most 4"
-    assert page._submission.button.label == "Train on hpc"
+    assert page.form.fields["launch.partition"].view.options == {"main (default)": "", "main": "main", "long": "long"}
+    assert page.form.fields["launch.account"].view.options == {"climate (default)": "", "climate": "climate"}
+    assert page.form.fields["launch.processes"].view.helper_text == "at most 4"
+    assert page.summary.submission.button.label == "Train on hpc"
 
 
 @pytest.mark.parametrize(
@@ -99,25 +98,25 @@ def test_a_cluster_offers_its_partitions_accounts_and_bounds(session, targets, a
 )
 def test_what_the_target_refuses_is_marked_and_stays(session, targets, asked, target, launch, option, words):
     page = shown_with(session, spec_for(target, **launch))
-    field = page.fields[f"launch.{option}"]
+    field = page.form.fields[f"launch.{option}"]
     assert field.view.visible
     assert field.view.helper_text.startswith(words)
     assert field.raw() == launch.get(option, target)
-    assert page._submission.button.disabled
+    assert page.summary.submission.button.disabled
     assert asked == []
 
 
 def test_data_that_only_the_target_has_hinder_nobody(session, targets, asked):
     page = shown_with(session, spec_for("hpc"))
-    assert (page._status.severity, page._submission.button.disabled) == ("info", False)
-    assert "The data are checked on hpc when the run is submitted." in page._status.object
-    assert plain_text("/nowhere/hr.nc is not on this machine") in page._status.object
+    assert (page.summary.status.severity, page.summary.submission.button.disabled) == ("info", False)
+    assert "The data are checked on hpc when the run is submitted." in page.summary.status.object
+    assert plain_text("/nowhere/hr.nc is not on this machine") in page.summary.status.object
     assert asked == []
 
 
 def test_data_that_are_to_be_sent_have_to_be_here(session, targets, asked):
     page = shown_with(session, spec_for("hpc", upload=True))
-    assert (page._status.severity, page._submission.button.disabled) == ("error", True)
+    assert (page.summary.status.severity, page.summary.submission.button.disabled) == ("error", True)
     assert len(asked) == 1
 
 
@@ -125,7 +124,7 @@ def test_what_is_wrong_with_the_copy_here_is_a_warning_only(session, targets, as
     (tmp_path / "hr.nc").write_text("no grid")
     here = {"target": {"path": str(tmp_path / "hr.nc")}, "scale": 4}
     page = shown_with(session, Spec.from_plain({**SPEC, "data": here, "launch": {"site": "hpc"}}))
-    assert (page._status.severity, page._submission.button.disabled) == ("warning", False)
+    assert (page.summary.status.severity, page.summary.submission.button.disabled) == ("warning", False)
     assert len(asked) == 1
 
 
@@ -135,28 +134,28 @@ def test_a_file_that_can_not_be_used_is_said_and_this_machine_is_left(session, t
     monkeypatch.setattr(submission.api, "start", started.append)
 
     async def submit(page):
-        assert page._launch._trouble.visible
-        assert plain_text("did you mean 'slurm'?") in page._launch._trouble.object
-        await page._submission.submit(None)
+        assert page.form.launch._trouble.visible
+        assert plain_text("did you mean 'slurm'?") in page.form.launch._trouble.object
+        await page.summary.submission.submit(None)
 
     page = shown_with(session, spec_for("local"), submit)
-    assert page.fields["launch.site"].view.options == {"local · this machine": "local"}
+    assert page.form.fields["launch.site"].view.options == {"local · this machine": "local"}
     assert [run.request.target for run in started] == ["local"]
-    assert "the targets file can't be used" in shown_with(session, spec_for("hpc"))._status.object
+    assert "the targets file can't be used" in shown_with(session, spec_for("hpc")).summary.status.object
 
 
 def test_a_file_that_is_fixed_counts_when_the_page_is_shown_again(session, targets, asked):
     targets.write_text("nonsense")
 
     async def fix(page):
-        assert page._launch._trouble.visible
+        assert page.form.launch._trouble.visible
         targets.write_text(TARGETS)
         session.page = "design"
         await settled()
 
     page = shown_with(session, spec_for("local"), fix)
-    assert not page._launch._trouble.visible
-    assert "hpc · Slurm" in page.fields["launch.site"].view.options
+    assert not page.form.launch._trouble.visible
+    assert "hpc · Slurm" in page.form.fields["launch.site"].view.options
 
 
 def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, asked, monkeypatch):
@@ -180,8 +179,8 @@ def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, 
                 sent.set()
 
         monkeypatch.setattr(submission.api, "start", slow_start)
-        page._submission.message.param.watch(remember, "object")
-        await page._submission.submit(None)
+        page.summary.submission.message.param.watch(remember, "object")
+        await page.summary.submission.submit(None)
 
     shown_with(session, spec_for("hpc", title="far"), submit)
     assert any(plain_text("far submitting to hpc: sends hr.nc, 1.0 MB …") == text for text in messages)
@@ -196,16 +195,16 @@ def test_a_refused_handing_over_is_said_and_keeps_run_and_form(session, targets,
 
     async def submit(page):
         session.page = "design"
-        await page._submission.submit(None)
+        await page.summary.submission.submit(None)
 
     page = shown_with(session, spec_for("hpc", title="far"), submit)
-    message = page._submission.message
+    message = page.summary.submission.message
     assert (message.severity, message.visible, session.page) == ("error", True, "design")
     assert "SHA256:abc" in message.object
     assert "Resume on the Runs page" in message.object
-    assert page.fields["launch.title"].view.value == "far"
+    assert page.form.fields["launch.title"].view.value == "far"
     assert len(session.store.runs()) == 1
-    assert not page._submission.button.loading
+    assert not page.summary.submission.button.loading
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""One variable of a file: map, histogram, facts, and the parts that it can take in the draft."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from app import formatting
+from app.plots.live import ColourBar, LiveMap, SharedView
+from app.plots.maps import colour_map
+from app.plots.overview import spread
+from app.services.newest import Newest
+from app.services.preview import Preview
+from app.theme import OUTLINED, PAGE_CSS
+from engine.data.file_summary import FileSummary, Variable
+
+MAP_WIDTH, MAP_HEIGHT = 480, 480
+USES = {"target": "Use as target", "lr": "Use as LR", "predictors": "Use as predictor", "static": "Use as static"}
+
+
+class FileView:
+    """Calls `choose` with the variable that is chosen, and `use` with the part that the variable shown shall take."""
+
+    def __init__(self, choose: Callable[[str], object], use: Callable[[str], object]):
+        self.preview: Preview | None = None
+        self._drawing = Newest()
+        self.variable = pmui.Select(label="Variable", options=[], size="small", width=300, margin=0)
+        self.variable.param.watch(lambda event: event.new and choose(event.new), "value")
+        self.uses = {part: pmui.Button(label=label, **OUTLINED) for part, label in USES.items()}
+        for part, button in self.uses.items():
+            button.on_click(lambda _, part=part: use(part))
+        self.map = pn.pane.Bokeh(None, margin=0)
+        self._bar = pn.pane.Bokeh(None, margin=0)
+        self._histogram = pn.pane.Bokeh(None, height=190, sizing_mode="stretch_width", margin=(8, 0))
+        self.facts = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
+        self.step = pmui.IntSlider(label="Time step", start=0, end=1, value=0, width=MAP_WIDTH - 110, margin=(4, 10))
+        self.step.param.watch(self._draw, "value")
+        self.moment = pmui.Typography("", margin=(18, 0, 0, 12), width=150, sx={"fontVariantNumeric": "tabular-nums"})
+        self.view = self._arranged()
+
+    def show(self, summary: FileSummary, preview: Preview, drawn: Drawn) -> None:
+        """Show a variable from its first step on."""
+        self.preview = preview
+        labels = {_label(found): found.name for found in summary.variables}
+        self.variable.param.update(options=labels, value=preview.source.variable)
+        self.facts.object = formatting.table({"File": Path(preview.source.files()[0]).name, **preview.facts})
+        self.step.param.update(end=max(preview.steps - 1, 1), value=0, visible=preview.steps > 1)
+        for part, button in self.uses.items():
+            button.disabled = preview.static != (part == "static")
+        self._put(preview, drawn)
+
+    async def redraw(self, dark: bool) -> None:
+        """Draw the same variable for the light or the dark page; the zoom begins anew."""
+        if self.preview is not None:
+            self._put(self.preview, await asyncio.to_thread(draw, self.preview, self.step.value, dark))
+
+    def _put(self, preview: Preview, drawn: Drawn) -> None:
+        self.drawn = drawn
+        with pn.io.hold():
+            self.map.object, self._bar.object = drawn.live.figure, drawn.bar.figure
+            self._histogram.object = drawn.histogram
+            self.moment.object = preview.time_text(self.step.value)
+
+    async def _draw(self, event: Any) -> None:
+        """Another time step in the same map; steps that were overtaken are left out."""
+        preview = self.preview
+        if preview is None or event.new >= preview.steps:
+            return
+        is_newest = self._drawing.begin()
+        self.moment.object = preview.time_text(event.new)
+        field = await asyncio.to_thread(preview.read, event.new)
+        if is_newest() and preview is self.preview:
+            with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
+                self.drawn.live.show(field)
+
+    def _arranged(self) -> pn.viewable.Viewable:
+        head = pmui.FlexBox(self.variable, *self.uses.values(), gap="8px", align_items="center", margin=(0, 0, 12, 0))
+        picture = pmui.Column(
+            pmui.Row(self.map, self._bar, height=MAP_HEIGHT, margin=0), pmui.Row(self.step, self.moment, margin=0),
+            width=MAP_WIDTH + 84, margin=0, sx={"flexShrink": 0},
+        )  # fmt: skip
+        side = pmui.Column(
+            self.facts, self._histogram, margin=(0, 0, 0, 16), sizing_mode="stretch_width", min_width=260
+        )  # fmt: skip
+        body = pmui.FlexBox(picture, side, gap="12px", align_items="flex-start", flex_wrap="wrap", margin=0)
+        return pmui.Column(head, body, visible=False, margin=0, sizing_mode="stretch_width")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The figures of one variable."""
+
+    live: LiveMap
+    bar: ColourBar
+    histogram: Any
+
+
+def draw(preview: Preview, step: int, dark: bool) -> Drawn:
+    """Map at a time step, colour bar and histogram; takes up to some seconds the first time."""
+    view, cmap = SharedView(preview.grid, lambda y, x: None), colour_map(preview.field)
+    live = LiveMap(preview.read(step), view, clim=preview.clim, cmap=cmap, name="map", dark=dark)
+    width = round(min(MAP_WIDTH, (MAP_HEIGHT - 10) * view.box.aspect))
+    height = round(width / view.box.aspect)
+    live.figure.update(sizing_mode="fixed", width=width, height=height, aspect_ratio=None)
+    bar = ColourBar(preview.clim, cmap, preview.field.attrs)
+    bar.figure.update(sizing_mode="fixed", height=height)
+    return Drawn(live, bar, spread(preview.counts, preview.edges, preview.title, dark=dark))
+
+
+def _label(found: Variable) -> str:
+    unit = f" ({found.units})" if found.units else ""
+    return f"{found.name}: {found.long_name}{unit}" if found.long_name else f"{found.name}{unit}"

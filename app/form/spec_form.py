@@ -1,0 +1,117 @@
+"""The form of a whole spec: a card for each section, with its fields; it fills the session's draft."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from app.components.cards import titled_card
+from app.form.field import Field
+from app.form.fields import field_of
+from app.form.launch_card import ORDER as LAUNCH
+from app.form.launch_card import LaunchCard
+from app.session import Session
+from engine.errors import MesoscopeError, SpecError
+from engine.spec import SECTIONS, Spec
+
+BASIC = {
+    "data": ["target", "pairing", "scale", "lr", "predictors", "static", "region", "period", "split"],
+    "model": ["backbone", "upsampling", "n_filters", "n_blocks", "localized", "residual"],
+    "training": ["loss", "epochs", "batch_size", "learning_rate"],
+    "launch": LAUNCH,
+}
+WIDE = {"data.target", *(f"data.{name}" for name in ("lr", "predictors", "static", "region", "period", "split"))}
+FIELD_WIDTH = 222
+
+
+class SpecForm:
+    """Fields of all options; `changed` is called after each change by the user.
+
+    A value that the draft refuses stays in its field, with the reason in `refused`.
+    """
+
+    def __init__(self, session: Session, changed: Callable[[], None]):
+        self.session, self._changed = session, changed
+        self.fields: dict[str, Field] = {}
+        self.refused: dict[str, SpecError] = {}
+        self.cards = {section: self._card(section) for section in SECTIONS}
+
+    @property
+    def is_blank(self) -> bool:
+        return self.session.draft.get("data", "target") is None and not self.refused
+
+    def show_draft(self) -> None:
+        """Put the session's draft into the fields."""
+        self.refused.clear()
+        for field in self.fields.values():
+            field.show(self.session.draft.get(field.section, field.option))
+
+    def seal(self) -> Spec:
+        """The draft as a spec that its site accepts; raises SpecError or SiteError."""
+        for error in self.refused.values():
+            raise error
+        spec = self.session.draft.seal()
+        self.launch.refuse(spec)
+        return spec
+
+    def mark(self, fault: MesoscopeError | None) -> None:
+        """Mark refused fields and the one that `fault` names; show the fields that apply to the draft."""
+        self.launch.show(self.session.draft.sections["launch"])
+        marks = {**({fault.option: fault} if fault else {}), **self.refused}
+        for key, field in self.fields.items():
+            # The field stands beside its message: 'data.scale is missing: give …' → 'is missing: give …'.
+            field.fault(str(marks[key]).removeprefix(f"{key} ") if key in marks else "")
+        lr = self.fields["data.lr"]
+        lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
+
+    def _card(self, section: str) -> pn.viewable.Viewable:
+        declared = SECTIONS[section].declared()
+        for option, declaration in declared.items():
+            self.fields[f"{section}.{option}"] = field_of(section, option, declaration, self._take)
+        if section == "launch":
+            fields = {option: self.fields[f"launch.{option}"] for option in declared}
+            self.launch = LaunchCard(fields, self._arranged(section, LAUNCH))
+            return self.launch.view
+        basic = self._arranged(section, [option for option in BASIC[section] if option in declared])
+        rest = [option for option in declared if option not in BASIC[section]]
+        return titled_card(section.capitalize(), basic, *(_folded(self._arranged(section, rest)) if rest else []))
+
+    def _take(self, field: Field) -> None:
+        try:
+            self.session.draft.set(field.section, field.option, field.raw())
+            self.refused.pop(field.key, None)
+        except SpecError as error:
+            self.refused[field.key] = error
+        self._changed()
+
+    def _arranged(self, section: str, options: list[str]) -> pn.viewable.Viewable:
+        """In the order given: wide fields in a line of their own, narrow ones beside one another."""
+        lines: list[Any] = []
+        for wide, run in itertools.groupby(options, lambda option: f"{section}.{option}" in WIDE):
+            views = [self.fields[f"{section}.{option}"].view for option in run]
+            lines += views if wide else [_beside(views)]
+        return pmui.Column(*lines, margin=0, sizing_mode="stretch_width")
+
+
+def _folded(hidden: pn.viewable.Viewable) -> list[pn.viewable.Viewable]:
+    """A button, and below it what the button shows and hides."""
+    hidden.visible = False
+    button = pmui.Button(label="More options", icon="expand_more", variant="text", size="small", margin=(6, 0, 0, -4))
+
+    def toggle(_: Any) -> None:
+        hidden.visible = not hidden.visible
+        shown = ("Fewer options", "expand_less") if hidden.visible else ("More options", "expand_more")
+        button.param.update(label=shown[0], icon=shown[1])
+
+    button.on_click(toggle)
+    return [button, hidden]
+
+
+def _beside(views: list[Any]) -> pn.viewable.Viewable:
+    for view in views:
+        view.param.update(sizing_mode=None, width=FIELD_WIDTH)
+    return pmui.FlexBox(*views, gap="4px 16px", align_items="flex-start", margin=(4, 0), sizing_mode="stretch_width")
