@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 
 def private(path: str, flags: int) -> int:
@@ -123,6 +123,41 @@ def lock_at_once(path: Path) -> Iterator[bool]:
 def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_sha256(folder: Path) -> str:
+    """The sha256 of a folder: of the paths of its files, in order, and of their contents."""
+    total = hashlib.sha256()
+    for name in files_below(folder):
+        total.update(f"{len(os.fsencode(name))} ".encode() + os.fsencode(name))
+        total.update(sha256(folder / name).encode())
+    return total.hexdigest()
+
+
+def files_below(folder: Path) -> list[str]:
+    """The paths of a folder's files, below it and in order of their bytes; a link in it leads to a file in it.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything else.
+    """
+    found, root = [], os.path.realpath(folder)
+    for home, folders, names in os.walk(folder, onerror=_raise):
+        for name in (*folders, *names):
+            path = os.path.join(home, name)
+            if os.path.islink(path) and not os.path.realpath(path).startswith(root + os.sep):
+                raise ValueError(f"{path} is a link that leads out of {folder}")
+            if name in names and not os.path.isfile(path):
+                raise ValueError(f"{path} is no plain file")
+            if name in folders and os.path.islink(path):
+                raise ValueError(f"{path} is a link to a folder")
+        found += [os.path.relpath(os.path.join(home, name), folder) for name in names]
+    return sorted(found, key=os.fsencode)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _records(lines: bytes) -> Iterator[dict[str, Any]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.errors import LaunchError, MesoscopeError, SiteError
 from engine.launch.ranks import command
-from engine.launch.remote import scheduler, staging, submit
+from engine.launch.remote import agent, scheduler, staging
+from engine.launch.remote.client import ask, run_engine
+from engine.launch.remote.protocol import DescribeSite, Poll, RunCommand
 from engine.launch.sites import Site
 
 PACKAGES = (
@@ -58,8 +61,8 @@ def _login(target: Site) -> str:
 
 
 def _folder(target: Site) -> str:
-    there = submit.ask(target, "describe_site", engine="")
-    return f"{there['folder']} on {there['host']}, {there['free_bytes'] / 1e9:.0f} GB free; Python {there['python']}"
+    there = ask(target, DescribeSite())
+    return f"{there.folder} on {there.host}, {there.free_bytes / 1e9:.0f} GB free; Python {there.python}"
 
 
 def _packages(target: Site) -> str:
@@ -82,7 +85,8 @@ def _build(target: Site) -> str:
 
 
 def _scheduler(target: Site) -> str:
-    said = submit.ask(target, "poll", runs={}, listing=scheduler.list_command(target.kind))["listing"]
+    said = ask(target, Poll({}, scheduler.list_command(target.kind), scheduler.TIMEOUT_S)).listing
+    assert said
     jobs = scheduler.jobs(target.kind, said)
     if target.kind == "slurm" and target.partitions:
         known = {word.rstrip("*") for word in _said(target, ["sinfo", "--noheader", "--format=%P"]).split()}
@@ -94,9 +98,8 @@ def _scheduler(target: Site) -> str:
 
 
 def _engine(target: Site) -> str:
-    home = submit.send_engine(target)
     checksum, _ = staging.engine_archive()
-    done = target.connection.shell(submit.engine_command(target, f"{home}/engine/{checksum}", "check --help", ""))
+    done = run_engine(target, f"{ask(target, DescribeSite()).folder}/engine/{checksum}", "check --help")
     if done.rc:
         lines = done.err.strip().splitlines() or [f"exit code {done.rc}"]
         raise SiteError(f"the engine doesn't run ({lines[-1]})", action="fix prelude or python")
@@ -105,10 +108,11 @@ def _engine(target: Site) -> str:
 
 def _said(target: Site, command: list[str]) -> str:
     """Standard output of a command in the target's environment."""
-    said = submit.ask(target, "run_command", command=command, timeout_s=PATIENCE_S)["said"]
-    if said["rc"] != 0:
-        lines = said["err"].strip().splitlines() or [f"exit code {said['rc']}"]
+    request = RunCommand(tuple(command), PATIENCE_S)
+    said = ask(target, request) if target.remote else agent.run_command(Path(), request)
+    if said.rc != 0:
+        lines = said.err.strip().splitlines() or [f"exit code {said.rc}"]
         raise LaunchError(
             f"{command[0]} doesn't work ({lines[-1]})", action="fix prelude or python in the targets file"
         )
-    return str(said["out"])
+    return said.out

@@ -7,34 +7,16 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from engine.errors import LaunchError, MesoscopeError, UnreachableError
 from engine.files import lock_at_once, sha256, size_of, to_json, write_whole
-from engine.launch.remote.agent import NAME
-from engine.launch.remote.retry import checking_answer, is_due
-from engine.launch.remote.submit import ask
+from engine.launch.remote.client import ask
+from engine.launch.remote.protocol import ListResults, ResultFile
+from engine.launch.remote.retry import is_due
 from engine.launch.sites import Site
 from engine.runs import RecordError, Run, describe_error
-from engine.runs.records import FetchRecord, parse_record, read_record
-
-RESULT_PARTS = ("checkpoints", "results")
-
-
-@dataclass(frozen=True)
-class ResultFile:
-    """A result on the site: its name in the run folder, size in bytes and checksum."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-    def __post_init__(self) -> None:
-        part, _, name = self.name.partition("/")
-        if part not in RESULT_PARTS or not NAME.fullmatch(name):
-            raise LaunchError(f"the site lists {self.name!r}, which is outside of the results: nothing was fetched")
-        if self.bytes < 0:
-            raise ValueError(f"{self.name} has {self.bytes} bytes")
+from engine.runs.records import FetchRecord, read_record
 
 
 def fetch_results(run: Run, site: Site, report: Callable[[str], None]) -> None:
@@ -50,9 +32,8 @@ def fetch_results(run: Run, site: Site, report: Callable[[str], None]) -> None:
 
 
 def _fetch_all(run: Run, site: Site, failures: int, report: Callable[[str], None]) -> None:
-    answer = ask(site, "list_results", run=run.id)
-    with checking_answer(site):
-        folder, files = str(answer["folder"]), [parse_record(ResultFile, file, run.id) for file in answer["files"]]
+    listed = ask(site, ListResults(run.id))
+    files = listed.files
     total, free = _total(files), shutil.disk_usage(run.folder).free
     if total > free:
         raise LaunchError(
@@ -61,7 +42,7 @@ def _fetch_all(run: Run, site: Site, failures: int, report: Callable[[str], None
     report(f"{run.id}: fetching {_megabytes(total)}")
     for number, file in enumerate(files):
         _record(run, f"fetching results, {_megabytes(_total(files[:number]))} of {_megabytes(total)}", failures)
-        _fetch_file(run, site, f"{folder}/{file.name}", file)
+        _fetch_file(run, site, f"{listed.folder}/{file.name}", file)
     write_whole(run.done_file, to_json({"time": time.time()}))
 
 

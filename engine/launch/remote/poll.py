@@ -9,26 +9,34 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import Any
 
 from engine.errors import MesoscopeError, RunError, SiteError, UnreachableError
 from engine.files import append_bytes, lock_at_once, read_json, size_of, to_json, write_whole
 from engine.launch.remote import scheduler
+from engine.launch.remote.client import ask, checking_answer
 from engine.launch.remote.fetch import fetch_results
-from engine.launch.remote.retry import checking_answer, is_poll_due
-from engine.launch.remote.state import FolderFacts, Observation, status_on_site
-from engine.launch.remote.submit import ask
+from engine.launch.remote.protocol import (
+    COPIED,
+    CommandResult,
+    FolderFacts,
+    Poll,
+    Revoke,
+    RunCommand,
+    RunQuery,
+    Tail,
+)
+from engine.launch.remote.retry import is_poll_due
+from engine.launch.remote.state import Observation, status_on_site
 from engine.launch.sites import Site, Sites
 from engine.runs import RecordError, Run, RunState, RunStatus, Stage, Store, describe_error
 from engine.runs.folder import read_contact, site_file
-from engine.runs.records import LastPoll, RunRequest, SiteContact, parse_record
+from engine.runs.records import HeartbeatRecord, LastPoll, RunRequest, SiteContact, parse_record
 from engine.runs.state import FROM_CHECKPOINT
 
 GONE_S = 20.0  # a job that has left the queue may still be writing its end
-GROWING = ("progress.jsonl", "log.txt", "status/launcher.jsonl")
 BATCH = 100  # runs in one poll
 MOST_RANKS = 100_000
 
@@ -105,28 +113,24 @@ class SitePoller:
     def _poll_runs(self, runs: list[Run]) -> list[Run]:
         """Poll some runs; returns those of which there is more to copy."""
         requests = {run.id: run.request for run in runs}  # before the poll, which doesn't see a later launch
-        asked = {
-            run.id: {
-                "offsets": {name: size_of(run.folder / name) for name in GROWING},
-                "cancel": run.cancel_file.exists(),
-            }
+        queries = {
+            run.id: RunQuery({name: size_of(run.folder / name) for name in COPIED}, run.cancel_file.exists())
             for run in runs
         }
         kind = self.site.kind
         listing = scheduler.list_command(kind) if self.site.scheduled else None
-        answer = ask(self.site, "poll", runs=asked, listing=listing)
+        answer = ask(self.site, Poll(queries, listing, scheduler.TIMEOUT_S))
         behind = []
         with checking_answer(self.site):
-            jobs, scheduler_error = _jobs(kind, answer.get("listing"))
+            jobs, scheduler_error = _jobs(kind, answer.listing)
             for run in runs:
-                token, given = str(requests[run.id].token), answer["runs"].get(run.id)
-                folder = None if given is None else parse_record(FolderFacts, given, run.id)
-                if given and folder and folder.trouble is None and not _copy_records(run, given):
+                token, folder = str(requests[run.id].token), answer.runs.get(run.id)
+                beats = [parse_record(HeartbeatRecord, beat, run.id) for beat in folder.beats] if folder else []
+                if folder and folder.trouble is None and not _copy_records(run, folder, beats):
                     behind.append(run)
                     continue
-                observation = Observation(
-                    self.site, float(answer["now"]), token, folder, jobs.get(scheduler.job_name(token)), scheduler_error
-                )
+                job = jobs.get(scheduler.job_name(token))
+                observation = Observation(self.site, answer.now, token, folder, beats, job, scheduler_error)
                 with lock_at_once(run.folder / "status" / ".launch") as is_mine:
                     if is_mine and run.request.token == token:
                         self._settle(run, observation)
@@ -169,8 +173,8 @@ class SitePoller:
     def _revoke(self, run: Run, observation: Observation) -> bool:
         """Keep a launch that never began from beginning later; False if it has just arrived after all."""
         has_arrived = observation.has_arrived
-        launch = ask(self.site, "revoke", run=run.id, token=observation.token, arrived=has_arrived)
-        return has_arrived or launch.get("token") != observation.token
+        launch = ask(self.site, Revoke(run.id, observation.token, has_arrived))
+        return has_arrived or launch.token != observation.token
 
     def _final_status(self, run: Run, request: RunRequest, status: RunStatus) -> RunStatus:
         """Add the scheduler's own word for the end, while it remembers it."""
@@ -178,8 +182,8 @@ class SitePoller:
             return RunStatus(RunState.CANCELLED, f"cancelled: {FROM_CHECKPOINT}")
         if not (self.site.scheduled and request.job):
             return status
-        command = ["/bin/bash", "-c", scheduler.end_command(self.site.kind, str(request.job))]
-        word = scheduler.ended(self.site.kind, ask(self.site, "run_command", command=command)["said"])
+        command = ("/bin/bash", "-c", scheduler.end_command(self.site.kind, str(request.job)))
+        word = scheduler.ended(self.site.kind, ask(self.site, RunCommand(command, scheduler.TIMEOUT_S)))
         if not word:
             return status
         if word == "CANCELLED":
@@ -231,7 +235,7 @@ def refresh(store: Store, report: Report = lambda line: None, *, name: str = "")
             poller.fetch()
 
 
-def _jobs(kind: str, said: Mapping[str, Any] | None) -> tuple[dict[str, scheduler.Job], str]:
+def _jobs(kind: str, said: CommandResult | None) -> tuple[dict[str, scheduler.Job], str]:
     """Jobs of the user by name, and why they aren't known."""
     if said is None:
         return {}, ""
@@ -241,34 +245,33 @@ def _jobs(kind: str, said: Mapping[str, Any] | None) -> tuple[dict[str, schedule
         return {}, str(error)
 
 
-def _copy_records(run: Run, facts: Mapping[str, Any]) -> bool:
+def _copy_records(run: Run, folder: FolderFacts, beats: list[HeartbeatRecord]) -> bool:
     """Copy new records; returns True if that was all of them."""
-    _copy_heartbeats(run, facts["beats"])
-    more = [_copy_tail(run, name, tail) for name, tail in facts["tails"].items()]
+    for beat in beats:
+        _copy_heartbeat(run, beat)
+    more = [_copy_tail(run, name, tail) for name, tail in folder.tails.items()]
     return not any(more)
 
 
-def _copy_tail(run: Run, name: str, tail: Mapping[str, Any]) -> bool:
+def _copy_tail(run: Run, name: str, tail: Tail) -> bool:
     """Copy the bytes that a file has grown by; returns True if there are more."""
-    if name not in GROWING:
+    if name not in COPIED:
         raise RunError(f"the site sent {name!r}, which was not asked for")
-    content, path = base64.b64decode(tail["bytes"]), run.folder / name
+    content, path = base64.b64decode(tail.content), run.folder / name
     if not content:
         return False
-    if tail["from"] == size_of(path):
+    if tail.offset == size_of(path):
         append_bytes(path, content)
-    elif tail["from"] == 0:  # written anew there
+    elif tail.offset == 0:  # written anew there
         write_whole(path, content)
-    return bool(tail["from"] + len(content) < tail["size"])
+    return tail.offset + len(content) < tail.size
 
 
-def _copy_heartbeats(run: Run, beats: list[Any]) -> None:
-    """Signs of life, without their time, which is another clock's; written when they say something new."""
-    for beat in beats:
-        rank = beat["rank"]
-        if not isinstance(rank, int) or not 0 <= rank < MOST_RANKS:
-            raise ValueError(f"a rank is {rank!r}")
-        path = run.folder / "status" / f"rank-{rank}.json"
-        lasting = {name: value for name, value in beat.items() if name != "time"}
-        if lasting != {name: value for name, value in read_json(path).items() if name != "time"}:
-            write_whole(path, to_json(beat))
+def _copy_heartbeat(run: Run, beat: HeartbeatRecord) -> None:
+    """Write a heartbeat when it says something new besides its time, which is that of another clock."""
+    if not 0 <= beat.rank < MOST_RANKS:
+        raise ValueError(f"a rank is {beat.rank}")
+    path, new = run.folder / "status" / f"rank-{beat.rank}.json", asdict(beat)
+    old = read_json(path)
+    if not isinstance(old, dict) or {**old, "time": beat.time} != new:
+        write_whole(path, to_json(new))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +17,13 @@ from qtoolkit.io import PBSIO, SlurmIO
 from qtoolkit.io.slurm import SlurmState
 
 from engine.errors import UnreachableError
+from engine.launch.remote.protocol import CommandResult
 from engine.launch.sites import Site
 from engine.spec import LaunchOptions
 
 IOS = {"slurm": SlurmIO, "pbs": PBSIO}
 SCRIPT = "job.sh"
+TIMEOUT_S = 30.0  # for a scheduler to answer
 OVER = (QState.FAILED, QState.DONE)
 WAITING = (QState.QUEUED, QState.QUEUED_HELD, QState.REQUEUED, QState.SUSPENDED)
 
@@ -75,25 +76,25 @@ def end_command(kind: str, job: str) -> str:
     return IOS[kind]().get_job_cmd(job)
 
 
-def submitted(kind: str, said: Mapping[str, Any]) -> str | None:
+def submitted(kind: str, said: CommandResult) -> str | None:
     """The job's id by what the submit command said; None if it said no such thing."""
-    result = IOS[kind]().parse_submit_output(1 if said["rc"] is None else said["rc"], said["out"], said["err"])
+    result = IOS[kind]().parse_submit_output(1 if said.rc is None else said.rc, said.out, said.err)
     return str(result.job_id) if result.status == SubmissionStatus.SUCCESSFUL else None
 
 
-def jobs(kind: str, said: Mapping[str, Any]) -> dict[str, Job]:
+def jobs(kind: str, said: CommandResult) -> dict[str, Job]:
     """Name → job, of all of the user's jobs; raises UnreachableError if the scheduler didn't answer."""
-    if said["rc"] != 0:
-        lines = said["err"].strip().splitlines() or [f"exit code {said['rc']}"]
+    if said.rc != 0:
+        lines = said.err.strip().splitlines() or [f"exit code {said.rc}"]
         raise UnreachableError(f"the scheduler doesn't answer ({lines[-1]})")
-    return _slurm_jobs(said["out"]) if kind == "slurm" else _pbs_jobs(said)
+    return _slurm_jobs(said.out) if kind == "slurm" else _pbs_jobs(said)
 
 
-def ended(kind: str, said: Mapping[str, Any]) -> str:
+def ended(kind: str, said: CommandResult) -> str:
     """End of a job in the scheduler's own word; '' if it doesn't know, or the job hasn't."""
-    if kind != "slurm" or said["rc"] != 0:
+    if kind != "slurm" or said.rc != 0:
         return ""
-    state = re.search(r"\bJobState=(\w+)", said["out"])
+    state = re.search(r"\bJobState=(\w+)", said.out)
     return state[1] if state and _slurm_state(state[1]) in OVER else ""
 
 
@@ -166,9 +167,9 @@ def _slurm_state(word: str) -> QState:
     return state
 
 
-def _pbs_jobs(said: Mapping[str, Any]) -> dict[str, Job]:
+def _pbs_jobs(said: CommandResult) -> dict[str, Job]:
     try:
-        listed = PBSIO().parse_jobs_list_output(said["rc"], said["out"], said["err"])
+        listed = PBSIO().parse_jobs_list_output(0, said.out, said.err)
     except (QTKError, ValueError, KeyError) as error:
         raise UnreachableError(f"the scheduler's answer isn't understood ({error})") from error
     return {str(job.name): Job(str(job.job_id), job.state in WAITING) for job in listed if job.state not in OVER}

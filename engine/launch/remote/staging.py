@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError
-from engine.files import sha256
-from engine.launch.remote.agent import files_below, tree_sum
+from engine.files import files_below, sha256, tree_sha256
 from engine.spec import Source, Spec
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -117,7 +116,7 @@ def _blocks(path: Path, size: int | None = None) -> Iterator[bytes]:
 def _files_of(folder: Path) -> list[tuple[str, Path]]:
     """Name below the folder and path of each of its files; raises DataError for what can't be sent."""
     try:
-        names = files_below(str(folder))
+        names = files_below(folder)
     except ValueError as error:
         raise DataError(f"{error}: launch.upload sends plain files; put a copy in its place") from None
     if not names:
@@ -128,7 +127,7 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
 def _checksum(path: Path) -> str:
     if path.is_dir():
         _files_of(path)
-        return tree_sum(str(path))
+        return tree_sha256(path)
     if not path.is_file():
         raise DataError(f"{path} doesn't exist here, so it can't be sent: set launch.upload=false if the target has it")
     return sha256(path)

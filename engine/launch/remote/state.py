@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from engine.launch.remote.protocol import FolderFacts
 from engine.launch.remote.scheduler import Job, submitted
 from engine.launch.sites import Site
 from engine.runs import LaunchEvent, RunState, RunStatus
@@ -13,37 +14,11 @@ from engine.runs.state import FROM_CHECKPOINT, RESUBMIT, SILENCE_S, phase_of, st
 
 
 @dataclass(frozen=True)
-class LaunchOnSite:
-    """Content of status/begun.json on the site: the newest launch, and what the scheduler's command printed."""
-
-    token: str | None = None
-    said: dict[str, str | int | None] | None = None
-    host: str | None = None
-    pid: int | None = None
-
-
-@dataclass(frozen=True)
-class FolderFacts:
-    """Facts of the run folder on the site, by their keys in the agent's answer.
-
-    busy : somebody is just starting the run; full : its disk is; alive : the launcher, None if on another host.
-    trouble : why the folder couldn't be read.
-    """
-
-    busy: bool = False
-    full: bool = False
-    done: bool = False
-    alive: bool | None = None
-    begun: LaunchOnSite = field(default_factory=LaunchOnSite)
-    beats: tuple[HeartbeatRecord, ...] = ()
-    trouble: str | None = None
-
-
-@dataclass(frozen=True)
 class Observation:
     """One poll of a run.
 
-    folder : None if it has no folder there; scheduler_error : why its jobs aren't known; now : the site's clock.
+    folder : None if it has no folder there; beats : heartbeats of its ranks; now : the site's clock.
+    scheduler_error : why the jobs aren't known.
     was_seen_before : an earlier poll saw this launch; records : of this launch.
     """
 
@@ -51,6 +26,7 @@ class Observation:
     now: float
     token: str
     folder: FolderFacts | None
+    beats: Sequence[HeartbeatRecord] = ()
     job: Job | None = None
     scheduler_error: str = ""
     was_seen_before: bool = False
@@ -89,7 +65,7 @@ def _status(observation: Observation, folder: FolderFacts) -> RunStatus:
         return status_at_end(observation.records[-1])
     if not (observation.records or observation.job) and (not_started := _not_started(observation, folder)):
         return not_started
-    return _scheduled(observation, folder) if observation.site.scheduled else _started(observation, folder)
+    return _scheduled(observation) if observation.site.scheduled else _started(observation, folder)
 
 
 def _not_started(observation: Observation, folder: FolderFacts) -> RunStatus | None:
@@ -103,19 +79,19 @@ def _not_started(observation: Observation, folder: FolderFacts) -> RunStatus | N
         reason = "its start there was cut off" if observation.has_arrived else f"it never arrived at {name}"
         return _ended(f"{reason}: {RESUBMIT}")
     if said and not observation.scheduler_error and not submitted(observation.site.kind, said):
-        reason = str(said["err"]).strip() or str(said["out"]).strip() or f"exit code {said['rc']}"
+        reason = said.err.strip() or said.out.strip() or f"exit code {said.rc}"
         return _ended(f"{name} refused the job ({reason}): fix it, then resume")
     return None
 
 
-def _scheduled(observation: Observation, folder: FolderFacts) -> RunStatus:
-    phase = phase_of(folder.beats)
+def _scheduled(observation: Observation) -> RunStatus:
+    phase = phase_of(observation.beats)
     if observation.job and observation.job.waiting:
         return RunStatus(RunState.QUEUED, _waiting_reason(observation.job.reason))
     if observation.job:
         return RunStatus(RunState.RUNNING, phase or "starting")
     if observation.scheduler_error:
-        if _has_recent_sign(observation, folder):
+        if _has_recent_sign(observation):
             return RunStatus(RunState.RUNNING, phase)
         return RunStatus(RunState.UNKNOWN, observation.scheduler_error)
     if not observation.records:
@@ -124,8 +100,8 @@ def _scheduled(observation: Observation, folder: FolderFacts) -> RunStatus:
 
 
 def _started(observation: Observation, folder: FolderFacts) -> RunStatus:
-    if folder.alive or _has_recent_sign(observation, folder):
-        phase = phase_of(folder.beats)
+    if folder.alive or _has_recent_sign(observation):
+        phase = phase_of(observation.beats)
         return RunStatus(RunState.RUNNING if phase else RunState.QUEUED, phase or "starting")
     if folder.alive is None:
         return RunStatus(RunState.UNKNOWN, f"no sign of life from {folder.begun.host or observation.site.name}")
@@ -136,8 +112,8 @@ def _ended(reason: str) -> RunStatus:
     return RunStatus(RunState.FAILED, reason, is_confirmed=False)
 
 
-def _has_recent_sign(observation: Observation, folder: FolderFacts) -> bool:
-    return any(beat.end is None and observation.now - beat.time < SILENCE_S for beat in folder.beats)
+def _has_recent_sign(observation: Observation) -> bool:
+    return any(beat.end is None and observation.now - beat.time < SILENCE_S for beat in observation.beats)
 
 
 def _waiting_reason(reason: str) -> str:

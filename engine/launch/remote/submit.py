@@ -14,20 +14,27 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from engine.errors import LaunchError, RequestError, SiteError, StoreError, UnreachableError
 from engine.files import read_json, to_json
 from engine.launch.local import identity
 from engine.launch.remote import scheduler, staging
-from engine.launch.remote.agent import MARK
+from engine.launch.remote.client import ask, run_engine
+from engine.launch.remote.protocol import (
+    DescribeSite,
+    FindMissingInputs,
+    ImportCheckpoint,
+    LaunchOnSite,
+    PlaceInput,
+    StartRun,
+    StopRun,
+)
 from engine.launch.remote.ssh import COMMAND_S
 from engine.launch.remote.upload_heartbeat import Sending
 from engine.launch.sites import Site
 from engine.runs import Run, RunState, Stage, Store, describe_error
 from engine.spec import Spec
 
-SCRIPT = Path(__file__).with_name("agent.py")
 ROOM_BYTES = 64 * 2**20  # for a run folder's first files
 READ_BYTES_PER_S = 20e6  # at least so fast what came in is read and unpacked there
 
@@ -51,7 +58,7 @@ def start(run: Run, target: Site) -> None:
         run.update_request(stage=Stage.ASKED, reason="")
     with _refusal_noted(run, token):
         try:
-            begun = ask(target, "start_run", **given)
+            begun = ask(target, given)
         except UnreachableError as error:
             run.update_request(reason=f"{error}: whether it was submitted shows at the next poll")
             return
@@ -84,99 +91,38 @@ def cancel(run: Run, target: Site, *, now: bool = False) -> None:
     job, state = run.request.job, run.status().state
     waits = state is RunState.QUEUED
     command = scheduler.cancel_command(target.kind, str(job)) if target.scheduled and job and (now or waits) else None
-    answer = ask(target, "stop_run", run=run.id, command=command, now=now)
-    if command and answer["said"]["rc"] != 0:
-        raise LaunchError(
-            f"{target.name} didn't cancel job {job}: {answer['said']['err'].strip() or 'no reason given'}"
-        )
+    said = ask(target, StopRun(run.id, tuple(command) if command else None, now, scheduler.TIMEOUT_S)).said
+    if said and said.rc != 0:
+        raise LaunchError(f"{target.name} didn't cancel job {job}: {said.err.strip() or 'no reason given'}")
 
 
-def ask(target: Site, verb: str, patience_s: float = COMMAND_S, **given: Any) -> dict[str, Any]:
-    """Send a request to the agent on a site; returns its answer.
-
-    patience_s : for the answer; `given` is the verb's own.
-
-    Raises
-    ------
-    UnreachableError
-        If the host didn't answer.
-    SiteError
-        If it refused the login or the request, or its environment doesn't work.
-    """
-    request = json.dumps({"verb": verb, "folder": target.folder, "given": given})
-    source = f"{SCRIPT.read_text(encoding='utf-8')}\nimport json\nmain(json.loads({request!r}))\n"
-    done = target.connection.shell(_script(target, f"exec {target.python_word} -", source), patience_s)
-    for line in reversed(done.out.splitlines()):
-        if line.startswith(MARK):
-            answer = _parsed(line.removeprefix(MARK), target)
-            if "error" in answer:
-                action = "free some space there, then resume" if answer.get("full") else ""
-                raise SiteError(f"{target.name} said: {answer['error']}", action=action)
-            return answer
-    if done.rc == 0 or done.rc > 128:  # cut off in its middle
-        raise UnreachableError(f"{target.name} gave no answer")
-    said = done.err.strip().splitlines()
-    raise SiteError(
-        f"{target.name}: {target.python} can't be run there (exit code {done.rc}: {said[-1] if said else 'silent'})",
-        action="fix prelude or python in the targets file",
-    )
-
-
-def _parsed(text: str, target: Site) -> dict[str, Any]:
-    with contextlib.suppress(json.JSONDecodeError):
-        answer = json.loads(text)
-        if isinstance(answer, dict):
-            return answer
-    raise UnreachableError(f"{target.name} gave an answer that was cut off or isn't ours")
-
-
-def engine_command(target: Site, engine: str, words: str, given: str) -> str:
-    """A script that runs the engine on the target, with `given` for its standard input."""
-    return _script(target, f"cd '{engine}' && exec {target.python_word} -m engine {words}", given)
-
-
-def _script(target: Site, command: str, given: str) -> str:
-    """A command in the target's environment, with `given` for its standard input; the prelude reads nothing of it."""
-    shut = f"end-{secrets.token_hex(16)}"
-    return f"umask 077\n{{ :\n{target.prelude}\n}} </dev/null\n{command} <<'{shut}'\n{given}\n{shut}\n"
-
-
-def send_engine(target: Site) -> str:
-    """The engine's source is there, once a version; returns the target's folder, absolute."""
-    checksum, archive = staging.engine_archive()
-    there = ask(target, "describe_site", engine=checksum)
-    if there["free_bytes"] < ROOM_BYTES:
-        raise SiteError(
-            f"the disk of {target.name} is full ({there['folder']})", action="free some space there, then resume"
-        )
-    home = str(there["folder"])
-    if not there["engine"]:
-        ask(target, "install_engine", archive=_send(target, [archive], home), checksum=checksum)
-    return home
-
-
-def _prepare(run: Run, target: Site, token: str, sending: Sending) -> dict[str, Any]:
-    """Folders, engine, inputs, and what the run starts from, are there; returns what agent.py needs to begin."""
+def _prepare(run: Run, target: Site, token: str, sending: Sending) -> StartRun:
+    """Upload engine, inputs, and what the run starts from, where the site lacks them; returns the request to start."""
     run.update_request(reason="connects, and sends the engine if it is new there")
-    home = send_engine(target)
+    there = ask(target, DescribeSite())
+    if there.free_bytes < ROOM_BYTES:
+        raise SiteError(
+            f"the disk of {target.name} is full ({there.folder})", action="free some space there, then resume"
+        )
+    home = there.folder
     if run.spec.launch.upload:
         run.update_request(reason="reads the inputs for their checksums")
     inputs = staging.inputs_of(run.spec, home)
     _send_inputs(run, target, inputs.files, home, sending)
     _send_start(run, target, home)
-    return _begin_request(run, target, inputs.spec, home, token)
+    return _start_request(run, target, inputs.spec, home, token)
 
 
 def _send_inputs(run: Run, target: Site, files: dict[str, Path], home: str, sending: Sending) -> None:
     """Send the inputs that the site lacks."""
-    wanted = ask(target, "missing_inputs", names=list(files))["names"] if files else []
+    wanted = ask(target, FindMissingInputs(tuple(files))).names if files else ()
     sending.expect(sum(staging.size_of(files[name]) for name in wanted))
     for name in wanted:
         path = files[name]
         run.update_request(reason=f"sends {path.name}")
         incoming = _send(target, sending.count(staging.content_of(path)), home)
         patience_s = COMMAND_S + staging.size_of(path) / READ_BYTES_PER_S
-        ask(target, "place_input", patience_s, incoming=incoming, name=name, packed=path.is_dir())
+        ask(target, PlaceInput(incoming, name, path.is_dir()), patience_s)
     sending.expect(0)
 
 
@@ -194,11 +140,11 @@ def _send_start(run: Run, target: Site, home: str) -> None:
         return
     names = ("spec.yaml", "checkpoints/best.npz", "checkpoints/scaling.nc")
     files = {name: _send(target, staging.content_of(start.folder / name), home) for name in names}
-    ask(target, "import_checkpoint", run=start.id, files=files)
+    ask(target, ImportCheckpoint(start.id, files))
 
 
-def _begin_request(run: Run, target: Site, spec: Spec, home: str, token: str) -> dict[str, Any]:
-    """The spec as the target reads it, and the command that starts the run."""
+def _start_request(run: Run, target: Site, spec: Spec, home: str, token: str) -> StartRun:
+    """The spec as the site reads it, and the scheduler's command."""
     checksum, _ = staging.engine_archive()
     engine, folder = f"{home}/engine/{checksum}", f"{home}/runs/{run.id}"
     run.update_request(reason="the data are checked there")
@@ -213,19 +159,13 @@ def _begin_request(run: Run, target: Site, spec: Spec, home: str, token: str) ->
     texts = {"request.json": to_json(request), "spec.yaml": spec.to_yaml()}
     if target.scheduled:
         texts[scheduler.SCRIPT] = scheduler.job_script(target, spec.launch, token, folder, engine)
-        command, wait = scheduler.submit_command(target.kind), True
-    else:
-        command, wait = ["{python}", "-m", "engine", "supervise", "{run}", "--token", token], False
-    variables = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": engine}
-    environment = {"variables": {} if wait else variables, "wait": wait, "cwd": engine}
-    return {"run": run.id, "token": token, "texts": texts, "command": command, "environment": environment}
+    command = tuple(scheduler.submit_command(target.kind)) if target.scheduled else None
+    return StartRun(run.id, token, texts, command, scheduler.TIMEOUT_S)
 
 
 def _check_data(target: Site, home: str, engine: str, spec: Spec) -> None:
     """The spec against the data as the target has them; nothing is queued that would fail at once."""
-    done = target.connection.shell(
-        engine_command(target, engine, f"check - --json --store {home}/runs", spec.to_yaml())
-    )
+    done = run_engine(target, engine, f"check - --json --store {home}/runs", spec.to_yaml())
     with contextlib.suppress(json.JSONDecodeError):
         answer = json.loads(done.out[done.out.index("{") :] if "{" in done.out else "")
         if done.rc == 2:
@@ -239,13 +179,12 @@ def _check_data(target: Site, home: str, engine: str, spec: Spec) -> None:
     )
 
 
-def _note_begun(run: Run, target: Site, begun: dict[str, Any]) -> None:
-    """The job's id, or why there is none; what isn't certain is left to the next look."""
-    if not target.scheduled or "said" not in begun:
-        run.update_request(stage=Stage.SENT, job=begun.get("pid"))
-        return
-    said = begun["said"]
-    if job := scheduler.submitted(target.kind, said):
+def _note_begun(run: Run, target: Site, begun: LaunchOnSite) -> None:
+    """Record the job's id, or why there is none; what isn't certain is left to the next poll."""
+    if not target.scheduled or begun.said is None:
+        run.update_request(stage=Stage.SENT, job=begun.pid)
+    elif job := scheduler.submitted(target.kind, begun.said):
         run.update_request(stage=Stage.SENT, job=job)
     else:
-        run.update_request(reason=f"{target.name} said: {said['err'].strip() or said['out'].strip() or 'nothing'}")
+        said = begun.said.err.strip() or begun.said.out.strip() or "nothing"
+        run.update_request(reason=f"{target.name} said: {said}")

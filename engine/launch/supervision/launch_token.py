@@ -37,7 +37,7 @@ class LaunchToken:
         """Reason why this launch must not begin; '' if it may."""
         if self.replaced:
             return "the run was submitted again since"
-        if self.token and is_revoked(str(self.run.folder), self.token):
+        if self.token and is_revoked(self.run.folder, self.token):
             return "the launch was revoked before"
         return ""
 

@@ -18,9 +18,17 @@ import yaml
 from engine.errors import SiteError, SpecError
 from engine.files import read_json
 from engine.launch import api
-from engine.launch.remote import fetch, poll
+from engine.launch.remote import client
 from engine.launch.remote.poll import SitePoller
-from engine.launch.remote.submit import ask
+from engine.launch.remote.protocol import (
+    DescribeSite,
+    FindMissingInputs,
+    ListResults,
+    PlaceInput,
+    Poll,
+    RunQuery,
+    StopRun,
+)
 from engine.launch.sites import Sites
 from engine.runs import Run
 from engine.runs.folder import site_file
@@ -204,16 +212,16 @@ def test_names_of_inputs_may_hold_anything_and_arrive_whole(place, store):
 @pytest.mark.parametrize("name", ["../x", "a/../../x", ".ssh", "a b", "a\n", "-rf", ""])
 def test_names_are_checked_once_more_there(name, place):
     target = Sites.read().named("ssh")
-    ask(target, "describe_site", engine="")
-    for verb, given in [
-        ("list_results", {"run": name}),
-        ("stop_run", {"run": name, "command": None, "now": False}),
-        ("place_input", {"incoming": name, "name": "a/b"}),
-        ("missing_inputs", {"names": [f"{name}/x"]}),
-        ("poll", {"runs": {name: {"offsets": {}}}, "listing": None}),
+    client.ask(target, DescribeSite())
+    for request in [
+        ListResults(name),
+        StopRun(name, None, now=False, timeout_s=1.0),
+        PlaceInput(name, "a/b"),
+        FindMissingInputs((f"{name}/x",)),
+        Poll({name: RunQuery({})}, None, 1.0),
     ]:
-        with pytest.raises(SiteError, match="is no name of a file here|a file arrived damaged"):
-            ask(target, verb, **given)
+        with pytest.raises(SiteError, match="is no name of a file here"):
+            client.ask(target, request)
 
 
 # Results with a sting
@@ -280,11 +288,11 @@ def test_a_target_that_lies_about_its_results_writes_nothing_here(place, store, 
     fetch_files = {run.folder / "status" / "fetch.json", run.folder / "status" / ".fetch"}
     for name in ("../../../.bashrc", "/etc/passwd", "results/../../x", "status/rank-0.json", "results/", "spec.yaml"):
         lie = {"folder": "/", "files": [{"name": name, "bytes": 4, "sha256": "0" * 64}]}
-        monkeypatch.setattr(fetch, "ask", lambda *_, lie=lie, **__: lie)
+        monkeypatch.setattr(client, "exchange", lambda *_, lie=lie: lie)
         assert "outside of the results: nothing was fetched" in fetch_now(run, watch)
         assert set(store.folder.parent.rglob("*")) - before <= fetch_files
     for file in ({"name": "results/x"}, {"name": "results/x", "bytes": -1, "sha256": ""}, 7):
-        monkeypatch.setattr(fetch, "ask", lambda *_, file=file, **__: {"folder": "/", "files": [file]})
+        monkeypatch.setattr(client, "exchange", lambda *_, file=file: {"folder": "/", "files": [file]})
         assert "isn't understood" in fetch_now(run, watch)
 
 
@@ -295,21 +303,21 @@ LIES: list[Callable[[dict[str, Any]], Any]] = [
     lambda answer: [facts.update(beats=[1]) for facts in answer["runs"].values()],
     lambda answer: [facts.update(beats=[{"rank": "../../x"}]) for facts in answer["runs"].values()],
     lambda answer: [facts.update(tails={"../x": {}}) for facts in answer["runs"].values()],
-    lambda answer: [facts.update(tails={"log.txt": {"bytes": 7}}) for facts in answer["runs"].values()],
+    lambda answer: [facts.update(tails={"log.txt": {"content": 7}}) for facts in answer["runs"].values()],
 ]
 
 
 def test_an_answer_that_makes_no_sense_ends_nothing(place, store, monkeypatch):
-    run = training(place, store)
+    run, exchange = training(place, store), client.exchange
     for number, change in enumerate(LIES, start=1):
 
-        def changed(*words: Any, change: Callable[[dict[str, Any]], Any] = change, **given: Any) -> dict[str, Any]:
-            answer = ask(*words, **given)
+        def changed(*given: Any, change: Callable[[dict[str, Any]], Any] = change) -> dict[str, Any]:
+            answer = exchange(*given)
             change(answer)
             return answer
 
         with monkeypatch.context() as context:
-            context.setattr(poll, "ask", changed)
+            context.setattr(client, "exchange", changed)
             poller_of(run).poll(at_once=True)
         assert run.status().state == "running"
         assert read_json(site_file(store.folder, "ssh", "json"))["failures"] == number

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import pytest
 from engine.errors import LaunchError, MesoscopeError, SiteError, StoreError, UnreachableError
 from engine.files import read_json
 from engine.launch import api
-from engine.launch.remote import ssh, submit, upload_heartbeat
+from engine.launch.remote import scheduler, ssh, submit, upload_heartbeat
+from engine.launch.remote.client import ask
+from engine.launch.remote.protocol import DescribeSite, Revoke
 from engine.launch.remote.upload_heartbeat import Sending
 from engine.launch.sites import Sites
 from engine.runs import Run, Store
@@ -205,7 +208,7 @@ class Upload:
 
     def __init__(self, host: Place):
         self.host = host
-        submit.send_engine(Sites.read().named("ssh"))
+        ask(Sites.read().named("ssh"), DescribeSite())  # which uploads the engine
         host.server.cut()  # a session of before has the programs of before
         stuck = f"touch {host.folder}/stuck; while [ ! -e {host.folder}/on ]; do sleep 0.1; done"
         host.program("cat", incoming(f"head -c 3000000; {stuck}"))
@@ -281,7 +284,7 @@ def test_an_upload_that_is_cancelled_ends_in_its_midst(host):
 def test_a_disk_that_fills_up_with_what_is_sent(host):
     host.program("cat", incoming('echo "cat: write error: No space left on device" >&2; exit 1'))
     with pytest.raises(SiteError, match="No space left on device.*free some space there, then resume"):
-        host.submit("ssh")
+        host.submit("ssh", "launch.upload=true")
 
 
 # What Slurm says gets lost
@@ -317,10 +320,8 @@ def test_a_submission_that_failed_though_slurm_has_the_job(place, jobs):
     assert len(jobs()) == 1
 
 
-def test_a_submission_that_never_answers(place, jobs, tmp_path, monkeypatch):
-    hasty = tmp_path / "agent.py"
-    hasty.write_text(submit.SCRIPT.read_text().replace("COMMAND_S = 30", "COMMAND_S = 1"))
-    monkeypatch.setattr(submit, "SCRIPT", hasty)
+def test_a_submission_that_never_answers(place, jobs, monkeypatch):
+    monkeypatch.setattr(scheduler, "TIMEOUT_S", 1.0)
     place.program("sbatch", '"$real" "$@"; sleep 1000')
     run = place.training("slurm")
     place.finish(run)
@@ -640,13 +641,13 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
     run = host.create("ssh")
     target = Sites.read().named("ssh")
     token = "0" * 16
-    given = submit._prepare(run, target, token, Sending(run, token))
-    assert submit.ask(target, "revoke", run=run.id, token=token, arrived=False)["past"] == [token]
+    request = submit._prepare(run, target, token, Sending(run, token))
+    assert ask(target, Revoke(run.id, token, arrived=False)).past == (token,)
     with pytest.raises(SiteError, match="this launch was revoked before it arrived"):
-        submit.ask(target, "start_run", **given)
+        ask(target, request)
     api.start(run)  # with a token of its own
     with pytest.raises(SiteError, match="this launch was revoked"):
-        submit.ask(target, "start_run", **given)
+        ask(target, request)
     host.finish(run)
     assert len([record for record in run.launches() if record.event == "started"]) == 1
 
@@ -654,10 +655,10 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
 def test_a_start_that_is_asked_for_twice_happens_once(host):
     run = host.create("ssh")
     target = Sites.read().named("ssh")
-    given = submit._prepare(run, target, "0" * 16, Sending(run, "0" * 16))
-    assert submit.ask(target, "start_run", **given) == submit.ask(target, "start_run", **given)
+    request = submit._prepare(run, target, "0" * 16, Sending(run, "0" * 16))
+    assert ask(target, request) == ask(target, request)
     with pytest.raises(SiteError, match="is active there"):
-        submit.ask(target, "start_run", **{**given, "token": "1" * 16})
+        ask(target, replace(request, token="1" * 16))
     go(host.folder)
 
 

@@ -12,8 +12,9 @@ import pytest
 from engine.errors import LaunchError, MesoscopeError
 from engine.launch.ranks import command
 from engine.launch.ranks.command import Ranks, controller, in_step, meeting, place_in_step, plan, tasks_per_node
+from engine.parsing import parse_record
 from engine.runs import Run, Store
-from engine.runs.records import RunRequest, parse_record
+from engine.runs.records import RunRequest
 from engine.spec import Spec
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
 
 import pytest
 
 from engine.errors import UnreachableError
 from engine.launch.remote import scheduler
+from engine.launch.remote.protocol import CommandResult
 from engine.launch.remote.scheduler import Job
 from engine.launch.sites import Site
 from engine.spec import LaunchOptions
@@ -113,8 +113,8 @@ def test_what_is_not_asked_for_is_as_the_target_says():
     assert "--gpus" not in made
 
 
-def said(out: str = "", err: str = "", rc: int | None = 0) -> dict[str, Any]:
-    return {"rc": rc, "out": out, "err": err}
+def said(out: str = "", err: str = "", rc: int | None = 0) -> CommandResult:
+    return CommandResult(rc, out, err)
 
 
 @pytest.mark.parametrize(

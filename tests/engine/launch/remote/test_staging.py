@@ -14,7 +14,9 @@ import pytest
 import xarray as xr
 
 from engine.errors import DataError
-from engine.launch.remote import agent, staging
+from engine.files import tree_sha256
+from engine.launch.remote import agent, bootstrap, staging
+from engine.launch.remote.protocol import DescribeSite, PlaceInput
 from engine.spec import Spec
 from tests.engine.data.mock import write_field
 
@@ -22,7 +24,8 @@ from tests.engine.data.mock import write_field
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     """The folder of a target."""
-    agent.describe_site(str(tmp_path / "there"), "")
+    for name in bootstrap.FOLDERS:
+        (tmp_path / "there" / name).mkdir(parents=True)
     return tmp_path / "there"
 
 
@@ -41,7 +44,7 @@ def inputs(path: Path) -> dict[str, Path]:
 def sent(target: Path, content: bytes, name: str, *, packed: bool = True) -> Path:
     """What became of an input that came in."""
     (target / "incoming" / "in-1").write_bytes(content)
-    agent.place_input(str(target), "in-1", name, packed)
+    agent.place_input(target, PlaceInput("in-1", name, packed))
     return target / "data" / name
 
 
@@ -83,12 +86,12 @@ def test_the_checksum_of_a_folder_is_that_of_names_and_contents_alone(tmp_path):
     (tmp_path / "a" / "b-").write_bytes(b"y")  # before b/c by its bytes: "-" is 0x2d, "/" is 0x2f
     x, y = (hashlib.sha256(text).hexdigest() for text in (b"x", b"y"))
     expected = hashlib.sha256(f"2 b-{y}3 b/c{x}".encode()).hexdigest()
-    assert agent.tree_sum(str(tmp_path / "a")) == expected
+    assert tree_sha256(tmp_path / "a") == expected
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
     os.utime(tmp_path / "copy" / "b-", (0, 0))
-    assert agent.tree_sum(str(tmp_path / "copy")) == expected
+    assert tree_sha256(tmp_path / "copy") == expected
     (tmp_path / "copy" / "b-").rename(tmp_path / "copy" / "c-")
-    assert agent.tree_sum(str(tmp_path / "copy")) != expected
+    assert tree_sha256(tmp_path / "copy") != expected
 
 
 def link_out(store: Path) -> None:
@@ -209,5 +212,5 @@ def test_what_came_in_and_was_never_used_is_cleared(target):
     for path in (old, target / "incoming" / "in-3"):
         os.utime(path, (0, 0))
     (target / "incoming" / "in-4").write_text("x")
-    agent.describe_site(str(target), "")
+    agent.describe_site(target, DescribeSite())
     assert [path.name for path in (target / "incoming").iterdir()] == ["in-4"]

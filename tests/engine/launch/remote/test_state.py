@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from engine.launch.remote.protocol import FolderFacts
 from engine.launch.remote.scheduler import Job
-from engine.launch.remote.state import FolderFacts, Observation, status_on_site
+from engine.launch.remote.state import Observation, status_on_site
 from engine.launch.sites import Site
+from engine.parsing import parse_record
 from engine.runs import LaunchEvent, RunState, RunStatus
-from engine.runs.records import LaunchRecord, parse_record
+from engine.runs.records import HeartbeatRecord, LaunchRecord
 from engine.runs.state import SILENCE_S
 
 NOW = 5000.0  # the target's clock, which has nothing to do with this machine's
@@ -38,7 +40,8 @@ def seen(
     records: tuple[LaunchRecord, ...] = (),
 ) -> Observation:
     folder = None if facts is None else parse_record(FolderFacts, facts, "the answer")
-    return Observation(site, NOW, "t", folder, job, scheduler_error, records=records)
+    beats = [parse_record(HeartbeatRecord, beat, "a heartbeat") for beat in folder.beats] if folder else []
+    return Observation(site, NOW, "t", folder, beats, job, scheduler_error, records=records)
 
 
 WAITS, RUNS = Job("7", True, "Priority"), Job("7", False)
