@@ -8,6 +8,7 @@ MesoscopeError
 │   │   ├── TimeError       calendars, periods, splits, time steps without a partner
 │   │   └── UnitError       units that can't be converted
 │   ├── StoreError          the store of runs: not writable, full, no such run
+│   │   └── RecordError     a file of a run folder holds something else than its record
 │   └── SiteError           a site: unknown, or not able to run this
 └── RunError                the run was started and failed, exit code 1
     ├── LaunchError         no process could be started
@@ -65,6 +66,13 @@ class UnitError(DataError):
 
 class StoreError(RequestError):
     """The store of runs can't be used, or has no such run."""
+
+
+class RecordError(StoreError):
+    """A file of a run folder is missing, or holds something else than its record."""
+
+    def __init__(self, problem: str):
+        super().__init__(problem, action="delete the run, or restore the file from a copy")
 
 
 class SiteError(RequestError):

@@ -8,10 +8,17 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+
+from engine.errors import RecordError
+
+# Rest of a line of JSON from where the parser stops, if nothing but its end is missing: an open string, or the
+# beginning of an escape, a number or a literal.
+CUT_OFF = re.compile(r'"([^"\\]|\\.)*\\?|u[0-9a-f]{0,4}|[-+.eE]*|t|tr|tru|f|fa|fal|fals|n|nu|nul')
 
 
 def private(path: str, flags: int) -> int:
@@ -51,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def append_line(path: Path, record: dict[str, Any]) -> None:
+def append_line(path: Path, record: Mapping[str, object]) -> None:
     """One record as one line by one write; raises OSError if the disk takes only a part of it."""
     line = (json.dumps(_finite(record), allow_nan=False) + "\n").encode()
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -75,31 +82,21 @@ def append_bytes(path: Path, content: bytes) -> None:
         os.close(descriptor)
 
 
-def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Whole records from a byte offset on, and the offset to go on from; an unterminated tail waits."""
+def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, object]], int]:
+    """Whole records from a byte offset on, and the offset to go on from.
+
+    An unterminated tail waits for its end. Lines that a full disk or a kill cut short are left out; for anything else
+    that is no record, RecordError is raised.
+    """
     try:
         with open(path, "rb") as file:
             file.seek(offset)
-            content = file.read()
+            *lines, tail = file.read().split(b"\n")
     except FileNotFoundError:
         return [], offset
-    whole = content[: content.rfind(b"\n") + 1]
-    return list(_records(whole)), offset + len(whole)
-
-
-def last_line(path: Path, reach: int = 8192) -> dict[str, Any]:
-    """The last whole record, or {}."""
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return {}
-    with open(path, "rb") as file:
-        file.seek(max(0, size - reach))
-        content = file.read()
-    for line in reversed(content[: content.rfind(b"\n") + 1].splitlines()):
-        for record in _records(line):
-            return record
-    return {}
+    records = [record for line in lines if (record := _record(path, line)) is not None]
+    _record(path, tail)
+    return records, offset + sum(len(line) + 1 for line in lines)
 
 
 def size_of(path: Path) -> int:
@@ -160,13 +157,19 @@ def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def _records(lines: bytes) -> Iterator[dict[str, Any]]:
-    """Each line that is a JSON object; what a full disk cut short is passed over."""
-    for line in lines.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            record = json.loads(line)
-            if isinstance(record, dict):
-                yield record
+def _record(path: Path, line: bytes) -> dict[str, object] | None:
+    """The record on a line; None for a line that was cut short; raises RecordError for all else."""
+    try:
+        record = json.loads(line.decode())
+    except json.JSONDecodeError as error:
+        if (line in (b"", b"{") or line.startswith(b'{"')) and CUT_OFF.fullmatch(error.doc, error.pos):
+            return None
+    except (ValueError, RecursionError):
+        pass
+    else:
+        if isinstance(record, dict):
+            return record
+    raise RecordError(f"{path} holds a line that is no record ({line!r:.60})")
 
 
 def _finite(value: Any) -> Any:

@@ -223,7 +223,7 @@ class Options(param.Parameterized):
 
     def set(self, word: str, value: Any) -> None:
         """Set an option of a draft from a plain value; raises SpecError."""
-        where, option = f"{self.SECTION}.{word}", self.param[word]
+        where, option = f"{self.SECTION}.{word}", type(self).param[word]  # a copy for each instance takes ms
         try:
             setattr(self, word, option.parse(value, where) if hasattr(option, "parse") else value)
         except SpecError as error:  # of a part of the value

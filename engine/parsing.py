@@ -12,16 +12,9 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
-from engine.errors import StoreError
+from engine.errors import RecordError
 
 R = TypeVar("R")
-
-
-class RecordError(StoreError):
-    """JSON holds something else than its record."""
-
-    def __init__(self, problem: str):
-        super().__init__(problem, action="delete the run, or restore the file from a copy")
 
 
 def parse_record(kind: type[R], plain: object, where: str) -> R:

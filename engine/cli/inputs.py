@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from engine.cli.output import report
-from engine.runs import RecordError, Run, Store, default_store
+from engine.errors import RecordError
+from engine.runs import Run, Store, default_store
 from engine.spec import Spec
 
 

@@ -70,9 +70,12 @@ def scores(args: argparse.Namespace) -> None:
     runs = [store_of(args).run(name) for name in args.run]
     for run in runs:
         refresh(args, run)
+        status = run.status()
+        if status.state is RunState.DAMAGED:
+            raise RequestError(f"run {run.id} is damaged", hint=status.reason)
         if run.scores() is None:
             raise RequestError(
-                f"run {run.id} has no scores yet, it is {run.status().state}", action="wait for its end, or resume it"
+                f"run {run.id} has no scores yet, it is {status.state}", action="wait for its end, or resume it"
             )
     form = "csv" if args.csv else "latex" if args.latex else "text"
     answer(args, {run.id: run.scores() for run in runs}, scores_table(runs, form))

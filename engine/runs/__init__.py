@@ -7,7 +7,7 @@ from engine.runs.description import describe_inputs, field_of, title_of
 from engine.runs.failure import describe_error
 from engine.runs.folder import Run, process_alive
 from engine.runs.heartbeat import Heartbeat
-from engine.runs.records import ExitKind, LaunchEvent, RankEnd, RecordError, RunState, RunStatus, Stage
+from engine.runs.records import ExitKind, LaunchEvent, RankEnd, RunState, RunStatus, Stage
 from engine.runs.store import Store, default_store
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "Heartbeat",
     "LaunchEvent",
     "RankEnd",
-    "RecordError",
     "Run",
     "RunState",
     "RunStatus",

@@ -9,13 +9,12 @@ import socket
 import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from engine.errors import SpecError, StoreError
+from engine.errors import RecordError, StoreError
 from engine.files import append_line, private, read_json, read_lines, sha256, to_json, write_whole
 from engine.runs.description import field_of, title_of
 from engine.runs.records import (
@@ -25,7 +24,6 @@ from engine.runs.records import (
     LaunchEvent,
     LaunchRecord,
     Progress,
-    RecordError,
     RunRequest,
     RunState,
     RunStatus,
@@ -39,6 +37,7 @@ from engine.runs.records import (
     read_last_progress,
     read_record,
     read_records,
+    read_spec,
 )
 from engine.runs.state import RunFacts, derive_status, is_uploading
 from engine.spec import Spec
@@ -49,6 +48,10 @@ class RunPaths:
     """Files of one run folder."""
 
     folder: Path
+
+    @property
+    def spec_file(self) -> Path:
+        return self.folder / "spec.yaml"
 
     @property
     def request_file(self) -> Path:
@@ -122,25 +125,25 @@ class RunReader(RunPaths):
     def id(self) -> str:
         return self.folder.name
 
-    @cached_property
+    @property
     def spec(self) -> Spec:
-        return Spec.read_recorded(self.folder / "spec.yaml")
+        return read_spec(self.spec_file)
 
     @property
     def title(self) -> str:
         """Title recorded at its creation, else that of its spec, else the id: it never fails."""
-        with contextlib.suppress(RecordError, SpecError):
+        with contextlib.suppress(RecordError, OSError):
             return self.request.title or title_of(self.spec)
         return self.id
 
     @property
     def field(self) -> str:
-        """Variable and file of the target; raises SpecError where the spec can't be read."""
+        """Variable and file of the target."""
         return self.request.field or field_of(self.spec)
 
     @property
     def created(self) -> float:
-        return (self.folder / "spec.yaml").stat().st_mtime
+        return (self.spec_file if self.spec_file.exists() else self.folder).stat().st_mtime
 
     @property
     def request(self) -> RunRequest:
@@ -212,6 +215,7 @@ class RunReader(RunPaths):
     def status(self) -> RunStatus:
         """State of the run from its files and its launcher's process; never fails on what the files hold."""
         try:
+            self._check_spec()
             status = derive_status(self.facts())
             self.latest()
             self.scores()
@@ -236,6 +240,14 @@ class RunReader(RunPaths):
             and heartbeat.pid is not None
             and process_alive(heartbeat.pid, heartbeat.pid_started)
         ]
+
+    def _check_spec(self) -> None:
+        """Raise RecordError for a spec that was changed since its creation and can't be used any more."""
+        recorded = self.request.spec_sha256
+        with contextlib.suppress(OSError):
+            if recorded and sha256(self.spec_file) == recorded:
+                return
+        _ = self.spec  # takes 100 times as long, which a long list of runs can't afford
 
     def _done_at(self) -> float | None:
         with contextlib.suppress(FileNotFoundError):

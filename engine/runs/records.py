@@ -9,14 +9,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.files import last_line, read_lines
-from engine.parsing import RecordError, parse_record
+from engine.errors import RecordError, SpecError
+from engine.files import read_lines
+from engine.parsing import parse_record
+from engine.spec import Spec
 
 R = TypeVar("R")
 Progress = dict[str, Any]  # a line of progress.jsonl: numbers by name
+_read_before: dict[Path, tuple[int, int, Progress]] = {}  # progress.jsonl: inode, offset, newest record
 ScoresDocument = dict[str, dict[str, Any]]  # scores.json: product → score → mean, std
 
 
@@ -122,6 +126,7 @@ class RunRequest:
 
     job : the scheduler's id, or the id of the process on the site.
     token : of the newest launch.
+    spec_sha256 : of spec.yaml as it was created.
     """
 
     target: str = "local"
@@ -130,6 +135,7 @@ class RunRequest:
     token: str | None = None
     title: str | None = None
     field: str | None = None
+    spec_sha256: str | None = None
     stage: Stage | None = None
     time: float | None = None
     reason: str = ""
@@ -236,6 +242,28 @@ class UploadRecord:
     how_far: str = ""
 
 
+def read_spec(path: Path) -> Spec:
+    """Read the spec.yaml of a run folder, once as long as it doesn't change.
+
+    Raises
+    ------
+    RecordError
+        If it is missing, or isn't a spec.
+    OSError
+        If the folder is gone, or can't be read.
+    """
+    try:
+        stat = path.stat()
+        return _read_spec(path, stat.st_mtime_ns, stat.st_size)
+    except FileNotFoundError:
+        if not path.parent.exists():  # just deleted
+            raise
+        raise RecordError(f"{path} is missing") from None
+    except SpecError as error:
+        reason = ": ".join(filter(None, [error.problem, error.hint]))
+        raise RecordError(f"{path} can't be used ({reason})") from None
+
+
 def read_document(path: Path) -> object:
     """Read a JSON document; None where there is no file. Raises RecordError if it isn't JSON."""
     try:
@@ -261,25 +289,24 @@ def read_record(kind: type[R], path: Path) -> R | None:
 
 
 def read_records(kind: type[R], path: Path) -> list[R]:
-    """Read all whole lines of a file; lines that a full disk cut short are left out.
-
-    Raises
-    ------
-    RecordError
-        If a line holds another record, or none holds one.
-    """
-    lines, _ = read_lines(path)
-    if not lines and _has_lines(path):
-        raise RecordError(f"{path} holds no record")
-    return [parse_record(kind, line, str(path)) for line in lines]
+    """Read all whole lines of a file; raises RecordError if one holds something else."""
+    return [parse_record(kind, line, str(path)) for line in read_lines(path)[0]]
 
 
 def read_last_progress(path: Path) -> Progress:
-    """Read the newest record of progress.jsonl, or {}."""
-    last = last_line(path)
-    if not last and _has_lines(path):
-        raise RecordError(f"{path} ends without a record")
-    return check_progress(last, path) if last else {}
+    """Read the newest record of progress.jsonl, or {}; of a file read before, only what was appended since."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return {}
+    inode, offset, latest = _read_before.get(path, (0, 0, {}))
+    if inode != stat.st_ino or offset > stat.st_size:  # written anew
+        offset, latest = 0, {}
+    lines, offset = read_lines(path, offset)
+    for line in lines:
+        latest = check_progress(line, path)
+    _read_before[path] = (stat.st_ino, offset, latest)
+    return dict(latest)
 
 
 def check_progress(record: object, path: Path) -> Progress:
@@ -306,5 +333,6 @@ def check_scores(document: object, path: Path) -> ScoresDocument:
     return document
 
 
-def _has_lines(path: Path) -> bool:
-    return path.exists() and b"\n" in path.read_bytes()
+@lru_cache(maxsize=2048)
+def _read_spec(path: Path, mtime_ns: int, size: int) -> Spec:
+    return Spec.read_recorded(path)

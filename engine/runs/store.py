@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -34,7 +35,7 @@ class Store:
         """All runs, the newest first."""
         if not self.folder.is_dir():
             return []
-        found = [Run(path) for path in self.folder.iterdir() if (path / "spec.yaml").is_file()]
+        found = [Run(path) for path in self.folder.iterdir() if _is_run(path)]
         return sorted(found, key=lambda run: run.id, reverse=True)
 
     def run(self, name: str) -> Run:
@@ -72,7 +73,9 @@ class Store:
 
     def create(self, spec: Spec, request: dict[str, Any]) -> Run:
         """A new run folder, complete or not there at all; raises StoreError if it can't be written."""
-        labels = {"title": title_of(spec), "field": field_of(spec)}
+        text = spec.to_yaml()
+        spec_sha256 = hashlib.sha256(text.encode()).hexdigest()
+        labels = {"title": title_of(spec), "field": field_of(spec), "spec_sha256": spec_sha256}
         with refuse_unwritable(self.folder):
             run = Run(self.folder / _new_id(spec))
             while run.folder.exists():  # another of the same name in the same second
@@ -86,12 +89,22 @@ class Store:
                 for name in ("status", "control", "checkpoints", "results"):
                     (staging_dir / name).mkdir(mode=0o700)
                 write_whole(staging_dir / "request.json", to_json({**labels, **request}))
-                write_whole(staging_dir / "spec.yaml", spec.to_yaml())
+                write_whole(staging_dir / "spec.yaml", text)
                 staging_dir.rename(run.folder)
             except OSError:
                 _remove_tree(staging_dir)
                 raise
         return run
+
+
+def _is_run(path: Path) -> bool:
+    """Recognise a run folder, a damaged one too; hidden ones are being created, or hold what runs share."""
+    if path.name.startswith("."):
+        return False
+    try:
+        return any((path / name).exists() for name in ("spec.yaml", "request.json", "status"))
+    except PermissionError:  # which its state says
+        return True
 
 
 def _new_id(spec: Spec) -> str:

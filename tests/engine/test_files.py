@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.files import append_line, last_line, read_json, read_lines, sha256, to_json, write_whole
+from engine.errors import RecordError
+from engine.files import append_line, read_json, read_lines, sha256, to_json, write_whole
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -118,29 +119,39 @@ def test_an_unterminated_tail_waits_for_its_end(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"n": 1}\n{"n": 2')
     assert read_lines(path) == ([{"n": 1}], 9)
-    assert last_line(path) == {"n": 1}
     with path.open("ab") as file:
         file.write(b"2}\n")
     assert read_lines(path, 9) == ([{"n": 22}], 19)
-    assert last_line(path) == {"n": 22}
 
 
-def test_what_is_no_record_is_passed_over(tmp_path):
+WHOLE = json.dumps({"n": -1.5e-07, "text": 'a "ü" \\', "flags": [True, False, None], "part": {"x": 10}})
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE)))
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_line_cut_short_anywhere_is_left_out(length, end, tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"n": 1}\n{"n": \n[2]\n\xff\xfe\n\n{"n": 3}\n7\n')
-    assert read_lines(path)[0] == [{"n": 1}, {"n": 3}]
-    assert last_line(path) == {"n": 3}
+    path.write_text('{"n": 1}\n' + WHOLE[:length] + end)
+    assert read_lines(path)[0] == [{"n": 1}]
 
 
-def test_the_last_line_is_found_from_the_end(tmp_path):
+@pytest.mark.parametrize(
+    "garbage",
+    [b"[2]", b"7", b"null", b"\xff\xfe", b"{\x00", b"\x00" * 9, b"{n", b'{"n": 1}}', b'{"n": x', b"[" * 10**5],
+)
+@pytest.mark.parametrize("place", ["alone", "first", "middle", "last", "tail"])
+def test_a_line_that_is_no_record_is_damage(place, garbage, tmp_path):
     path = tmp_path / "a.jsonl"
-    assert last_line(path) == {}
-    path.touch()
-    assert last_line(path) == {}
-    for n in range(1000):
-        append_line(path, {"n": n, "filler": "x" * 50})
-    assert last_line(path)["n"] == 999
-    assert last_line(path, reach=100)["n"] == 999  # a bit more than one line of 70 bytes
+    lines = {
+        "alone": garbage,
+        "first": garbage + b'\n{"n": 1}\n',
+        "middle": b'{"n": 1}\n' + garbage + b'\n{"n": 3}\n',
+        "last": b'{"n": 1}\n' + garbage + b"\n",
+        "tail": b'{"n": 1}\n' + garbage,
+    }
+    path.write_bytes(lines[place])
+    with pytest.raises(RecordError, match=r"a\.jsonl holds a line that is no record"):
+        read_lines(path)
 
 
 def test_a_record_after_a_torn_one_is_not_lost(tmp_path):

@@ -15,13 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.errors import RunError, SiteError, UnreachableError
+from engine.errors import RecordError, RunError, SiteError, UnreachableError
 from engine.launch.remote.bootstrap import MARK
 from engine.launch.remote.protocol import A, DescribeSite, Request, answer_kind
 from engine.launch.remote.ssh import COMMAND_S, Completed
 from engine.launch.remote.staging import engine_archive
 from engine.launch.sites import Site
-from engine.parsing import RecordError, parse_record
+from engine.parsing import parse_record
 
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 

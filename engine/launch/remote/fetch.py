@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
-from engine.errors import LaunchError, MesoscopeError, UnreachableError
+from engine.errors import LaunchError, MesoscopeError, RecordError, UnreachableError
 from engine.files import lock_at_once, sha256, size_of, to_json, write_whole
 from engine.launch.remote.client import ask
 from engine.launch.remote.protocol import ListResults, ResultFile
 from engine.launch.remote.retry import is_due
 from engine.launch.sites import Site
-from engine.runs import RecordError, Run, describe_error
+from engine.runs import Run, describe_error
 from engine.runs.records import FetchRecord, read_record
 
 

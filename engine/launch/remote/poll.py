@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 
-from engine.errors import MesoscopeError, RunError, SiteError, UnreachableError
+from engine.errors import MesoscopeError, RecordError, RunError, SiteError, UnreachableError
 from engine.files import append_bytes, lock_at_once, read_json, size_of, to_json, write_whole
 from engine.launch.remote import scheduler
 from engine.launch.remote.client import ask, checking_answer
@@ -31,7 +31,7 @@ from engine.launch.remote.protocol import (
 from engine.launch.remote.retry import is_poll_due
 from engine.launch.remote.state import Observation, status_on_site
 from engine.launch.sites import Site, Sites
-from engine.runs import RecordError, Run, RunState, RunStatus, Stage, Store, describe_error
+from engine.runs import Run, RunState, RunStatus, Stage, Store, describe_error
 from engine.runs.folder import read_contact, site_file
 from engine.runs.records import HeartbeatRecord, LastPoll, RunRequest, SiteContact, parse_record
 from engine.runs.state import FROM_CHECKPOINT

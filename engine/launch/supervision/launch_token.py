@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from engine.errors import RecordError
 from engine.launch.remote.agent import is_revoked
-from engine.runs import RecordError, Run
+from engine.runs import Run
 
 CHECK_INTERVAL_S = 2.0
 

@@ -85,7 +85,7 @@ def test_a_run_deleted_while_it_is_looked_at(store):
     shutil.rmtree(run.folder)
     seen = take_snapshot(run)
     assert (seen.status.state, seen.title) == ("unknown", run.id)
-    assert seen.fault.startswith(f"{run.folder / 'spec.yaml'} does not exist")
+    assert seen.fault.startswith(f"{run.folder} can't be read")
 
 
 def test_one_thread_looks_for_all_sessions(store):

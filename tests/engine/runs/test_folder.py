@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import socket
@@ -63,7 +64,9 @@ def test_a_new_run_has_its_folders_and_is_queued(run):
         *("status", "control", "checkpoints", "results"),
     }
     assert run.spec == spec()
-    assert run.request == RunRequest(target="local", title="resnet · spc · LCB", field="hr.nc")
+    written = hashlib.sha256(run.spec_file.read_bytes()).hexdigest()
+    labels = {"title": "resnet · spc · LCB", "field": "hr.nc", "spec_sha256": written}
+    assert run.request == RunRequest(target="local", **labels)
     assert run.folder.stat().st_mode & 0o077 == 0  # data may be confidential
     state = run.status()
     assert (state.state, state.reason, state.state.is_active) == ("queued", "not started yet", True)
