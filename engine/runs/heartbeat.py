@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 import time
 from typing import Any, Self
 
 import psutil
 
 from engine.files import to_json, write_whole
+from engine.periodic import PeriodicThread
 from engine.runs.failure import describe_error
 from engine.runs.folder import Run
 
@@ -31,8 +31,7 @@ class Heartbeat:
             "pid_started": psutil.Process().create_time(),
             "phase": "starting",
         }
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = PeriodicThread("heartbeat", HEARTBEAT_S, self._write)
 
     def __enter__(self) -> Self:
         self._write()
@@ -40,8 +39,7 @@ class Heartbeat:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self._thread.stop()
         if error is not None and "end" not in self.facts:
             self.facts |= {"end": "failed", "reason": describe_error(error)}
         with contextlib.suppress(OSError):  # a full disk must not hide the error that is on its way up
@@ -54,11 +52,6 @@ class Heartbeat:
     def end(self, word: str, **facts: Any) -> None:
         """Set the end: done or stopped, with more facts."""
         self.facts |= {"end": word, **facts}
-
-    def _beat(self) -> None:
-        while not self._over.wait(HEARTBEAT_S):
-            with contextlib.suppress(OSError):
-                self._write()
 
     def _write(self) -> None:
         self.facts["time"] = time.time()

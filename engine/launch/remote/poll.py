@@ -7,7 +7,6 @@ copied from the byte where the copy ends. A poll that fails changes nothing but 
 from __future__ import annotations
 
 import base64
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,13 +30,16 @@ from engine.launch.remote.protocol import (
 from engine.launch.remote.retry import is_poll_due
 from engine.launch.remote.state import Observation, status_on_site
 from engine.launch.sites import Site, Sites
+from engine.parsing import parse_record
+from engine.periodic import PeriodicThread
 from engine.runs import Run, RunState, RunStatus, Stage, Store, describe_error
 from engine.runs.folder import read_contact, site_file
-from engine.runs.records import HeartbeatRecord, LastPoll, RunRequest, SiteContact, parse_record
+from engine.runs.records import HeartbeatRecord, LastPoll, RunRequest, SiteContact
 from engine.runs.state import FROM_CHECKPOINT
 
 GONE_S = 20.0  # a job that has left the queue may still be writing its end
 BATCH = 100  # runs in one poll
+LOOK_INTERVAL_S = 1.0  # between looks whether a poll is due
 MOST_RANKS = 100_000
 
 Report = Callable[[str], None]
@@ -63,6 +65,11 @@ class SitePoller:
                 return False
             self._poll(runs)
         return True
+
+    def poll_and_fetch(self) -> None:
+        """Poll the site if that is due, and fetch what it has."""
+        if self.poll():
+            self.fetch()
 
     def fetch(self) -> None:
         """Fetch the results of runs that are done; those that can't be fetched now are tried again at the next call."""
@@ -196,29 +203,20 @@ class SitePollers:
 
     def __init__(self, store: Store):
         self.store = store
-        self._stopping = threading.Event()
-        self._threads: dict[str, threading.Thread] = {}
+        self._threads: dict[str, PeriodicThread] = {}
 
     def start(self) -> None:
         """Begin to poll; raises SiteError if the targets file can't be used."""
         for site in Sites.read().all:
             if site.remote and site.name not in self._threads:
-                thread = threading.Thread(target=self._run, args=(site,), name=f"poll {site.name}", daemon=True)
-                self._threads[site.name] = thread
-                thread.start()
+                action = SitePoller(self.store, site).poll_and_fetch
+                self._threads[site.name] = PeriodicThread(f"poll of {site.name}", LOOK_INTERVAL_S, action)
+                self._threads[site.name].start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        for thread in self._threads.values():
-            thread.join(timeout=5)
-
-    def _run(self, site: Site) -> None:
-        poller = SitePoller(self.store, site)
-        while not self._stopping.is_set():
-            with suppress(OSError):  # the store can't be written just now: the next poll may
-                if poller.poll():
-                    poller.fetch()
-            self._stopping.wait(1.0)
+        for timeout_s in (0.0, 5.0):  # all are told before one is waited for
+            for thread in self._threads.values():
+                thread.stop(timeout_s)
 
 
 def refresh(store: Store, report: Report = lambda line: None, *, name: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import Self
 
 from engine.errors import LaunchError
 from engine.files import to_json, write_whole
+from engine.periodic import PeriodicThread
 from engine.runs import Run
 
 BEAT_S = 2.0
@@ -21,8 +21,7 @@ class Sending:
     def __init__(self, run: Run, token: str):
         self.run, self.token = run, token
         self._sent = self._total = 0  # bytes
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="hand-over", daemon=True)
+        self._thread = PeriodicThread("upload heartbeat", BEAT_S, self._write)
 
     def __enter__(self) -> Self:
         self._write()
@@ -30,8 +29,7 @@ class Sending:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self._thread.stop()
         with suppress(OSError):
             if self._mine():
                 self.run.upload_file.unlink(missing_ok=True)
@@ -53,10 +51,6 @@ class Sending:
             raise LaunchError("cancelled before it was submitted")
         if not self._mine():
             raise LaunchError(f"run {self.run.id} is submitted by another process, which took this one for dead")
-
-    def _beat(self) -> None:
-        while not self._over.wait(BEAT_S):
-            self._write()
 
     def _write(self) -> None:
         sign = {"token": self.token, "time": time.time(), "how_far": how_far(self._sent, self._total)}

@@ -6,14 +6,14 @@ two trainings in one folder. So each launch knows its token, and the newest toke
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from engine.errors import RecordError
 from engine.launch.remote.agent import is_revoked
+from engine.periodic import PeriodicThread
 from engine.runs import Run
 
 CHECK_INTERVAL_S = 2.0
@@ -50,20 +50,12 @@ class LaunchToken:
     @contextmanager
     def watched(self, end: Callable[[], None]) -> Iterator[None]:
         """Call `end`, in a thread, once another launch stands in the folder."""
-        over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(CHECK_INTERVAL_S):
-                if self.replaced:
-                    end()
-                    return
+            if self.replaced:
+                thread.stop()
+                end()
 
-        thread = threading.Thread(target=watch, name="launch token", daemon=True)
-        if self.token:
-            thread.start()
-        try:
+        thread = PeriodicThread("launch token", CHECK_INTERVAL_S, watch)
+        with thread if self.token else nullcontext():
             yield
-        finally:
-            over.set()
-            if self.token:
-                thread.join()

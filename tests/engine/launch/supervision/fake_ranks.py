@@ -49,8 +49,7 @@ def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
     elif word == "yields":
         while run.request.token == "a-token":
             time.sleep(LOOK_S)
-        heartbeat._over.set()
-        heartbeat._thread.join()
+        heartbeat._thread.stop()
         write_whole(heartbeat.path, (run.folder / "other.json").read_bytes())
         os._exit(0)
     elif word == "done":
