@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import http.client
 import os
 import socket
 import subprocess
@@ -13,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 CHECKOUT = Path(__file__).parents[2]
 START_S = 120
@@ -88,6 +92,24 @@ def answers(url: str) -> Callable[[], bool]:
         return True
 
     return ask
+
+
+def websocket_answer(url: str, origin: str, cookies: str = "") -> int:
+    """Status of a websocket's handshake below a page's address: 101 if it is opened."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+        "Sec-WebSocket-Protocol": "bokeh, none",
+        "Origin": origin,
+        "Cookie": cookies,
+    }
+    connection.request("GET", f"{parts.path}/ws", headers=headers)
+    with contextlib.closing(connection):
+        return connection.getresponse().status
 
 
 def free_port() -> int:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 START_S = 90
+VIEWPORT: ViewportSize = {"width": 1440, "height": 900}
 expect.set_options(timeout=20_000)  # a page is built after the frame is there, on a machine that may be busy
 IDLE_JS = "() => window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle"
 
@@ -33,7 +34,7 @@ class Server:
     port: int
     store: Path
     data: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None = None
 
 
 @dataclass
@@ -125,9 +126,9 @@ def tab(server: Server, chromium: Browser) -> Iterator[Tab]:
 
 
 @contextmanager
-def open_tab(server: Server, browser: Browser) -> Iterator[Tab]:
-    """A tab that, when it is closed, fails the test if anything went wrong in it."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
+def open_tab(server: Server, browser: Browser | BrowserContext) -> Iterator[Tab]:
+    """A tab that, when it is closed, fails the test if anything went wrong in it; in a context, with its cookies."""
+    page = browser.new_page(viewport=VIEWPORT) if isinstance(browser, Browser) else browser.new_page()
     tab = Tab(page, server)
     _remember_faults(page, server, tab.faults.append)
     yield tab
