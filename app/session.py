@@ -14,13 +14,16 @@ from urllib.parse import parse_qsl, urlencode
 
 import param
 
+from engine.errors import StoreError
 from engine.options import Options
-from engine.runs import Store, default_store
+from engine.runs import Store, check_run_id, default_store
 from engine.spec import SECTIONS, DataOptions, Source, Spec
 
 PAGES = ["data", "design", "runs", "compare"]
 LAYOUTS = ["grid", "swipe", "difference"]
 MOST_RUNS = 8
+MOST_STEPS = 10**9  # more than any test period has; an index of arrays holds it
+SHOWN = 40  # characters of a word that can't be used
 
 
 def demo_folder() -> Path:
@@ -68,7 +71,7 @@ class Session(param.Parameterized):
     run = param.String(default="", doc="Id of the run shown on the Runs page.")
     queue = param.Boolean(default=False, doc="Whether the Runs page shows what waits or runs only.")
     runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
-    time = param.Integer(default=0, bounds=(0, None), doc="Step of the test period.")
+    time = param.Integer(default=0, bounds=(0, MOST_STEPS), doc="Step of the test period.")
     layout = param.Selector(default="grid", objects=LAYOUTS)
     locked = param.Boolean(default=False, doc="Whether the colour range stays while the time changes.")
     low = param.Number(default=None, allow_None=True, doc="Lower end of the locked colour range.")
@@ -95,8 +98,9 @@ class Session(param.Parameterized):
             for name, how in _LINKED.items():
                 try:
                     setattr(self, name, how.read(given[name]) if name in given else self.param[name].default)
-                except (ValueError, TypeError):
-                    refused.append(f"The link says {name}={given[name]}, which can't be used: left out.")
+                except (ValueError, TypeError, StoreError):
+                    word = given[name] if len(given[name]) <= SHOWN else f"{given[name][:SHOWN]}…"
+                    refused.append(f"The link says {name}={word}, which can't be used: left out.")
         return refused
 
     def follow(self, location: Any) -> list[str]:
@@ -120,7 +124,7 @@ class Session(param.Parameterized):
 
 @dataclass(frozen=True)
 class _Word:
-    """How a value is written in a link and read from it; `read` raises ValueError."""
+    """How a value is written in a link and read from it; `read` raises ValueError or StoreError."""
 
     read: Callable[[str], Any]
     write: Callable[[Any], str] = str
@@ -140,9 +144,9 @@ _LINKED: dict[str, _Word] = {
     "page": _TEXT,
     "source_path": _TEXT,
     "source_variable": _TEXT,
-    "run": _TEXT,
+    "run": _Word(lambda word: check_run_id(word) if word else ""),
     "queue": _FLAG,
-    "runs": _Word(lambda word: word.split(","), ",".join),
+    "runs": _Word(lambda word: list(dict.fromkeys(map(check_run_id, word.split(",")))), ",".join),
     "time": _Word(int),
     "layout": _TEXT,
     "locked": _FLAG,

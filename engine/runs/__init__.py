@@ -8,7 +8,7 @@ from engine.runs.failure import describe_error
 from engine.runs.folder import Run, process_alive
 from engine.runs.heartbeat import Heartbeat
 from engine.runs.records import ExitKind, LaunchEvent, RankEnd, RunState, RunStatus, Stage
-from engine.runs.store import Store, default_store
+from engine.runs.store import Store, check_run_id, default_store
 
 __all__ = [
     "ExitKind",
@@ -20,6 +20,7 @@ __all__ = [
     "RunStatus",
     "Stage",
     "Store",
+    "check_run_id",
     "default_store",
     "describe_error",
     "describe_inputs",

@@ -260,7 +260,15 @@ class Run(RunReader):
 
     @contextlib.contextmanager
     def launch_lock(self) -> Iterator[None]:
-        """Let one process at a time start the run, or record that it was started."""
+        """Let one process at a time start the run, or record that it was started.
+
+        Raises
+        ------
+        StoreError
+            If the folder was deleted.
+        """
+        if not self.folder.is_dir():
+            raise StoreError(f"run {self.id} is not there any more: its folder was deleted")
         with open(self.folder / "status" / ".launch", "ab", opener=private) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

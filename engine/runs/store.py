@@ -19,6 +19,24 @@ from engine.runs.description import field_of, title_of
 from engine.runs.folder import Run, refuse_unwritable
 from engine.spec import Spec
 
+# The name of one visible folder, which a list in a link can hold: no separator, no comma, no control character.
+RUN_ID = re.compile(r"[^./,\\\x00-\x1f][^/,\\\x00-\x1f]*")
+MOST_BYTES = 255  # of a name, on the file systems there are
+
+
+def check_run_id(name: str) -> str:
+    """Return `name` if it can be the id of a run in a store.
+
+    Raises
+    ------
+    StoreError
+        If it is empty, hidden or too long, or leads to another folder.
+    """
+    if not RUN_ID.fullmatch(name) or len(name.encode(errors="replace")) > MOST_BYTES:
+        shown = name if len(name) <= 40 else f"{name[:40]}…"
+        raise StoreError(f"{shown!r} is not the id of a run", hint="the name of a folder in the store")
+    return name
+
 
 def default_store() -> Path:
     """$MESOSCOPE_STORE, else ~/.local/share/mesoscope/runs."""
@@ -99,7 +117,7 @@ class Store:
 
 def _is_run(path: Path) -> bool:
     """Recognise a run folder, a damaged one too; hidden ones are being created, or hold what runs share."""
-    if path.name.startswith("."):
+    if not RUN_ID.fullmatch(path.name):
         return False
     try:
         return any((path / name).exists() for name in ("spec.yaml", "request.json", "status"))

@@ -34,7 +34,23 @@ def test_a_path_of_digits_stays_text(session):
 
 
 @pytest.mark.parametrize(
-    "query", ["page=nowhere", "time=-1", "time=x", "low=nan", "runs=1,2,3,4,5,6,7,8,9", "cell=1", "locked=perhaps"]
+    "query",
+    [
+        "page=nowhere",
+        "time=-1",
+        "time=x",
+        "low=nan",
+        "runs=1,2,3,4,5,6,7,8,9",
+        "cell=1",
+        "locked=perhaps",
+        "time=1000000001",
+        "runs=,,,",
+        "runs=a,,b",
+        "runs=../elsewhere",
+        "runs=a,..",
+        "run=.",
+        "run=/etc",
+    ],
 )
 def test_what_a_link_can_not_say_is_left_out_and_reported(session, query):
     name, word = query.split("=")
@@ -43,6 +59,18 @@ def test_what_a_link_can_not_say_is_left_out_and_reported(session, query):
     assert refused == [f"The link says {name}={word}, which can't be used: left out."]
     assert getattr(session, name) == before
     assert session.layout == "difference"
+
+
+def test_a_long_word_is_reported_short(session):
+    assert session.take_query("?time=" + "9" * 5000) == [
+        "The link says time=9999999999999999999999999999999999999999…, which can't be used: left out."
+    ]
+    assert session.take_query("?run=" + "a" * 300)[0].endswith("…, which can't be used: left out.")
+
+
+def test_a_run_that_a_link_names_twice_is_compared_once(session):
+    assert session.take_query("?runs=b,a,b") == []
+    assert session.runs == ["b", "a"]
 
 
 def test_going_back_clears_what_the_older_link_did_not_say(session):
