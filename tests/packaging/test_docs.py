@@ -36,3 +36,9 @@ def test_names_are_in_the_files_where_a_document_has_them(document: str) -> None
     text = (ROOT / document).read_text(encoding="utf-8")
     wrong = [(name, path) for name, path in NAME_IN_FILE.findall(text) if name not in (ROOT / path).read_text()]
     assert wrong == []
+
+
+def test_the_nginx_configuration_of_the_document_is_the_file_s() -> None:
+    shown = re.search(r"```nginx\n(.*?)```", (ROOT / "docs/portals.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    assert shown[1] in (ROOT / "packaging/nginx/mesoscope.conf").read_text(encoding="utf-8")

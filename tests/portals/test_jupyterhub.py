@@ -26,6 +26,7 @@ from tests.portals.installation import (
     wait_until,
     websocket_answer,
 )
+from tests.portals.logins import cookies
 
 pytestmark = [pytest.mark.browser, pytest.mark.cluster, pytest.mark.slow]
 PASSWORD = "a password of the test"
@@ -110,10 +111,6 @@ def logged_in(hub: Hub, user: str, chromium: Browser, path: str = "mesoscope/") 
     page.close()
     yield context
     context.close()
-
-
-def cookies(context: BrowserContext, url: str) -> str:
-    return "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in context.cookies(url))
 
 
 def test_the_whole_thread_and_a_second_user_who_sees_nothing_of_it(hub, chromium):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -12,38 +11,19 @@ from engine.data.demo import write_demo
 from tests.app.browser.conftest import VIEWPORT, Server, open_tab
 from tests.app.browser.test_thread import choose_the_file, compare, design, watch_it_train
 from tests.portals.installation import CHECKOUT, Installation, answers, free_port, process, wait_until, websocket_answer
+from tests.portals.logins import cookies, log_in
+from tests.portals.reverse_proxy import nginx
 
 pytestmark = [pytest.mark.browser, pytest.mark.cluster, pytest.mark.slow]
 PASSWORD = "correct Horse"
-NGINX = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        include {folder}/mesoscope.conf;
-    }}
-}}
-"""
 
 
 @pytest.fixture(scope="module")
 def server(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """nginx and the dashboard behind it, each on a free port."""
-    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-    assert nginx, "nginx is missing: apt-get install nginx-light"
     folder, port, inner = tmp_path_factory.mktemp("nginx"), free_port(), free_port()
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
     text = (CHECKOUT / "packaging" / "nginx" / "mesoscope.conf").read_text()
-    (folder / "mesoscope.conf").write_text(text.replace("http://127.0.0.1:5006", f"http://127.0.0.1:{inner}"))
+    locations = text.replace("http://127.0.0.1:5006", f"http://127.0.0.1:{inner}")
     places = {"MESOSCOPE_STORE": folder / "runs", "MESOSCOPE_DATA": folder / "data"}
     environment = installation.environment(
         folder, MESOSCOPE_PASSWORD=PASSWORD, **{name: str(place) for name, place in places.items()}
@@ -53,7 +33,7 @@ def server(installation: Installation, tmp_path_factory: pytest.TempPathFactory)
     )
     log, url = folder / "log", f"http://127.0.0.1:{port}/mesoscope"
     with (
-        process([nginx, "-c", str(folder / "nginx.conf")], environment, folder, log),
+        nginx(folder, port, locations),
         process(command, environment, folder, log) as dashboard,
     ):
         wait_until(answers(f"{url}/"), dashboard, log)
@@ -68,25 +48,14 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
-def log_in(context: BrowserContext, url: str, password: str) -> str:
-    """Type the password into the page that asks for it; returns the address that comes of it."""
-    page = context.new_page()
-    page.goto(url)
-    page.locator("input[name=username]").fill("anyone")
-    page.locator("input[name=password]").fill(password)
-    page.locator("[type=submit]").click()
-    page.wait_for_load_state()
-    address = page.url
-    page.close()
-    return address
-
-
 def test_a_wrong_password_opens_nothing(server, context):
     address = log_in(context, server.url, "wrong")
     assert address.startswith(server.url.removesuffix("/app") + "/login")
 
 
-def test_websockets_are_opened_from_that_host_alone(server):
+def test_websockets_are_opened_from_that_host_alone_and_after_the_password(server, context):
+    log_in(context, server.url, PASSWORD)
+    known = cookies(context, server.url)
     own = server.url.removesuffix("/mesoscope/app")
     origins = [
         own,
@@ -94,7 +63,8 @@ def test_websockets_are_opened_from_that_host_alone(server):
         f"http://127.0.0.1:{server.port + 1}",
         own.replace("127.0.0.1", "localhost"),
     ]
-    assert [websocket_answer(server.url, origin) for origin in origins] == [101, 403, 403, 403]
+    assert [websocket_answer(server.url, origin, known) for origin in origins] == [101, 403, 403, 403]
+    assert websocket_answer(server.url, own) == 403
 
 
 def test_from_a_file_to_the_comparison_below_the_prefix(server, context):
