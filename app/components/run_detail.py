@@ -20,7 +20,7 @@ from app.session import MOST_RUNS, Session
 from app.theme import BORDERED, DENSE, OUTLINED, PAGE_CSS
 from engine.errors import MesoscopeError, UnreachableError
 from engine.launch import api
-from engine.runs import Run, RunState
+from engine.runs import Run, RunState, describe_error
 
 LATER = "It is stopped as soon as its host can be reached."
 DETAIL_WIDTH = 390
@@ -115,8 +115,13 @@ class RunDetail:
 
     def _design(self, _: object) -> None:
         """The run's spec as the draft, to change and train again."""
-        if self._seen is not None and not self._seen.fault:
+        if self._seen is None or self._seen.fault:
+            return
+        try:
             self.session.use_spec(self._seen.run.spec)
+        except (MesoscopeError, OSError) as error:  # deleted or changed since the watcher looked
+            self._report("error", f"The settings can't be read: {describe_error(error)}")
+        else:
             self.session.page = "design"
 
     def _arranged(self) -> pn.viewable.Viewable:

@@ -25,8 +25,5 @@ def test_a_button_of_the_run(session, button, done):
         getattr(page.detail, button).clicks += 1
 
     page = at_page(session, press)
-    if button in ("cancel", "resume"):
-        assert page.detail.fault.visible
-        assert not run.folder.exists()
-    else:  # it goes on with what is known of the run
-        assert session.page == {"clone": "design", "compare": "compare"}[button]
+    assert page.detail.fault.visible or button == "compare"  # which says so itself
+    assert not run.folder.exists()
