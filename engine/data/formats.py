@@ -36,7 +36,7 @@ def open_dataset(path: str, variable: str) -> xr.Dataset:
     try:
         return OPENERS[kind](path, variable)
     except READ_ERRORS as error:
-        raise _damaged(path, error) from error
+        raise _fault(path, kind, error) from error
 
 
 def open_all(path: str) -> list[xr.Dataset]:
@@ -45,56 +45,68 @@ def open_all(path: str) -> list[xr.Dataset]:
     try:
         return grib_datasets(path) if kind == "grib" else [OPENERS[kind](path, "")]
     except READ_ERRORS as error:
-        raise _damaged(path, error) from error
+        raise _fault(path, kind, error) from error
 
 
-def _damaged(path: str, error: Exception) -> DataError:
+def _fault(path: str, kind: str, error: Exception) -> DataError:
+    """What is wrong with a file that can't be opened: its time axis, or all of it."""
     why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    if "unable to decode time" in str(error) or "Failed to decode variable" in str(error):
+    if kind != "grib" and not isinstance(error, OSError) and _opens_without_times(path, kind):
         return TimeError(
-            f"{path} has a time axis that can't be decoded ({why}): expected CF units such as 'days since 2000-01-01' "
-            "and a CF calendar; fix its attributes (CDO: cdo setreftime; NCO: ncatted)"
+            f"{path} has a time axis that can't be decoded ({why})",
+            hint="expected CF units such as 'days since 2000-01-01' and a CF calendar",
+            action="fix its attributes (CDO: cdo setreftime; NCO: ncatted)",
         )
-    return DataError(f"{path} can't be read ({why}): it may be damaged or cut off; copy or download it again")
+    return DataError(
+        f"{path} can't be read ({why})", hint="it may be damaged or cut off", action="copy or download it again"
+    )
+
+
+def _opens_without_times(path: str, kind: str) -> bool:
+    try:
+        OPENERS[kind](path, "", decode_times=False).close()
+    except READ_ERRORS:
+        return False
+    return True
 
 
 def _format_of(path: str) -> str:
     """Find the format (netcdf, grib or zarr) from the content of a file."""
     if not os.path.exists(path):
         raise DataError(
-            f"{path} doesn't exist: expected a file, a glob with a match, or a Zarr store{_similar_name(path)}"
+            f"{path} doesn't exist",
+            hint="expected a file, a glob with a match, or a Zarr store",
+            action=_similar_name(path),
         )
     if os.path.isdir(path):
         if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKERS):
             return "zarr"
         inside = os.path.join(path, "*.nc")
-        raise DataError(f"{path} is a folder, but no Zarr store: name the files in it, as in {inside}")
+        raise DataError(f"{path} is a folder, but no Zarr store", action=f"name the files in it, as in {inside}")
     try:
         with open(path, "rb") as file:
             start = file.read(8)
     except OSError as error:
-        raise DataError(f"{path} can't be read ({error.strerror}): check its permissions") from error
+        raise DataError(f"{path} can't be read ({error.strerror})", action="check its permissions") from error
     for magic, kind in MAGIC.items():
         if start.startswith(magic):
             return kind
     problem = "is empty" if not start else "is neither NetCDF nor GRIB"
-    raise DataError(f"{path} {problem}: expected a NetCDF file, a GRIB file or a Zarr store")
+    raise DataError(f"{path} {problem}", hint="expected a NetCDF file, a GRIB file or a Zarr store")
 
 
 def _similar_name(path: str) -> str:
     """Give a hint for a mistyped file name, or nothing."""
     folder, name = os.path.split(path)
-    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-    hint = nearest(name, names)
-    return f"; {hint}" if hint else ""
+    return nearest(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""
 
 
-def _open_netcdf(path: str, variable: str) -> xr.Dataset:
+def _open_netcdf(path: str, variable: str, decode_times: bool = True) -> xr.Dataset:
     with open(path, "rb") as file:
         is_classic = file.read(3) == b"CDF"
     if is_classic:
         _check_length(path)
-    return open_netcdf(path, decode_timedelta=False)
+    return open_netcdf(path, decode_timedelta=False, decode_times=decode_times)
 
 
 def _check_length(path: str) -> None:
@@ -105,9 +117,11 @@ def _check_length(path: str) -> None:
         raise OSError(f"{found} bytes, but its variables take {expected}")
 
 
-def _open_zarr(path: str, variable: str) -> xr.Dataset:
+def _open_zarr(path: str, variable: str, decode_times: bool = True) -> xr.Dataset:
     is_consolidated = os.path.exists(os.path.join(path, ".zmetadata"))
-    return xr.open_dataset(path, engine="zarr", decode_timedelta=False, consolidated=is_consolidated)
+    return xr.open_dataset(
+        path, engine="zarr", decode_timedelta=False, consolidated=is_consolidated, decode_times=decode_times
+    )
 
 
-OPENERS: dict[str, Callable[[str, str], xr.Dataset]] = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}
+OPENERS: dict[str, Callable[..., xr.Dataset]] = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}

@@ -10,6 +10,7 @@ import pyproj
 import pytest
 import xarray as xr
 
+from engine.data import formats
 from engine.data.fields import open_field, steps_per_chunk
 from engine.data.file_summary import describe
 from engine.data.grids import Grid
@@ -221,6 +222,22 @@ def test_time_without_units_or_with_nonsense(tmp_path):
     plain["time"].attrs["units"] = "days since yesterday"
     plain.to_netcdf(tmp_path / "odd.nc")
     assert "has a time axis that can't be decoded" in refusal(TimeError, tmp_path / "odd.nc")
+    plain["time"].attrs |= {"units": "days since 2001-01-01", "calendar": "lunar"}
+    plain.to_netcdf(tmp_path / "lunar.nc")
+    assert "has a time axis that can't be decoded" in refusal(TimeError, tmp_path / "lunar.nc")
+    plain.to_zarr(tmp_path / "lunar.zarr", consolidated=False)
+    assert "has a time axis that can't be decoded" in refusal(TimeError, tmp_path / "lunar.zarr")
+
+
+def test_a_reader_that_fails_is_no_matter_of_times_whatever_it_says(tmp_path, monkeypatch):
+    def fails(path: str, variable: str, **options: bool) -> xr.Dataset:
+        raise ValueError("unable to decode time units")
+
+    write_field(tmp_path / "a.nc")
+    monkeypatch.setitem(formats.OPENERS, "netcdf", fails)
+    with pytest.raises(DataError, match="it may be damaged or cut off") as caught:
+        formats.open_dataset(str(tmp_path / "a.nc"), "t2m")
+    assert type(caught.value) is DataError
 
 
 def test_a_longer_extra_dimension_is_refused(tmp_path):
