@@ -180,8 +180,8 @@ def _check_patch(spec: Spec, pairs: Pairs) -> None:
     side, shape = spec.data.patch_size, pairs.hr_grid.shape
     if side > min(shape):
         raise GridError(
-            f"data.patch_size is {side}, but HR has {shape[0]} × {shape[1]} cells: expected at most {min(shape)}, "
-            "or 0 for whole fields"
+            f"data.patch_size is {side}, but HR has {shape[0]} × {shape[1]} cells",
+            hint=f"expected at most {min(shape)}, or 0 for whole fields",
         )
 
 

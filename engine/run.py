@@ -58,7 +58,7 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
         If the new data don't fit the run.
     """
     if not run.best.exists():
-        raise RunError(f"run {run.id} has no trained weights yet: let it train, or give another run")
+        raise RunError(f"run {run.id} has no trained weights yet", action="let it train, or give another run")
     normalizer = Normalizer.load(run.normalizer_file)
     pairs = pair_for_downscaling(run.spec.data, load_hr_template(run.normalizer_file), data)
     network = build_network(run.spec, pairs, normalizer)

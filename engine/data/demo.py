@@ -143,11 +143,11 @@ def global_field(rng: Generator, truth: np.ndarray) -> np.ndarray:
 def _check(seed: int, days: int, size: tuple[int, int]) -> None:
     if any(side % SCALE or not 32 <= side <= 256 for side in size):
         given = f"{size[0]} x {size[1]} cells"
-        raise GridError(f"the demonstration's size is {given}: expected multiples of 8 from 32 to 256")
+        raise GridError(f"the demonstration's size is {given}", hint="expected multiples of 8 from 32 to 256")
     if days < 1:
-        raise TimeError(f"the demonstration's length is {days} days: expected 1 or more")
+        raise TimeError(f"the demonstration's length is {days} days", hint="expected 1 or more")
     if seed < 0:
-        raise DataError(f"the demonstration's seed is {seed}: expected 0 or a positive whole number")
+        raise DataError(f"the demonstration's seed is {seed}", hint="expected 0 or a positive whole number")
 
 
 def _simulate(rng: Generator, land: Land, days: int) -> Simulation:
@@ -280,4 +280,4 @@ def _writing(path: Path) -> Iterator[Path]:
 def _unwritable(path: Path, error: Exception) -> DataError:
     reason = getattr(error, "strerror", None) or error
     expected = "a folder that you may write to, with 40 MB free"
-    return DataError(f"{path} can't be written ({reason}): expected {expected}")
+    return DataError(f"{path} can't be written ({reason})", hint=f"expected {expected}")

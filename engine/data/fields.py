@@ -70,7 +70,7 @@ def _standard_field(dataset: xr.Dataset, variable: str, path: str, static: bool)
     """Turn a variable into a lazy float32 field with dimensions (time,) y, x."""
     field = dataset[_choose_variable(dataset, variable, path)]
     if field.dtype.kind not in NUMERIC_KINDS:
-        raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers: choose another variable")
+        raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers", action="choose another variable")
     mapping = _read_grid_mapping(dataset, field, path)
     axes = _find_axes(field, bool(mapping), path)
     field = _with_time_axis(field, axes, path, static)
@@ -93,11 +93,13 @@ def _choose_variable(dataset: xr.Dataset, variable: str, path: str) -> str:
     fields = [str(name) for name, data in dataset.data_vars.items() if is_field(data)]
     if variable:
         known = fields or [str(name) for name in dataset.data_vars]
-        raise DataError(f"{path} has no variable {variable!r}: {did_you_mean(variable, known)}")
+        raise DataError(f"{path} has no variable {variable!r}", hint=did_you_mean(variable, known))
     if not fields:
-        raise DataError(f"{path} has no variable over a grid: expected one with dimensions y and x")
+        raise DataError(f"{path} has no variable over a grid", hint="expected one with dimensions y and x")
     if len(fields) > 1:
-        raise DataError(f"{path} has several variables ({', '.join(fields)}): name one as variable: beside path:")
+        raise DataError(
+            f"{path} has several variables ({', '.join(fields)})", action="name one as variable: beside path:"
+        )
     return fields[0]
 
 
@@ -150,8 +152,8 @@ def _with_time_axis(field: xr.DataArray, axes: dict[str, xr.Variable], path: str
     if static and time is not None:
         if time.size > 1:
             raise TimeError(
-                f"{field.name} in {path} changes with time ({time.size} steps), but static variables don't: "
-                "list it under data.predictors"
+                f"{field.name} in {path} changes with time ({time.size} steps), but static variables don't",
+                action="list it under data.predictors",
             )
         del axes["time"]
         return field.isel(dict.fromkeys(time.dims, 0))
@@ -159,8 +161,9 @@ def _with_time_axis(field: xr.DataArray, axes: dict[str, xr.Variable], path: str
         return field
     if time is None:
         raise TimeError(
-            f"{field.name} in {path} has no time dimension, only ({', '.join(map(str, field.dims))}): expected "
-            "time, y and x; list a field without time under data.static"
+            f"{field.name} in {path} has no time dimension, only ({', '.join(map(str, field.dims))})",
+            hint="expected time, y and x",
+            action="list a field without time under data.static",
         )
     if time.ndim == 0:  # a file of one step, as in a folder with a file for each
         axes["time"] = xr.Variable("time", time.values[None], time.attrs)
@@ -174,8 +177,9 @@ def _drop_extra_dims(field: xr.DataArray, axes: dict[str, xr.Variable], path: st
     for dim in extras:
         if field.sizes[dim] > 1:
             raise DataError(
-                f"{field.name} in {path} has {field.sizes[dim]} values along {dim}: expected a field over time, y "
-                f"and x; select one first (CDO: cdo sellevel,…; Python: dataset.isel({dim}=0).to_netcdf(…))"
+                f"{field.name} in {path} has {field.sizes[dim]} values along {dim}",
+                hint="expected a field over time, y and x",
+                action=f"select one first (CDO: cdo sellevel,…; Python: dataset.isel({dim}=0).to_netcdf(…))",
             )
     return field.isel(dict.fromkeys(extras, 0), drop=True)
 
@@ -187,8 +191,8 @@ def _read_grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> G
         return {}
     if name not in dataset.variables:
         raise GridError(
-            f"{field.name} in {path} names the grid mapping {name!r}, which isn't in the file: add that variable, "
-            "or remap the file to latitude and longitude first"
+            f"{field.name} in {path} names the grid mapping {name!r}, which isn't in the file",
+            action="add that variable, or remap the file to latitude and longitude first",
         )
     attrs: GridMapping = dataset[name].attrs
     if "grid_mapping_name" not in attrs:
@@ -212,8 +216,10 @@ def _check_degrees(field: xr.DataArray, path: str) -> None:
     for side, limit in (("y", 90.0), ("x", 540.0)):
         if (far := np.abs(field[side].values).max()) > limit + 1e-3:
             raise GridError(
-                f"{field[side].attrs['standard_name']} in {path} reaches {far:g}: expected degrees; for a projected "
-                "grid name its CF grid mapping (attribute grid_mapping), or remap the file first"
+                f"{field[side].attrs['standard_name']} in {path} reaches {far:g}",
+                hint="expected degrees",
+                action="for a projected grid name its CF grid mapping (attribute grid_mapping), or remap the "
+                "file first",
             )
 
 
@@ -221,15 +227,18 @@ def _check_monotonic(centres: np.ndarray, side: str, path: str) -> None:
     steps = np.diff(centres)
     if not np.isfinite(centres).all() or not ((steps > 0).all() or (steps < 0).all()):
         raise GridError(
-            f"{side} in {path} is not monotonic: expected coordinates that only increase or only decrease; sort "
-            "them first (Python: dataset.sortby(…))"
+            f"{side} in {path} is not monotonic",
+            hint="expected coordinates that only increase or only decrease",
+            action="sort them first (Python: dataset.sortby(…))",
         )
 
 
 def _join(fields: list[xr.DataArray], files: list[str], static: bool) -> xr.DataArray:
     """Join files, in order of time, as one field."""
     if static:
-        raise DataError(f"a static variable is given by {len(files)} files ({_name_of(files)}): expected one file")
+        raise DataError(
+            f"a static variable is given by {len(files)} files ({_name_of(files)})", hint="expected one file"
+        )
     for field, path in zip(fields, files, strict=True):
         _check_alike(field, path, fields[0], files[0])
     ordered = sorted(fields, key=lambda field: field["time"].values[0])
@@ -240,15 +249,15 @@ def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path
     given, expected = Grid.of(field), Grid.of(first)
     if not given.is_close_to(expected):
         raise GridError(
-            f"{path} has another grid ({given}) than {first_path} ({expected}): expected one grid in all files"
+            f"{path} has another grid ({given}) than {first_path} ({expected})", hint="expected one grid in all files"
         )
     if field.attrs.get("units") != first.attrs.get("units"):
         raise UnitError(
-            f"{path} is in {field.attrs.get('units')!r}, {first_path} in {first.attrs.get('units')!r}: expected one "
-            "unit in all files"
+            f"{path} is in {field.attrs.get('units')!r}, {first_path} in {first.attrs.get('units')!r}",
+            hint="expected one unit in all files",
         )
     if field["time"].dtype != first["time"].dtype or field["time"].dt.calendar != first["time"].dt.calendar:
-        raise TimeError(f"{path} has another calendar than {first_path}: expected one calendar in all files")
+        raise TimeError(f"{path} has another calendar than {first_path}", hint="expected one calendar in all files")
 
 
 def _name_of(files: list[str]) -> str:
@@ -259,8 +268,9 @@ def _check_times(field: xr.DataArray, path: str) -> None:
     times = field["time"].values
     if times.dtype.kind not in "MO":
         raise TimeError(
-            f"time in {path} is plain numbers: expected the attribute units, such as 'days since 2000-01-01'; add it "
-            "(NCO: ncatted)"
+            f"time in {path} is plain numbers",
+            hint="expected the attribute units, such as 'days since 2000-01-01'",
+            action="add it (NCO: ncatted)",
         )
     for number in np.flatnonzero(~(times[1:] > times[:-1]))[:1]:
         problem = "comes twice" if times[number + 1] == times[number] else f"comes after {times[number]}"

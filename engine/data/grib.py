@@ -68,7 +68,7 @@ def _open_cached(path: str, variable: str, modified_ns: int, n_bytes: int) -> xr
     if dataset.data_vars:
         return dataset
     known = sorted({str(name) for part in grib_datasets(path) for name in part.data_vars})
-    raise DataError(f"{path} has no variable {variable!r}: {did_you_mean(variable, known)}")
+    raise DataError(f"{path} has no variable {variable!r}", hint=did_you_mean(variable, known))
 
 
 def _valid_times(path: str, variable: str) -> xr.Dataset:
@@ -96,17 +96,19 @@ def _open(path: str, variable: str, time_dims: tuple[str, ...]) -> xr.Dataset:
         names = sorted({str(name) for part in grib_datasets(path) for name in part.data_vars})
         if not variable and len(names) > 1:
             raise DataError(
-                f"{path} has several variables ({', '.join(names)}): name one as variable: beside path:"
+                f"{path} has several variables ({', '.join(names)})", action="name one as variable: beside path:"
             ) from None
         raise DataError(
-            f"{variable or names[0]} in {path} has several kinds of levels or steps ({str(error)[:120]}): expected one "
-            "field for each time; select one first (grib_copy -w typeOfLevel=…,level=… in.grib out.grib)"
+            f"{variable or names[0]} in {path} has several kinds of levels or steps ({str(error)[:120]})",
+            hint="expected one field for each time",
+            action="select one first (grib_copy -w typeOfLevel=…,level=… in.grib out.grib)",
         ) from None
 
 
 def _check_forecasts(valid: np.ndarray, path: str) -> None:
     if len(np.unique(valid)) < valid.size:
         raise TimeError(
-            f"{path} has several forecasts for the same time ({valid.shape[0]} start times × {valid.shape[1]} "
-            "steps): expected one value for each time; select one step first (grib_copy -w step=… in.grib out.grib)"
+            f"{path} has several forecasts for the same time ({valid.shape[0]} start times × {valid.shape[1]} steps)",
+            hint="expected one value for each time",
+            action="select one step first (grib_copy -w step=… in.grib out.grib)",
         )

@@ -95,8 +95,8 @@ class Grid:
         for side, centres in (("y", self.y), ("x", self.x)):
             if len(centres) % scale:
                 raise GridError(
-                    f"{side} has {len(centres)} cells, but scale {scale} needs a multiple of {scale}: crop with "
-                    "data.region, or choose another scale"
+                    f"{side} has {len(centres)} cells, but scale {scale} needs a multiple of {scale}",
+                    action="crop with data.region, or choose another scale",
                 )
             check_equal_spacing(centres, side)
         return replace(self, y=self.y.reshape(-1, scale).mean(1), x=self.x.reshape(-1, scale).mean(1))
@@ -139,7 +139,11 @@ class Grid:
         if self.is_spherical:
             return 1.0
         if units not in METRES_PER_UNIT:
-            raise GridError(f"{side} is in {units!r}: expected m or km for a projected grid; set the attribute `units`")
+            raise GridError(
+                f"{side} is in {units!r}",
+                hint="expected m or km for a projected grid",
+                action="set the attribute `units`",
+            )
         return METRES_PER_UNIT[units]
 
 
@@ -166,8 +170,9 @@ def check_equal_spacing(centres: np.ndarray, side: str) -> None:
     steps = np.diff(centres)
     if (np.abs(steps - steps.mean()) > SPACING_TOLERANCE * abs(steps.mean())).any():
         raise GridError(
-            f"{side} of the HR grid has cells from {np.abs(steps).min():g} to {np.abs(steps).max():g} wide: expected "
-            "equally spaced cells, so that LR cells nest in HR cells; remap the file first (CDO: cdo remapcon)"
+            f"{side} of the HR grid has cells from {np.abs(steps).min():g} to {np.abs(steps).max():g} wide",
+            hint="expected equally spaced cells, so that LR cells nest in HR cells",
+            action="remap the file first (CDO: cdo remapcon)",
         )
 
 

@@ -198,7 +198,9 @@ def _sampled_steps(train: np.ndarray) -> np.ndarray:
 
 def _check_nonnegative(name: str, lowest: float) -> None:
     if lowest < 0:
-        raise DataError(f"{name} falls to {lowest:g}, but data.scaling log needs values from 0 on: choose standard")
+        raise DataError(
+            f"{name} falls to {lowest:g}, but data.scaling log needs values from 0 on", action="choose standard"
+        )
 
 
 def is_nonnegative_quantity(standard_name: str) -> bool:
@@ -265,7 +267,9 @@ class _Statistics:
     def check(self, kind: str) -> None:
         name = self.pairs.hr.name
         if not self.hr.n:
-            raise DataError(f"{name} has no value in the training part (all missing): choose another period or split")
+            raise DataError(
+                f"{name} has no value in the training part (all missing)", action="choose another period or split"
+            )
         if self.hr.max == self.hr.min:
             raise DataError(f"{name} is {self.hr.min:g} everywhere in the training part: there is nothing to learn")
         if kind == "log" and not self.is_nonnegative:

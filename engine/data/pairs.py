@@ -91,8 +91,9 @@ class Pairs:
             predictors = [field.isel(time=wanted).values for field in self.predictors]
         except (OSError, RuntimeError, EOFError) as error:
             raise DataError(
-                f"{self.hr.name} and its predictors can no longer be read ({error}): a file is damaged, cut off, or "
-                "was moved meanwhile; copy or download it again"
+                f"{self.hr.name} and its predictors can no longer be read ({error})",
+                hint="a file is damaged, cut off, or was moved meanwhile",
+                action="copy or download it again",
             ) from error
         stacked = np.stack(predictors, -1) if predictors else np.zeros((*lr.shape, 0), np.float32)
         return FieldBlock(hr[order], lr[order], stacked[order])
@@ -224,14 +225,15 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
     for name, values in named.items():
         if np.isnan(values).all():
             raise DataError(
-                f"{name} has no value at all in the first, middle and last training step: expected numbers; check the "
-                "variable, its fill value and data.region"
+                f"{name} has no value at all in the first, middle and last training step",
+                hint="expected numbers",
+                action="check the variable, its fill value and data.region",
             )
         if np.isclose(np.nanmin(values), np.nanmax(values), rtol=1e-6, atol=0):
             notes.append(f"{name} is {np.nanmin(values):g} everywhere in the first, middle and last training step")
     if scaling == "log" and (lowest := np.nanmin(block.hr)) < 0:
         raise DataError(
-            f"data.target falls to {lowest:g}, but data.scaling log needs values from 0 on: choose standard"
+            f"data.target falls to {lowest:g}, but data.scaling log needs values from 0 on", action="choose standard"
         )
     return tuple(notes)
 
@@ -258,8 +260,9 @@ def _fit_to_scale(target: xr.DataArray, options: DataOptions, notes: list[str]) 
     new = grid.crop(options.scale) if options.pairing == "perfect-prog" else grid.extend(options.scale)
     if min(new.shape) < 2 * options.scale:
         raise GridError(
-            f"HR has {_shape(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells: expected at "
-            f"least {2 * options.scale} cells a side; choose a smaller scale or a larger region"
+            f"HR has {_shape(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells",
+            hint=f"expected at least {2 * options.scale} cells a side",
+            action="choose a smaller scale or a larger region",
         )
     if new.shape == grid.shape:
         return target
@@ -316,9 +319,13 @@ def _common_times(fields: dict[str, xr.DataArray], options: DataOptions, notes: 
     chosen = within(times, options.period) if options.period else np.arange(len(times))
     if not len(chosen):
         period = f"{options.period.first} to {options.period.last}"
-        raise TimeError(f"data.period is {period}, but the data have {span(times)}: choose a period within them")
+        raise TimeError(
+            f"data.period is {period}, but the data have {span(times)}", action="choose a period within them"
+        )
     if len(chosen) < 2:
-        raise TimeError(f"there is {span(times[chosen])}: expected enough to train, validate and test; add files")
+        raise TimeError(
+            f"there is {span(times[chosen])}", hint="expected enough to train, validate and test", action="add files"
+        )
     selected = (field.isel(time=steps[chosen]) for field, steps in zip(fields.values(), matched.steps, strict=True))
     return [field.assign_coords(time=times[chosen]) for field in selected]
 

@@ -29,8 +29,9 @@ def mapping_from_wkt(attrs: Mapping[str, Any]) -> GridMapping:
         return pyproj.CRS.from_wkt(str(attrs.get("crs_wkt") or attrs.get("spatial_ref") or "")).to_cf()
     except pyproj.exceptions.CRSError as error:
         raise GridError(
-            f"the grid mapping has neither grid_mapping_name nor a crs_wkt that can be read ({error}): expected a CF "
-            "grid mapping; fix its attributes, or remap the file to latitude and longitude first"
+            f"the grid mapping has neither grid_mapping_name nor a crs_wkt that can be read ({error})",
+            hint="expected a CF grid mapping",
+            action="fix its attributes, or remap the file to latitude and longitude first",
         ) from None
 
 
@@ -64,8 +65,9 @@ def _transformer(mapping: str) -> pyproj.Transformer:
     except (pyproj.exceptions.CRSError, KeyError, ValueError) as error:
         name = crs.get("grid_mapping_name")
         raise GridError(
-            f"the grid mapping {name!r} can't be read ({error}): expected a CF grid mapping with all its parameters; "
-            "fix its attributes, or remap the file to latitude and longitude first"
+            f"the grid mapping {name!r} can't be read ({error})",
+            hint="expected a CF grid mapping with all its parameters",
+            action="fix its attributes, or remap the file to latitude and longitude first",
         ) from None
     base = projection.geodetic_crs if projection.is_projected else projection.source_crs  # of a rotated pole
     return pyproj.Transformer.from_crs(projection, base, always_xy=True)

@@ -30,9 +30,9 @@ def cells_within(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray, Gr
     if not len(rows) or not len(columns):
         lon, lat = grid.lonlat()
         raise GridError(
-            f"data.region is lat {region.lat[0]:g} to {region.lat[1]:g}, lon {region.lon[0]:g} to "
-            f"{region.lon[1]:g}, but the data cover lat {lat.min():g} to {lat.max():g}, "
-            f"lon {lon.min():g} to {lon.max():g}: choose a region within them"
+            f"data.region is lat {region.lat[0]:g} to {region.lat[1]:g}, lon {region.lon[0]:g} to {region.lon[1]:g}, "
+            f"but the data cover lat {lat.min():g} to {lat.max():g}, lon {lon.min():g} to {lon.max():g}",
+            action="choose a region within them",
         )
     chosen = grid.select(rows, columns)
     return rows, columns, chosen if grid.crs else replace(chosen, x=_unwrap_longitudes(chosen.x, grid))
@@ -67,7 +67,7 @@ def _unwrap_longitudes(x: np.ndarray, grid: Grid) -> np.ndarray:
     unwrapped = np.unwrap(x, period=360)
     if len(x) > 1 and np.abs(np.diff(unwrapped)).max() > 2 * spacing(grid.x):
         raise GridError(
-            f"data.region reaches across longitudes without data (the data cover {grid.extent()}): choose a region "
-            "that doesn't cross their border"
+            f"data.region reaches across longitudes without data (the data cover {grid.extent()})",
+            action="choose a region that doesn't cross their border",
         )
     return unwrapped

@@ -105,8 +105,8 @@ def check_covers(source: Grid, grid: Grid, name: str) -> None:
         slack = 1e-6 * abs(borders[-1] - borders[0])
         if targets.min() < borders.min() - slack or targets.max() > borders.max() + slack:
             raise GridError(
-                f"{name} covers {source.extent()}, but {grid.extent()} is needed: crop with data.region to where both "
-                "have data, or choose a file that covers the region"
+                f"{name} covers {source.extent()}, but {grid.extent()} is needed",
+                action="crop with data.region to where both have data, or choose a file that covers the region",
             )
 
 

@@ -59,7 +59,9 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
         common = np.intersect1d(common, other)
     if not len(common):
         spans = "; ".join(f"{name} has {span(t)}" for name, t in zip(names, times, strict=True))
-        raise TimeError(f"no time step is in all fields ({spans}): expected common times; choose overlapping files")
+        raise TimeError(
+            f"no time step is in all fields ({spans})", hint="expected common times", action="choose overlapping files"
+        )
     for name, keys in zip(names, seconds, strict=True):
         if len(keys) > len(common):
             notes.append(
@@ -93,8 +95,9 @@ def split_parts(times: xr.DataArray, split: Split) -> Parts:
     for name, steps in zip(PARTS, (train, validation, test), strict=True):
         if not len(steps):
             raise TimeError(
-                f"data.split leaves no step for {name}: the data have {span(times)}; choose other fractions or dates, "
-                "or a smaller gap"
+                f"data.split leaves no step for {name}",
+                hint=f"the data have {span(times)}",
+                action="choose other fractions or dates, or a smaller gap",
             )
     return Parts(train, validation, test)
 
@@ -201,8 +204,9 @@ def _check_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> Non
     for name, calendar in zip(names, calendars, strict=True):
         if calendar != calendars[0]:
             raise TimeError(
-                f"{names[0]} has the calendar {calendars[0]}, {name} has {calendar}: expected one calendar; convert "
-                "one first (Python: dataset.convert_calendar)"
+                f"{names[0]} has the calendar {calendars[0]}, {name} has {calendar}",
+                hint="expected one calendar",
+                action="convert one first (Python: dataset.convert_calendar)",
             )
 
 
@@ -222,7 +226,7 @@ def _by_dates(times: xr.DataArray, split: Split) -> dict[str, np.ndarray]:
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         if len(shared := np.intersect1d(parts[one], parts[other])):
             raise TimeError(
-                f"data.split: {one} and {other} share {span(times[shared])}: expected dates that don't overlap"
+                f"data.split: {one} and {other} share {span(times[shared])}", hint="expected dates that don't overlap"
             )
     return parts
 

@@ -64,7 +64,7 @@ def convert(field: xr.DataArray, units: str, *, what: str) -> xr.DataArray:
     if not given or not units:
         missing, known = (what, units) if not given else ("data.target", given)
         raise UnitError(
-            f"{missing} has no units, but has to be comparable with {known!r}: give units: beside its path:"
+            f"{missing} has no units, but has to be comparable with {known!r}", action="give units: beside its path:"
         )
     factor, offset = conversion(given, units, what=what)
     if (factor, offset) == (1.0, 0.0):
@@ -85,13 +85,13 @@ def conversion(given: str, units: str, *, what: str) -> tuple[float, float]:
         zero, one = (registry.Quantity(v * WATER_DENSITY**-power, unit).to(new).magnitude for v in (0.0, 1.0))
     except pint.DimensionalityError:
         raise UnitError(
-            f"{what} is in {given!r}, which can't be converted to {units!r}: choose the same quantity as data.target, "
-            "or say what the file means with units: beside its path:"
+            f"{what} is in {given!r}, which can't be converted to {units!r}",
+            action="choose the same quantity as data.target, or say what the file means with units: beside its path:",
         ) from None
     except (pint.PintError, tokenize.TokenError, ValueError, TypeError, AttributeError, AssertionError):
         raise UnitError(
-            f"{what} is in {given!r}, data.target in {units!r}, and at least one of these isn't a CF unit: "
-            "say what is meant with units: beside the path:, as in 'K' or 'mm day-1'"
+            f"{what} is in {given!r}, data.target in {units!r}, and at least one of these isn't a CF unit",
+            action="say what is meant with units: beside the path:, as in 'K' or 'mm day-1'",
         ) from None
     return float(f"{one - zero:.12g}"), float(f"{zero:.12g}")
 

@@ -28,15 +28,16 @@ def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
     if spec.training.loss == "bernoulli_gamma" and not is_nonnegative:
         raise DataError(
             f"{name} falls to {lowest:g}, but training.loss bernoulli_gamma is for what is zero or above, as "
-            "precipitation: choose mae or huber"
+            "precipitation",
+            action="choose mae or huber",
         )
     if form in NEEDS_FLOOR and not is_nonnegative:
         raise DataError(
-            f"{name} falls to {lowest:g}, but model.constraint {form} shares out what is never negative: choose "
-            "additive, or give the field in a unit without values below zero, as K is for a temperature"
+            f"{name} falls to {lowest:g}, but model.constraint {form} shares out what is never negative",
+            action="choose additive, or give the field in a unit without values below zero, as K is for a temperature",
         )
     if form == "additive" and by_name:
         raise DataError(
-            f"{name} is never negative, but model.constraint additive can take it below zero: choose multiplicative "
-            "or softmax"
+            f"{name} is never negative, but model.constraint additive can take it below zero",
+            action="choose multiplicative or softmax",
         )

@@ -42,6 +42,8 @@ from engine.runs.records import (
 from engine.runs.state import RunFacts, derive_status, is_uploading
 from engine.spec import Spec
 
+OTHER_STORE = "give another folder with --store or MESOSCOPE_STORE"
+
 
 @dataclass(frozen=True)
 class RunPaths:
@@ -346,10 +348,11 @@ def refuse_unwritable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        action = {
-            errno.ENOSPC: "the disk is full; free some space, or give another folder with --store",
-            errno.EDQUOT: "your quota is used up; free some space, or give another folder with --store",
-            errno.EACCES: "it is not writable for you; give another folder with --store or MESOSCOPE_STORE",
-            errno.EROFS: "it is on a read-only file system; give another folder with --store or MESOSCOPE_STORE",
-        }.get(error.errno or 0, "give another folder with --store or MESOSCOPE_STORE")
-        raise StoreError(f"the store {folder} can't be written ({error.strerror}): {action}") from error
+        hint, action = {
+            errno.ENOSPC: ("the disk is full", "free some space, or give another folder with --store"),
+            errno.EDQUOT: ("your quota is used up", "free some space, or give another folder with --store"),
+            errno.EACCES: ("it is not writable for you", OTHER_STORE),
+            errno.EROFS: ("it is on a read-only file system", OTHER_STORE),
+        }.get(error.errno or 0, ("", OTHER_STORE))
+        problem = f"the store {folder} can't be written ({error.strerror})"
+        raise StoreError(problem, hint=hint, action=action) from error

@@ -71,11 +71,14 @@ class Store:
             return meant[0]
         if meant:
             raise StoreError(
-                f"{name} means {len(meant)} runs ({', '.join(r.id for r in meant[:3])}, …): give more of the id"
+                f"{name} means {len(meant)} runs ({', '.join(r.id for r in meant[:3])}, …)",
+                action="give more of the id",
             )
         if not runs:
-            raise StoreError(f"no run {name} in {self.folder}: the store is empty; give --store, or train a run")
-        raise StoreError(f"no run {name} in {self.folder}: {did_you_mean(name, [r.id for r in runs[:10]])}")
+            raise StoreError(
+                f"no run {name} in {self.folder}", hint="the store is empty", action="give --store, or train a run"
+            )
+        raise StoreError(f"no run {name} in {self.folder}", hint=did_you_mean(name, [r.id for r in runs[:10]]))
 
     def start_run(self, spec: Spec) -> Run | None:
         """The run that `training.start_from` names; raises StoreError if there is none or it has no weights."""
@@ -84,8 +87,8 @@ class Store:
         run = self.run(spec.training.start_from)
         if not run.best.exists():
             raise StoreError(
-                f"training.start_from is {run.id}, which is {run.status().state} and has no trained weights: give "
-                "a run that is done, or leave it empty"
+                f"training.start_from is {run.id}, which is {run.status().state} and has no trained weights",
+                action="give a run that is done, or leave it empty",
             )
         return run
 

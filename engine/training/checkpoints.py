@@ -45,7 +45,9 @@ def load(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
                 if name:
                     groups.setdefault(group, {})[name] = file[key]
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): start the run anew, or give another run") from None
+        raise CheckpointError(
+            f"{path} is damaged ({error})", action="start the run anew, or give another run"
+        ) from None
     return groups, state
 
 
@@ -65,8 +67,9 @@ def restore(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], path: Pa
     shapes = [tuple(variable.shape) for variable in variables]
     if [array.shape for array in arrays.values()] != shapes:
         raise CheckpointError(
-            f"{path} holds {len(arrays)} arrays that don't fit this network of {len(names)}: use the spec it was "
-            "trained with, or, with training.start_from, the same data.scale, grid and model options"
+            f"{path} holds {len(arrays)} arrays that don't fit this network of {len(names)}",
+            action="use the spec it was trained with, or, with training.start_from, the same data.scale, grid "
+            "and model options",
         )
     for variable, array in zip(variables, arrays.values(), strict=True):
         variable.assign(array)
@@ -93,8 +96,9 @@ def import_checkpoint(variables: Sequence[Any], arrays: Mapping[str, np.ndarray]
         if not values or values[0].shape != tuple(variable.shape):
             has = f"weights of shape {values[0].shape}" if values else "no weights"
             raise CheckpointError(
-                f"{path} has {has} for {variable.path} of shape {tuple(variable.shape)}: with training.start_from, use "
-                "the same model options, data.scale and number of fields, or leave training.start_from empty"
+                f"{path} has {has} for {variable.path} of shape {tuple(variable.shape)}",
+                action="with training.start_from, use the same model options, data.scale and number of fields, "
+                "or leave training.start_from empty",
             )
         variable.assign(values.pop(0))
 

@@ -53,7 +53,9 @@ def meet(number: int, rank: int) -> None:
             os.environ.update({name: str(value) for name, value in place.items() if name.startswith("HOROVOD_")})
             return
         time.sleep(LOOK_S)
-    raise RunError(f"nobody answers at {os.environ[WHERE]}, where ranks meet: its supervisor ended, resume the run")
+    raise RunError(
+        f"nobody answers at {os.environ[WHERE]}, where ranks meet", hint="its supervisor ended", action="resume the run"
+    )
 
 
 def _ask(key: str, value: bytes | None = None) -> bytes:

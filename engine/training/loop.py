@@ -207,6 +207,7 @@ def _check_finite(name: str, loss: float, epoch: int, options: TrainingOptions) 
     """Raise DivergedError if a loss is no number."""
     if not math.isfinite(loss):
         raise DivergedError(
-            f"{name} is {loss} in epoch {epoch}: lower training.learning_rate "
-            f"(now {options.learning_rate:g}), or look for values in the data that can't be"
+            f"{name} is {loss} in epoch {epoch}",
+            action=f"lower training.learning_rate (now {options.learning_rate:g}), or look for values in the "
+            "data that can't be",
         )
