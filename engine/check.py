@@ -55,7 +55,7 @@ class Summary:
     network: list[MeasuredPart]
     notes: list[str]
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Content of `check --json`."""
         return asdict(self)
 

@@ -50,7 +50,7 @@ def to_json(value: Any) -> str:
     return json.dumps(_finite(value), indent=1, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """A JSON object, or {} where there is none yet."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ class Whole(param.Integer):
     """A whole number; booleans are refused."""
 
     __slots__ = ["unit"]
-    _slot_defaults: ClassVar[dict[str, Any]] = {**param.Integer._slot_defaults, "unit": ""}
+    _slot_defaults: ClassVar[dict[str, object]] = {**param.Integer._slot_defaults, "unit": ""}
 
     def __init__(self, default: Any = param.Undefined, *, unit: Any = param.Undefined, **declared: Any):
         self.unit = unit
@@ -52,7 +52,7 @@ class Real(param.Number):
     """A number; booleans are refused."""
 
     __slots__ = ["unit"]
-    _slot_defaults: ClassVar[dict[str, Any]] = {**param.Number._slot_defaults, "unit": ""}
+    _slot_defaults: ClassVar[dict[str, object]] = {**param.Number._slot_defaults, "unit": ""}
 
     def __init__(self, default: Any = param.Undefined, *, unit: Any = param.Undefined, **declared: Any):
         self.unit = unit
@@ -89,7 +89,7 @@ class Words(param.Parameter):
     """A list of words, each matching `regex`."""
 
     __slots__ = ["regex"]
-    _slot_defaults: ClassVar[dict[str, Any]] = {**param.Parameter._slot_defaults, "regex": ""}
+    _slot_defaults: ClassVar[dict[str, object]] = {**param.Parameter._slot_defaults, "regex": ""}
 
     def __init__(self, default: Any = (), *, regex: Any = param.Undefined, **declared: Any):
         self.regex = regex
@@ -126,7 +126,7 @@ class Value(param.Parameter):
     """One frozen value type with parts of its own, given as a mapping."""
 
     __slots__ = ["kind"]
-    _slot_defaults: ClassVar[dict[str, Any]] = {**param.Parameter._slot_defaults, "kind": None}
+    _slot_defaults: ClassVar[dict[str, object]] = {**param.Parameter._slot_defaults, "kind": None}
 
     def __init__(self, kind: Any = param.Undefined, default: Any = param.Undefined, **declared: Any):
         self.kind = kind
@@ -147,7 +147,7 @@ class Values(param.Parameter):
     """A list of one frozen value type."""
 
     __slots__ = ["kind"]
-    _slot_defaults: ClassVar[dict[str, Any]] = {**param.Parameter._slot_defaults, "kind": None}
+    _slot_defaults: ClassVar[dict[str, object]] = {**param.Parameter._slot_defaults, "kind": None}
 
     def __init__(self, kind: Any = param.Undefined, default: Any = (), **declared: Any):
         self.kind = kind
@@ -194,11 +194,11 @@ class Options(param.Parameterized):
     def check(self) -> None:
         """Check the options against each other; raises SpecError."""
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Every option as plain YAML types."""
         return {word: to_plain(getattr(self, word)) for word in self.declared()}
 
-    def changed(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, object]:
         """The options that differ from their default, as plain YAML types."""
         return {
             word: to_plain(getattr(self, word))

@@ -147,7 +147,7 @@ class StopRequest:
         if self.run.cancel_file.exists():
             self.reason = "cancelled"
         elif self.run.pause_file.exists():
-            self.reason = read_json(self.run.pause_file).get("reason", "paused")
+            self.reason = str(read_json(self.run.pause_file).get("reason", "paused"))
         elif time.monotonic() > self.deadline:
             self.reason = f"the time limit of {self.run.spec.launch.time_limit} min was reached"
         return bool(self.reason)

@@ -10,8 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from engine.assets import ASSETS
 from engine.errors import LaunchError, MesoscopeError, SpecError
@@ -95,7 +94,7 @@ def _is_started_or_cancelled(run: Run) -> bool:
     return bool(run.launches()) or run.request.stage is not None or run.cancel_file.exists()
 
 
-def _model_on_data_of(own: Spec, letter: str) -> dict[str, Any]:
+def _model_on_data_of(own: Spec, letter: str) -> dict[str, object]:
     """The plain spec of a model of the suite, on other data; its pairing and time window stay."""
     model = Spec.read(SPECS / f"{letter.lower()}.yaml")
     data = own.data.replace(pairing=model.data.pairing, time_window=model.data.time_window)
@@ -103,7 +102,7 @@ def _model_on_data_of(own: Spec, letter: str) -> dict[str, Any]:
     return {**model.plain(), "data": data.plain(), "launch": launch.plain()}
 
 
-def _check_patches(models: dict[str, dict[str, Any]]) -> None:
+def _check_patches(models: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
     """Raise SpecError that names all models which can't be trained in patches."""
     patch_size = next(iter(models.values()))["data"].get("patch_size")  # the same for all
     localized = [letter for letter, plain in models.items() if plain["model"].get("localized") is True]

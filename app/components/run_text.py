@@ -116,6 +116,6 @@ def settings_of(run: Run) -> dict[str, str]:
     return {
         f"{section}.{option}": flow_yaml(value)
         for section, options in sections.items()
-        if section != "version"
+        if isinstance(options, dict)
         for option, value in options.items()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bokeh.models as bm
@@ -49,7 +49,7 @@ class LearningCurves:
             label_text_font_size="12px", padding=4,
         )  # fmt: skip
 
-    def show(self, records: Sequence[dict[str, Any]]) -> None:
+    def show(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Draw records of progress.jsonl; what isn't a number, or not above zero on a log axis, is left out."""
         losses, val_losses = curves_of(records, self._log)
         self._training.data = _columns(losses)
@@ -57,7 +57,7 @@ class LearningCurves:
 
 
 def curves_of(
-    records: Sequence[dict[str, Any]], log: bool = False
+    records: Sequence[Mapping[str, Any]], log: bool = False
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
     """(epochs gone by, loss) of training and of validation; a step in the middle of epoch 3 stands at 2.5."""
     losses = [(_epochs(record), record["loss"]) for record in records if _drawable(record.get("loss"), log)]
@@ -65,7 +65,7 @@ def curves_of(
     return losses, [(float(record["epoch"]), record["val_loss"]) for record in validated]
 
 
-def _epochs(record: dict[str, Any]) -> float:
+def _epochs(record: Mapping[str, Any]) -> float:
     """Epochs are counted from 1 while they run."""
     steps = record.get("steps") or 1
     return max(record.get("epoch", 1) - 1, 0) + min(record.get("step", steps) / steps, 1.0)

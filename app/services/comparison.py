@@ -197,11 +197,12 @@ class Comparison:
 
     def differing(self) -> dict[str, list[str]]:
         """Option → its value in each run, for the options that differ (titles and places to run left out)."""
-        plain = [result.run.spec.plain() for result in self.results]
+        specs = [result.run.spec for result in self.results]
         differing = {}
         for section in ("data", "model", "training"):
-            for option in plain[0][section]:
-                values = [spec[section][option] for spec in plain]
+            plain = [getattr(spec, section).plain() for spec in specs]
+            for option in plain[0]:
+                values = [options[option] for options in plain]
                 if any(value != values[0] for value in values):
                     differing[f"{section}.{option}"] = [str(value) for value in values]
         return differing

@@ -56,7 +56,7 @@ class RunSnapshot:
     title: str
     created: float  # seconds since the epoch
     target: str = ""  # variable and file
-    latest: Progress = field(default_factory=dict)  # newest progress record
+    latest: Progress = field(default_factory=Progress)  # newest progress record
     scores: ScoresDocument = field(default_factory=dict)
     fault: str = ""
     site: RunSite = RunSite()

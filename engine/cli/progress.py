@@ -74,8 +74,8 @@ class ProgressBar:
             facts.append(f"val RMSE {self.val_rmse:.4g}")
         if latest.get("samples_per_s"):
             facts.append(f"{latest['samples_per_s']:.0f} samples/s")
-        if latest.get("eta_s") and phase == "training":
-            facts.append(f"{format_duration(latest['eta_s'])} left")
+        if (eta_s := latest.get("eta_s")) and phase == "training":
+            facts.append(f"{format_duration(eta_s)} left")
         total = latest["epochs"] * latest["steps"]
         self.rich.update(self.task, description=phase, completed=steps_done, total=total, facts="  ".join(facts))
 

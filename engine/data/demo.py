@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.assets import ASSETS
 from engine.errors import DataError, GridError, TimeError
@@ -257,7 +257,7 @@ def _write_netcdf(dataset: xr.Dataset, path: Path) -> Path:
     return path
 
 
-def _encoding(variable: xr.Variable) -> dict[str, Any]:
+def _encoding(variable: xr.Variable) -> dict[str, object]:
     if variable.dims == ("time",):
         days = f"hours since {START[:10]} 00:00:00"
         return {"_FillValue": None, "units": days, "calendar": "standard", "dtype": "int32"}

@@ -40,7 +40,7 @@ class Scores:
     interpolated: ProductScores = field(default_factory=dict)
     constraint: ConstraintViolation | None = None
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, object]:
         """Give the content of scores.json."""
         plain = asdict(self)
         return plain if self.constraint else {name: plain[name] for name in ("downscaled", "interpolated")}

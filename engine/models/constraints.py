@@ -75,7 +75,7 @@ class Constraint(layers.Layer, ABC):
     def compute_output_shape(self, shapes: list[Any]) -> Any:
         return shapes[0]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "scale": self.scale, "target": asdict(self.target)}
 
 
@@ -140,7 +140,7 @@ class Logits(layers.Layer):
     def compute_output_shape(self, shapes: list[Any]) -> Any:
         return shapes[0]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "target": asdict(self.target), "spread": self.spread, "least": self.least}
 
 

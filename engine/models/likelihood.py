@@ -47,7 +47,7 @@ class BernoulliGamma(layers.Layer):
     def compute_output_shape(self, shapes: list[Any]) -> Any:
         return (*shapes[0][:-1], 4)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "target": asdict(self.target), "mean": self.mean}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from engine.files import sha256
 from engine.spec import Spec
@@ -23,14 +22,14 @@ def field_of(spec: Spec) -> str:
     return " · ".join(filter(None, [target.variable, Path(target.files()[0]).name]))
 
 
-def describe_inputs(spec: Spec) -> list[dict[str, Any]]:
+def describe_inputs(spec: Spec) -> list[dict[str, object]]:
     """Path, size, time and, up to 1 GiB, sha256 of each input file."""
     return [_describe_input(Path(name)) for name in spec.data.files()]
 
 
-def _describe_input(path: Path) -> dict[str, Any]:
+def _describe_input(path: Path) -> dict[str, object]:
     if not path.is_file():
         return {"path": str(path)}
     stat = path.stat()
-    facts: dict[str, Any] = {"path": str(path), "bytes": stat.st_size, "modified": stat.st_mtime}
+    facts: dict[str, object] = {"path": str(path), "bytes": stat.st_size, "modified": stat.st_mtime}
     return {**facts, "sha256": sha256(path)} if stat.st_size <= HASHED_BYTES else facts

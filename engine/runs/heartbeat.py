@@ -23,7 +23,7 @@ class Heartbeat:
 
     def __init__(self, run: Run, rank: int, size: int):
         self.path = run.folder / "status" / f"rank-{rank}.json"
-        self.facts: dict[str, Any] = {
+        self.facts: dict[str, object] = {
             "rank": rank,
             "size": size,
             "host": socket.gethostname(),

@@ -11,7 +11,7 @@ import json
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar, cast
 
 from engine.errors import RecordError, SpecError
 from engine.files import read_lines
@@ -19,9 +19,30 @@ from engine.parsing import parse_record
 from engine.spec import Spec
 
 R = TypeVar("R")
-Progress = dict[str, Any]  # a line of progress.jsonl: numbers by name
+ScoresDocument = dict[str, dict[str, dict[str, float | None]]]  # scores.json: product → score → mean, std
+
+
+class Progress(TypedDict, total=False):
+    """A line of progress.jsonl, as `ProgressRecord` of engine.training.progress makes it; more may stand beside."""
+
+    seq: int
+    time: float
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float | None
+    val_loss: float | None
+    best_val_loss: float | None
+    val_rmse: float | None
+    samples_per_s: float | None
+    learning_rate: float | None
+    elapsed_s: float | None
+    eta_s: float | None
+
+
+COUNTS = ("seq", "epoch", "epochs", "step", "steps")
 _read_before: dict[Path, tuple[int, int, Progress]] = {}  # progress.jsonl: inode, offset, newest record
-ScoresDocument = dict[str, dict[str, Any]]  # scores.json: product → score → mean, std
 
 
 class RunState(StrEnum):
@@ -298,15 +319,15 @@ def read_last_progress(path: Path) -> Progress:
     try:
         stat = path.stat()
     except FileNotFoundError:
-        return {}
-    inode, offset, latest = _read_before.get(path, (0, 0, {}))
+        return Progress()
+    inode, offset, latest = _read_before.get(path, (0, 0, Progress()))
     if inode != stat.st_ino or offset > stat.st_size:  # written anew
-        offset, latest = 0, {}
+        offset, latest = 0, Progress()
     lines, offset = read_lines(path, offset)
     for line in lines:
         latest = check_progress(line, path)
     _read_before[path] = (stat.st_ino, offset, latest)
-    return dict(latest)
+    return latest.copy()
 
 
 def check_progress(record: object, path: Path) -> Progress:
@@ -314,9 +335,9 @@ def check_progress(record: object, path: Path) -> Progress:
     if not isinstance(record, dict) or not {"seq", "epoch"} & set(record):
         raise RecordError(f"{path} holds {record!r:.60}")
     for name, value in record.items():
-        if type(value) not in (int, float, type(None)):
+        if type(value) not in ((int,) if name in COUNTS else (int, float, type(None))):
             raise RecordError(f"{path}: {name} holds {value!r:.60}")
-    return record
+    return cast(Progress, record)
 
 
 def check_scores(document: object, path: Path) -> ScoresDocument:

@@ -10,7 +10,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from engine.errors import StoreError
 from engine.files import to_json, write_whole
@@ -92,7 +91,7 @@ class Store:
             )
         return run
 
-    def create(self, spec: Spec, request: dict[str, Any]) -> Run:
+    def create(self, spec: Spec, request: dict[str, object]) -> Run:
         """A new run folder, complete or not there at all; raises StoreError if it can't be written."""
         text = spec.to_yaml()
         spec_sha256 = hashlib.sha256(text.encode()).hexdigest()

@@ -95,11 +95,11 @@ class Spec:
         """A checked copy with other options: spec.replace(training={"epochs": 3})."""
         return dataclasses.replace(self, **{name: getattr(self, name).replace(**v) for name, v in sections.items()})
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Every option, as plain YAML types."""
         return {"version": VERSION, **{section: getattr(self, section).plain() for section in SECTIONS}}
 
-    def changed(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, object]:
         """Only the options that differ from their defaults, as a user would write them."""
         sections = {section: getattr(self, section).changed() for section in SECTIONS}
         return {"version": VERSION, **{section: options for section, options in sections.items() if options}}

@@ -40,7 +40,7 @@ class Source:
             raise SpecError(f"{where}.units is {units!r}", hint="expected a unit as text, as in 'K' or 'mm/day'")
         return cls(tuple(path) if is_list else path, variable, units)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         path = list(self.path) if isinstance(self.path, tuple) else self.path
         names = {"variable": self.variable, "units": self.units}
         return {"path": path, **{part: name for part, name in names.items() if name}}
@@ -80,7 +80,7 @@ class Region:
         west, east = map(float, parts["lon"])
         return cls((south, north), (west, east))
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         return {"lat": list(self.lat), "lon": list(self.lon)}
 
 
@@ -158,7 +158,7 @@ class Split:
             raise SpecError(f"{where} sums to {total:g}", hint="expected fractions that sum to at most 1")
         return fractions
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         parts = {part: to_plain(getattr(self, part)) for part in ("train", "validation", "test")}
         return {**parts, "gap": self.gap} if self.gap else parts
 

@@ -34,7 +34,7 @@ def save(path: Path, groups: Mapping[str, Mapping[str, np.ndarray]], state: Mapp
     write_whole(path, content.getvalue())
 
 
-def load(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+def load(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, object]]:
     """Read groups of arrays and the state; raises CheckpointError if the file is damaged."""
     groups: dict[str, dict[str, np.ndarray]] = {}
     try:

@@ -32,7 +32,7 @@ class Position:
         """Read the state of a checkpoint."""
         return cls(**{**state, "best": math.inf if state["best"] is None else state["best"]})
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Fields by name, as JSON can hold them."""
         return {**asdict(self), "best": self.best if math.isfinite(self.best) else None}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 OPTIONAL = ("loss_adversarial", "loss_discriminator", "val_loss", "val_rmse")  # left out where there is none
 
@@ -34,6 +33,6 @@ class ProgressRecord:
     elapsed_s: float
     eta_s: float | None
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Fields by name, as progress.jsonl holds them."""
         return {name: value for name, value in asdict(self).items() if value is not None or name not in OPTIONAL}

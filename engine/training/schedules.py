@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -30,7 +29,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         rate = self.highest * tf.minimum(1.0, (step + 1) / self.warm_up)
         return rate * FACTORS[self.options.schedule](step / self.steps, self.options)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {"options": self.options, "steps": self.steps, "processes": self.processes}
 
 
