@@ -32,6 +32,7 @@ class Layer:
     """One layer; as it stands here, without weights, it changes neither sides nor channels and sees single cells.
 
     tensors : outputs kept for the gradient, the value before an activation included.
+    copies : outputs that exist at once while it works.
     sees_whole_field : takes means over all cells.
     halving : the sides are divided by it.
     """
@@ -39,6 +40,7 @@ class Layer:
     name: str
 
     tensors: ClassVar[int] = 1
+    copies: ClassVar[int] = 1
     sees_whole_field: ClassVar[bool] = False
     halving: ClassVar[int] = 1
 
@@ -232,6 +234,7 @@ class Add(Layer):
 
     kept: str
     tensors: ClassVar[int] = 0
+    copies: ClassVar[int] = 0
 
     def uses(self) -> str:
         return self.kept
@@ -256,6 +259,7 @@ class DoubleLike(Layer):
     """Each cell repeated 2 × 2 times, cut to the sides of the kept field."""
 
     kept: str
+    copies: ClassVar[int] = 2  # before and after the cut
 
     def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
         like = kept[self.kept]

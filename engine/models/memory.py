@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.models.architecture import Architecture, count_parameters, trace_network
-from engine.models.layers import Field, Recurrence, Step
+from engine.models.layers import Field, Keep, Recurrence, Step
 from engine.models.shapes import (
     DISCRIMINATOR_BLOCKS,
     DISCRIMINATOR_FILTERS,
@@ -49,21 +49,33 @@ def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> in
 
 
 def prediction_bytes(options: ModelOptions, shape: Shape, samples: int) -> int:
-    """Activations of so many samples that exist at once in prediction: those of the widest layer, or at HR.
+    """Activations of so many samples that exist at once in prediction: those of the widest layer or block, or at HR.
 
-    A layer has its input, its output, a working copy of that, and the fields kept for layers after it.
+    A layer has its input, its output, a working copy of that, and the fields kept for layers after it. A block has its
+    input and what its layers make: measured, TensorFlow holds them up to its end where layers are joined. Beside both
+    stand fields at HR: inputs and LR as interpolated, and the output before and after it is added to that.
     """
     at_hr, m = shape.hr[0] * shape.hr[1], hr_filters(options)
     _, *traced = _trace_backbone(options, shape)
-    values = [at_hr * (4 * m + shape.channels + 2 * shape.static + 4)]
-    for step in (step for steps in traced for step in steps):
-        copies = 2 if step.parameters else 1
-        values.append(step.kept_values + step.input.values + copies * step.output.values)
+    values = [at_hr * 4 * m]
+    for steps in traced:
+        values.append(_block_values(steps))
+        for step in steps:
+            copies = 2 if step.parameters else 1
+            values.append(step.kept_values + step.input.values + copies * step.output.values)
     for layer, field in _recurrences(traced):
         n, seen = field.channels, layer.window // 2 + 1
         channels = max(layer.window * (shape.channels_of_step + n), layer.window * n + 9 * seen * layer.hidden)
         values.append(channels * field.y * field.x)
-    return 4 * samples * max(values)
+    return 4 * samples * (max(values) + at_hr * (shape.channels + 2 * shape.static + 8))
+
+
+def _block_values(steps: list[Step]) -> int:
+    """Values of a block's input and of all that its layers make, but for those that take the memory of their input."""
+    first = steps[0]
+    kept_before = 0 if isinstance(first.layer, Keep) else first.kept_values
+    made = sum(step.layer.copies * step.output.values for step in steps if step.parameters or step.layer.uses())
+    return kept_before + first.input.values + made
 
 
 def _trace_backbone(options: ModelOptions, shape: Shape) -> list[list[Step]]:
