@@ -18,6 +18,7 @@ import psutil
 
 from engine.errors import LaunchError
 from engine.files import private
+from engine.launch.marked_processes import end_marked, mark_of
 from engine.launch.ranks.command import threads
 from engine.runs import LaunchEvent, Run, RunState
 from engine.runs.records import ProcessIdentity
@@ -56,8 +57,9 @@ def stop(run: Run) -> None:
     last = run.launches()[-1]
     if last.host != socket.gethostname():
         raise LaunchError(f"run {run.id} runs on {last.host}, not here: cancel it from there")
-    for pid in (last.pid, *run.ranks_here()):  # ranks outlive a supervisor that was killed
-        end_tree(pid)
+    end_tree(last.pid)
+    if last.pid is not None:
+        end_marked(mark_of(run.folder, last.pid))  # ranks outlive a supervisor that was killed
     if run.status().state is not RunState.CANCELLED:  # the supervisor itself was killed before it could say so
         end = {"rc": None, "cancelled": True, "reason": "cancelled"}
         process = {"host": last.host, "pid": last.pid, "pid_started": last.pid_started}

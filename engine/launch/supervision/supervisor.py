@@ -19,7 +19,8 @@ from functools import partial
 from typing import Any
 
 from engine.errors import LaunchError, StoreError
-from engine.launch.local import ROOT, end_tree, identity
+from engine.launch.local import ROOT, identity
+from engine.launch.marked_processes import end_marked, mark_of
 from engine.launch.ranks import command
 from engine.launch.ranks.addresses import seen_by
 from engine.launch.ranks.elastic import ElasticCoordinator
@@ -79,7 +80,8 @@ class Supervisor:
         self.facts = (
             asdict(identity(os.getpid())) | {"token": run.request.token} | ({"job": self.job} if self.job else {})
         )
-        self.ranks: subprocess.Popen[bytes] | None = None
+        self.mark = mark_of(run.folder, os.getpid())
+        self.has_ranks = False
         self.end_asked = threading.Event()
         self.pause_asked = False
         self.paused_at = 0.0  # of time.monotonic
@@ -102,10 +104,11 @@ class Supervisor:
             log_from = log.tell()
             try:
                 command, environment, coordinator = stack.enter_context(self._prepared())
-                self.ranks = subprocess.Popen(
+                self.has_ranks = True  # before the first lives: a signal may come at any moment
+                ranks = subprocess.Popen(
                     command,
                     cwd=ROOT,
-                    env=environment,
+                    env={**environment, **self.mark},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -115,12 +118,11 @@ class Supervisor:
                 return ExitReason(ExitKind.FAILED, describe_error(error))
             if self.end_asked.is_set():
                 self._end_ranks()
-            rc = self.ranks.wait()
-            self.ranks = None  # a signal that comes later has none to end
+            rc = ranks.wait()
+        end_marked(self.mark)  # those that outlive their launcher
+        self.has_ranks = False
         if self.launch_token.replaced:  # the ranks that beat now may be those of the other launch
             return ExitReason(ExitKind.REPLACED, "has ended its ranks: the run was submitted again", rc)
-        for pid in self.run.ranks_here():
-            end_tree(pid)
         if coordinator and coordinator.too_few:
             return self._classify(ExitReason(ExitKind.DIED, coordinator.too_few, rc))
         return self._classify(exit_reason(self.run, rc, log_from))
@@ -216,8 +218,8 @@ class Supervisor:
             self.run.ask_to_pause(PAUSED)
 
     def _end_ranks(self) -> None:
-        if self.ranks:
-            end_tree(self.ranks.pid)
+        if self.has_ranks:
+            end_marked(self.mark)
 
 
 def _others(how: command.Ranks) -> list[str]:

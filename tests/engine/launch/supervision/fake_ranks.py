@@ -1,14 +1,17 @@
 """Plays the ranks of a run, for a supervisor: `fake_ranks.py FOLDER ACT…`; the n-th start plays the n-th act.
 
 An act is a list of words: `save=EPOCH` writes a checkpoint, `fails=TEXT` fails for that reason, `stops` waits for a
-pause or a cancel and stops as ranks do, `stays` waits for its end, `killed` ends itself by SIGKILL, `done` is done,
+pause or a cancel and stops as ranks do, `stays` waits for its end, `spreads` starts one process after another as
+horovodrun does, each in a session of its own, until it is ended, `killed` ends itself by SIGKILL, `done` is done,
 `yields` waits for another launch and ends with the heartbeat of that one's rank, which is in other.json.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -44,6 +47,11 @@ def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
         )
     elif word == "stays":
         time.sleep(3600)
+    elif word == "spreads":
+        for number in itertools.count():
+            stays = [sys.executable, "-c", "import time; time.sleep(3600)", str(run.folder)]
+            subprocess.Popen(stays, start_new_session=True)
+            (run.folder / f"spread-{number}").touch()
     elif word == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "yields":

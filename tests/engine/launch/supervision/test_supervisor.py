@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from engine.files import to_json, write_whole
+from engine.launch import local
 from engine.launch.local import ROOT, identity
 from engine.launch.supervision.launch_token import LaunchToken
 from engine.launch.supervision.requeue import UNREACHED
@@ -324,6 +325,25 @@ def test_a_launch_that_is_replaced_leaves_the_ranks_of_the_other_alone(stage):
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "cancel --now", "cancel --now after SIGKILL"])
+def test_ranks_that_are_still_being_started_are_all_ended(stage, way):
+    run = stage.run()
+    supervisor = stage.supervise(run, "spreads")
+    wait(lambda: len(list(run.folder.glob("spread-*"))) > 10, "the first ranks")  # `stage` finds what is left of them
+    launcher = run.heartbeats()[0].pid
+    if way == "SIGTERM":  # of both, as when a whole group of processes is ended: those already started are orphans
+        os.kill(launcher, signal.SIGTERM)
+        supervisor.terminate()
+        end(supervisor)
+        return
+    if way.endswith("SIGKILL"):
+        supervisor.kill()
+        end(supervisor)
+    local.stop(run)
+    if not way.endswith("SIGKILL"):
+        end(supervisor)
 
 
 def test_a_request_that_cannot_be_read_for_a_while_ends_nothing(stage):
