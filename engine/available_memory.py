@@ -28,8 +28,21 @@ def free_memory(processes: int = 1) -> int:
     return min([shared // processes, *_left_of_limits(_text(Path("/proc/self/status")))])
 
 
+def total_memory() -> int:
+    """Bytes that this machine has, or its control group allows if that is less."""
+    groups = _of_groups(GROUPS, _text(Path("/proc/self/cgroup")))
+    limits = [_text(folder / names[0]).strip() for folder, names in groups]
+    return min([psutil.virtual_memory().total, *(int(limit) for limit in limits if limit.isdigit())])
+
+
 def _left_in_groups(root: Path, lines: str) -> Iterator[int]:
-    """Of each control group that the process is in, those around it included; `lines` are of /proc/self/cgroup."""
+    """Bytes that each control group leaves."""
+    for folder, names in _of_groups(root, lines):
+        yield from _left_in_group(folder, *names)
+
+
+def _of_groups(root: Path, lines: str) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """Control groups that the process is in, those around them included; `lines` are of /proc/self/cgroup."""
     for line in lines.splitlines():
         _, controllers, name = line.split(":", 2)
         kind = "memory" if "memory" in controllers.split(",") else controllers
@@ -37,7 +50,7 @@ def _left_in_groups(root: Path, lines: str) -> Iterator[int]:
             top = root / kind
             group = top / name.lstrip("/")
             for folder in (group, *group.parents):
-                yield from _left_in_group(folder, *GROUP_FILES[kind])
+                yield folder, GROUP_FILES[kind]
                 if folder == top:
                     break
 

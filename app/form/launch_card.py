@@ -99,7 +99,7 @@ def choices(allowed: tuple[str, ...]) -> dict[str, str]:
 def hint(option: str, target: Site) -> str:
     """The target's own bound of an option, if it has one."""
     limits = target.limits
-    most = {"processes": limits.processes, "nodes": limits.nodes, "time_limit": limits.minutes}.get(option, 0)
+    most = {"processes": target.most_processes, "nodes": limits.nodes, "time_limit": limits.minutes}.get(option, 0)
     if option == "threads" and target.scheduled:
         return f"0 means {target.threads}"
     if option == "time_limit" and target.scheduled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from engine.cli.inputs import checked_spec, spec_of, store_of
+from engine.cli.inputs import checked_spec, spec_of, store_of, summary_of
 from engine.cli.output import answer, scores_table
 from engine.cli.progress import follow
 from engine.runs import RunState
@@ -19,9 +19,7 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    from engine.check import summarize
-
-    summary = summarize(spec_of(args), store_of(args))
+    summary = summary_of(spec_of(args), store_of(args))
     answer(args, summary.plain(), summary.text())
 
 

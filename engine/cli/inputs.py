@@ -6,11 +6,15 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.cli.output import report
-from engine.errors import RecordError
+from engine.errors import RecordError, SiteError
 from engine.runs import Run, Store, default_store
 from engine.spec import Spec
+
+if TYPE_CHECKING:
+    from engine.check import Summary
 
 
 def store_of(args: argparse.Namespace) -> Store:
@@ -54,10 +58,25 @@ def checked_spec(args: argparse.Namespace) -> Spec:
     return spec
 
 
+def summary_of(spec: Spec, store: Store) -> Summary:
+    """Summary of a spec, refused if a run of it doesn't fit into this machine; raises what `summarize` raises too."""
+    from engine.check import summarize
+    from engine.launch.sites import site_of
+
+    summary = summarize(spec, store)
+    try:
+        site = site_of(spec.launch.site)
+    except SiteError:  # submitting it says so
+        return summary
+    if not site.remote:
+        site.accept_memory(spec.launch, summary.memory_bytes)
+    return summary
+
+
 def check_data(spec: Spec, store: Store) -> list[str]:
     """Notes on the data of a spec; raises what `summarize` and `check_training_part` raise."""
-    from engine.check import check_training_part, summarize
+    from engine.check import check_training_part
 
-    notes = summarize(spec, store).notes
+    notes = summary_of(spec, store).notes
     check_training_part(spec)
     return notes

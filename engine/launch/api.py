@@ -79,7 +79,7 @@ def _start(run: Run) -> None:
     if site.remote:
         remote.start(run, site)
     else:
-        local.start(run)
+        local.start(run, site.nice)
 
 
 def cancel(run: Run, *, now: bool = False) -> None:

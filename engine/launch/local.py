@@ -5,6 +5,7 @@ The supervisor is `python -m engine supervise FOLDER` (supervisor.py) and outliv
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -31,8 +32,8 @@ KEPT_VARIABLES = re.compile(
 )
 
 
-def start(run: Run) -> None:
-    """Start the run's supervisor, in a session of its own that outlives this process."""
+def start(run: Run, nice: int = 0) -> None:
+    """Start the run's supervisor, in a session of its own that outlives this process, so much nicer than this one."""
     command = [sys.executable, "-m", "engine", "supervise", str(run.folder)]
     run.forget_heartbeats()
     with open(run.log, "ab", opener=private) as log:
@@ -49,6 +50,8 @@ def start(run: Run) -> None:
             )
         except OSError as error:
             raise LaunchError(f"{command[0]} can't be started ({error.strerror}): check the installation") from error
+    with contextlib.suppress(ProcessLookupError):  # it has ended already; its ranks inherit the priority
+        os.setpriority(os.PRIO_PROCESS, process.pid, min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19))
     run.record_launch(LaunchEvent.SUBMITTED, **asdict(identity(process.pid)), token=run.request.token)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import LaunchError, MesoscopeError, SiteError
+from engine.launch.machine import Machine, gpu_devices
 from engine.launch.ranks import command
 from engine.launch.remote import agent, scheduler, staging
 from engine.launch.remote.client import ask, run_engine
@@ -19,6 +20,8 @@ PACKAGES = (
     "cftime", "cf_xarray", "pint", "pyproj", "param", "psutil", "yaml",
 )  # fmt: skip
 FIND = "import importlib.util as u; print(*[p for p in {names!r} if u.find_spec(p) is None])"
+COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+CPU_INFO = Path("/proc/cpuinfo")
 PATIENCE_S = 100  # for a command; importing TensorFlow from a slow file system takes its time
 
 
@@ -48,7 +51,7 @@ def check(target: Site) -> Iterator[Step]:
 
 def _steps(target: Site) -> list[tuple[str, Callable[[Site], str]]]:
     if not target.remote:
-        return [("packages", _packages), ("Horovod", _build)]
+        return [("machine", _machine), ("packages", _packages), ("Horovod", _build), ("training", _training)]
     steps: list[tuple[str, Callable[[Site], str]]] = [("login", _login)] if target.host else []
     steps += [("folder and Python", _folder), ("packages", _packages), ("Horovod", _build)]
     steps += [("scheduler", _scheduler)] if target.scheduled else []
@@ -65,6 +68,25 @@ def _folder(target: Site) -> str:
     return f"{there.folder} on {there.host}, {there.free_bytes / 1e9:.0f} GB free; Python {there.python}"
 
 
+def _machine(target: Site) -> str:
+    flags = CPU_INFO.read_text() if CPU_INFO.exists() else ""
+    devices = gpu_devices()
+    amx = "with AMX" if "amx_tile" in flags else "without AMX"
+    gpus = f"{devices} NVIDIA GPUs are there" if devices else "no NVIDIA GPU is there"
+    return f"{Machine.here().text}; processor {amx}; {gpus}; a run may have {target.most_processes} processes"
+
+
+def _training(target: Site) -> str:
+    """What training will use: asked of TensorFlow and Horovod, not guessed from what is installed."""
+    gpus = int(_said(target, [target.python, "-c", COUNT_GPUS]).split()[-1])
+    if not gpus:
+        why = "; its GPUs need TensorFlow with CUDA: make install GPU=1" if gpu_devices() else ""
+        return f"on the processor{why}; with mixed_bfloat16 it uses AMX where there is AMX"
+    parts = _parts(target)
+    way = "NCCL" if "NCCL" in parts else "Gloo, by way of the processor's memory: Horovod was built without NCCL"
+    return f"one process on each of {gpus} GPUs; these average gradients with {way}"
+
+
 def _packages(target: Site) -> str:
     said = _said(target, [target.python, "-c", FIND.format(names=PACKAGES)])
     if lacking := said.split():
@@ -75,13 +97,17 @@ def _packages(target: Site) -> str:
 
 
 def _build(target: Site) -> str:
-    said = _said(target, [target.python, "-m", "horovod.runner.launch", "--check-build"])
-    parts = command.built(said)
+    parts = _parts(target)
     if "TensorFlow" not in parts:
         raise SiteError("Horovod was built without TensorFlow", action="build it with HOROVOD_WITH_TENSORFLOW=1")
     if not parts & {"Gloo", "MPI"}:
         raise SiteError("Horovod was built without Gloo and MPI", action="build it with one of them")
     return f"built with {', '.join(sorted(parts))}"
+
+
+def _parts(target: Site) -> set[str]:
+    """Parts that the target's Horovod was built with."""
+    return command.built(_said(target, [target.python, "-m", "horovod.runner.launch", "--check-build"]))
 
 
 def _scheduler(target: Site) -> str:

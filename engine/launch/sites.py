@@ -10,13 +10,14 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import param
 
 from engine.errors import SiteError, SpecError
+from engine.launch.machine import Machine
 from engine.launch.remote.ssh import Connection
 from engine.options import Choice, Options, Text, Value, Whole, Words, did_you_mean, parts_of
 from engine.spec import LaunchOptions, load_yaml
@@ -28,12 +29,16 @@ SCHEDULERS = ("slurm", "pbs")
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one run may ask for; 0 is no limit."""
+    """The most that one run may ask for; 0 is no limit, and on this machine what it has.
 
-    EXPECTED: ClassVar[str] = "a mapping {nodes: …, processes: …, minutes: …} of whole numbers"
+    memory_gib : of all processes of a run on this machine.
+    """
+
+    EXPECTED: ClassVar[str] = "a mapping {nodes: …, processes: …, minutes: …, memory_gib: …} of whole numbers"
     nodes: int = 0
     processes: int = 0
     minutes: int = 0
+    memory_gib: int = 0
 
     @classmethod
     def parse(cls, value: Any, where: str) -> Self:
@@ -44,7 +49,7 @@ class Limits:
         return cls(**parts)
 
     def plain(self) -> dict[str, int]:
-        return {"nodes": self.nodes, "processes": self.processes, "minutes": self.minutes}
+        return asdict(self)
 
 
 class Site(Options):
@@ -66,6 +71,7 @@ class Site(Options):
     interface = Text("", regex=r"^$|^[A-Za-z0-9._-]{1,15}$", doc="Network interface between nodes, as ib0.")
     threads = Whole(1, bounds=(1, 256), unit="cores", doc="CPU cores per process where launch.threads is 0.")
     warning_s = Whole(120, bounds=(10, 3600), unit="s", doc="Before the time limit, for a checkpoint and a requeue.")
+    nice = Whole(10, bounds=(0, 19), doc="For local: lowers the priority of runs, so that the dashboard answers.")
     limits = Value(Limits, default=Limits(), doc="The most that one run may ask for.")
 
     def check(self) -> None:
@@ -111,8 +117,21 @@ class Site(Options):
         """`python` as a word of bash; a home folder stands for the one there."""
         return re.sub(r"^~/", '"$HOME"/', self.python)
 
+    @property
+    def most_processes(self) -> int:
+        """Processes that one run may have; 0: no limit."""
+        return self.limits.processes or (0 if self.remote else Machine.here().most_processes)
+
     def accept(self, launch: LaunchOptions) -> None:
-        """Raise SiteError for what the file doesn't allow."""
+        """Raise SiteError for what the file doesn't allow, or this machine hasn't got."""
+        if launch.processes > self.most_processes and not (self.remote or self.limits.processes):
+            raise SiteError(
+                f"launch.processes is {launch.processes}, but this machine has {Machine.here().text}, and takes at "
+                f"most {self.most_processes} processes of a run",
+                option="launch.processes",
+                action=f"set it to at most {self.most_processes}, or raise limits.processes of {self.name} in the "
+                "targets file",
+            )
         asked = {"nodes": launch.nodes, "processes": launch.processes, "minutes": launch.time_limit}
         for name, number in asked.items():
             most, option = getattr(self.limits, name), {"minutes": "time_limit"}.get(name, name)
@@ -134,6 +153,19 @@ class Site(Options):
                 f"launch.nodes is {launch.nodes}, but target {self.name} is no cluster",
                 option="launch.nodes",
                 action="set launch.nodes=1",
+            )
+
+    def accept_memory(self, launch: LaunchOptions, process_bytes: int) -> None:
+        """Raise SiteError if the processes of a run, of so many bytes each, don't fit into this machine's memory."""
+        most = self.limits.memory_gib * 2**30 or Machine.here().memory_bytes
+        if launch.processes * process_bytes > most:
+            raise SiteError(
+                f"the run needs about {launch.processes * process_bytes / 2**30:.1f} GiB of memory "
+                f"(launch.processes {launch.processes}, {process_bytes / 2**30:.1f} GiB each), but {self.name} has "
+                f"{most / 2**30:.1f} GiB",
+                option="launch.processes",
+                action="ask for fewer processes, set data.patch_size, a smaller training.batch_size or model, or raise "
+                f"limits.memory_gib of {self.name} in the targets file",
             )
 
     def minutes(self, launch: LaunchOptions) -> int:

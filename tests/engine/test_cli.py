@@ -21,6 +21,7 @@ from engine.errors import CheckpointError
 from engine.evaluation.tables import METRICS
 from engine.files import append_line, to_json, write_whole
 from engine.launch import api
+from engine.launch.machine import Machine
 from engine.runs import Run, Store
 from engine.spec import SECTIONS, Spec
 from tests.engine.data.mock import write_field
@@ -253,7 +254,7 @@ def test_training_in_the_foreground_ends_with_the_scores(store, spec_file, capsy
     monkeypatch.setattr(progress, "POLL_INTERVAL_S", 0.01)
     started: list[Run] = []
 
-    def start(run: Run) -> None:
+    def start(run: Run, nice: int) -> None:
         started.append(run)
         run.record_launch("submitted", pid=os.getpid(), pid_started=psutil.Process().create_time(), host=os.uname()[1])
 
@@ -279,7 +280,7 @@ def test_training_in_the_foreground_ends_with_the_scores(store, spec_file, capsy
 
 
 def test_training_that_fails_leaves_with_1_and_says_why(store, spec_file, capsys, monkeypatch):
-    def start(run: Run) -> None:
+    def start(run: Run, nice: int) -> None:
         run.record_launch("ended", rc=1, pid=1, host="here", reason="the loss is nan in epoch 1: lower it")
 
     monkeypatch.setattr(api.local, "start", start)
@@ -290,7 +291,7 @@ def test_training_that_fails_leaves_with_1_and_says_why(store, spec_file, capsys
 
 
 def test_an_interrupt_asks_the_run_to_stop(store, spec_file, capsys, monkeypatch):
-    def start(run: Run) -> None:
+    def start(run: Run, nice: int) -> None:
         run.record_launch("submitted", pid=os.getpid(), pid_started=psutil.Process().create_time(), host=os.uname()[1])
 
     def interrupt(seconds: float) -> None:
@@ -307,8 +308,19 @@ def test_an_interrupt_asks_the_run_to_stop(store, spec_file, capsys, monkeypatch
     assert " cancelled: cancelled: resume continues from here\n" in capsys.readouterr().err
 
 
+def test_what_does_not_fit_into_this_machine_is_refused_before_it_starts(store, spec_file, capsys, monkeypatch):
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: Machine(2, 0, 2**20)))
+    for words in (["check"], ["train"], ["submit"]):
+        assert main([*words, str(spec_file), "--store", str(store.folder)]) == 2
+        assert "but local has 0.0 GiB: ask for fewer processes" in capsys.readouterr().err
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls: Machine(2, 0, 2**50)))
+    assert main(["train", str(spec_file), "--processes", "4096", "--store", str(store.folder)]) == 2
+    assert "takes at most 4 processes of a run" in capsys.readouterr().err
+    assert store.runs() == []
+
+
 def test_submit_returns_at_once(store, spec_file, capsys, monkeypatch):
-    monkeypatch.setattr(api.local, "start", lambda run: None)
+    monkeypatch.setattr(api.local, "start", lambda run, nice: None)
     facts = answer(capsys, "submit", spec_file, "--target", "local", "--store", store.folder)
     (run,) = store.runs()
     assert facts == {"run": run.id, "folder": str(run.folder)}

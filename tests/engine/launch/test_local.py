@@ -69,6 +69,7 @@ def test_a_run_outlives_the_process_that_submitted_it(spec, undisturbed, tmp_pat
         seen = [run.status().state]
         rank = psutil.Process(rank_pid(run))
         assert "AWS_SECRET_ACCESS_KEY" not in rank.environ()
+        assert rank.nice() == min(psutil.Process(submitter.pid).nice() + 10, 19)
         os.killpg(submitter.pid, signal.SIGKILL)
         submitter.wait()
     while seen[-1] != "done":
