@@ -4,7 +4,7 @@ PORT ?= 5006
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/installed
+INSTALLED := $(VENV)/installed$(if $(GPU),-gpu)
 # The first of these that TensorFlow 2.21 has wheels for; 3.11 first because the tests run with it.
 ifndef PYTHON
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -23,7 +23,7 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-install: $(INSTALLED) ## create .venv with the locked versions and build Horovod
+install: $(INSTALLED) ## create .venv with the locked versions and build Horovod (for NVIDIA GPUs: GPU=1)
 
 serve: check-port $(INSTALLED) ## serve the dashboard on http://localhost:5006/app (another port: PORT=5007)
 	@echo "Mesoscope: http://localhost:$(PORT)/app (stop with Ctrl+C)"
@@ -46,6 +46,9 @@ lock: $(INSTALLED) ## write requirements.lock from pyproject.toml (newer version
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --all-extras --universal \
 		--python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
 		--no-emit-index-url --no-emit-find-links --quiet $(ARGS) --output-file requirements.lock
+	echo "tensorflow[and-cuda]; sys_platform == 'linux'" | UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile - \
+		--constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --no-emit-find-links --quiet $(ARGS) --output-file requirements-gpu.lock
 
 clean: ## remove .venv and all caches of this folder
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
@@ -63,14 +66,15 @@ define check_machine
 endef
 
 # Horovod's own make must not see the flags of this one.
-$(INSTALLED): requirements.lock packaging/horovod/build_horovod.py packaging/horovod/pyproject.toml
+$(INSTALLED): requirements.lock $(if $(GPU),requirements-gpu.lock) packaging/horovod/build_horovod.py packaging/horovod/pyproject.toml
 	$(check_machine)
-	@echo "Setting up $(VENV): some minutes the first time, about 3 GB."
+	@echo "Setting up $(VENV): some minutes the first time, about $(if $(GPU),7,3) GB."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --require-hashes --requirement requirements.lock
-	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(PIP) install --quiet --no-build-isolation \
-		--no-deps --force-reinstall ./packaging/horovod
-	@touch $@
+	$(if $(GPU),$(PIP) install --quiet --require-hashes --no-deps --requirement requirements-gpu.lock)
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(if $(GPU),`$(BIN)/python -B packaging/horovod/nccl.py`) \
+		$(PIP) install --quiet --no-build-isolation --no-deps --force-reinstall ./packaging/horovod
+	@touch $(VENV)/installed $@
 
 check-port:
 	@$(or $(PYTHON),python3) -c 'import socket; socket.create_server(("127.0.0.1", int("$(PORT)"))).close()' 2>/dev/null \

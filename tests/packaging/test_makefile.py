@@ -32,7 +32,7 @@ def checkout(tmp_path: Path) -> Path:
     """The files that set-up reads, in a folder of its own, and `bin` with what make itself needs."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "packaging", folder / "packaging")
-    for name in ["Makefile", "requirements.lock"]:
+    for name in ["Makefile", "requirements.lock", "requirements-gpu.lock"]:
         shutil.copy(ROOT / name, folder)
     (folder / "bin").mkdir()
     for name in MAKE_PROGRAMS:
@@ -133,6 +133,14 @@ def test_a_second_set_up_does_nothing_until_versions_change(checkout: Path) -> N
     commands = make(checkout, "--dry-run", "install", f"PYTHON={sys.executable}").stdout
     assert "--require-hashes --requirement requirements.lock" in commands
     assert "./packaging/horovod" in commands
+
+
+def test_gpus_take_the_wheels_with_cuda_and_a_horovod_for_them(checkout: Path) -> None:
+    commands = make(checkout, "--dry-run", "install", "GPU=1", f"PYTHON={sys.executable}").stdout
+    assert "--require-hashes --no-deps --requirement requirements-gpu.lock" in commands
+    assert "`.venv/bin/python -B packaging/horovod/nccl.py`" in commands
+    assert "touch .venv/installed .venv/installed-gpu" in commands
+    assert "gpu" not in make(checkout, "--dry-run", "install", f"PYTHON={sys.executable}").stdout
 
 
 def test_help_names_each_command(checkout: Path) -> None:

@@ -16,8 +16,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 CONDA_NAMES = {"eccodes": "python-eccodes", "eccodeslib": "eccodes", "playwright": "playwright-python"}
 
 
-def locked() -> dict[str, str]:
-    text = (ROOT / "requirements.lock").read_text()
+def locked(file: str = "requirements.lock") -> dict[str, str]:
+    text = (ROOT / file).read_text()
     return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", text, re.MULTILINE))
 
 
@@ -37,13 +37,21 @@ def test_the_lock_holds_what_the_project_asks_for(line: str) -> None:
     assert requirement.specifier.contains(locked()[canonicalize_name(requirement.name)])
 
 
-def test_each_locked_package_has_hashes_and_nothing_names_a_host() -> None:
-    text = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("file", ["requirements.lock", "requirements-gpu.lock"])
+def test_each_locked_package_has_hashes_and_nothing_names_a_host(file: str) -> None:
+    text = (ROOT / file).read_text()
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
-    assert len(entries) == len(locked())
+    assert len(entries) == len(locked(file))
     assert [entry.split("==")[0] for entry in entries if "--hash=sha256:" not in entry] == []
     assert "://" not in text
     assert not re.search(r"^\s*-(?!-hash=)", text, re.MULTILINE)
+
+
+def test_gpus_change_no_version() -> None:
+    added = {name: version for name, version in locked("requirements-gpu.lock").items() if name not in locked()}
+    assert locked("requirements-gpu.lock").items() - added.items() <= locked().items()
+    assert {"nvidia-cudnn-cu12", "nvidia-nccl-cu12"} <= set(added)
+    assert all(name.startswith("nvidia-") for name in added)
 
 
 @pytest.mark.parametrize(
