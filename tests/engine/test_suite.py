@@ -106,13 +106,13 @@ def test_a_run_cancelled_while_it_waits_is_left_out(own, tmp_path, monkeypatch):
     runs = suite.create(suite.specs(own, "AB"), Store(tmp_path))
     runs[0].record_launch("ended", rc=None, cancelled=True, reason="cancelled before it began")
     started = []
-    monkeypatch.setattr(suite.local, "start", lambda run: started.append(run) or _end(run))
+    monkeypatch.setattr(suite.local, "start", lambda run, nice: started.append(run) or _end(run))
     suite.conduct(runs)
     assert started == [runs[1]]
 
 
 def test_a_run_that_can_not_be_started_says_so_and_the_next_one_is_tried(own, tmp_path, monkeypatch):
-    def refuse(run):
+    def refuse(run, nice):
         raise LaunchError("python can't be started")
 
     runs = suite.create(suite.specs(own, "AB"), Store(tmp_path))
