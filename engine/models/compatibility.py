@@ -5,9 +5,7 @@ from __future__ import annotations
 from engine.data.normalizer import is_nonnegative_quantity
 from engine.data.pairs import Pairs
 from engine.errors import DataError
-from engine.spec import Spec
-
-NEEDS_FLOOR = ("multiplicative", "softmax")
+from engine.spec import NEGATIVE_CONSTRAINTS, NONNEGATIVE_CONSTRAINTS, Spec
 
 
 def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
@@ -31,13 +29,13 @@ def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
             "precipitation",
             action="choose mae or huber",
         )
-    if form in NEEDS_FLOOR and not is_nonnegative:
+    if form in NONNEGATIVE_CONSTRAINTS and not is_nonnegative:
         raise DataError(
             f"{name} falls to {lowest:g}, but model.constraint {form} shares out what is never negative",
             action="choose additive, or give the field in a unit without values below zero, as K is for a temperature",
         )
-    if form == "additive" and by_name:
+    if form in NEGATIVE_CONSTRAINTS and by_name:
         raise DataError(
-            f"{name} is never negative, but model.constraint additive can take it below zero",
+            f"{name} is never negative, but model.constraint {form} can take it below zero",
             action="choose multiplicative or softmax",
         )

@@ -8,6 +8,8 @@ from engine.spec.experiment import RENAMED, SECTIONS, Spec
 from engine.spec.sections import (
     KERNELS,
     LEARNING_RATE_FACTORS,
+    NEGATIVE_CONSTRAINTS,
+    NONNEGATIVE_CONSTRAINTS,
     RECURRENT,
     DataOptions,
     LaunchOptions,
@@ -20,6 +22,8 @@ from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
 __all__ = [
     "KERNELS",
     "LEARNING_RATE_FACTORS",
+    "NEGATIVE_CONSTRAINTS",
+    "NONNEGATIVE_CONSTRAINTS",
     "RECURRENT",
     "RENAMED",
     "SECTIONS",

@@ -10,7 +10,15 @@ from typing import Any, Self
 
 from engine.errors import SpecError
 from engine.options import Options, did_you_mean
-from engine.spec.sections import RECURRENT, DataOptions, LaunchOptions, ModelOptions, TrainingOptions
+from engine.spec.sections import (
+    NEGATIVE_CONSTRAINTS,
+    NONNEGATIVE_CONSTRAINTS,
+    RECURRENT,
+    DataOptions,
+    LaunchOptions,
+    ModelOptions,
+    TrainingOptions,
+)
 from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
 
 VERSION = 1
@@ -139,7 +147,7 @@ def _check_recurrence(spec: Spec) -> None:
 def _check_distribution(spec: Spec) -> None:
     if spec.training.loss != "bernoulli_gamma":
         return
-    bound, form = spec.model.output_activation, spec.model.constraint
+    bound = spec.model.output_activation
     if bound not in ("auto", "relu"):
         raise SpecError(
             f"model.output_activation is {bound}, but with training.loss bernoulli_gamma the field is a mean that is "
@@ -147,20 +155,32 @@ def _check_distribution(spec: Spec) -> None:
             option="model.output_activation",
             action="set model.output_activation=auto",
         )
-    if form in ("additive", "softmax"):
+
+
+def _check_constraint(spec: Spec) -> None:
+    form, bound, data = spec.model.constraint, spec.model.output_activation, spec.data
+    if form in NEGATIVE_CONSTRAINTS and bound in ("relu", "softplus"):
+        raise SpecError(
+            f"model.constraint is {form}, which can make a field negative, but model.output_activation is {bound}",
+            option="model.constraint",
+            action="set model.constraint=multiplicative, or model.output_activation=auto",
+        )
+    if form in NONNEGATIVE_CONSTRAINTS and bound == "linear":
+        raise SpecError(
+            f"model.constraint is {form}, for fields that are never negative, but model.output_activation is linear",
+            option="model.constraint",
+            action="set model.output_activation=auto, or model.constraint=additive",
+        )
+    if spec.training.loss == "bernoulli_gamma" and form in ("additive", "softmax"):
         raise SpecError(
             f"model.constraint is {form}, but the mean that training.loss bernoulli_gamma gives can only be raised by "
             "a factor",
             option="model.constraint",
             action="set model.constraint=multiplicative, or training.loss=mae",
         )
-
-
-def _check_constraint(spec: Spec) -> None:
-    form, data = spec.model.constraint, spec.data
-    if form == "additive" and data.scaling == "log":
+    if form in NEGATIVE_CONSTRAINTS and data.scaling == "log":
         raise SpecError(
-            "model.constraint is additive, which can make a field negative, but data.scaling is log, which has no "
+            f"model.constraint is {form}, which can make a field negative, but data.scaling is log, which has no "
             "values below zero",
             option="model.constraint",
             action="set model.constraint=multiplicative, or data.scaling=standard",

@@ -14,6 +14,8 @@ NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # allowed in a scheduler's head
 # Factor of the learning rate for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
 # sqrt: the learning rate's part of the rule of Malladi et al. (2022), NeurIPS 35, arXiv 2205.10287, for Adam.
 LEARNING_RATE_FACTORS: dict[str, Callable[[int], float]] = {"none": lambda n: 1.0, "linear": float, "sqrt": math.sqrt}
+# Constraints by what they do to values below zero: give some, or need a field without.
+NEGATIVE_CONSTRAINTS, NONNEGATIVE_CONSTRAINTS = ("additive",), ("multiplicative", "softmax")
 KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
 
 
@@ -184,24 +186,6 @@ class ModelOptions(Options):
                 option="model.dropout_variant",
                 hint="without dropout all members are the same",
                 action="set model.dropout_rate=0.1, or model.dropout_variant=vanilla",
-            )
-        self._check_constraint()
-
-    def _check_constraint(self) -> None:
-        form, bound = self.constraint, self.output_activation
-        if form == "additive" and bound in ("relu", "softplus"):
-            raise SpecError(
-                f"model.constraint is additive, which can make a field negative, but model.output_activation is "
-                f"{bound}",
-                option="model.constraint",
-                action="set model.constraint=multiplicative, or model.output_activation=auto",
-            )
-        if form in ("multiplicative", "softmax") and bound == "linear":
-            raise SpecError(
-                f"model.constraint is {form}, for fields that are never negative, but model.output_activation is "
-                "linear",
-                option="model.constraint",
-                action="set model.output_activation=auto, or model.constraint=additive",
             )
 
     @property
