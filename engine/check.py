@@ -111,6 +111,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     grids = {"hr": pairs.hr_grid, "lr": pairs.lr_grid}
     memory, memory_notes = memory_of(spec, pairs, shape)
     notes.extend(memory_notes)
+    cell_km = pairs.lr_grid.cell_size_km()
     return Summary(
         grids={name: GridSummary(grid.shape, str(grid)) for name, grid in grids.items()},
         samples={part: len(steps) for part, steps in parts.items()},
@@ -119,7 +120,10 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
         parameters=sum(blocks.values()),
         discriminator=discriminator,
         memory_bytes=memory,
-        network=_network(spec, pairs, shape),
+        network=[
+            MeasuredPart(**vars(part), sees_km=None if part.sees is None else part.sees * cell_km)
+            for part in network_parts(spec.model, shape, pairs.interpolation)
+        ],
         notes=notes,
     )
 
@@ -169,11 +173,6 @@ def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:
     channels = data.time_window * fields + features
     outputs = outputs_of(spec.training.loss)
     return Shape(*lr_shape, channels, len(data.static), data.scale, data.time_window, fields, outputs)
-
-
-def _network(spec: Spec, pairs: Pairs, shape: Shape) -> list[MeasuredPart]:
-    size, parts = pairs.lr_grid.cell_size_km(), network_parts(spec.model, shape, pairs.interpolation)
-    return [MeasuredPart(**vars(part), sees_km=None if part.sees is None else part.sees * size) for part in parts]
 
 
 def _check_patch(spec: Spec, pairs: Pairs) -> None:

@@ -80,7 +80,8 @@ def conduct(runs: Sequence[Run]) -> None:
     Runs on a site don't wait for each other, since it has a queue of its own.
     """
     for run in runs:
-        if run.folder.exists() and not _is_started_or_cancelled(run):
+        is_started = run.launches() or run.request.stage is not None
+        if run.folder.exists() and not is_started and not run.cancel_file.exists():
             try:
                 api.start(run)
             except MesoscopeError as error:  # nobody watches this process: the run has to say it
@@ -88,10 +89,6 @@ def conduct(runs: Sequence[Run]) -> None:
                     run.record_launch(LaunchEvent.ENDED, rc=None, reason=str(error))
         while run.folder.exists() and not run.is_remote and run.status().state.is_active:
             time.sleep(POLL_INTERVAL_S)
-
-
-def _is_started_or_cancelled(run: Run) -> bool:
-    return bool(run.launches()) or run.request.stage is not None or run.cancel_file.exists()
 
 
 def _model_on_data_of(own: Spec, letter: str) -> dict[str, object]:

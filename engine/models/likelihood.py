@@ -34,15 +34,12 @@ class BernoulliGamma(layers.Layer):
 
     def call(self, fields: list[tf.Tensor]) -> tf.Tensor:
         raw, *base = fields
-        level = self._level(base[0]) if base else 0.0
+        level = tf.math.log(tf.maximum(in_unit(base[0], self.target) / self.mean, LEAST)) if base else 0.0
         logit, amount, shape = tf.split(raw, 3, axis=-1)
         logit = _within(logit + level, LOGIT)
         amount = _within(amount + tf.math.softplus(level), LOG_AMOUNT)
         field = scaled(self.mean * tf.sigmoid(logit) * tf.exp(amount), self.target)
         return tf.concat([field, logit, amount, _within(shape, LOG_SHAPE)], axis=-1)
-
-    def _level(self, base: tf.Tensor) -> tf.Tensor:
-        return tf.math.log(tf.maximum(in_unit(base, self.target) / self.mean, LEAST))
 
     def compute_output_shape(self, shapes: list[Any]) -> Any:
         return (*shapes[0][:-1], 4)

@@ -83,7 +83,8 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     static = blocks.Channels(0, shape.static, name="variables")(fixed) if constrained else fixed
     made = Architecture.of(options, shape)
     x = _features(inputs, static, options, shape, output, made)
-    x = apply(made.tail.layers, x, _static_at_hr(static, inputs, shape))  # (batch, y, x, hr_filters)
+    at_hr = {STATIC: blocks.Spread(name="static_at_hr")([static, inputs])} if shape.static else {}
+    x = apply(made.tail.layers, x, at_hr)  # (batch, y, x, hr_filters)
     field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options, shape.outputs, made))
     lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
     field, parameters = _finished(field, lr, options, shape, output)
@@ -113,10 +114,6 @@ def _joined(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
     if not shape.static:
         return inputs
     return layers.Concatenate(name="inputs_and_static")([inputs, blocks.Spread(name="static_spread")([static, inputs])])
-
-
-def _static_at_hr(static: tf.Tensor, inputs: tf.Tensor, shape: Shape) -> dict[str, tf.Tensor]:
-    return {STATIC: blocks.Spread(name="static_at_hr")([static, inputs])} if shape.static else {}
 
 
 def _output(x: tf.Tensor, options: ModelOptions, outputs: int, made: Architecture) -> tf.Tensor:

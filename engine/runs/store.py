@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,7 +113,7 @@ class Store:
                 write_whole(staging_dir / "spec.yaml", text)
                 staging_dir.rename(run.folder)
             except OSError:
-                _remove_tree(staging_dir)
+                shutil.rmtree(staging_dir, ignore_errors=True)
                 raise
         return run
 
@@ -134,9 +135,3 @@ def _new_id(spec: Spec) -> str:
     )
     slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40]
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug or 'run'}-{secrets.token_hex(2)}"
-
-
-def _remove_tree(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    folder.rmdir()
