@@ -22,6 +22,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{max(decimals, 0)}f}"
 
 
+def value_text(value: float, clim: tuple[float, float], units: str) -> str:
+    """A value with three digits more than the order of magnitude of a colour range: '281.34 K'; '–' for none."""
+    if not math.isfinite(value):
+        return "–"
+    decimals = min(max(2 - math.floor(math.log10(max(abs(clim[1] - clim[0]), 1e-12))), 0), 8)
+    return f"{value:.{decimals}f} {units}".strip()
+
+
 def count(value: int | None) -> str:
     """A count with thin spaces between thousands: 123456 → '123 456'."""
     return "–" if value is None else f"{value:,}".replace(",", "\u202f")

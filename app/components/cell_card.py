@@ -13,11 +13,13 @@ import panel_material_ui as pmui
 
 from app.components.cards import card, heading
 from app.plots.histogram import histogram
-from app.plots.live import SharedView, line_figure
+from app.plots.lines import line_figure
+from app.plots.live import SharedView
 from app.plots.series import cell_series, cell_spectrum, time_axis
 from app.services.comparison import Comparison
 from app.services.newest import Newest
 from app.session import Session
+from engine.data.grids import Grid
 
 HEIGHT = 250
 NOW = {"dimension": "height", "line_color": "#d9a21b", "line_width": 1.5, "line_alpha": 0.9}
@@ -82,7 +84,7 @@ class CellCard:
         return float(at.astype("datetime64[ms]").astype(float) if at.dtype.kind == "M" else at)
 
     def _mark(self, cell: tuple[float, float]) -> None:
-        self._head.object = heading("Cell", f"{self._where(*cell)} · click a map to choose another").object
+        self._head.object = heading("Cell", f"{place_text(self._comparison.first.grid, *cell)} · click a map to choose another").object
         if self._view is not None:
             self._view.mark(cell)
 
@@ -97,13 +99,6 @@ class CellCard:
             return float(grid.y[0]), float(grid.x[0])
         middle = np.argmin((y - grid.shape[0] / 2) ** 2 + (x - grid.shape[1] / 2) ** 2)
         return float(grid.y[y[middle]]), float(grid.x[x[middle]])
-
-    def _where(self, y: float, x: float) -> str:
-        grid = self._comparison.first.grid
-        if not grid.is_spherical:
-            return f"x {x:,.0f}, y {y:,.0f} {grid.x_attrs.get('units', '')}"
-        lon = (x + 180) % 360 - 180
-        return f"{abs(y):.2f}° {'N' if y >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
 
     def _figure(self) -> Any:
         if not any(np.isfinite(values).any() for values in self._series.values()):
@@ -120,6 +115,14 @@ class CellCard:
         self._now = bm.Span(**NOW, location=self._time_at(min(self.session.time, comparison.n_steps - 1)))
         figure.add_layout(self._now)
         return figure
+
+
+def place_text(grid: Grid, y: float, x: float) -> str:
+    """A place of a grid as people read it: '50.25° N, 3.50° W', or x and y of a projection."""
+    if grid.crs:
+        return f"x {x:,.0f}, y {y:,.0f} {grid.x_attrs.get('units', '')}"
+    lon = (x + 180) % 360 - 180
+    return f"{abs(y):.2f}° {'N' if y >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
 
 
 def _pane(figure: Any) -> pn.viewable.Viewable:

@@ -3,62 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-import xarray as xr
 
-from app.components.cards import card, heading
-from app.components.cell_card import CellCard
-from app.components.map_board import (
-    Frame,
-    MapBoard,
-    SwipeBoard,
-    best_columns,
-    difference_frames,
-    field_frames,
-    rmse_frames,
-)
+from app.components.cards import card
+from app.components.cell_card import CellCard, place_text
+from app.components.map_board import MapBoard, SwipeBoard
+from app.components.map_frames import Frame, difference_frames, field_frames
+from app.components.map_tools import MapTools
+from app.components.rmse_card import RmseCard
 from app.components.run_chips import RunChips
 from app.components.score_card import ScoreCard
 from app.components.time_bar import TimeBar
-from app.plots.histogram import histogram
-from app.plots.live import SharedView, line_figure
-from app.plots.maps import DIFFERENCES, ERRORS, colour_map, colour_range
-from app.plots.products import name_of
+from app.plots.colours import DIFFERENCES, colour_map, colour_range
+from app.plots.live import Cell, SharedView
 from app.services.comparison import Comparison
 from app.services.newest import Newest, Rerun
-from app.session import LAYOUTS, Session
-from engine.evaluation.score_records import ProductScores
+from app.services.steps import Fields, Steps
+from app.session import Session
 
-SPREAD_HEIGHT = 250
-NO_STEPPERS = {"& button": {"display": "none"}}
-HINT = "drag to pan, ctrl + wheel to zoom, click a cell"
+SETTLE_S = 0.12  # a view that moves is sampled again once it has stood still so long
 
 
 class ComparePage:
-    """Reads the chosen runs, shows them, and follows the session: runs, time, layout, colours, cell."""
+    """Reads the chosen runs, shows them, and follows the session: runs, time, layout, projection, colours, cell."""
 
     def __init__(self, session: Session):
         self.session = session
         self.comparison = Comparison()
-        self._fields: dict[str, xr.DataArray] = {}
-        self._board: MapBoard
-        self._rmse: MapBoard
-        self._view: SharedView
-        self._drawn = self._updating = False
-        self._loading = Newest()
+        self._steps = Steps(self.comparison)
+        self._fields: Fields = {}
+        self._board: MapBoard | None = None
+        self._view: SharedView | None = None
+        self._loading, self._moving = Newest(), Newest()
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
-        self._scores_now: dict[str, ProductScores] = {}
         self._stamps: dict[str, float] = {}
-        self._chips = RunChips(session)
-        self._time = TimeBar(session)
-        self._cell = CellCard(session)
-        self._scores = ScoreCard()
-        self._build()
+        self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
+        self._scores, self._rmse = ScoreCard(), RmseCard()
+        self._tools = MapTools(session, self._show_step, lambda: self._view and self._view.show_all())
+        self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._maps = card()
+        self._lower = pn.FlexBox(
+            self._scores.view, self._cell.view, sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap"
+        )
+        for view in self._lower:
+            view.styles = {**view.styles, "flex": "1 1 420px"}
+        self._page = pn.Column(self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12))
         self._follow()
 
     def view(self) -> pn.viewable.Viewable:
@@ -75,6 +66,11 @@ class ComparePage:
         if self._stamps != self._stamps_now():
             pn.state.execute(self.load)
 
+    def close(self) -> None:
+        """Let go of the files and of what was drawn: the tab is gone."""
+        self.comparison.close()
+        self._view = self._board = None
+
     async def load(self) -> None:
         """Read the chosen runs and draw them; messages at the top say what cannot be used."""
         is_newest, ids = self._loading.begin(), list(self.session.runs)
@@ -82,120 +78,119 @@ class ComparePage:
         self._page.loading = True
         try:
             comparison = await asyncio.to_thread(Comparison.of, self.session.store, ids)
-            if is_newest():
-                await self._take(comparison)
-            else:
+            if not is_newest():
                 comparison.close()
+                return
+            self.comparison.close()
+            self.comparison, self._steps, self._board = comparison, Steps(comparison), None
+            await self._draw_maps()
         finally:
             if is_newest():
                 self._page.loading = False
-
-    async def _take(self, comparison: Comparison) -> None:
-        self.comparison.close()
-        self.comparison, self._drawn = comparison, False
-        if comparison:
-            self._view = SharedView(comparison.first.grid, self._clicked)
-            self._fields = await asyncio.to_thread(comparison.fields, self._step())
-            self._offer_sides()
-            self._rmse = await asyncio.to_thread(self._draw_rmse, comparison)
-            self._board = await asyncio.to_thread(self._draw_board)
-            self._scores_now = await asyncio.to_thread(comparison.scores)
-            self._drawn = True
-        pn.state.execute(self._show_all, schedule=True)
-        if comparison:
-            await self._cell.take(comparison, self._view)
-
-    def _build(self) -> None:
-        small = {"size": "small", "margin": 0, "align": "center"}
-        self._layout = pmui.RadioButtonGroup(options=LAYOUTS, value=self.session.layout, **small)
-        self._low = pmui.FloatInput(label="from", width=92, sx=NO_STEPPERS, **small)
-        self._high = pmui.FloatInput(label="to", width=92, sx=NO_STEPPERS, **small)
-        self._lock = pmui.ToggleIcon(icon="lock_open", active_icon="lock", value=self.session.locked, **small)
-        self._whole = pmui.Button(label="Reset view", icon="zoom_out_map", variant="text", **small)
-        self._hint = pn.pane.HTML(HINT, margin=0, align="center", styles={"font-size": "12px", "opacity": "0.7"})
-        self._png = pn.Row(margin=0)
-        self._left = pmui.Select(label="Left", width=220, **small)
-        self._right = pmui.Select(label="Right", width=220, **small)
-        self._sides = pn.Row(self._left, self._right, margin=0, visible=False)
-        self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
-        self._maps, self._errors = (card() for _ in range(2))
-        self._empty = _empty_state(self.session)
-        self._page = pn.Column(self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12))
-        self._tools = pn.Row(
-            self._layout, self._sides, pn.Spacer(sizing_mode="stretch_width"), self._hint, self._png, self._whole,
-            self._low, self._high, self._lock, sizing_mode="stretch_width", margin=(4, 0, 6, 0), styles={"gap": "8px"},
-        )  # fmt: skip
+        if comparison and is_newest():
+            await self._draw_analysis()
 
     def _follow(self) -> None:
         session = self.session
         session.param.watch(lambda _: pn.state.execute(self.load), "runs")
         session.param.watch(lambda _: pn.state.execute(self._read_step), "time")
         session.param.watch(lambda _: pn.state.execute(self._redraw), "layout")
-        session.param.watch(lambda *_: self._colour(), ["locked", "low", "high"])
-        session.param.watch(self._darken, "dark")
-        self._layout.param.watch(lambda event: session.param.update(layout=event.new), "value")
-        self._lock.param.watch(self._lock_turned, "value")
-        for box in (self._low, self._high):
-            box.param.watch(self._range_typed, "value")
-        for side in (self._left, self._right):
-            side.param.watch(lambda _: self._show_step(), "value")
-        self._whole.on_click(lambda _: self._view.show_all())
+        session.param.watch(lambda _: pn.state.execute(self._redraw_all), "projection")
+        session.param.watch(lambda *_: self._show_step(), ["locked", "low", "high"])
 
-    def _show_all(self) -> None:
+    async def _draw_maps(self) -> None:
+        comparison = self.comparison
+        if comparison:
+            self._fields = await self._steps.read(self._step())
+            self._view = await asyncio.to_thread(
+                SharedView, comparison.first.grid, self._clicked, self.session.projection
+            )
+            self._view.on_pointer = self._pointed
+            self._view.on_window.append(lambda: pn.state.execute(self._resample))
+            self._tools.offer_sides(comparison, list(self._fields))
+            self._board = await asyncio.to_thread(self._draw_board)
+        pn.state.execute(self._place, schedule=True)
+
+    async def _draw_analysis(self) -> None:
+        """What stands below the maps, once these are shown."""
+        comparison, view = self.comparison, self._view
+        assert view is not None
+        scores = await asyncio.to_thread(comparison.scores)
+        await asyncio.to_thread(self._rmse.draw, comparison, view, self.session.dark)
+        if comparison is self.comparison and view is self._view:
+            pn.state.execute(lambda: self._rmse.show(comparison), schedule=True)
+            pn.state.execute(lambda: self._scores.show(comparison, scores), schedule=True)
+            await self._cell.take(comparison, view)
+
+    def _place(self) -> None:
         """Put everything in its place: once after each load."""
         self._chips.refresh()
         notices = {"info": self.comparison.notes, "warning": tuple(self.comparison.refused.values())}
         self._notes[:] = [_alert(" ".join(texts), severity) for severity, texts in notices.items() if texts]
         if not self.comparison:
-            self._page[:] = [self._chips.view, self._notes, self._empty]
+            self._page[:] = [self._chips.view, self._notes, _empty_state(self.session)]
             return
-        self._time.follow(self.comparison)
-        self._scores.show(self.comparison, self._scores_now)
-        self._errors[:] = [heading("Per-pixel RMSE", self._period()), self._rmse.grid(self._spread)]
-        self._place_board()
-        lower = pn.Row(
-            self._scores.view, self._cell.view, sizing_mode="stretch_width", margin=0, styles={"gap": "12px"}
-        )
-        self._page[:] = [self._chips.view, self._notes, self._maps, self._errors, lower, self._time.view]
+        with pn.io.hold():
+            self._time.follow(self.comparison)
+            self._place_board()
+            self._page[:] = [
+                self._chips.view, self._notes, self._maps, self._rmse.view, self._lower, self._time.view
+            ]  # fmt: skip
 
     def _place_board(self) -> None:
-        self._sides.visible = self.session.layout == "swipe"
-        self._layout.value = self.session.layout
-        png = pmui.Button(label="PNG", icon="image", variant="text", size="small", margin=0, align="center")
-        self._board.to_png(png)
-        self._png[:] = [png]
-        if self._board.layout == self.session.layout:  # the time may have changed while the board was drawn
-            self._board.show(self._frames())
-        self._maps[:] = [self._tools, self._board.grid()]
-        self._colour()
-
-    def _period(self) -> str:
-        last = self.comparison.n_steps - 1
-        return f"{last + 1} test steps, {self.comparison.label(0)} to {self.comparison.label(last)}"
+        assert self._board is not None
+        self._tools.follow(self._board)
+        self._maps[:] = [self._tools.view, self._board.grid()]
+        self._show_step()  # the time may have changed while the board was drawn
 
     def _step(self) -> int:
         return min(self.session.time, max(self.comparison.n_steps - 1, 0))
 
-    def _clicked(self, y: float, x: float) -> None:
-        self.session.cell = self.comparison.nearest(y, x)
-
     async def _read_fields(self) -> None:
         if self.comparison:
-            self._fields = await asyncio.to_thread(self.comparison.fields, self._step())
+            self._fields = await self._steps.read(self._step())
             pn.state.execute(self._show_step, schedule=True)
 
     def _show_step(self) -> None:
-        if self._drawn and self._board.layout == self.session.layout:
-            with pn.io.hold():
-                self._board.show(self._frames())
-                self._colour()
-                self._cell.mark_time(self._step())
+        """The fields at hand in the maps, in one message."""
+        if self._board is None or self._board.layout != self.session.layout:
+            return
+        with pn.io.hold():
+            frames = self._frames()
+            clim = self._clim(frames)
+            self._board.show(frames, clim)
+            self._tools.show_range(clim)
+            self._cell.mark_time(self._step())
+            self._time.step_is_shown()
 
     async def _redraw(self) -> None:
         """Another layout of the same fields."""
-        if self._drawn:
+        if self._board is not None:
             self._board = await asyncio.to_thread(self._draw_board)
             pn.state.execute(self._place_board, schedule=True)
+
+    async def _redraw_all(self) -> None:
+        """The same fields in another projection."""
+        if self.comparison:
+            await self._draw_maps()
+            await self._draw_analysis()
+
+    async def _resample(self) -> None:
+        """The cells and the graticule of the part in view."""
+        is_newest = self._moving.begin()
+        await asyncio.sleep(SETTLE_S)
+        view = self._view
+        if view is None or not is_newest():
+            return
+        graticule = await asyncio.to_thread(view.resample)
+        boards = [board for board in (self._board, self._rmse.board) if board is not None and board.maps.view is view]
+
+        def show() -> None:
+            view.graticule.data, view.labels.data = graticule.lines, graticule.labels
+            for board in boards:
+                board.maps.show()
+
+        pn.state.execute(show, schedule=True)
 
     def _frames(self) -> list[Frame]:
         if self.session.layout == "difference":
@@ -203,36 +198,18 @@ class ComparePage:
         frames = field_frames(self.comparison, self._fields)
         if self.session.layout == "swipe":
             chosen = {frame.key: frame for frame in frames}
-            return [chosen[self._left.value], chosen[self._right.value]]
+            return [chosen[self._tools.left.value], chosen[self._tools.right.value]]
         return frames
 
-    def _offer_sides(self) -> None:
-        """The products to swipe between; a choice is kept while the runs allow it."""
-        titles = {result.letter: f"{result.letter}  {result.title}" for result in self.comparison.shown}
-        options = {titles.get(key, name_of(key)): key for key in self._fields}
-        for select, default in ((self._left, "interpolated"), (self._right, self.comparison.first.letter)):
-            kept = select.value if select.value in options.values() else default
-            select.param.update(options=options, value=kept)
-
     def _draw_board(self) -> MapBoard:
+        assert self._view is not None
         frames, kind = self._frames(), SwipeBoard if self.session.layout == "swipe" else MapBoard
-        attrs = self.comparison.first.data["hr"].attrs
+        attrs = dict(self.comparison.first.data["hr"].attrs)
         differences = self.session.layout == "difference"
         cmap = DIFFERENCES if differences else colour_map(attrs)
         label = {**attrs, "long_name": "difference"} if differences else attrs
-        look = {"clim": self._clim(frames), "cmap": cmap, "attrs": label, "dark": self.session.dark}
-        return kind(frames, self._view, layout=self.session.layout, **look)
-
-    def _draw_rmse(self, comparison: Comparison) -> MapBoard:
-        maps = comparison.rmse_maps()
-        frames, units = rmse_frames(comparison, maps), comparison.first.units
-        high = colour_range([frame.field for frame in frames])[1]
-        label = {"long_name": "RMSE", "units": units}
-        columns = max(best_columns(3 + len(comparison.shown)), best_columns(len(frames)))
-        self._spread = _spread(maps, label, self.session.dark)
-        clim = (0.0, high)
-        return MapBoard(
-            frames, self._view, clim=clim, cmap=ERRORS, attrs=label, dark=self.session.dark, columns=columns
+        return kind(
+            frames, self._view, layout=self.session.layout, clim=self._clim(frames), cmap=cmap, attrs=label
         )
 
     def _clim(self, frames: list[Frame]) -> tuple[float, float]:
@@ -242,57 +219,20 @@ class ComparePage:
             return session.low, session.high
         return colour_range([frame.field for frame in frames], centred=centred)
 
-    def _colour(self) -> None:
-        """Give maps, bar and number fields the range that holds now."""
-        if not self._drawn or self._board.layout != self.session.layout:
-            return
-        low, high = self._clim(self._frames())
-        self._board.colour((low, high))
-        differences = self.session.layout == "difference"
-        self._updating = True
+    def _clicked(self, y: float, x: float) -> None:
+        self.session.cell = self.comparison.nearest(y, x)
+
+    def _pointed(self, cell: Cell | None) -> None:
         with pn.io.hold():
-            self._low.param.update(value=_rounded(low, high - low), disabled=differences)
-            self._high.param.update(value=_rounded(high, high - low), disabled=differences)
-            self._lock.param.update(value=self.session.locked, disabled=differences)
-        self._updating = False
-
-    def _lock_turned(self, event: Any) -> None:
-        if event.new != self.session.locked:
-            low, high = self._clim(self._frames()) if event.new else (None, None)
-            self.session.param.update(locked=event.new, low=low, high=high)
-
-    def _range_typed(self, _: Any) -> None:
-        """A typed end locks the range; an end beyond the other one is marked and changes nothing."""
-        low, high = self._low.value, self._high.value
-        if self._updating or low is None or high is None:
-            return
-        wrong = low >= high
-        for box in (self._low, self._high):
-            box.error_state = wrong
-        if not wrong:
-            self.session.param.update(locked=True, low=low, high=high)
-
-    def _darken(self, event: Any) -> None:
-        for board in (self._board, self._rmse) if self._drawn else ():
-            board.darken(event.new)
+            for board in (self._board, self._rmse.board):
+                if board is not None:
+                    board.show_values(cell)
+            self._tools.show_place(place_text(self.comparison.first.grid, *cell) if cell else "", cell)
 
     def _stamps_now(self) -> dict[str, float]:
         """When the results of each chosen run were written; 0 where there are none."""
         paths = {run_id: self.session.store.folder / run_id / "results" / "test.nc" for run_id in self.session.runs}
         return {run_id: path.stat().st_mtime if path.is_file() else 0.0 for run_id, path in paths.items()}
-
-
-def _spread(maps: Mapping[str, xr.DataArray], attrs: Mapping[str, Any], dark: bool) -> pn.Column:
-    """How RMSE is distributed over the cells: what the eye can't add up on a map."""
-    values = {product: field.values.ravel() for product, field in maps.items()}
-    figure = line_figure(histogram(values, attrs, "share of cells (%)", dark), height=SPREAD_HEIGHT)
-    pane = pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=0)
-    return pn.Column(pane, css_classes=["beside"], sizing_mode="stretch_width", margin=(6, 0, 0, 12))
-
-
-def _rounded(value: float, span: float) -> float:
-    """With the digits that tell on a range of that span."""
-    return float(round(value, int(np.clip(2 - np.floor(np.log10(max(span, 1e-12))), 0, 12))))
 
 
 def _alert(text: str, severity: str) -> pmui.Alert:

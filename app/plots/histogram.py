@@ -8,7 +8,7 @@ from typing import Any
 import holoviews as hv
 import numpy as np
 
-from app.plots.maps import label_of
+from app.plots.colours import label_of
 from app.plots.products import colour_of, name_of
 
 MOST_BINS = 40

@@ -1,115 +1,194 @@
-"""Maps that stay: drawn once by HoloViews, then only their values change, so zoom and place are kept."""
+"""Linked maps that stay: drawn once, then only their bytes change, so that zoom and place are kept."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import bokeh.models as bm
-import holoviews as hv
 import numpy as np
 import xarray as xr
 from bokeh.plotting import figure
 
-from app.plots.maps import box_of, colour_halos, field_map, follow_ranges, label_of, palette, raster
+from app.plots.geography import Graticule, graticule, map_lines
+from app.plots.colours import label_of, palette
+from app.plots.projection import NATIVE, Box, MapProjection
+from app.plots.sampling import N_COLOURS, Sampling, to_colours
+from app.theme import read_asset
 from engine.data.grids import Grid
 
-DRAWING = threading.Lock()  # HoloViews keeps its options in one place for the whole process
-FRAME_WIDTH = 280  # first guess; the browser stretches a map to its column
+PIXELS = 320  # first guess of a map's width; the browser then says how wide it is
+SURROUNDINGS = 0.25  # of the view on each side, sampled too, so that panning shows values at once
+INK, PAPER = "#10151a", "#ffffff"
+POINTER_JS = read_asset("pointer.js")
+LINE_STYLES = {"coast": (0.9, 0.85), "borders": (0.7, 0.5), "water": (0.6, 0.4)}  # width, opacity
+Cell = tuple[float, float]
 
 
 class SharedView:
-    """What linked maps have in common: the part of the world in view, the crosshair, the clicked cell."""
+    """What linked maps have in common: projection, part of the world in view, lines, crosshair, clicked cell.
 
-    def __init__(self, grid: Grid, on_cell: Callable[[float, float], None]):
-        self.grid, self.box, self.on_cell = grid, box_of(grid), on_cell
+    on_cell : called with y and x of the grid when a map is clicked.
+    on_pointer : called with y and x of the grid under the pointer, or None when it leaves.
+    """
+
+    def __init__(self, grid: Grid, on_cell: Callable[[float, float], None], projection: str = NATIVE):
+        self.grid, self.on_cell = grid, on_cell
+        self.on_pointer: Callable[[Cell | None], None] = lambda _: None
+        self.on_window: list[Callable[[], None]] = []
+        self.projection = MapProjection.of(projection, grid)
+        self.box, self.pixels = self.projection.box(), PIXELS
         self.x_range = _range(self.box.west, self.box.east)
         self.y_range = _range(self.box.south, self.box.north)
-        line = {"line_color": "#ffffff", "line_width": 1, "line_alpha": 0.7, "line_dash": "dashed"}
-        self.crosshair = [bm.Span(dimension="width", **line), bm.Span(dimension="height", **line)]
+        style = {"line_color": PAPER, "line_width": 1, "line_alpha": 0.7, "line_dash": "dashed"}
+        self.crosshair = [bm.Span(dimension="width", **style), bm.Span(dimension="height", **style)]
         self.cell = bm.ColumnDataSource({"x": [], "y": []})
+        self.pointer = bm.ColumnDataSource({"x": [], "y": []})
+        self.pointer.on_change("data", lambda *_: self.on_pointer(self._cell_under_pointer()))
+        around = _widened(self.box, 1.0)
+        self.lines = {
+            layer: bm.ColumnDataSource(dict(zip("xy", line.T, strict=True)))
+            for layer, line in map_lines(self.projection, around).items()
+        }
+        drawn = graticule(self.projection, self.box)
+        self.graticule = bm.ColumnDataSource(drawn.lines)
+        self.labels = bm.ColumnDataSource(drawn.labels)
+        self._samplings: dict[Grid, Sampling] = {}
 
-    def mark(self, cell: tuple[float, float] | None) -> None:
-        """Put the marker on a cell's centre (y, x), or take it away."""
-        self.cell.data = {"x": [cell[1]], "y": [cell[0]]} if cell else {"x": [], "y": []}
+    @property
+    def window(self) -> Box:
+        """The part in view."""
+        x, y = self.x_range, self.y_range
+        return Box(x.start, x.end, y.start, y.end, self.box.aspect)
+
+    def sampling(self, grid: Grid) -> Sampling:
+        """The cells of a grid that the window shows now."""
+        if grid not in self._samplings:
+            pixels = round(self.pixels * (1 + 2 * SURROUNDINGS))
+            self._samplings[grid] = Sampling.of(grid, self.projection, _widened(self.window, SURROUNDINGS), pixels)
+        return self._samplings[grid]
+
+    def resample(self) -> Graticule:
+        """Forget the cells of another window; returns the graticule of this one."""
+        self._samplings.clear()
+        return graticule(self.projection, self.window)
+
+    def mark(self, cell: Cell | None) -> None:
+        """Put the marker on a cell's centre (y, x of the grid), or take it away."""
+        x, y = self.projection.from_grid(self.grid, *map(np.array, (cell or (0, 0))[::-1]))
+        self.cell.data = {"x": [float(x)], "y": [float(y)]} if cell else {"x": [], "y": []}
 
     def show_all(self) -> None:
         """Back to the whole region."""
         self.x_range.update(start=self.box.west, end=self.box.east)
         self.y_range.update(start=self.box.south, end=self.box.north)
 
+    def to_cell(self, x: float, y: float) -> Cell:
+        """Convert a place on the map to y and x of the grid."""
+        across, along = self.projection.to_grid(self.grid, np.array(x), np.array(y))
+        return float(along), float(across)
 
-def _range(low: float, high: float) -> bm.Range1d:
-    """That can be left by half its width, no further."""
-    reach = (high - low) / 2
-    return bm.Range1d(low, high, bounds=(low - reach, high + reach))
+    def _cell_under_pointer(self) -> Cell | None:
+        place = self.pointer.data
+        return self.to_cell(place["x"][0], place["y"][0]) if len(place["x"]) else None
+
+    def _set_width(self, _attr: str, _old: float, width: float) -> None:
+        if width and abs(width - self.pixels) > 0.2 * self.pixels:
+            self.pixels = int(width)
+            self._window_changed()
+
+    def _window_changed(self, *_: object) -> None:
+        for call in self.on_window:
+            call()
+
+    def follow_window(self, first: Any) -> None:
+        """Call `on_window` when the view or the width of the first map changes."""
+        first.on_change("inner_width", self._set_width)
+        for one in (self.x_range, self.y_range):
+            one.on_change("start", self._window_changed)
+            one.on_change("end", self._window_changed)
 
 
-class LiveMap:
-    """One map in a set of linked maps."""
+class MapSet:
+    """Maps in one view with one colour range: one data source, one colour mapper, one message a change."""
 
     def __init__(
-        self,
-        field: xr.DataArray,
-        view: SharedView,
-        *,
-        clim: tuple[float, float],
-        cmap: str,
-        name: str,
-        dark: bool = False,
+        self, fields: Mapping[str, xr.DataArray], view: SharedView, *, clim: tuple[float, float], cmap: str
     ):
-        with DRAWING:
-            self.figure: Any = hv.render(field_map(field, clim=clim, cmap=cmap, frame_width=FRAME_WIDTH, dark=dark))
-        image = next(r for r in self.figure.renderers if isinstance(r.glyph, bm.Image))
-        self._source, self._mapper = image.data_source, image.glyph.color_mapper
-        self._view = view
-        self._fit(name)
-        self._link(view)
+        self.view, self.clim, self.fields = view, clim, dict(fields)
+        self.source = bm.ColumnDataSource(self._columns())
+        self.mapper = bm.LinearColorMapper(
+            palette=palette(cmap, N_COLOURS), low=0, high=N_COLOURS - 1, high_color="rgba(0, 0, 0, 0)"
+        )
+        self.figures = [self._figure(name) for name in fields]
+        view.follow_window(self.figures[0])
 
-    def show(self, field: xr.DataArray) -> None:
-        """Other values, (y, x)."""
-        values, (left, bottom, right, top) = raster(field)
-        place = {"x": [left], "y": [bottom], "dw": [right - left], "dh": [top - bottom]}
-        self._source.data = {"image": [values], **place}
+    def show(self, fields: Mapping[str, xr.DataArray] | None = None, clim: tuple[float, float] | None = None) -> None:
+        """Other values (y, x), another colour range, or another window of the same."""
+        self.fields, self.clim = dict(fields or self.fields), clim or self.clim
+        self.source.data = self._columns()
 
-    def colour(self, clim: tuple[float, float], cmap: str | None = None) -> None:
-        """Another colour range, and map."""
-        self._mapper.update(low=clim[0], high=clim[1])
-        if cmap:
-            self._mapper.palette = palette(cmap)
+    def colour(self, cmap: str) -> None:
+        """Another colour map."""
+        self.mapper.palette = palette(cmap, N_COLOURS)
 
-    def darken(self, dark: bool) -> None:
-        """Labels for the light or the dark page."""
-        colour_halos(self.figure, dark)
+    def values_at(self, y: float, x: float) -> dict[str, float]:
+        """The value of each field in the cell that holds a place of the grid; NaN outside."""
+        return {name: _value_at(field, y, x) for name, field in self.fields.items()}
 
-    def _fit(self, name: str) -> None:
-        """Fill the column's width at the region's shape; the frame is the whole figure."""
-        figure = self.figure
-        figure.update(frame_width=None, frame_height=None, width=None, height=None, name=name)
-        figure.update(sizing_mode="stretch_width", aspect_ratio=self._view.box.aspect, min_width=120)
-        figure.update(margin=0, toolbar_location=None, title=None, styles={"max-height": "none"})
-        figure.update(min_border_left=0, min_border_right=0, min_border_top=0, min_border_bottom=0)
+    def _columns(self) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {}
+        for name, field in self.fields.items():
+            sampling = self.view.sampling(Grid.of(field))
+            columns[name] = [to_colours(sampling.take(field.transpose("y", "x").values), self.clim)]
+            for side, value in zip(("left", "bottom", "width", "height"), sampling.bounds, strict=True):
+                columns[f"{name} {side}"] = [value]
+        return columns
 
-    def _link(self, view: SharedView) -> None:
-        figure = self.figure
-        figure.x_range, figure.y_range = view.x_range, view.y_range
-        follow_ranges(figure, view.x_range, view.y_range)
-        wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
-        figure.toolbar.tools = [t for t in figure.toolbar.tools if isinstance(t, bm.HoverTool)]
-        figure.add_tools(bm.PanTool(), wheel, bm.TapTool(), bm.CrosshairTool(overlay=view.crosshair))
-        figure.toolbar.active_scroll = wheel
-        for colour, size in (("#ffffff", 12), ("#10151a", 15)):
+    def _figure(self, name: str) -> Any:
+        view = self.view
+        one: Any = figure(
+            x_range=view.x_range, y_range=view.y_range, tools="", toolbar_location=None, outline_line_color=None,
+            name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=view.box.aspect, min_width=120, margin=0,
+            min_border=0, x_axis_location=None, y_axis_location=None, output_backend="canvas",
+            styles={"max-height": "none"},
+        )  # fmt: skip
+        one.grid.visible = False
+        hatch = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#8a949e", "hatch_alpha": 0.35}
+        one.add_layout(
+            bm.BoxAnnotation(level="underlay", hatch_scale=7, hatch_weight=0.8, line_color=None, fill_alpha=0, **hatch)
+        )
+        left, bottom, width, height = (f"{name} {side}" for side in ("left", "bottom", "width", "height"))
+        one.image(name, left, bottom, width, height, source=self.source, color_mapper=self.mapper)
+        one.line("x", "y", source=view.graticule, color=INK, line_alpha=0.25, line_width=0.6)
+        for layer, source in view.lines.items():
+            width_px, alpha = LINE_STYLES[layer]
+            if layer == "coast":  # a pale line beneath, so that it is seen on dark colours too
+                one.line("x", "y", source=source, color=PAPER, line_alpha=0.55, line_width=2.2)
+            one.line("x", "y", source=source, color=INK, line_alpha=alpha, line_width=width_px)
+        for outline in ({"text_outline_color": PAPER, "text_outline_width": 3}, {}):  # an outline covers its text
+            one.text(
+                "x", "y", "text", source=view.labels, x_offset="x_offset", y_offset="y_offset",
+                text_align={"field": "align"}, text_baseline="middle", text_font_size="11px", text_color=INK, **outline,
+            )  # fmt: skip
+        for colour, size in ((PAPER, 12), (INK, 15)):
             style = {"marker": "square", "fill_alpha": 0, "line_color": colour, "line_width": 2, "size": size}
-            figure.scatter("x", "y", source=view.cell, **style)
-        figure.on_event("tap", lambda event: view.on_cell(event.y, event.x))
-        figure.on_event("doubletap", lambda _: view.show_all())
+            one.scatter("x", "y", source=view.cell, **style)
+        wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
+        one.add_tools(bm.PanTool(), wheel, bm.TapTool(), bm.CrosshairTool(overlay=view.crosshair))
+        one.toolbar.active_scroll = wheel
+        point = bm.CustomJS(code=POINTER_JS, args={"pointer": view.pointer})
+        one.js_on_event("mousemove", point)
+        one.js_on_event("mouseleave", point)
+        one.on_event("tap", lambda event: view.on_cell(*view.to_cell(event.x, event.y)))
+        one.on_event("doubletap", lambda _: view.show_all())
+        return one
 
 
 class ColourBar:
     """One colour bar for many maps: a strip with an axis."""
 
-    def __init__(self, clim: tuple[float, float], cmap: str, attrs: Any, *, width: int = 74):
+    def __init__(self, clim: tuple[float, float], cmap: str, attrs: Mapping[str, Any], *, width: int = 74):
         self._range = bm.Range1d(*clim)
         self._mapper = bm.LinearColorMapper(palette=palette(cmap), low=0, high=255)
         self.figure: Any = figure(
@@ -126,12 +205,14 @@ class ColourBar:
         axis.major_tick_in, axis.minor_tick_out = 0, 0
 
     def colour(self, clim: tuple[float, float], cmap: str | None = None) -> None:
+        """Another range, and colour map."""
         self._range.update(start=clim[0], end=clim[1])
         self._source.data = self._strip(clim)
         if cmap:
             self._mapper.palette = palette(cmap)
 
-    def label(self, attrs: Any) -> None:
+    def label(self, attrs: Mapping[str, Any]) -> None:
+        """Another name and unit."""
         self.figure.yaxis[0].axis_label = label_of(attrs)
 
     @staticmethod
@@ -140,15 +221,22 @@ class ColourBar:
         return {"image": [ramp], "x": [0], "y": [clim[0]], "dw": [1], "dh": [clim[1] - clim[0]]}
 
 
-def line_figure(lines: hv.Overlay, *, height: int) -> Any:
-    """A quiet Bokeh figure of lines with a legend above, as wide as its place; safe to call in a thread."""
-    with DRAWING:
-        figure = hv.render(lines.opts(responsive=True, height=height, toolbar=None, show_grid=True))
-    figure.update(outline_line_color=None, min_border_right=12, output_backend="canvas")
-    for axis in figure.axis:
-        axis.update(axis_label_text_font_style="normal", minor_tick_line_color=None)
-    for legend in figure.legend:
-        figure.center.remove(legend)
-        legend.update(orientation="horizontal", location="right", margin=0, padding=0, border_line_color=None)
-        figure.add_layout(legend, "above")
-    return figure
+def _range(low: float, high: float) -> bm.Range1d:
+    """That can be left by half its width, no further."""
+    reach = (high - low) / 2
+    return bm.Range1d(low, high, bounds=(low - reach, high + reach))
+
+
+def _widened(box: Box, share: float) -> Box:
+    across, along = share * (box.east - box.west), share * (box.north - box.south)
+    return Box(box.west - across, box.east + across, box.south - along, box.north + along, box.aspect)
+
+
+def _value_at(field: xr.DataArray, y: float, x: float) -> float:
+    grid = Grid.of(field)
+    row, column = (int(np.abs(axis - place).argmin()) for axis, place in ((grid.y, y), (grid.x, x)))
+    inside = all(
+        abs(axis[at] - place) <= 0.75 * abs(np.gradient(axis)[at] if len(axis) > 1 else 1.0)
+        for axis, at, place in ((grid.y, row, y), (grid.x, column, x))
+    )
+    return float(field.transpose("y", "x").values[row, column]) if inside else float("nan")

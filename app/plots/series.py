@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from scipy.signal import welch
 
-from app.plots.maps import label_of
+from app.plots.colours import label_of
 from app.plots.products import colour_of, name_of
 
 DAY_S = 86_400.0

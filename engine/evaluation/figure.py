@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from engine.data.grids import Grid, edges
-from engine.evaluation.coast import coast_line
+from engine.evaluation.map_lines import coast_line
 
 COLUMNS = 4
 PANEL_INCHES = 3.1

@@ -91,7 +91,7 @@ def start_server(folder: Path, port: int = 0) -> Server:
     data.mkdir(exist_ok=True)
     if not targets.exists():
         targets.write_text("version: 1\ntargets: {local: {}}\n")
-    port = port or _free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "panel", "serve", "app", "--address", "127.0.0.1", "--port", str(port)]
     place = {
         **os.environ,
@@ -103,7 +103,7 @@ def start_server(folder: Path, port: int = 0) -> Server:
         process = subprocess.Popen(command, cwd=CHECKOUT, env=place, stdout=file, stderr=subprocess.STDOUT)
     server = Server(f"http://127.0.0.1:{port}/app", port, store, data, process)
     try:
-        _wait_for(server.url, process, log)
+        wait_for(server.url, process, log)
     except BaseException:
         process.kill()
         raise
@@ -145,20 +145,21 @@ def _remember_faults(page: Page, server: Server, remember: Callable[[str], None]
     page.on("requestfailed", lambda r: remember(f"failed: {r.url}") if "ERR_ABORTED" not in str(r.failure) else None)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path | None = None) -> None:
+    """Until the page answers."""
     end = time.monotonic() + START_S
     while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
+        assert process.poll() is None, log and log.read_text()
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
                 assert answer.status == 200
             return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.3)
-    raise AssertionError(f"the dashboard didn't answer within {START_S} s:\n{log.read_text()}")
+    raise AssertionError(f"the dashboard didn't answer within {START_S} s:\n{log and log.read_text()}")

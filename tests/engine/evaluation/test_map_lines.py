@@ -4,7 +4,7 @@ import numpy as np
 import pyproj
 
 from engine.data.grids import Grid
-from engine.evaluation.coast import coast_line
+from engine.evaluation.map_lines import coast_line
 from tests.app.fake import ALBERS
 
 LANDS_END = (-5.716, 50.066)  # degrees east and north, the south-western tip of Great Britain

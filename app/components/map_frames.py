@@ -1,0 +1,90 @@
+"""Which maps a layout of the Compare page shows, and the fact above each of them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from app.plots.products import colour_of, name_of
+from app.services.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One map: what it shows, what stands above it."""
+
+    key: str
+    name: str
+    field: xr.DataArray
+    fact: str = ""
+
+    def title(self, fact: str | None = None) -> str:
+        """HTML above the map, with its own fact or another one."""
+        badge = f'<i style="background:{colour_of(self.key)}">{self.key}</i>' if len(self.key) == 1 else ""
+        said = html.escape(self.fact if fact is None else fact)
+        return f'<div class="map">{badge}<b>{html.escape(self.name)}</b><span>{said}</span></div>'
+
+
+def field_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> list[Frame]:
+    """LR, interpolated, HR and each run, with the RMSE of the step where it is defined."""
+    titles = {result.letter: result.title for result in comparison.shown}
+    hr, units = fields["hr"], comparison.first.units
+    frames = []
+    for key, field in fields.items():
+        known = key not in ("lr", "hr") and field.shape == hr.shape
+        frames.append(
+            Frame(key, titles.get(key, name_of(key)), field, f"RMSE {_rms(field, hr)} {units}" if known else "")
+        )
+    return frames
+
+
+def difference_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> list[Frame]:
+    """Each product on the first run's grid minus HR; with two runs or more also the first two's difference."""
+    hr, units = fields["hr"], comparison.first.units
+    titles = {result.letter: result.title for result in comparison.shown}
+    same = [r.letter for r in comparison.shown if comparison.on_same_grid(r)]
+    frames = []
+    for key in ("interpolated", *same):
+        field = _minus(fields[key], hr)
+        frames.append(Frame(key, f"{titles.get(key, name_of(key))} − HR", field, f"bias {_signed_mean(field)} {units}"))
+    if len(same) > 1:
+        field = _minus(fields[same[0]], fields[same[1]])
+        frames.append(Frame("difference", f"{same[0]} − {same[1]}", field, f"mean {_signed_mean(field)} {units}"))
+    return frames
+
+
+def rmse_frames(comparison: Comparison, maps: Mapping[str, xr.DataArray]) -> list[Frame]:
+    """RMSE of the interpolated field and of each run; with the mean and the gain over the interpolated field."""
+    titles = {result.letter: result.title for result in comparison.results}
+    base = _mean(maps["interpolated"])
+    frames = []
+    for key, field in maps.items():
+        mean = _mean(field)
+        own = key != "interpolated" and field.shape == maps["interpolated"].shape and base > 0
+        gain = f" · {100 * (mean / base - 1):+.0f} %".replace("-", "−") if own else ""
+        frames.append(Frame(key, titles.get(key, name_of(key)), field, f"mean {mean:.3g}{gain}"))
+    return frames
+
+
+def _minus(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Cell by cell, whatever the last digit of the coordinates."""
+    return one.copy(data=one.values - other.values)
+
+
+def _rms(field: xr.DataArray, hr: xr.DataArray) -> str:
+    error = field.values - hr.values
+    has_value = np.isfinite(error)
+    return f"{np.sqrt(np.mean(error[has_value] ** 2)):.3g}" if has_value.any() else "–"
+
+
+def _mean(field: xr.DataArray) -> float:
+    values = field.values[np.isfinite(field.values)]
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _signed_mean(field: xr.DataArray) -> str:
+    return f"{_mean(field):+.2g}".replace("-", "−")

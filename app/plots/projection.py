@@ -1,0 +1,144 @@
+"""Map projections: from the coordinates of a grid to those of a map and back, by cartopy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cartopy.crs as ccrs
+import numpy as np
+
+from engine.data.grids import Grid, edges
+from engine.data.projections import from_lonlat, to_lonlat
+
+NATIVE = "native"
+PROJECTIONS = (NATIVE, "PlateCarree", "Mercator", "Lambert conformal", "stereographic", "orthographic")
+SLIMMEST, WIDEST = 0.62, 2.4  # width by height of a map; a region beyond that gets empty margins
+OUTLINE = 33  # points along each side of a grid that say how far it reaches on the map
+
+Points = tuple[np.ndarray, np.ndarray]  # x and y, of one shape
+
+
+@dataclass(frozen=True)
+class Box:
+    """Part of a map, in the unit of its axes, and its width by height on the screen."""
+
+    west: float
+    east: float
+    south: float
+    north: float
+    aspect: float
+
+
+@dataclass(frozen=True)
+class MapProjection:
+    """Projection of a map whose middle is the middle of a grid.
+
+    name : one of PROJECTIONS; "native" keeps the coordinates of the grid.
+    grid : the grid that "native" stands for.
+    crs : cartopy's projection, in metres (PlateCarree: degrees); None for "native".
+    """
+
+    name: str
+    grid: Grid
+    crs: ccrs.Projection | None
+
+    @classmethod
+    def of(cls, name: str, grid: Grid) -> MapProjection:
+        """Choose the parameters of a projection for the region of a grid: centre and standard parallels."""
+        return cls(name, grid, None if name == NATIVE else _crs(name, *_region(grid)))
+
+    @property
+    def is_geographic(self) -> bool:
+        """True if the axes are degrees of longitude and latitude (of the globe)."""
+        return (self.crs is None and not self.grid.crs) or isinstance(self.crs, ccrs.PlateCarree)
+
+    def from_lonlat(self, lon: np.ndarray, lat: np.ndarray) -> Points:
+        """Convert degrees to the map's coordinates; NaN where the projection has no place for them."""
+        if self.crs is None:
+            if not self.grid.crs:
+                middle = float(self.grid.x[len(self.grid.x) // 2])
+                return (lon - middle + 180) % 360 - 180 + middle, lat
+            x, y = from_lonlat(self.grid.crs, lon, lat)
+            return _finite(x / self.grid.metres_per_unit("x"), y / self.grid.metres_per_unit("y"))
+        points = self.crs.transform_points(self.crs.as_geodetic(), lon, lat)
+        return _finite(points[..., 0], points[..., 1])
+
+    def to_lonlat(self, x: np.ndarray, y: np.ndarray) -> Points:
+        """Convert the map's coordinates to degrees; NaN outside of the projection."""
+        if self.crs is None:
+            metres = self.grid.metres_per_unit("x"), self.grid.metres_per_unit("y")
+            return to_lonlat(self.grid.crs, x * metres[0], y * metres[1])
+        points = self.crs.as_geodetic().transform_points(self.crs, x, y)
+        return _finite(points[..., 0], points[..., 1])
+
+    def from_grid(self, grid: Grid, x: np.ndarray, y: np.ndarray) -> Points:
+        """Convert coordinates of a grid to those of the map."""
+        if self.crs is None:  # compared grids share their projection
+            return x, y
+        return self.from_lonlat(*to_lonlat(grid.crs, x * grid.metres_per_unit("x"), y * grid.metres_per_unit("y")))
+
+    def to_grid(self, grid: Grid, x: np.ndarray, y: np.ndarray) -> Points:
+        """Convert coordinates of the map to those of a grid; longitudes in the grid's own turn of 360°."""
+        if self.crs is None:
+            return x, y
+        x, y = from_lonlat(grid.crs, *self.to_lonlat(x, y))
+        if not grid.is_spherical:
+            return x / grid.metres_per_unit("x"), y / grid.metres_per_unit("y")
+        west = float(edges(grid.x).min())
+        return (x - west) % 360 + west, y
+
+    def box(self) -> Box:
+        """Find the part of the map that the grid covers, widened where it is too slim or too wide for a map."""
+        x_edges, y_edges = edges(self.grid.x), edges(self.grid.y)
+        across = np.linspace(x_edges.min(), x_edges.max(), OUTLINE)
+        along = np.linspace(y_edges.min(), y_edges.max(), OUTLINE)
+        x, y = self.from_grid(self.grid, *np.meshgrid(across, along))
+        west, east, south, north = (float(f(v)) for v in (x, y) for f in (np.nanmin, np.nanmax))
+        shortening = max(float(np.cos(np.deg2rad((south + north) / 2))), 0.2) if self._is_in_degrees else 1.0
+        width, height = (east - west) * shortening, north - south
+        aspect = float(np.clip(width / height, SLIMMEST, WIDEST))
+        half_width, half_height = max(width, height * aspect) / shortening / 2, max(height, width / aspect) / 2
+        x_middle, y_middle = (west + east) / 2, (south + north) / 2
+        return Box(
+            x_middle - half_width, x_middle + half_width, y_middle - half_height, y_middle + half_height, aspect
+        )
+
+    @property
+    def _is_in_degrees(self) -> bool:
+        return self.grid.is_spherical if self.crs is None else isinstance(self.crs, ccrs.PlateCarree)
+
+
+def _region(grid: Grid) -> tuple[float, float, float, float]:
+    """Middle longitude and latitude, and the southern and northern end, in degrees (rounded: one set a region)."""
+    lon, lat = grid.select(_few(len(grid.y)), _few(len(grid.x))).lonlat()
+    turned = np.deg2rad(lon)
+    middle = np.rad2deg(np.arctan2(np.sin(turned).mean(), np.cos(turned).mean()))
+    south, north = float(lat.min()), float(lat.max())
+    return round(float(middle), 3), round((south + north) / 2, 3), round(south, 3), round(north, 3)
+
+
+def _few(n: int) -> np.ndarray:
+    return np.unique(np.linspace(0, n - 1, OUTLINE).astype(int))
+
+
+@lru_cache(maxsize=64)
+def _crs(name: str, lon: float, lat: float, south: float, north: float) -> ccrs.Projection:
+    if name == "PlateCarree":
+        return ccrs.PlateCarree(central_longitude=0.0 if abs(lon) < 90 else lon)
+    if name == "Mercator":
+        return ccrs.Mercator(central_longitude=lon)
+    if name == "Lambert conformal":
+        sixth = (north - south) / 6
+        parallels = (south + sixth, north - sixth)
+        if abs(sum(parallels)) < 2:  # no cone touches both sides of the equator alike
+            parallels = (lat + 10, lat + 20)
+        return ccrs.LambertConformal(lon, lat, standard_parallels=parallels, cutoff=-80 if lat >= 0 else 80)
+    if name == "stereographic":
+        return ccrs.Stereographic(lat, lon)
+    return ccrs.Orthographic(lon, lat)
+
+
+def _finite(x: np.ndarray, y: np.ndarray) -> Points:
+    is_finite = np.isfinite(x) & np.isfinite(y)
+    return np.where(is_finite, x, np.nan), np.where(is_finite, y, np.nan)

@@ -1,0 +1,43 @@
+"""Fields of time steps, read ahead of the reader."""
+
+from __future__ import annotations
+
+import asyncio
+
+import xarray as xr
+
+from app.services.comparison import Comparison
+
+MOST_BYTES = 64 * 2**20  # kept for each tab; fields larger than a third of this aren't read ahead
+
+Fields = dict[str, xr.DataArray]
+
+
+class Steps:
+    """Reads the fields of a comparison in threads and keeps the last steps and the next one."""
+
+    def __init__(self, comparison: Comparison):
+        self.comparison = comparison
+        self._reading: dict[int, asyncio.Task[Fields]] = {}
+        self._last = -1
+        self._step_bytes = 0
+
+    async def read(self, step: int) -> Fields:
+        """The fields of a step, and begin to read the one that the reader will want next."""
+        fields = await self._begin(step)
+        self._step_bytes = sum(field.nbytes for field in fields.values())
+        following = step + (1 if step >= self._last else -1)
+        self._last = step
+        keep = max(MOST_BYTES // max(self._step_bytes, 1), 1)
+        if keep >= 3 and 0 <= following < self.comparison.n_steps:
+            self._begin(following)
+        for old in list(self._reading)[: max(len(self._reading) - keep, 0)]:
+            del self._reading[old]
+        return fields
+
+    def _begin(self, step: int) -> asyncio.Task[Fields]:
+        task = self._reading.pop(step, None)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = asyncio.ensure_future(asyncio.to_thread(self.comparison.fields, step))
+        self._reading[step] = task  # the newest last
+        return task
