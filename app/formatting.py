@@ -23,10 +23,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def value_text(value: float, clim: tuple[float, float], units: str) -> str:
-    """A value with three digits more than the order of magnitude of a colour range: '281.34 K'; '–' for none."""
+    """A value with four digits of a colour range: '281.34 K'; '–' for none."""
     if not math.isfinite(value):
         return "–"
-    decimals = min(max(2 - math.floor(math.log10(max(abs(clim[1] - clim[0]), 1e-12))), 0), 8)
+    decimals = min(max(3 - math.floor(math.log10(max(abs(clim[1] - clim[0]), 1e-12))), 0), 8)
     return f"{value:.{decimals}f} {units}".strip()
 
 

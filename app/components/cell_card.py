@@ -84,7 +84,9 @@ class CellCard:
         return float(at.astype("datetime64[ms]").astype(float) if at.dtype.kind == "M" else at)
 
     def _mark(self, cell: tuple[float, float]) -> None:
-        self._head.object = heading("Cell", f"{place_text(self._comparison.first.grid, *cell)} · click a map to choose another").object
+        self._head.object = heading(
+            "Cell", f"{place_text(self._comparison.first.grid, *cell)} · click a map to choose another"
+        ).object
         if self._view is not None:
             self._view.mark(cell)
 

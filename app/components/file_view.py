@@ -12,8 +12,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app import formatting
-from app.plots.live import ColourBar, LiveMap, SharedView
-from app.plots.maps import colour_map
+from app.components.cell_card import place_text
+from app.plots.colours import colour_map
+from app.plots.live import Cell, ColourBar, MapSet, SharedView
 from app.plots.overview import spread
 from app.services.newest import Newest
 from app.services.preview import Preview
@@ -21,6 +22,7 @@ from app.theme import OUTLINED, PAGE_CSS
 from engine.data.file_summary import FileSummary, Variable
 
 MAP_WIDTH, MAP_HEIGHT = 480, 480
+MAP = "field"
 USES = {"target": "Use as target", "lr": "Use as LR", "predictors": "Use as predictor", "static": "Use as static"}
 
 
@@ -42,6 +44,7 @@ class FileView:
         self.step = pmui.IntSlider(label="Time step", start=0, end=1, value=0, width=MAP_WIDTH - 110, margin=(4, 10))
         self.step.param.watch(self._draw, "value")
         self.moment = pmui.Typography("", margin=(18, 0, 0, 12), width=150, sx={"fontVariantNumeric": "tabular-nums"})
+        self.value = pmui.Typography("", margin=(0, 0, 0, 10), height=22, sx={"fontVariantNumeric": "tabular-nums"})
         self.view = self._arranged()
 
     def show(self, summary: FileSummary, preview: Preview, drawn: Drawn) -> None:
@@ -63,7 +66,9 @@ class FileView:
     def _put(self, preview: Preview, drawn: Drawn) -> None:
         self.drawn = drawn
         with pn.io.hold():
-            self.map.object, self._bar.object = drawn.live.figure, drawn.bar.figure
+            self.map.object, self._bar.object = drawn.maps.figures[0], drawn.bar.figure
+            drawn.maps.view.on_pointer = self._pointed
+            drawn.maps.view.on_window.append(lambda: pn.state.execute(self._resample))
             self._histogram.object = drawn.histogram
             self.moment.object = preview.time_text(self.step.value)
 
@@ -77,12 +82,31 @@ class FileView:
         field = await asyncio.to_thread(preview.read, event.new)
         if is_newest() and preview is self.preview:
             with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
-                self.drawn.live.show(field)
+                self.drawn.maps.show({MAP: field})
+
+    async def _resample(self) -> None:
+        """The cells and the graticule of the part in view, once it stands still."""
+        maps = self.drawn.maps
+        graticule = await maps.view.settled()
+        if graticule is not None and maps is self.drawn.maps:
+            with pn.io.hold():
+                maps.view.show_graticule(graticule)
+                maps.show()
+
+    def _pointed(self, cell: Cell | None) -> None:
+        maps = self.drawn.maps
+        if cell and self.preview is not None:
+            units = str(self.preview.field.attrs.get("units", ""))
+            value = formatting.value_text(maps.values_at(*cell)[MAP], maps.clim, units)
+            self.value.object = f"{value} at {place_text(self.preview.grid, *cell)}"
+        else:
+            self.value.object = ""
 
     def _arranged(self) -> pn.viewable.Viewable:
         head = pmui.FlexBox(self.variable, *self.uses.values(), gap="8px", align_items="center", margin=(0, 0, 12, 0))
         picture = pmui.Column(
-            pmui.Row(self.map, self._bar, height=MAP_HEIGHT, margin=0), pmui.Row(self.step, self.moment, margin=0),
+            pmui.Row(self.map, self._bar, height=MAP_HEIGHT, margin=0), self.value,
+            pmui.Row(self.step, self.moment, margin=0),
             width=MAP_WIDTH + 84, margin=0, sx={"flexShrink": 0},
         )  # fmt: skip
         side = pmui.Column(
@@ -96,7 +120,7 @@ class FileView:
 class Drawn:
     """The figures of one variable."""
 
-    live: LiveMap
+    maps: MapSet
     bar: ColourBar
     histogram: Any
 
@@ -104,13 +128,13 @@ class Drawn:
 def draw(preview: Preview, step: int, dark: bool) -> Drawn:
     """Map at a time step, colour bar and histogram; takes up to some seconds the first time."""
     view, cmap = SharedView(preview.grid, lambda y, x: None), colour_map(preview.field)
-    live = LiveMap(preview.read(step), view, clim=preview.clim, cmap=cmap, name="map", dark=dark)
+    maps = MapSet({MAP: preview.read(step)}, view, clim=preview.clim, cmap=cmap)
     width = round(min(MAP_WIDTH, (MAP_HEIGHT - 10) * view.box.aspect))
     height = round(width / view.box.aspect)
-    live.figure.update(sizing_mode="fixed", width=width, height=height, aspect_ratio=None)
+    maps.figures[0].update(sizing_mode="fixed", width=width, height=height, aspect_ratio=None)
     bar = ColourBar(preview.clim, cmap, preview.field.attrs)
     bar.figure.update(sizing_mode="fixed", height=height)
-    return Drawn(live, bar, spread(preview.counts, preview.edges, preview.title, dark=dark))
+    return Drawn(maps, bar, spread(preview.counts, preview.edges, preview.title, dark=dark))
 
 
 def _label(found: Variable) -> str:

@@ -75,10 +75,8 @@ class MapBoard:
 
     def grid(self, *beside: Any) -> Any:
         """Maps in columns, the bar at their right end, then what stands beside them in the columns left over."""
-        bar = pn.Column(
-            pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, min_height=200, sizing_mode="stretch_height", margin=0),
-            width=BAR_WIDTH, margin=(26, 0, 0, 0), css_classes=["bar"],
-        )  # fmt: skip
+        pane = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, min_height=200, sizing_mode="stretch_height", margin=0)
+        bar = pn.Column(pane, margin=(26, 0, 0, 0), css_classes=["bar"])  # a figure keeps no class of its own
         maps = [
             pn.pane.Bokeh(bm.Column(children=[title, figure], sizing_mode="stretch_width"), margin=0)
             for title, figure in zip(self.titles, self.maps.figures, strict=True)

@@ -12,9 +12,8 @@ import panel_material_ui as pmui
 from app.components.map_board import MapBoard
 from app.plots.live import Cell
 from app.plots.products import name_of
-from app.plots.projection import PROJECTIONS
 from app.services.comparison import Comparison
-from app.session import LAYOUTS, Session
+from app.session import LAYOUTS, PROJECTIONS, Session
 
 SMALL: dict[str, Any] = {"size": "small", "margin": 0, "align": "center"}
 NO_STEPPERS = {"& button": {"display": "none"}}
@@ -33,7 +32,7 @@ class MapTools:
         self._clim = (0.0, 1.0)
         self._layout = pmui.RadioButtonGroup(options=LAYOUTS, value=session.layout, **SMALL)
         self._projection = pmui.Select(
-            label="Projection", options=list(PROJECTIONS), value=session.projection, width=150, **SMALL
+            label="Projection", options=PROJECTIONS, value=session.projection, width=150, **SMALL
         )
         self.left = pmui.Select(label="Left", width=220, **SMALL)
         self.right = pmui.Select(label="Right", width=220, **SMALL)

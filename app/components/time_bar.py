@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 import param
@@ -24,7 +24,7 @@ class TimeBarView(pn.custom.JSComponent):
     playing = param.Boolean(default=False)
 
     _esm = ASSETS / "time_bar.js"
-    _stylesheets = [read_asset("time_bar.css")]
+    _stylesheets: ClassVar[list[str]] = [read_asset("time_bar.css")]
 
 
 class TimeBar:

@@ -23,8 +23,6 @@ from app.services.newest import Newest, Rerun
 from app.services.steps import Fields, Steps
 from app.session import Session
 
-SETTLE_S = 0.12  # a view that moves is sampled again once it has stood still so long
-
 
 class ComparePage:
     """Reads the chosen runs, shows them, and follows the session: runs, time, layout, projection, colours, cell."""
@@ -36,12 +34,12 @@ class ComparePage:
         self._fields: Fields = {}
         self._board: MapBoard | None = None
         self._view: SharedView | None = None
-        self._loading, self._moving = Newest(), Newest()
+        self._loading = Newest()
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._stamps: dict[str, float] = {}
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
         self._scores, self._rmse = ScoreCard(), RmseCard()
-        self._tools = MapTools(session, self._show_step, lambda: self._view and self._view.show_all())
+        self._tools = MapTools(session, self._show_step, self._show_all)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._maps = card()
         self._lower = pn.FlexBox(
@@ -176,21 +174,15 @@ class ComparePage:
             await self._draw_analysis()
 
     async def _resample(self) -> None:
-        """The cells and the graticule of the part in view."""
-        is_newest = self._moving.begin()
-        await asyncio.sleep(SETTLE_S)
+        """The cells and the graticule of the part in view, once it stands still."""
         view = self._view
-        if view is None or not is_newest():
+        if view is None or (graticule := await view.settled()) is None:
             return
-        graticule = await asyncio.to_thread(view.resample)
-        boards = [board for board in (self._board, self._rmse.board) if board is not None and board.maps.view is view]
-
-        def show() -> None:
-            view.graticule.data, view.labels.data = graticule.lines, graticule.labels
-            for board in boards:
-                board.maps.show()
-
-        pn.state.execute(show, schedule=True)
+        with pn.io.hold():
+            view.show_graticule(graticule)
+            for board in (self._board, self._rmse.board):
+                if board is not None and board.maps.view is view:
+                    board.maps.show()
 
     def _frames(self) -> list[Frame]:
         if self.session.layout == "difference":
@@ -208,9 +200,7 @@ class ComparePage:
         differences = self.session.layout == "difference"
         cmap = DIFFERENCES if differences else colour_map(attrs)
         label = {**attrs, "long_name": "difference"} if differences else attrs
-        return kind(
-            frames, self._view, layout=self.session.layout, clim=self._clim(frames), cmap=cmap, attrs=label
-        )
+        return kind(frames, self._view, layout=self.session.layout, clim=self._clim(frames), cmap=cmap, attrs=label)
 
     def _clim(self, frames: list[Frame]) -> tuple[float, float]:
         """The locked range, or the one of the values on show; differences are always about zero."""
@@ -218,6 +208,10 @@ class ComparePage:
         if session.locked and not centred and None not in (session.low, session.high) and session.low < session.high:
             return session.low, session.high
         return colour_range([frame.field for frame in frames], centred=centred)
+
+    def _show_all(self) -> None:
+        if self._view is not None:
+            self._view.show_all()
 
     def _clicked(self, y: float, x: float) -> None:
         self.session.cell = self.comparison.nearest(y, x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,14 +11,16 @@ import numpy as np
 import xarray as xr
 from bokeh.plotting import figure
 
-from app.plots.geography import Graticule, graticule, map_lines
 from app.plots.colours import label_of, palette
+from app.plots.geography import Graticule, graticule, map_lines
 from app.plots.projection import NATIVE, Box, MapProjection
-from app.plots.sampling import N_COLOURS, Sampling, to_colours
+from app.plots.sampling import N_COLOURS, Sampling, cell_index, to_colours
+from app.services.newest import Newest
 from app.theme import read_asset
 from engine.data.grids import Grid
 
 PIXELS = 320  # first guess of a map's width; the browser then says how wide it is
+SETTLE_S = 0.12  # a view that moves is sampled again once it has stood still so long
 SURROUNDINGS = 0.25  # of the view on each side, sampled too, so that panning shows values at once
 INK, PAPER = "#10151a", "#ffffff"
 POINTER_JS = read_asset("pointer.js")
@@ -44,7 +47,7 @@ class SharedView:
         self.crosshair = [bm.Span(dimension="width", **style), bm.Span(dimension="height", **style)]
         self.cell = bm.ColumnDataSource({"x": [], "y": []})
         self.pointer = bm.ColumnDataSource({"x": [], "y": []})
-        self.pointer.on_change("data", lambda *_: self.on_pointer(self._cell_under_pointer()))
+        self.pointer.on_change("data", self._pointer_moved)
         around = _widened(self.box, 1.0)
         self.lines = {
             layer: bm.ColumnDataSource(dict(zip("xy", line.T, strict=True)))
@@ -54,6 +57,7 @@ class SharedView:
         self.graticule = bm.ColumnDataSource(drawn.lines)
         self.labels = bm.ColumnDataSource(drawn.labels)
         self._samplings: dict[Grid, Sampling] = {}
+        self._moving = Newest()
 
     @property
     def window(self) -> Box:
@@ -68,15 +72,26 @@ class SharedView:
             self._samplings[grid] = Sampling.of(grid, self.projection, _widened(self.window, SURROUNDINGS), pixels)
         return self._samplings[grid]
 
-    def resample(self) -> Graticule:
-        """Forget the cells of another window; returns the graticule of this one."""
+    async def settled(self) -> Graticule | None:
+        """Wait until the view stands still, then forget the cells of the window before: the graticule of this one.
+
+        None if it was moved again meanwhile.
+        """
+        is_newest = self._moving.begin()
+        await asyncio.sleep(SETTLE_S)
+        if not is_newest():
+            return None
         self._samplings.clear()
-        return graticule(self.projection, self.window)
+        return await asyncio.to_thread(graticule, self.projection, self.window)
+
+    def show_graticule(self, drawn: Graticule) -> None:
+        """Other meridians, parallels and labels."""
+        self.graticule.data, self.labels.data = drawn.lines, drawn.labels
 
     def mark(self, cell: Cell | None) -> None:
         """Put the marker on a cell's centre (y, x of the grid), or take it away."""
-        x, y = self.projection.from_grid(self.grid, *map(np.array, (cell or (0, 0))[::-1]))
-        self.cell.data = {"x": [float(x)], "y": [float(y)]} if cell else {"x": [], "y": []}
+        x, y = self.projection.from_grid(self.grid, *(np.array([at]) for at in (cell or (0.0, 0.0))[::-1]))
+        self.cell.data = {"x": x.tolist(), "y": y.tolist()} if cell else {"x": [], "y": []}
 
     def show_all(self) -> None:
         """Back to the whole region."""
@@ -85,25 +100,24 @@ class SharedView:
 
     def to_cell(self, x: float, y: float) -> Cell:
         """Convert a place on the map to y and x of the grid."""
-        across, along = self.projection.to_grid(self.grid, np.array(x), np.array(y))
-        return float(along), float(across)
+        across, along = self.projection.to_grid(self.grid, np.array([x]), np.array([y]))
+        return float(along[0]), float(across[0])
 
-    def _cell_under_pointer(self) -> Cell | None:
-        place = self.pointer.data
-        return self.to_cell(place["x"][0], place["y"][0]) if len(place["x"]) else None
+    def _pointer_moved(self, attr: str, old: Any, new: Any) -> None:
+        self.on_pointer(self.to_cell(new["x"][0], new["y"][0]) if len(new["x"]) else None)
 
-    def _set_width(self, _attr: str, _old: float, width: float) -> None:
-        if width and abs(width - self.pixels) > 0.2 * self.pixels:
-            self.pixels = int(width)
-            self._window_changed()
+    def _width_changed(self, attr: str, old: Any, new: Any) -> None:
+        if new and abs(new - self.pixels) > 0.2 * self.pixels:
+            self.pixels = int(new)
+            self._window_changed(attr, old, new)
 
-    def _window_changed(self, *_: object) -> None:
+    def _window_changed(self, attr: str, old: Any, new: Any) -> None:
         for call in self.on_window:
             call()
 
     def follow_window(self, first: Any) -> None:
         """Call `on_window` when the view or the width of the first map changes."""
-        first.on_change("inner_width", self._set_width)
+        first.on_change("inner_width", self._width_changed)
         for one in (self.x_range, self.y_range):
             one.on_change("start", self._window_changed)
             one.on_change("end", self._window_changed)
@@ -112,9 +126,7 @@ class SharedView:
 class MapSet:
     """Maps in one view with one colour range: one data source, one colour mapper, one message a change."""
 
-    def __init__(
-        self, fields: Mapping[str, xr.DataArray], view: SharedView, *, clim: tuple[float, float], cmap: str
-    ):
+    def __init__(self, fields: Mapping[str, xr.DataArray], view: SharedView, *, clim: tuple[float, float], cmap: str):
         self.view, self.clim, self.fields = view, clim, dict(fields)
         self.source = bm.ColumnDataSource(self._columns())
         self.mapper = bm.LinearColorMapper(
@@ -234,9 +246,5 @@ def _widened(box: Box, share: float) -> Box:
 
 def _value_at(field: xr.DataArray, y: float, x: float) -> float:
     grid = Grid.of(field)
-    row, column = (int(np.abs(axis - place).argmin()) for axis, place in ((grid.y, y), (grid.x, x)))
-    inside = all(
-        abs(axis[at] - place) <= 0.75 * abs(np.gradient(axis)[at] if len(axis) > 1 else 1.0)
-        for axis, at, place in ((grid.y, row, y), (grid.x, column, x))
-    )
-    return float(field.transpose("y", "x").values[row, column]) if inside else float("nan")
+    row, column = int(cell_index(grid.y, np.array(y))), int(cell_index(grid.x, np.array(x)))
+    return float(field.transpose("y", "x").values[row, column]) if row >= 0 and column >= 0 else float("nan")

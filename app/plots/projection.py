@@ -12,7 +12,6 @@ from engine.data.grids import Grid, edges
 from engine.data.projections import from_lonlat, to_lonlat
 
 NATIVE = "native"
-PROJECTIONS = (NATIVE, "PlateCarree", "Mercator", "Lambert conformal", "stereographic", "orthographic")
 SLIMMEST, WIDEST = 0.62, 2.4  # width by height of a map; a region beyond that gets empty margins
 OUTLINE = 33  # points along each side of a grid that say how far it reaches on the map
 
@@ -34,7 +33,7 @@ class Box:
 class MapProjection:
     """Projection of a map whose middle is the middle of a grid.
 
-    name : one of PROJECTIONS; "native" keeps the coordinates of the grid.
+    name : as in the session's `projection`; "native" keeps the coordinates of the grid.
     grid : the grid that "native" stands for.
     crs : cartopy's projection, in metres (PlateCarree: degrees); None for "native".
     """
@@ -100,9 +99,7 @@ class MapProjection:
         aspect = float(np.clip(width / height, SLIMMEST, WIDEST))
         half_width, half_height = max(width, height * aspect) / shortening / 2, max(height, width / aspect) / 2
         x_middle, y_middle = (west + east) / 2, (south + north) / 2
-        return Box(
-            x_middle - half_width, x_middle + half_width, y_middle - half_height, y_middle + half_height, aspect
-        )
+        return Box(x_middle - half_width, x_middle + half_width, y_middle - half_height, y_middle + half_height, aspect)
 
     @property
     def _is_in_degrees(self) -> bool:

@@ -43,7 +43,7 @@ class Sampling:
         x = _middles(window.west, window.east, pixels)
         y = _middles(window.south, window.north, rows_wanted)
         x, y = projection.to_grid(grid, *np.meshgrid(x, y))
-        rows, columns = _cell(grid.y, y), _cell(grid.x, x)
+        rows, columns = cell_index(grid.y, y), cell_index(grid.x, x)
         index = np.where((rows >= 0) & (columns >= 0), rows * len(grid.x) + columns, -1).astype(np.int32)
         return cls(index, window.west, window.south, window.east, window.north)
 
@@ -83,8 +83,8 @@ def _axis(centres: np.ndarray, low: float, high: float, pixels: int) -> tuple[np
     return order[np.clip(np.searchsorted(borders, middles, side="right") - 1, 0, len(centres) - 1)], start, stop
 
 
-def _cell(centres: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Index of the cell that each coordinate lies in; -1 outside of the axis and for NaN."""
+def cell_index(centres: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Find the index of the cell that each coordinate lies in; -1 outside of the axis and for NaN."""
     order = np.argsort(centres)
     borders = edges(centres[order])
     place = np.searchsorted(borders, at, side="right") - 1

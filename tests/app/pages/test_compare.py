@@ -44,76 +44,82 @@ def open_page(folder, runs, **session) -> ComparePage:
     return page
 
 
-def shown(page: ComparePage, number: int) -> np.ndarray:
-    """What a map holds, rows from the south."""
-    image = next(r for r in page._board.maps[number].figure.renderers if type(r.glyph).__name__ == "Image")
-    return image.data_source.data["image"][0]
+def assert_shown(page: ComparePage, number: int, expected: xr.DataArray) -> None:
+    """The colours of a map are those of the expected values (y, x; north first), to half a colour."""
+    board = page._board
+    low, high = board.clim
+    colours = board.maps.source.data[board.frames[number].key][0]
+    values = np.where(colours == 255, np.nan, low + colours / 254 * (high - low))
+    np.testing.assert_allclose(values, np.clip(expected[::-1], low, high), atol=0.501 * (high - low) / 254)
 
 
 def test_the_step_of_the_link_is_shown_and_a_new_one_redraws_every_map(tmp_path, runs):
     page = open_page(tmp_path, runs, time=2)
     with xr.open_dataset(runs[1].results) as stored:
-        np.testing.assert_array_equal(shown(page, 4), stored["downscaled"][2, ::-1])
+        assert_shown(page, 4, stored["downscaled"][2])
         page.session.time = 7
-        np.testing.assert_array_equal(shown(page, 4), stored["downscaled"][7, ::-1])
-        np.testing.assert_array_equal(shown(page, 0), stored["lr"][7, ::-1])
+        assert_shown(page, 4, stored["downscaled"][7])
+        assert_shown(page, 0, stored["lr"][7])
 
 
 def test_a_step_beyond_the_test_period_shows_its_end(tmp_path, runs):
     page = open_page(tmp_path, runs, time=999)
     with xr.open_dataset(runs[0].results) as stored:
-        np.testing.assert_array_equal(shown(page, 2), stored["hr"][-1, ::-1])
+        assert_shown(page, 2, stored["hr"][-1])
 
 
 def test_all_maps_share_one_range_and_a_locked_one_stays(tmp_path, runs):
     page = open_page(tmp_path, runs)
     page.session.param.update(locked=True, low=270.0, high=290.0)
     page.session.time = 5
-    mappers = [one._mapper for one in page._board.maps]
-    assert {(mapper.low, mapper.high) for mapper in mappers} == {(270.0, 290.0)}
+    assert page._board.clim == (270.0, 290.0)
+    with xr.open_dataset(runs[0].results) as stored:
+        assert_shown(page, 2, stored["hr"][5])
     page.session.locked = False
-    assert (mappers[0].low, mappers[0].high) != (270.0, 290.0)
-    assert len({(mapper.low, mapper.high) for mapper in mappers}) == 1
+    assert page._board.clim != (270.0, 290.0)
+    with xr.open_dataset(runs[0].results) as stored:
+        assert_shown(page, 2, stored["hr"][5])
 
 
 def test_typing_an_end_locks_and_a_range_upside_down_is_marked(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    page._high.value = 300.0
+    page._tools._high.value = 300.0
     assert page.session.locked
     assert page.session.high == 300.0
-    page._low.value = 400.0
-    assert page._low.error_state
+    page._tools._low.value = 400.0
+    assert page._tools._low.error_state
     assert page.session.low < 300.0
 
 
 def test_differences_are_about_zero(tmp_path, runs):
     page = open_page(tmp_path, runs, layout="difference")
     with xr.open_dataset(runs[0].results) as stored:
-        np.testing.assert_allclose(shown(page, 1), (stored["downscaled"] - stored["hr"])[0, ::-1], atol=1e-5)
-    mapper = page._board.maps[0]._mapper
-    assert mapper.low == -mapper.high
-    assert len(page._board.maps) == 4  # interpolated, A, B minus HR, and A minus B
+        assert_shown(page, 1, (stored["downscaled"] - stored["hr"])[0])
+    assert page._board.clim[0] == -page._board.clim[1]
+    assert len(page._board.maps.figures) == 4  # interpolated, A, B minus HR, and A minus B
 
 
 def test_swipe_shows_the_two_that_are_chosen(tmp_path, runs):
     page = open_page(tmp_path, runs)
     page.session.layout = "swipe"
-    page._left.value = "hr"
+    page._tools.left.value = "hr"
     with xr.open_dataset(runs[0].results) as stored:
-        np.testing.assert_array_equal(shown(page, 0), stored["hr"][0, ::-1])
-        np.testing.assert_array_equal(shown(page, 1), stored["downscaled"][0, ::-1])
+        assert_shown(page, 0, stored["hr"][0])
+        assert_shown(page, 1, stored["downscaled"][0])
 
 
 def test_rmse_maps_share_one_range_from_zero(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    ranges = {(one._mapper.low, one._mapper.high) for one in page._rmse.maps}
-    assert len(ranges) == 1
-    assert ranges.pop()[0] == 0
+    low, high = page._rmse.board.clim
+    assert low == 0
+    with xr.open_dataset(runs[0].results) as one, xr.open_dataset(runs[1].results) as other:
+        maps = (one["rmse_interpolated"], one["rmse_downscaled"], other["rmse_downscaled"])
+        assert high == pytest.approx(np.percentile([one.values for one in maps], 99.8))
 
 
 def test_maps_are_linked(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    figures = [one.figure for one in (*page._board.maps, *page._rmse.maps)]
+    figures = [*page._board.maps.figures, *page._rmse.board.maps.figures]
     assert len({id(figure.x_range) for figure in figures}) == 1
     assert len({id(figure.y_range) for figure in figures}) == 1
 
@@ -126,6 +132,31 @@ def test_a_click_chooses_the_nearest_cell(tmp_path, runs):
     assert page._view.cell.data == {"x": [x], "y": [y]}
 
 
+def test_the_pointer_reads_true_values_above_every_map(tmp_path, runs):
+    page = open_page(tmp_path, runs, time=3)
+    with xr.open_dataset(runs[0].results) as stored:
+        place = stored["hr"][3, 4, 5]
+        page._view.pointer.data = {"x": [float(place["x"])], "y": [float(place["y"])]}
+        assert f"{float(place):.2f} K" in page._board.titles[2].text
+        assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._rmse.board.titles[0].text
+    page._view.pointer.data = {"x": [], "y": []}
+    assert page._board.titles[2].text == page._board.frames[2].title()
+    assert "RMSE" in page._board.titles[3].text
+
+
+def test_a_projection_is_drawn_and_stays_while_time_moves(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    page.session.projection = "Lambert conformal"
+    assert page._view.projection.name == "Lambert conformal"
+    before = page._board.maps.source.data["hr"][0]
+    assert (before == 255).any()  # the corners of the map lie outside of the grid
+    page.session.time = 4
+    assert (page._board.maps.source.data["hr"][0] != before).mean() > 0.2
+    page.session.projection = "native"
+    with xr.open_dataset(runs[0].results) as stored:
+        assert_shown(page, 2, stored["hr"][4])
+
+
 def test_without_runs_the_newest_done_one_is_taken(tmp_path, runs):
     page = ComparePage(Session(store=Store(tmp_path), page="compare"))
     page.view()
@@ -134,7 +165,7 @@ def test_without_runs_the_newest_done_one_is_taken(tmp_path, runs):
 
 def test_an_empty_store_says_what_to_do(tmp_path):
     page = open_page(tmp_path, [])
-    assert page._empty in page._page.objects
+    assert "No run to compare" in [getattr(one, "object", "") for one in page._page.select()]
     assert not page.comparison
 
 
@@ -148,8 +179,8 @@ def test_a_run_deleted_while_shown_is_told_and_the_rest_stays(tmp_path, runs):
 
 def test_a_typed_date_moves_the_time(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    page._time._date.value = "2019-03-02 03:00"
+    page._time.view.typed = "2019-03-02 03:00"
     assert page.session.time == 27
-    page._time._date.value = "never"
-    assert page._time._date.error_state
+    page._time.view.typed = "never"
+    assert page._time.view.message == "not in 2019-03-01 00:00 to 2019-03-02 05:00"
     assert page.session.time == 27

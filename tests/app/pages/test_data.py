@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.components import demonstration
@@ -53,10 +54,14 @@ def test_another_time_step_changes_the_map_and_keeps_the_figure(session, tempera
         await settled(page)
 
     page = shown(session, temperature_file, step)
-    image = page.file.drawn.live._source
+    maps = page.file.drawn.maps
     assert page.file.map.object is page.first
     assert page.file.moment.object == "2001-01-01 18:00"
-    assert float(image.data["image"][0][3, 4]) == pytest.approx(283.19, abs=1e-4)  # 280 + 3 + 19 / 100, north up
+    y, x = page.file.preview.grid.y, page.file.preview.grid.x
+    value = maps.values_at(y.max(), x.max())["field"]  # the north-eastern cell: 280 + 3 + 19 / 100
+    assert value == pytest.approx(283.19, abs=1e-4)
+    low, high = maps.clim
+    assert maps.source.data["field"][0][3, 4] == np.clip(round((value - low) / (high - low) * 254), 0, 254)
 
 
 def test_a_file_that_is_no_field_is_refused_and_the_last_one_stays(session, temperature_file, tmp_path):
