@@ -51,7 +51,7 @@ class Tab:
         return self.page
 
     def sources(self) -> list[Any]:
-        """Sum of the values of each image on show: tells whether a map changed, better than pixels."""
+        """Sum of the colours of each image on show: tells whether a map changed, better than pixels."""
         return self.page.evaluate(IMAGES_JS)
 
 
@@ -62,10 +62,9 @@ IMAGES_JS = """() => {
     const view = Bokeh.index.find_one(figure);
     if (view === null || view.el.offsetParent === null) { continue; }
     for (const renderer of figure.renderers) {
-      const data = renderer.data_source && renderer.data_source.data;
-      if (!data || data.image === undefined) { continue; }
+      if (!renderer.glyph || renderer.glyph.type !== "Image") { continue; }
       let sum = 0;
-      for (const value of data.image[0]) { if (isFinite(value)) { sum += value; } }
+      for (const value of renderer.data_source.data[renderer.glyph.image.field][0]) { sum += value; }
       sums.push(sum);
     }
   }
