@@ -13,7 +13,10 @@ from xdist.scheduler import LoadFileScheduling
 CHECKOUT = Path(__file__).parents[1]
 
 # Files that take minutes and whose tests share what they set up: they come first and stay together.
-LONGEST = ("test_larger_than_memory", "test_acceptance", "test_killed", "test_slurm_ranks", "test_local", "test_remote")
+LONGEST = (
+    "test_larger_than_memory", "test_acceptance", "test_killed", "test_slurm_ranks", "test_local", "test_remote",
+    "test_jupyterhub",
+)  # fmt: skip
 # Files that take minutes and whose tests share only what each worker has anyway: they come last, test by test, so that
 # no worker is left waiting for another.
 DIVISIBLE = ("test_faults", "test_attacks", "test_requests", "test_every_network")
