@@ -10,11 +10,19 @@ from engine.available_memory import free_memory
 from engine.data.fields import open_field, steps_per_chunk
 from engine.data.pairs import Pairs
 from engine.evaluation.tiles import input_shape, plan_tiles
-from engine.models.memory import prediction_bytes, training_bytes
 from engine.models.receptive_field import reach
 from engine.models.shapes import Shape
 from engine.spec import Spec
-from engine.training.memory_budget import HR_CELLS_AT_ONCE, RUNTIME_BYTES, ahead_bytes, fits, needed, share
+from engine.training.memory_budget import (
+    HR_CELLS_AT_ONCE,
+    RUNTIME_BYTES,
+    ahead_bytes,
+    fits,
+    needed,
+    prediction_bytes,
+    share,
+    training_bytes,
+)
 
 BASE_BYTES = 900 * 2**20  # of a process that trains next to nothing: TensorFlow, its graphs and their kernels
 FIELDS_IN_PREDICTION = 12  # at HR, as float32, while one step is read, interpolated, put together and written

@@ -13,13 +13,13 @@ from engine.data.pairs import Pairs
 from engine.data.samples import Samples, Shuffle
 from engine.models.compatibility import check_field
 from engine.models.discriminator import build_discriminator
-from engine.models.memory import training_bytes
 from engine.models.network import Output, build
 from engine.models.shapes import Shape, outputs_of
 from engine.spec import Spec
 from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed
 from engine.training.loop import StopRequest, Training
+from engine.training.memory_budget import training_bytes
 from engine.training.progress import ProgressRecord
 from engine.training.supervised import Step
 from engine.training.validation import Validation

@@ -15,9 +15,9 @@ from engine.data.pairs import pair
 from engine.data.samples import Samples
 from engine.errors import GridError
 from engine.memory_estimate import BASE_BYTES
-from engine.models.memory import activation_bytes
 from engine.models.shapes import Shape
 from engine.spec import Spec
+from engine.training.memory_budget import activation_bytes
 from tests.engine.data.mock import steps, write_field
 
 MODEL = {"n_filters": 8, "n_blocks": 1}

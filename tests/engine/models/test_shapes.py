@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from engine.models.architecture import count_parameters
-from engine.models.memory import activation_bytes
 from engine.models.shapes import Shape
 from engine.models.upsampling import hr_filters, stages
 from engine.spec import ModelOptions
+from engine.training.memory_budget import activation_bytes
 
 
 def options(**given: object) -> ModelOptions:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine.launch.local import ROOT, environment
-from engine.models.memory import prediction_bytes
 from engine.models.shapes import Shape
 from engine.spec import ModelOptions
+from engine.training.memory_budget import prediction_bytes
 from tests.engine.launch.engine_processes import TIMEOUT_S
 
 PROGRAM = Path(__file__).with_name("measure_prediction.py")
