@@ -5,6 +5,7 @@ The part that a colleague should see as well stands in the link; the draft doesn
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import param
 
+from app.services.newest import Newest
 from engine.errors import StoreError
 from engine.options import Options
 from engine.runs import Store, check_run_id, default_store
@@ -23,6 +25,7 @@ PAGES = ["data", "design", "runs", "compare"]
 PROJECTIONS = ["native", "PlateCarree", "Mercator", "Lambert conformal", "stereographic", "orthographic"]
 LAYOUTS = ["grid", "swipe", "difference"]
 MOST_RUNS = 8
+STILL_S = 0.4
 MOST_STEPS = 10**9  # more than any test period has; an index of arrays holds it
 SHOWN = 40  # characters of a word that can't be used
 
@@ -109,7 +112,19 @@ class Session(param.Parameterized):
         """Keep a Panel location and this session in step, both ways; returns what the first link can't say."""
         refused = self.take_query(location.search)
         location.param.watch(lambda event: event.new == self.query() or self.take_query(event.new), "search")
-        self.param.watch(lambda *_: location.param.update(search=self.query()), list(_LINKED))
+        self.param.watch(
+            lambda *_: location.param.update(search=self.query()), [name for name in _LINKED if name != "time"]
+        )
+        stepping = Newest()
+
+        async def write_time(_: Any) -> None:
+            """Write the link once the time stands still: each link costs the browser as much as a map."""
+            is_newest = stepping.begin()
+            await asyncio.sleep(STILL_S)
+            if is_newest():
+                location.param.update(search=self.query())
+
+        self.param.watch(write_time, "time")
         return refused
 
     def choose_source(self, path: str, variable: str = "") -> None:

@@ -21,6 +21,7 @@ SWIPE_JS = read_asset("swipe.js")
 STACK_CSS = read_asset("swipe.css")
 TITLE_CSS = read_asset("map_title.css")
 PNG_JS = read_asset("maps_to_png.js")
+FACTS_JS = read_asset("map_facts.js")
 
 
 class MapBoard:
@@ -43,9 +44,12 @@ class MapBoard:
         self.maps = MapSet({frame.key: frame.field for frame in frames}, view, clim=clim, cmap=cmap)
         self.bar = ColourBar(clim, cmap, attrs, width=BAR_WIDTH)
         self.titles = [
-            bm.Div(text=frame.title(), stylesheets=[TITLE_CSS], sizing_mode="stretch_width", height=26)
+            bm.Div(text=frame.title, stylesheets=[TITLE_CSS], sizing_mode="stretch_width", height=26)
             for frame in frames
         ]
+
+        self.facts = bm.ColumnDataSource({"fact": [frame.fact for frame in frames]})
+        self.facts.js_on_change("data", bm.CustomJS(code=FACTS_JS, args={"facts": self.facts, "titles": self.titles}))
 
     @property
     def clim(self) -> tuple[float, float]:
@@ -63,9 +67,9 @@ class MapBoard:
     def show_values(self, cell: Cell | None) -> None:
         """Above each map, its value at y and x of the grid; its fact without a place."""
         values = self.maps.values_at(*cell) if cell else {}
-        for title, frame in zip(self.titles, self.frames, strict=True):
-            fact = value_text(values[frame.key], self.clim, self.units) if cell else None
-            title.text = frame.title(fact)
+        facts = [value_text(values[frame.key], self.clim, self.units) if cell else frame.fact for frame in self.frames]
+        if facts != self.facts.data["fact"]:
+            self.facts.data = {"fact": facts}
 
     def to_png(self, button: pmui.Button) -> None:
         """Make a button save what the maps show now, zoom included, as one picture; all of it in the browser."""

@@ -22,11 +22,11 @@ class Frame:
     field: xr.DataArray
     fact: str = ""
 
-    def title(self, fact: str | None = None) -> str:
-        """HTML above the map, with its own fact or another one."""
+    @property
+    def title(self) -> str:
+        """HTML above the map."""
         badge = f'<i style="background:{colour_of(self.key)}">{self.key}</i>' if len(self.key) == 1 else ""
-        said = html.escape(self.fact if fact is None else fact)
-        return f'<div class="map">{badge}<b>{html.escape(self.name)}</b><span>{said}</span></div>'
+        return f'<div class="map">{badge}<b>{html.escape(self.name)}</b><span>{html.escape(self.fact)}</span></div>'
 
 
 def field_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> list[Frame]:

@@ -23,6 +23,7 @@ class TimeBarView(pn.custom.JSComponent):
     typed = param.String(default="", doc="Date that was typed.")
     playing = param.Boolean(default=False)
 
+    _debounce: ClassVar[int] = 1  # ms, instead of the 50 that Panel waits for more changes: one is asked for at a time
     _esm = ASSETS / "time_bar.js"
     _stylesheets: ClassVar[list[str]] = [read_asset("time_bar.css")]
 
@@ -35,7 +36,6 @@ class TimeBar:
         self.view = TimeBarView(sizing_mode="stretch_width", margin=0)
         self.view.param.watch(lambda event: self.go(event.new), "step")
         self.view.param.watch(self._typed, "typed")
-        session.param.watch(lambda _: self._report(), "time")
 
     def follow(self, comparison: Comparison) -> None:
         """Take the steps of other runs."""
@@ -48,12 +48,8 @@ class TimeBar:
             self.session.time = min(max(step, 0), self._comparison.n_steps - 1)
 
     def step_is_shown(self) -> None:
-        """Let the bar ask for the next step."""
-        self.view.shown += 1
-
-    @property
-    def is_playing(self) -> bool:
-        return bool(self.view.playing)
+        """Say which step the maps show, and let the bar ask for the next one."""
+        self._report(shown=self.view.shown + 1)
 
     def _typed(self, event: Any) -> None:
         found = self._comparison.find_step(event.new)
@@ -64,7 +60,7 @@ class TimeBar:
             self.go(found)
             self._report()
 
-    def _report(self) -> None:
+    def _report(self, **more: int) -> None:
         steps = self._comparison.n_steps
         step = min(self.session.time, max(steps - 1, 0))
-        self.view.param.update(step=step, steps=steps, label=self._comparison.label(step), message="")
+        self.view.param.update(step=step, steps=steps, label=self._comparison.label(step), message="", **more)

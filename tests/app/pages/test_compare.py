@@ -137,11 +137,11 @@ def test_the_pointer_reads_true_values_above_every_map(tmp_path, runs):
     with xr.open_dataset(runs[0].results) as stored:
         place = stored["hr"][3, 4, 5]
         page._view.pointer.data = {"x": [float(place["x"])], "y": [float(place["y"])]}
-        assert f"{float(place):.2f} K" in page._board.titles[2].text
-        assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._rmse.board.titles[0].text
+        assert f"{float(place):.2f} K" in page._board.facts.data["fact"][2]
+        assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._rmse.board.facts.data["fact"][0]
     page._view.pointer.data = {"x": [], "y": []}
-    assert page._board.titles[2].text == page._board.frames[2].title()
-    assert "RMSE" in page._board.titles[3].text
+    assert page._board.facts.data["fact"] == [frame.fact for frame in page._board.frames]
+    assert "RMSE" in page._board.facts.data["fact"][3]
 
 
 def test_a_projection_is_drawn_and_stays_while_time_moves(tmp_path, runs):
