@@ -24,8 +24,11 @@ def seen_by(others: Iterable[str], interface: str = "") -> str:
     if interface:
         return address_of(interface)
     others = list(others)
-    towards = (source_towards(other) for other in others)
-    return next((address for address in towards if address), _first_address() if others else LOOPBACK)
+    if towards := next(filter(None, map(source_towards, others)), ""):
+        return towards
+    up = {name for name, facts in psutil.net_if_stats().items() if facts.isup and others}
+    outward = (a for name, a in _addresses() if name in up and not ipaddress.ip_address(a).is_loopback)
+    return next(outward, LOOPBACK)
 
 
 def interface_towards(address: str) -> str:
@@ -57,13 +60,6 @@ def source_towards(host: str, *, loopback: bool = False) -> str:
             return ""
         address = probe.getsockname()[0]
     return address if loopback or not ipaddress.ip_address(address).is_loopback else ""
-
-
-def _first_address() -> str:
-    """Of the interfaces that are up, the first address that others can reach."""
-    up = {name for name, facts in psutil.net_if_stats().items() if facts.isup}
-    outward = (a for name, a in _addresses() if name in up and not ipaddress.ip_address(a).is_loopback)
-    return next(outward, LOOPBACK)
 
 
 def _addresses() -> list[tuple[str, str]]:

@@ -9,31 +9,21 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from engine.errors import LaunchError
 from engine.launch.ranks.addresses import interface_towards
+from engine.launch.ranks.topology import Host, place_in_step
 from engine.options import did_you_mean
 from engine.runs import Run
 from engine.runs.records import RanksRequest, RunRequest
 
-HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*):([1-9][0-9]{0,2})")
 INTERFACE = re.compile(r"[A-Za-z0-9._-]{0,15}")
-TASKS = re.compile(r"(\d+)(?:\(x(\d+)\))?")  # Slurm's 2(x3),1: three nodes with two tasks, one with one
 GLOO_TIMEOUT_S = 300  # the first rank waits so long for the last: 512 of them import from one file system
 LOSS_S = 30  # elastic ranks, which meet only when all are there, take the others for lost after such a silence
-STEP = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE")
-
-
-@dataclass(frozen=True)
-class Host:
-    """A host and how many of the ranks it takes."""
-
-    name: str
-    ranks: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ class Ranks:
             raise LaunchError(f"ranks.by is {given.by!r} in request.json: {did_you_mean(given.by, list(PLANS))}")
         if not INTERFACE.fullmatch(given.interface):
             raise LaunchError(f"ranks.interface is {given.interface!r} in request.json: expected a name as ib0 or eth0")
-        return cls(given.by, given.interface, tuple(map(parse_host, given.hosts)))
+        return cls(given.by, given.interface, tuple(map(Host.parse, given.hosts)))
 
 
 @dataclass(frozen=True)
@@ -142,59 +132,16 @@ def meeting(
 def in_step(outer: Mapping[str, str]) -> dict[str, str]:
     """The environment of a rank that srun has started: what was set before stays."""
     place, cores = place_in_step(outer), outer.get("SLURM_CPUS_PER_TASK") or outer.get("SLURM_CPUS_ON_NODE", "1")
-    share = 1 if "SLURM_CPUS_PER_TASK" in outer else int(place["HOROVOD_LOCAL_SIZE"])
+    share = 1 if "SLURM_CPUS_PER_TASK" in outer else place.local_size
     interface = outer.get("HOROVOD_GLOO_IFACE") or interface_towards(outer["HOROVOD_GLOO_RENDEZVOUS_ADDR"])
     usual = {**threads(int(cores) // share), "NCCL_SOCKET_IFNAME": interface}
     kept = {name: outer[name] for name in usual if name in outer}
-    return {**usual, **kept, **place, "HOROVOD_GLOO_IFACE": interface}
-
-
-def place_in_step(slurm: Mapping[str, str]) -> dict[str, str]:
-    """HOROVOD_* of one rank from what Slurm tells each task of a step; raises LaunchError outside one."""
-    if missing := [name for name in STEP if name not in slurm]:
-        raise LaunchError(f"{missing[0]} is not set: `rank` is started by srun, in a job")
-    node, local = int(slurm["SLURM_NODEID"]), int(slurm["SLURM_LOCALID"])
-    layout = tasks_per_node(slurm["SLURM_STEP_TASKS_PER_NODE"])
-    name = slurm.get("SLURMD_NODENAME", f"node-{node}")
-    return place(int(slurm["SLURM_PROCID"]), name, node, local, layout)
-
-
-def place(rank: int, host: str, node: int, local: int, layout: Sequence[int]) -> dict[str, str]:
-    """HOROVOD_* of a rank, the `local`-th of `layout[node]` on its host.
-
-    Ranks with the same local number on all hosts that have so many are across from each other.
-    """
-    across = [number for number, ranks in enumerate(layout) if ranks > local]
-    return {
-        "HOROVOD_HOSTNAME": host,
-        "HOROVOD_RANK": str(rank),
-        "HOROVOD_SIZE": str(sum(layout)),
-        "HOROVOD_LOCAL_RANK": str(local),
-        "HOROVOD_LOCAL_SIZE": str(layout[node]),
-        "HOROVOD_CROSS_RANK": str(across.index(node)),
-        "HOROVOD_CROSS_SIZE": str(len(across)),
-    }
-
-
-def tasks_per_node(text: str) -> list[int]:
-    """Slurm's "2(x3),1" → [2, 2, 2, 1]."""
-    parts = [TASKS.fullmatch(part) for part in text.split(",")]
-    if not all(parts):
-        raise LaunchError(f"SLURM_STEP_TASKS_PER_NODE is {text!r}: expected the like of 2(x3),1")
-    return [int(part[1]) for part in parts if part for _ in range(int(part[2] or 1))]
+    return {**usual, **kept, **place.variables(), "HOROVOD_GLOO_IFACE": interface}
 
 
 def threads(cores: int) -> dict[str, str]:
     """TensorFlow's and OpenMP's threads."""
     return {"TF_NUM_INTRAOP_THREADS": str(max(1, cores)), "OMP_NUM_THREADS": str(max(1, cores))}
-
-
-def parse_host(word: Any) -> Host:
-    """`name:ranks`; raises LaunchError for what might be an option of ssh, or worse."""
-    found = HOST.fullmatch(word) if isinstance(word, str) else None
-    if not found:
-        raise LaunchError(f"ranks.hosts holds {word!r} in request.json: expected a host and its ranks, as node1:4")
-    return Host(found[1], int(found[2]))
 
 
 def controller(launcher: Path) -> str:

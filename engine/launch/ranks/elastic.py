@@ -12,13 +12,12 @@ import json
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.launch.local import end_tree
-from engine.launch.ranks.command import place
+from engine.launch.ranks.topology import places_of_remaining
 from engine.runs import RankEnd, Run, process_alive
 from engine.runs.records import HeartbeatRecord
 from engine.runs.state import FROM_CHECKPOINT, SILENCE_S
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL_S = 0.2
 GATHER_S = 300.0  # so long a round's first rank waits for its last
-HOROVODS_PLACE = ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE", "CROSS_RANK", "CROSS_SIZE")
 
 
 @dataclass
@@ -75,7 +73,8 @@ class ElasticCoordinator:
         """Host of each member that has arrived, once no other is worth waiting for; {} if it's over before."""
         began = None
         while not over.wait(POLL_INTERVAL_S):
-            if not (arrived := self._arrived(number)):
+            said = self.keys.of(f"arrived-{number}")
+            if not (arrived := {rank: said[str(rank)].decode() for rank in self._members if str(rank) in said}):
                 continue
             began = began or time.monotonic()
             missing = [rank for rank in self._members if rank not in arrived]
@@ -83,10 +82,6 @@ class ElasticCoordinator:
             if not missing or hopeless or time.monotonic() - began > GATHER_S:
                 return arrived
         return {}
-
-    def _arrived(self, number: int) -> dict[int, str]:
-        said = self.keys.of(f"arrived-{number}")
-        return {rank: said[str(rank)].decode() for rank in self._members if str(rank) in said}
 
     def _may_arrive(self, rank: int) -> bool:
         """Tell whether a rank may still arrive: its process lives here, or it gave a sign of life elsewhere."""
@@ -107,7 +102,9 @@ class ElasticCoordinator:
             return []
         if lost := [rank for rank in self._members if rank not in hosts]:
             why = describe(lost, self.run.heartbeats())
-            self._end_lost(lost)
+            for pid in self.run.ranks_here(lost):  # those that hang
+                end_tree(pid)
+            self.run.forget_heartbeats(*lost)
             self.keys.put(f"place-{number}", {str(rank): b"{}" for rank in lost})
             least = self.run.spec.launch.min_processes
             if len(hosts) < least:
@@ -115,30 +112,14 @@ class ElasticCoordinator:
                 self.end()
                 return []
             self.report_loss(lost, len(hosts), why)
-        keys, found = servers.enter_context(self.meet()), places(hosts)
-        keys.put("rank_and_size", {_seat(each): _row(each) for each in found.values()})
+        keys, places = servers.enter_context(self.meet()), places_of_remaining(hosts)
+        for place in places.values():  # in the words of Horovod's elastic driver, of which its core asks
+            numbers = ",".join(map(str, place.numbers)).encode()
+            keys.put("rank_and_size", {f"{place.host}:{place.local_rank}": numbers})
         port = {"HOROVOD_GLOO_RENDEZVOUS_PORT": str(keys.port)}
-        seats = {str(rank): json.dumps({**each, **port}).encode() for rank, each in found.items()}
-        self.keys.put(f"place-{number}", seats)
+        told = {str(rank): json.dumps({**place.variables(), **port}).encode() for rank, place in places.items()}
+        self.keys.put(f"place-{number}", told)
         return list(hosts)
-
-    def _end_lost(self, lost: list[int]) -> None:
-        """Ranks that hang end too, as far as they are here."""
-        for pid in self.run.ranks_here(lost):
-            end_tree(pid)
-        self.run.forget_heartbeats(*lost)
-
-
-def places(hosts: Mapping[int, str]) -> dict[int, dict[str, str]]:
-    """HOROVOD_* of ranks by the ranks they had first, whose order they keep; those of a host follow each other."""
-    layout = Counter(hosts[rank] for rank in sorted(hosts))
-    names, taken = list(layout), Counter[str]()
-    found = {}
-    for rank, first in enumerate(sorted(hosts)):
-        name = hosts[first]
-        found[first] = place(rank, name, names.index(name), taken[name], list(layout.values()))
-        taken[name] += 1
-    return found
 
 
 def describe(lost: list[int], heartbeats: list[HeartbeatRecord]) -> str:
@@ -146,12 +127,3 @@ def describe(lost: list[int], heartbeats: list[HeartbeatRecord]) -> str:
     words = f"rank{'s' if len(lost) > 1 else ''} {', '.join(map(str, lost))} {'were' if len(lost) > 1 else 'was'} lost"
     said = {one.reason or "": None for one in heartbeats if one.rank in lost and one.end is RankEnd.FAILED}
     return f"{words} ({'; '.join(said) or 'without a word'})"
-
-
-def _seat(place: Mapping[str, str]) -> str:
-    """By which Horovod's core asks for a rank's new place, in the words of its elastic driver."""
-    return f"{place['HOROVOD_HOSTNAME']}:{place['HOROVOD_LOCAL_RANK']}"
-
-
-def _row(place: Mapping[str, str]) -> bytes:
-    return ",".join(place[f"HOROVOD_{word}"] for word in HOROVODS_PLACE).encode()

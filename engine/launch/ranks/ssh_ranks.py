@@ -22,7 +22,7 @@ from typing import Any
 from engine.launch.local import GRACE_S, ROOT, environment
 from engine.launch.ranks import command
 from engine.launch.ranks.addresses import interface_towards
-from engine.launch.ranks.command import Host
+from engine.launch.ranks.topology import Host, fill_hosts, places_on_host
 from engine.runs import Run
 
 SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=15", "--")
@@ -34,7 +34,7 @@ Processes = Mapping[str, "subprocess.Popen[bytes]"]
 def start_hosts(run: Run) -> int:
     """Start the ranks on all hosts of the request, or on this one; returns the first exit code that isn't 0."""
     wanted = run.spec.launch.processes
-    hosts = layout(command.Ranks.of(run.request).hosts or (Host("localhost", wanted),), wanted)
+    hosts = fill_hosts(command.Ranks.of(run.request).hosts or (Host("localhost", wanted),), wanted)
     processes = {f"host {host.name}": _start_host(run, hosts, number) for number, host in enumerate(hosts)}
     return together(processes, _leave if run.spec.launch.is_elastic else _let_go)
 
@@ -42,36 +42,20 @@ def start_hosts(run: Run) -> int:
 def start_ranks(run: Run) -> int:
     """Start the ranks of this host, and end them when standard input closes."""
     here = json.loads(os.environ[HERE])
-    places = places_on(**here)
+    places = places_on_host(**here)
     interface = os.environ.get("HOROVOD_GLOO_IFACE") or interface_towards(os.environ["HOROVOD_GLOO_RENDEZVOUS_ADDR"])
     common = {**command.threads((os.cpu_count() or 1) // len(places)), "NCCL_SOCKET_IFNAME": interface, **os.environ}
     processes = {
-        f"rank {place['HOROVOD_RANK']}": subprocess.Popen(
+        f"rank {place.rank}": subprocess.Popen(
             command.engine("work", run),
             cwd=ROOT,
-            env={**common, **place, "HOROVOD_GLOO_IFACE": interface},
+            env={**common, **place.variables(), "HOROVOD_GLOO_IFACE": interface},
             stdin=subprocess.DEVNULL,
         )
         for place in places
     }
     threading.Thread(target=_hold, args=(processes,), daemon=True).start()
     return together(processes, _leave if run.spec.launch.is_elastic else _end)
-
-
-def layout(hosts: Sequence[Host], processes: int) -> list[Host]:
-    """Number of processes that each host takes: the first ones are filled first."""
-    taken = []
-    for host in hosts:
-        if share := min(host.ranks, processes):
-            taken.append(Host(host.name, share))
-        processes -= share
-    return taken
-
-
-def places_on(name: str, node: int, layout: Sequence[int]) -> list[dict[str, str]]:
-    """HOROVOD_* of each rank of the host with that number; ranks count on from host to host."""
-    first = sum(layout[:node])
-    return [command.place(first + local, f"{node}-{name}", node, local, layout) for local in range(layout[node])]
 
 
 def script(run: Run, variables: Mapping[str, str]) -> str:

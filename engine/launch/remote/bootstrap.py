@@ -22,7 +22,7 @@ def main(folder: str, checksum: str, request: dict[str, Any], archive: str = "",
     ----------
     folder : the site's, '~' stands for the home there.
     archive : the engine as a tar archive, by zlib and base64; without one, the answer is that it is missing.
-    is_first : make the site's folders where there are none.
+    is_first : make the site's folder where there is none.
     """
     os.umask(0o077)
     folder = os.path.expanduser(folder)
@@ -30,11 +30,11 @@ def main(folder: str, checksum: str, request: dict[str, Any], archive: str = "",
     try:
         if sys.version_info < OLDEST_PYTHON:
             raise ValueError(f"{sys.executable} is Python {sys.version.split()[0]}, but the engine needs 3.11 or newer")
-        if is_first:
+        if not (is_first or os.path.isdir(os.path.join(folder, "runs"))):
+            raise ValueError(f"{folder}/runs isn't there: mount its file system again, or put the folder back")
+        if is_first or not os.path.isdir(engine):
             for part in ("", *FOLDERS):
                 os.makedirs(os.path.join(folder, part), mode=0o700, exist_ok=True)
-        elif not os.path.isdir(os.path.join(folder, "runs")):
-            raise ValueError(f"{folder}/runs isn't there: mount its file system again, or put the folder back")
         if not os.path.isdir(engine):
             if not archive:
                 reply({"lacks_engine": True})

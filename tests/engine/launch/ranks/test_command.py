@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import LaunchError, MesoscopeError
 from engine.launch.ranks import command
-from engine.launch.ranks.command import Ranks, controller, in_step, meeting, place_in_step, plan, tasks_per_node
+from engine.launch.ranks.command import Ranks, controller, in_step, meeting, plan
 from engine.parsing import parse_record
 from engine.runs import Run, Store
 from engine.runs.records import RunRequest
@@ -150,37 +150,6 @@ def task(procid: int, node: int, local: int, layout: str, **more: str) -> dict[s
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
         **more,
     }
-
-
-def test_a_task_of_slurm_knows_its_place():
-    # Four nodes with 2, 2, 2 and 1 tasks: task 5 is the second on the third node, and across from it are those on the
-    # first and second; task 6 is the first on the fourth, with three across.
-    fifth, sixth = (place_in_step(task(*where, "2(x3),1")) for where in ((5, 2, 1), (6, 3, 0)))
-    assert fifth == {
-        "HOROVOD_HOSTNAME": "gpu2",
-        "HOROVOD_RANK": "5",
-        "HOROVOD_SIZE": "7",
-        "HOROVOD_LOCAL_RANK": "1",
-        "HOROVOD_LOCAL_SIZE": "2",
-        "HOROVOD_CROSS_RANK": "2",
-        "HOROVOD_CROSS_SIZE": "3",
-    }
-    names = ("LOCAL_RANK", "LOCAL_SIZE", "CROSS_RANK", "CROSS_SIZE")
-    assert [sixth[f"HOROVOD_{name}"] for name in names] == ["0", "1", "3", "4"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("1", [1]), ("2(x3),1", [2, 2, 2, 1]), ("8(x2)", [8, 8]), ("1,2,1", [1, 2, 1])]
-)
-def test_tasks_per_node(text, expected):
-    assert tasks_per_node(text) == expected
-
-
-def test_outside_a_step_there_is_no_rank():
-    with pytest.raises(LaunchError, match="SLURM_PROCID is not set: `rank` is started by srun, in a job"):
-        place_in_step({})
-    with pytest.raises(LaunchError, match="SLURM_STEP_TASKS_PER_NODE is 'two': expected the like of 2"):
-        place_in_step(task(0, 0, 0, "two"))
 
 
 def test_a_rank_has_its_share_of_the_cores_and_the_interface_to_the_others():

@@ -19,7 +19,7 @@ import pytest
 
 from engine.files import to_json, write_whole
 from engine.launch.ranks import elastic
-from engine.launch.ranks.elastic import ElasticCoordinator, describe, places
+from engine.launch.ranks.elastic import ElasticCoordinator, describe
 from engine.launch.ranks.rendezvous import Keys, rendezvous
 from engine.runs import RankEnd, Run, Store
 from engine.runs.records import HeartbeatRecord
@@ -66,22 +66,6 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def numbers(place: dict[str, str]) -> tuple[str, ...]:
     return tuple(place[f"HOROVOD_{word}"] for word in ("HOSTNAME", "RANK", "SIZE", "LOCAL_RANK", "CROSS_RANK"))
-
-
-def test_those_left_keep_their_order_and_their_hosts():
-    # Of a with ranks 0 and 1, b with 2 and 3, and c with 4, ranks 1 and 2 are lost.
-    found = places({4: "c", 0: "a", 3: "b"})
-    assert {first: numbers(place) for first, place in found.items()} == {
-        0: ("a", "0", "3", "0", "0"),
-        3: ("b", "1", "3", "0", "1"),
-        4: ("c", "2", "3", "0", "2"),
-    }
-    together = places({1: "a", 0: "a", 2: "b"})
-    assert [numbers(together[rank]) for rank in (0, 1, 2)] == [
-        ("a", "0", "3", "0", "0"),
-        ("a", "1", "3", "1", "0"),
-        ("b", "2", "3", "0", "1"),
-    ]
 
 
 def test_at_first_all_are_waited_for(scene):

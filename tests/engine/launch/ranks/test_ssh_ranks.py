@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.launch.ranks.command import Host, threads
-from engine.launch.ranks.ssh_ranks import HERE, is_here, layout, places_on, script, together
+from engine.launch.ranks.command import threads
+from engine.launch.ranks.ssh_ranks import HERE, is_here, script, together
 from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.engine.launch.engine_processes import (
@@ -28,24 +28,6 @@ from tests.engine.launch.engine_processes import (
 from tests.engine.launch.servers import Sshd
 
 SETTINGS = ("launch.processes=2", "training.batch_size=4", "training.epochs=40")
-
-
-@pytest.mark.parametrize(
-    ("processes", "expected"),
-    [(6, [("a", 4), ("b", 2)]), (4, [("a", 4)]), (1, [("a", 1)]), (9, [("a", 4), ("b", 4), ("c", 1)])],
-)
-def test_the_first_hosts_are_filled_first(processes, expected):
-    hosts = [Host("a", 4), Host("b", 4), Host("c", 4)]
-    assert [(host.name, host.ranks) for host in layout(hosts, processes)] == expected
-
-
-def test_ranks_count_on_from_host_to_host():
-    first, second = places_on("a", 0, [2, 1]), places_on("b", 1, [2, 1])
-    assert [place["HOROVOD_RANK"] for place in first + second] == ["0", "1", "2"]
-    assert {place["HOROVOD_SIZE"] for place in first + second} == {"3"}
-    assert [place["HOROVOD_LOCAL_RANK"] for place in first + second] == ["0", "1", "0"]
-    assert [place["HOROVOD_CROSS_SIZE"] for place in first + second] == ["2", "1", "2"]
-    assert first[0]["HOROVOD_HOSTNAME"] == first[1]["HOROVOD_HOSTNAME"] != second[0]["HOROVOD_HOSTNAME"]
 
 
 def test_what_a_host_is_told_goes_through_bash_unharmed(tmp_path):

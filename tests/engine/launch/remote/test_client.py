@@ -82,6 +82,12 @@ def test_nothing_is_made_where_the_folder_is_away(site, tmp_path):
     assert not list((tmp_path / "there").iterdir())
 
 
+def test_folders_besides_that_of_the_runs_are_made_again(site, tmp_path):
+    (tmp_path / "there" / "runs").mkdir(parents=True)
+    assert ask(site, Poll({}, None, 1.0)).runs == {}
+    assert {path.name for path in (tmp_path / "there").iterdir()} == set(bootstrap.FOLDERS)
+
+
 def test_several_who_upload_it_at_once_all_get_an_answer(site, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: ask(site, DescribeSite()), range(4)))
