@@ -20,7 +20,7 @@ from engine.errors import RanksLostError, RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import constraint_violation, score
 from engine.files import append_line, read_json, to_json, write_whole
-from engine.runs import Heartbeat, Run, Store
+from engine.runs import Heartbeat, RankEnd, Run, Store
 from engine.training import checkpoints
 from engine.training.assembly import build_network, build_training, make_reproducible
 from engine.training.loop import Training
@@ -37,14 +37,14 @@ def work(run: Run) -> None:
         training, is_finished = _train_with_remaining_ranks(run, workers, heartbeat, pairs)
         if not is_finished:
             _log(f"stopped in epoch {training.position.epoch + 1}: {training.stop.reason}; resume continues from here")
-            heartbeat.end("stopped", reason=training.stop.reason)
+            heartbeat.end(RankEnd.STOPPED, reason=training.stop.reason)
             return
         network = training.step.network
         if training.workers.chief:
             evaluate(run, heartbeat, network, pairs)
             run.write_manifest()
             write_whole(run.folder / "DONE", to_json({"time": time.time()}))
-        heartbeat.end("done", weights=checkpoints.fingerprint(network.trainable_variables))
+        heartbeat.end(RankEnd.DONE, weights=checkpoints.fingerprint(network.trainable_variables))
 
 
 def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:

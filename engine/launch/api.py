@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import secrets
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from engine.errors import SiteError, StoreError
 from engine.launch import local
@@ -58,9 +57,11 @@ def resume(run: Run) -> Run:
     with run.launch_lock():  # from the check to the record of the launch
         status = run.status()
         if status.state.may_be_active:
-            raise StoreError(f"run {run.id} is {status.state}: cancel it first, or wait for its end")
+            raise StoreError(f"run {run.id} is {status.state}", action="cancel it first, or wait for its end")
         if status.state is RunState.DONE:
-            raise StoreError(f"run {run.id} is done: train a new one with training.start_from={run.id} to go on")
+            raise StoreError(
+                f"run {run.id} is done", action=f"train a new one with training.start_from={run.id} to go on"
+            )
         if status.state is RunState.DAMAGED:
             raise StoreError(f"run {run.id} is damaged: {status.reason}")
         run.withdraw_cancel()
@@ -107,7 +108,7 @@ def _site(run: Run) -> Site:
     return site_of(run.request.target)
 
 
-def request_of(spec: Spec, target: Site) -> dict[str, Any]:
+def request_of(spec: Spec, target: Site) -> dict[str, object]:
     """Who was asked to run it, with what versions, on what data."""
     return {
         "target": target.name,

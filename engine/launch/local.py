@@ -49,7 +49,9 @@ def start(run: Run, nice: int = 0) -> None:
                 umask=0o077,
             )
         except OSError as error:
-            raise LaunchError(f"{command[0]} can't be started ({error.strerror}): check the installation") from error
+            raise LaunchError(
+                f"{command[0]} can't be started ({error.strerror})", action="check the installation"
+            ) from error
     with contextlib.suppress(ProcessLookupError):  # it has ended already; its ranks inherit the priority
         os.setpriority(os.PRIO_PROCESS, process.pid, min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19))
     run.record_launch(LaunchEvent.SUBMITTED, **asdict(identity(process.pid)), token=run.request.token)
@@ -59,7 +61,7 @@ def stop(run: Run) -> None:
     """End the processes of a run at once; what the last checkpoint holds is kept."""
     last = run.launches()[-1]
     if last.host != socket.gethostname():
-        raise LaunchError(f"run {run.id} runs on {last.host}, not here: cancel it from there")
+        raise LaunchError(f"run {run.id} runs on {last.host}, not here", action="cancel it from there")
     end_tree(last.pid)
     if last.pid is not None:
         end_marked(mark_of(run.folder, last.pid))  # ranks outlive a supervisor that was killed

@@ -45,7 +45,7 @@ class Limits:
         parts = parts_of(cls, value, where)
         for name, number in parts.items():
             if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-                raise SpecError(f"{where}.{name} is {number!r}: expected a whole number from 0 on")
+                raise SpecError(f"{where}.{name} is {number!r}", hint="expected a whole number from 0 on")
         return cls(**parts)
 
     def plain(self) -> dict[str, int]:
@@ -76,21 +76,23 @@ class Site(Options):
 
     def check(self) -> None:
         if ".." in self.folder.split("/"):
-            raise SpecError(f"target.folder is {self.folder}: expected a path without '..'")
+            raise SpecError(f"target.folder is {self.folder}", hint="expected a path without '..'")
         if self.kind == "ssh" and not self.host:
-            raise SpecError("target.host is missing: expected the alias of a host, as in ~/.ssh/config")
+            raise SpecError("target.host is missing", hint="expected the alias of a host, as in ~/.ssh/config")
         if self.kind == "local" and self.host:
-            raise SpecError(f"target.kind is local, but target.host is {self.host}: set kind to ssh, slurm or pbs")
+            raise SpecError(
+                f"target.kind is local, but target.host is {self.host}", action="set kind to ssh, slurm or pbs"
+            )
         if "\0" in self.prelude:
-            raise SpecError("target.prelude holds a NUL byte: expected lines of bash")
+            raise SpecError("target.prelude holds a NUL byte", hint="expected lines of bash")
 
     @classmethod
     def called(cls, name: Any, given: Any) -> Self:
         """A target of that name; raises SpecError."""
         if not isinstance(name, str) or not re.fullmatch(WORD, name):
-            raise SpecError(f"a target has the name {name!r}: expected a word matching {WORD}")
+            raise SpecError(f"a target has the name {name!r}", hint=f"expected a word matching {WORD}")
         if not isinstance(given, Mapping) or not all(isinstance(word, str) for word in given):
-            raise SpecError(f"targets.{name} is {given!r}: expected a mapping with kind, host and folder")
+            raise SpecError(f"targets.{name} is {given!r}", hint="expected a mapping with kind, host and folder")
         try:
             target = cls(**given)
         except SpecError as error:
@@ -190,10 +192,10 @@ class Sites:
             return cls((LOCAL,))
         try:
             if path.stat().st_mode & stat.S_IWOTH:
-                raise SiteError(f"{path} can be changed by everybody: chmod o-w {path}")
+                raise SiteError(f"{path} can be changed by everybody", action=f"chmod o-w {path}")
             return cls.parse(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise SiteError(f"{path} can't be read ({error}): fix it, or unset MESOSCOPE_TARGETS") from None
+            raise SiteError(f"{path} can't be read ({error})", action="fix it, or unset MESOSCOPE_TARGETS") from None
         except SpecError as error:
             raise SiteError(f"{path}: {error}") from None
 
@@ -206,7 +208,7 @@ class Sites:
             raise SpecError(f"{odd[0]} is not known: {did_you_mean(str(odd[0]), ['version', 'targets'])}")
         named = plain.get("targets")
         if not isinstance(named, Mapping) or not named:
-            raise SpecError("targets names none: expected a mapping, as local: {kind: local}")
+            raise SpecError("targets names none", hint="expected a mapping, as local: {kind: local}")
         return cls(tuple(Site.called(name, given) for name, given in named.items()))
 
     @property

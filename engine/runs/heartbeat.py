@@ -1,4 +1,4 @@
-"""Signs of life: each rank writes its own every few seconds."""
+"""Heartbeats: each rank writes its own every few seconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import os
 import socket
 import time
-from typing import Any, Self
+from dataclasses import asdict, replace
+from typing import Self
 
 import psutil
 
@@ -14,23 +15,25 @@ from engine.files import to_json, write_whole
 from engine.periodic import PeriodicThread
 from engine.runs.failure import describe_error
 from engine.runs.folder import Run
+from engine.runs.records import HeartbeatRecord, RankEnd
 
 HEARTBEAT_S = 2.0
 
 
 class Heartbeat:
-    """A rank's sign of life: status/rank-<n>.json, written anew every few seconds until the rank ends."""
+    """Heartbeat of a rank: status/rank-<n>.json, written anew every few seconds until the rank ends."""
 
     def __init__(self, run: Run, rank: int, size: int):
         self.path = run.folder / "status" / f"rank-{rank}.json"
-        self.facts: dict[str, object] = {
-            "rank": rank,
-            "size": size,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "pid_started": psutil.Process().create_time(),
-            "phase": "starting",
-        }
+        self.record = HeartbeatRecord(
+            rank=rank,
+            time=time.time(),
+            size=size,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            pid_started=psutil.Process().create_time(),
+            phase="starting",
+        )
         self._thread = PeriodicThread("heartbeat", HEARTBEAT_S, self._write)
 
     def __enter__(self) -> Self:
@@ -40,19 +43,18 @@ class Heartbeat:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._thread.stop()
-        if error is not None and "end" not in self.facts:
-            self.facts |= {"end": "failed", "reason": describe_error(error)}
+        if error is not None and self.record.end is None:
+            self.end(RankEnd.FAILED, reason=describe_error(error))
         with contextlib.suppress(OSError):  # a full disk must not hide the error that is on its way up
             self._write()
 
     def phase(self, words: str) -> None:
         """Set the phase, in words for the user."""
-        self.facts["phase"] = words
+        self.record = replace(self.record, phase=words)
 
-    def end(self, word: str, **facts: Any) -> None:
-        """Set the end: done or stopped, with more facts."""
-        self.facts |= {"end": word, **facts}
+    def end(self, end: RankEnd, *, reason: str | None = None, weights: str | None = None) -> None:
+        """Set the end, with its reason, or with the fingerprint of the weights."""
+        self.record = replace(self.record, end=end, reason=reason, weights=weights)
 
     def _write(self) -> None:
-        self.facts["time"] = time.time()
-        write_whole(self.path, to_json(dict(self.facts)))
+        write_whole(self.path, to_json(asdict(replace(self.record, time=time.time()))))

@@ -38,7 +38,8 @@ def interface_towards(address: str) -> str:
         if own == source:
             return name
     raise LaunchError(
-        f"no network interface here reaches {address}: name one in the targets file (interface), as ib0 or eth0"
+        f"no network interface here reaches {address}",
+        action="name one in the targets file (interface), as ib0 or eth0",
     )
 
 
@@ -48,7 +49,7 @@ def address_of(interface: str) -> str:
         if name == interface:
             return address
     known = ", ".join(sorted({name for name, _ in _addresses()}))
-    raise LaunchError(f"no interface {interface} with an IPv4 address here: expected one of {known}")
+    raise LaunchError(f"no interface {interface} with an IPv4 address here", hint=f"expected one of {known}")
 
 
 def source_towards(host: str, *, loopback: bool = False) -> str:

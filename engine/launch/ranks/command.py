@@ -41,7 +41,9 @@ class Ranks:
         if given.by not in PLANS:
             raise LaunchError(f"ranks.by is {given.by!r} in request.json: {did_you_mean(given.by, list(PLANS))}")
         if not INTERFACE.fullmatch(given.interface):
-            raise LaunchError(f"ranks.interface is {given.interface!r} in request.json: expected a name as ib0 or eth0")
+            raise LaunchError(
+                f"ranks.interface is {given.interface!r} in request.json", hint="expected a name as ib0 or eth0"
+            )
         return cls(given.by, given.interface, tuple(map(Host.parse, given.hosts)))
 
 
@@ -102,7 +104,8 @@ def by_ssh(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
     wanted, given = run.spec.launch.processes, sum(host.ranks for host in how.hosts)
     if given < wanted:
         raise LaunchError(
-            f"launch.processes is {wanted}, but the hosts of the target take {given}: ask for fewer, or add hosts"
+            f"launch.processes is {wanted}, but the hosts of the target take {given}",
+            action="ask for fewer, or add hosts",
         )
     need_gloo(controller(horovodrun()), "several hosts over SSH need")
     return Plan(engine("hosts", run), meets=True)
@@ -148,7 +151,7 @@ def controller(launcher: Path) -> str:
     """--gloo, or --mpi where Horovod was built without Gloo (as conda-forge does)."""
     parts = _parts_of_library(launcher) or _parts_of_launcher(launcher)
     if not parts & {"Gloo", "MPI"}:
-        raise LaunchError(f"{launcher} was built without Gloo and MPI: build Horovod with one of them")
+        raise LaunchError(f"{launcher} was built without Gloo and MPI", action="build Horovod with one of them")
     return "--gloo" if "Gloo" in parts else "--mpi"
 
 
@@ -166,13 +169,13 @@ def _parts_of_launcher(launcher: Path) -> set[str]:
         return built(subprocess.run([launcher, "--check-build"], capture_output=True, text=True, check=True).stdout)
     except (OSError, subprocess.CalledProcessError) as error:
         raise LaunchError(
-            f"{launcher} doesn't work ({error}): install Horovod (make install), or use one process"
+            f"{launcher} doesn't work ({error})", action="install Horovod (make install), or use one process"
         ) from error
 
 
 def need_gloo(found: str, what: str) -> None:
     if found != "--gloo":
-        raise LaunchError(f"Horovod was built without Gloo, which {what}: build it with Gloo, or do without")
+        raise LaunchError(f"Horovod was built without Gloo, which {what}", action="build it with Gloo, or do without")
 
 
 def built(answer: str) -> set[str]:
@@ -188,7 +191,7 @@ def process_management() -> str:
         raise LaunchError(f"srun can't be started ({error.strerror}): is this a node of a Slurm cluster?") from error
     offered = re.findall(r"\b(pmix|pmi2)\b", ended.stdout + ended.stderr)
     if not offered:
-        raise LaunchError("srun offers neither pmix nor pmi2, which MPI needs: build Horovod with Gloo")
+        raise LaunchError("srun offers neither pmix nor pmi2, which MPI needs", action="build Horovod with Gloo")
     return "pmix" if "pmix" in offered else "pmi2"
 
 

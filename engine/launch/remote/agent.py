@@ -45,6 +45,7 @@ from engine.launch.remote.protocol import (
     PlaceInput,
     Poll,
     PollAnswer,
+    Request,
     ResultFile,
     ResultList,
     Revoke,
@@ -66,11 +67,11 @@ LOCK = ".begin"  # in status: held while a run is started
 UPLOADS_KEPT_S = 86_400  # so long an upload that was never put in its place is kept
 
 
-def main(folder: str, request: dict[str, Any]) -> None:
-    """Answer a request, {"kind": …, "fields": …}, by one line on standard output."""
+def main(folder: str, kind: str, fields: dict[str, object]) -> None:
+    """Answer a request, a record of that kind, by one line on standard output."""
     try:
-        kind = {kind.__name__: kind for kind in ACTIONS}[request["kind"]]
-        answer = asdict(ACTIONS[kind](Path(folder), parse_record(kind, request["fields"], kind.__name__)))
+        request: Request[Any] = parse_record({each.__name__: each for each in ACTIONS}[kind], fields, kind)
+        answer = asdict(ACTIONS[type(request)](Path(folder), request))
     except (OSError, ValueError, MesoscopeError) as error:
         answer = refusal(error)
     reply(answer)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import IO, Any
+from typing import IO
 
 MARK = "mesoscope-answer:"  # opens the line that holds the answer: the environment may print others
 FOLDERS = ("runs", "engine", "data", "incoming")
 OLDEST_PYTHON = (3, 11)
 
 
-def main(folder: str, checksum: str, request: dict[str, Any], archive: str = "", is_first: bool = False) -> None:
-    """Let the engine of that checksum answer the request; it is unpacked from the archive if the site lacks it.
+def main(
+    folder: str, checksum: str, kind: str, fields: dict[str, object], archive: str = "", is_first: bool = False
+) -> None:
+    """Let the engine of that checksum answer a request, a record of that kind, and unpack it first if that is needed.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ def main(folder: str, checksum: str, request: dict[str, Any], archive: str = "",
     sys.path.insert(0, engine)
     from engine.launch.remote import agent
 
-    agent.main(folder, request)
+    agent.main(folder, kind, fields)
 
 
 def install_engine(place: str, checksum: str, archive: str) -> None:
@@ -89,12 +91,12 @@ def extract(archive: IO[bytes], folder: str) -> None:
         raise ValueError(f"an archive arrived damaged ({error})") from None
 
 
-def refusal(error: Exception) -> dict[str, Any]:
+def refusal(error: Exception) -> dict[str, object]:
     """Answer for a request that failed."""
     if isinstance(error, OSError):
         return {"error": f"{error.strerror}: {error.filename}", "full": error.errno in (28, 122)}  # ENOSPC, EDQUOT
     return {"error": str(error), "full": False}
 
 
-def reply(answer: dict[str, Any]) -> None:
+def reply(answer: dict[str, object]) -> None:
     sys.stdout.write("\n" + MARK + json.dumps(answer) + "\n")

@@ -47,14 +47,14 @@ def ask(site: Site, request: Request[A], patience_s: float = COMMAND_S) -> A:
         return parse_record(answer_kind(request), answer, "the answer")
 
 
-def exchange(site: Site, request: Request[Any], patience_s: float) -> dict[str, Any]:
+def exchange(site: Site, request: Request[Any], patience_s: float) -> dict[str, object]:
     """Send a request, after the engine if the site lacks it; returns the answer as it came, which isn't checked yet."""
     checksum, content = engine_archive()
-    plain = {"kind": type(request).__name__, "fields": asdict(request)}
     given = {
         "folder": site.folder,
         "checksum": checksum,
-        "request": plain,
+        "kind": type(request).__name__,
+        "fields": asdict(request),
         "is_first": isinstance(request, DescribeSite),
     }
     answer = _run(site, given, patience_s)
@@ -67,7 +67,7 @@ def exchange(site: Site, request: Request[Any], patience_s: float) -> dict[str, 
     return answer
 
 
-def _run(site: Site, given: dict[str, Any], patience_s: float) -> dict[str, Any]:
+def _run(site: Site, given: dict[str, object], patience_s: float) -> dict[str, object]:
     """Run the bootstrap on the site, and return what it answers."""
     source = f"{BOOTSTRAP.read_text(encoding='utf-8')}\nmain(**json.loads({json.dumps(given)!r}))\n"
     done = run_script(site, f"exec {site.python_word} -", source, patience_s)

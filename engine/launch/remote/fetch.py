@@ -22,7 +22,9 @@ from engine.runs.records import FetchRecord, read_record
 def fetch_results(run: Run, site: Site, report: Callable[[str], None]) -> None:
     """Fetch the results unless another process does, or a try has just failed; a failure is recorded."""
     with lock_at_once(run.folder / "status" / ".fetch") as is_mine:
-        last = _last_try(run)
+        last = FetchRecord()
+        with suppress(RecordError):
+            last = read_record(FetchRecord, run.fetch_file) or last
         if not is_mine or run.done_file.exists() or not is_due(last):
             return
         try:
@@ -37,7 +39,7 @@ def _fetch_all(run: Run, site: Site, failures: int, report: Callable[[str], None
     total, free = _total(files), shutil.disk_usage(run.folder).free
     if total > free:
         raise LaunchError(
-            f"they take {_megabytes(total)}, but {run.folder} has room for {_megabytes(free)}: free some space"
+            f"they take {_megabytes(total)}, but {run.folder} has room for {_megabytes(free)}", action="free some space"
         )
     report(f"{run.id}: fetching {_megabytes(total)}")
     for number, file in enumerate(files):
@@ -63,12 +65,6 @@ def _fetch_file(run: Run, site: Site, remote_path: str, file: ResultFile) -> Non
             return
         part.unlink()
     raise UnreachableError(f"{file.name} arrived damaged twice: its checksum is not the one it has on the site")
-
-
-def _last_try(run: Run) -> FetchRecord:
-    with suppress(RecordError):
-        return read_record(FetchRecord, run.fetch_file) or FetchRecord()
-    return FetchRecord()
 
 
 def _record(run: Run, reason: str, failures: int) -> None:

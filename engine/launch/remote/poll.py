@@ -173,15 +173,12 @@ class SitePoller:
             return None
         if time.time() - since < GONE_S:
             return None
-        if not observation.records and not self._revoke(run, observation):
-            return None
+        if not observation.records:  # keep a launch that never began from beginning later
+            has_arrived = observation.has_arrived
+            launch = ask(self.site, Revoke(run.id, observation.token, has_arrived))
+            if launch.token == observation.token and not has_arrived:  # it has just arrived after all
+                return None
         return self._final_status(run, run.request, status)
-
-    def _revoke(self, run: Run, observation: Observation) -> bool:
-        """Keep a launch that never began from beginning later; False if it has just arrived after all."""
-        has_arrived = observation.has_arrived
-        launch = ask(self.site, Revoke(run.id, observation.token, has_arrived))
-        return has_arrived or launch.token != observation.token
 
     def _final_status(self, run: Run, request: RunRequest, status: RunStatus) -> RunStatus:
         """Add the scheduler's own word for the end, while it remembers it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 from qtoolkit.core.data_objects import QState, SubmissionStatus
 from qtoolkit.core.exceptions import QTKError
@@ -98,7 +97,7 @@ def ended(kind: str, said: CommandResult) -> str:
     return state[1] if state and _slurm_state(state[1]) in OVER else ""
 
 
-def _slurm_header(target: Site, launch: LaunchOptions, token: str, run: str) -> dict[str, Any]:
+def _slurm_header(target: Site, launch: LaunchOptions, token: str, run: str) -> dict[str, object]:
     minutes = target.minutes(launch)
     header = {
         "job_name": job_name(token),
@@ -125,7 +124,7 @@ def _slurm_header(target: Site, launch: LaunchOptions, token: str, run: str) -> 
     return {name: value for name, value in header.items() if value is not None}
 
 
-def _pbs_header(target: Site, launch: LaunchOptions, token: str, run: str) -> dict[str, Any]:
+def _pbs_header(target: Site, launch: LaunchOptions, token: str, run: str) -> dict[str, object]:
     minutes, each = target.minutes(launch), launch.processes // launch.nodes
     cores = each * (launch.threads or target.threads)
     gpus = f":ngpus={launch.gpus * each}" if launch.gpus else ""

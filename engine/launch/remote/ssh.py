@@ -82,7 +82,10 @@ class Connection:
             shutil.copyfile(there, here)
             return
         again = "reget" if here.exists() and here.stat().st_size else "get"
-        self._batch([f"{again} {_quoted(there)} {_quoted(str(here))}"], timeout_s)
+        batch = f"{again} {_quoted(there)} {_quoted(str(here))}\n"
+        done = self._judged(_call([*self._ssh("sftp"), "-b", "-", self.host], batch, timeout_s))
+        if done.rc:
+            raise UnreachableError(f"{self.host}: files could not be moved ({_last_line(done.err)})")
 
     def close(self) -> None:
         """End the shared connection, if there is one."""
@@ -93,11 +96,6 @@ class Connection:
         """Command to type in a terminal where a login asks for something: later commands ride on that connection."""
         words = ["ssh", *self._config(), *_options(ControlMaster="yes", ControlPath=_socket(), ControlPersist="8h")]
         return shlex.join([*words, "-fN", self.host])
-
-    def _batch(self, lines: list[str], timeout_s: float | None) -> None:
-        done = self._judged(_call([*self._ssh("sftp"), "-b", "-", self.host], "\n".join(lines) + "\n", timeout_s))
-        if done.rc:
-            raise UnreachableError(f"{self.host}: files could not be moved ({_last_line(done.err)})")
 
     def _ssh(self, program: str) -> list[str]:
         shared = {"ControlMaster": "auto", "ControlPath": _socket(), "ControlPersist": str(PERSIST_S)}
@@ -202,23 +200,27 @@ def _socket() -> str:
     names = [Path(home) / f"mesoscope-{os.getuid()}" for home in homes]
     folder = next((name for name in names if len(str(name)) <= LONGEST_FOLDER), None)
     if folder is None:
-        raise SiteError(f"{names[0]} is too long for a socket: set XDG_RUNTIME_DIR to a folder with a shorter name")
+        raise SiteError(
+            f"{names[0]} is too long for a socket", action="set XDG_RUNTIME_DIR to a folder with a shorter name"
+        )
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
     except OSError as error:
         raise SiteError(
-            f"{folder} can't be made ({error.strerror}): set XDG_RUNTIME_DIR to a folder of mode 700"
+            f"{folder} can't be made ({error.strerror})", action="set XDG_RUNTIME_DIR to a folder of mode 700"
         ) from None
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-        raise SiteError(f"{folder} is not yours alone: remove it, or set XDG_RUNTIME_DIR to a folder of mode 700")
+        raise SiteError(
+            f"{folder} is not yours alone", action="remove it, or set XDG_RUNTIME_DIR to a folder of mode 700"
+        )
     return str(folder / "%C")
 
 
 def _quoted(path: str) -> str:
     """For sftp, which knows backslashes and double quotes, and expands patterns."""
     if "\n" in path or "\r" in path:
-        raise SiteError(f"{path!r} has a line break in its name: rename it")
+        raise SiteError(f"{path!r} has a line break in its name", action="rename it")
     return '"' + re.sub(r'([\\"*?\[\]])', r"\\\1", path) + '"'
 
 

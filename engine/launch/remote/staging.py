@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256 as digest_of
 from pathlib import Path
-from typing import Any
 
 from engine.errors import DataError
 from engine.files import files_below, sha256, tree_sha256
@@ -63,13 +62,14 @@ def inputs_of(spec: Spec, folder: str) -> Inputs:
             return None
         names = []
         for path in map(Path, source.files()):
-            name = f"{_checksum(path)}/{_plain_name(path.name)}"
+            plain_name = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)[-100:].lstrip(".-")  # its ending tells its format
+            name = f"{_checksum(path)}/{plain_name or 'input'}"
             files[name] = path
             names.append(f"{folder}/data/{name}")
         return dataclasses.replace(source, path=names[0] if len(names) == 1 else tuple(names))
 
     data = spec.data
-    moved: dict[str, Any] = {
+    moved = {
         "target": sent(data.target),
         "lr": sent(data.lr),
         "predictors": tuple(map(sent, data.predictors)),
@@ -120,7 +120,7 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
     except ValueError as error:
         raise DataError(f"{error}: launch.upload sends plain files; put a copy in its place") from None
     if not names:
-        raise DataError(f"{folder} is a folder without files: give a file or a Zarr store")
+        raise DataError(f"{folder} is a folder without files", action="give a file or a Zarr store")
     return [(name, folder / name) for name in names]
 
 
@@ -129,10 +129,7 @@ def _checksum(path: Path) -> str:
         _files_of(path)
         return tree_sha256(path)
     if not path.is_file():
-        raise DataError(f"{path} doesn't exist here, so it can't be sent: set launch.upload=false if the target has it")
+        raise DataError(
+            f"{path} doesn't exist here, so it can't be sent", action="set launch.upload=false if the target has it"
+        )
     return sha256(path)
-
-
-def _plain_name(name: str) -> str:
-    """Letters, digits, dot, dash and underscore only; the ending tells what kind of file it is, so it stays."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:].lstrip(".-") or "input"

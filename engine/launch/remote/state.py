@@ -87,7 +87,9 @@ def _not_started(observation: Observation, folder: FolderFacts) -> RunStatus | N
 def _scheduled(observation: Observation) -> RunStatus:
     phase = phase_of(observation.beats)
     if observation.job and observation.job.waiting:
-        return RunStatus(RunState.QUEUED, _waiting_reason(observation.job.reason))
+        reason = observation.job.reason
+        meaning = MEANINGS.get(reason.strip("()").partition(",")[0])
+        return RunStatus(RunState.QUEUED, f"{reason}: {meaning}" if meaning else reason or "waits in the queue")
     if observation.job:
         return RunStatus(RunState.RUNNING, phase or "starting")
     if observation.scheduler_error:
@@ -114,12 +116,6 @@ def _ended(reason: str) -> RunStatus:
 
 def _has_recent_sign(observation: Observation) -> bool:
     return any(beat.end is None and observation.now - beat.time < SILENCE_S for beat in observation.beats)
-
-
-def _waiting_reason(reason: str) -> str:
-    """Return the scheduler's own word, and its meaning where that is known."""
-    meaning = MEANINGS.get(reason.strip("()").partition(",")[0])
-    return f"{reason}: {meaning}" if meaning else reason or "waits in the queue"
 
 
 # Slurm's manual, squeue(1), JOB REASON CODES.

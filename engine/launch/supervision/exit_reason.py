@@ -58,7 +58,11 @@ def exit_reason(run: Run, rc: int, log_from: int = 0) -> ExitReason:
 def first_to_end(log: str) -> list[int]:
     """The rank, or ranks, that ended before the others, by the launcher's own words; [] if it said none."""
     found = FIRST_TO_END.search(log)
-    return _numbers(next(word for word in found.groups() if word)) if found else []
+    if not found:
+        return []
+    ranges = next(word for word in found.groups() if word)  # Slurm's "0-2,5" means 0, 1, 2, 5
+    bounds = [part.split("-") for part in ranges.split(",")]
+    return [number for each in bounds for number in range(int(each[0]), int(each[-1]) + 1)]
 
 
 def _blame(heartbeats: list[HeartbeatRecord], first: Sequence[int], rc: int) -> ExitReason:
@@ -74,9 +78,3 @@ def _blame(heartbeats: list[HeartbeatRecord], first: Sequence[int], rc: int) -> 
     if failed:
         return ExitReason(ExitKind.FAILED, failed[0].reason or "", rc)
     return ExitReason(ExitKind.FAILED, f"it ended with exit code {rc} before it began: see the log", rc)
-
-
-def _numbers(ranges: str) -> list[int]:
-    """Slurm's "0-2,5" → [0, 1, 2, 5]."""
-    bounds = [part.split("-") for part in ranges.split(",")]
-    return [number for each in bounds for number in range(int(each[0]), int(each[-1]) + 1)]

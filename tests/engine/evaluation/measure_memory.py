@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from engine import run as story
-from engine.runs import Heartbeat, Store
+from engine.runs import Heartbeat, RankEnd, Store
 from engine.spec import Spec
 from tests.engine.memory_measurement import prepared, resident
 
@@ -20,7 +20,7 @@ def main(spec: Spec, store: Store) -> None:
     before = resident("VmRSS")
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
         story.evaluate(run, heartbeat, network, pairs)
-        heartbeat.end("done")
+        heartbeat.end(RankEnd.DONE)
     sys.stdout.write("\n" + json.dumps({"before": before, "peak": resident("VmHWM")}))
 
 

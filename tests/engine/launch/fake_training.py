@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from engine.files import append_line, to_json, write_whole
-from engine.runs import Heartbeat, Run
+from engine.runs import Heartbeat, RankEnd, Run
 
 RESULTS = {"checkpoints/best.npz": 300_000, "results/test.nc": 500_000, "results/empty.txt": 0}
 STEP_S = 0.02
@@ -31,7 +31,7 @@ def main(run: Run, go: Path) -> None:
         number = len(run.progress()[0])
         while not (number and go.exists()):
             if run.cancel_file.exists():
-                heartbeat.end("stopped", reason="cancelled")
+                heartbeat.end(RankEnd.STOPPED, reason="cancelled")
                 run.record_launch("ended", rc=0, cancelled=True, reason="cancelled", **me)
                 return
             append_line(run.folder / "progress.jsonl", {"seq": number, "time": time.time(), "epoch": 1, "step": number})
@@ -41,7 +41,7 @@ def main(run: Run, go: Path) -> None:
             write_whole(run.folder / name, os.urandom(size))
         run.write_manifest()
         write_whole(run.folder / "DONE", to_json({"time": time.time()}))
-        heartbeat.end("done")
+        heartbeat.end(RankEnd.DONE)
     run.record_launch("ended", rc=0, reason="done", **me)
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from engine.errors import DivergedError, StoreError
 from engine.files import append_line, read_json, write_whole
-from engine.runs import Heartbeat, Run, Store, default_store, describe_error, describe_inputs, process_alive
+from engine.runs import Heartbeat, RankEnd, Run, Store, default_store, describe_error, describe_inputs, process_alive
 from engine.runs.records import RunRequest
 from engine.spec import Spec
 
@@ -231,7 +231,7 @@ def test_a_rank_tells_that_it_lives_and_how_it_ends(run, monkeypatch):
         while run.heartbeats()[0].phase != "reading" and time.monotonic() < deadline:
             time.sleep(0.01)
         (second,) = run.heartbeats()
-        heartbeat.end("done", weights="abc")
+        heartbeat.end(RankEnd.DONE, weights="abc")
     (last,) = run.heartbeats()
     assert (first.rank, first.size, first.host, first.pid) == (1, 2, HERE, os.getpid())
     assert (first.phase, second.phase) == ("starting", "reading")

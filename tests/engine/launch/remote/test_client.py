@@ -109,8 +109,8 @@ def test_an_engine_that_arrives_damaged_is_not_taken(site, monkeypatch, tmp_path
         monkeypatch.setattr(client, "engine_archive", lambda sent=sent: (CHECKSUM, sent))
         with pytest.raises(SiteError, match="the engine arrived damaged"):
             ask(site, DescribeSite())
-    given = {"folder": site.folder, "checksum": CHECKSUM, "request": {}, "archive": "no base64!"}
-    assert "damaged" in client._run(site, given, 60.0)["error"]
+    given = {"folder": site.folder, "checksum": CHECKSUM, "kind": "Poll", "fields": {}, "archive": "no base64!"}
+    assert "damaged" in str(client._run(site, given, 60.0)["error"])
     for part in ("engine", "incoming"):
         assert not list((tmp_path / "there" / part).iterdir())
 

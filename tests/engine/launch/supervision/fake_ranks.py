@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.files import read_json, to_json, write_whole
-from engine.runs import Heartbeat, Run
+from engine.runs import Heartbeat, RankEnd, Run
 
 LOOK_S = 0.02
 
@@ -30,7 +30,7 @@ def main(run: Run, acts: list[str]) -> int:
     with Heartbeat(run, 0, 1) as heartbeat:
         for word in acts[min(number, len(acts) - 1)].split(","):
             play(run, heartbeat, *word.split("="))
-        return 1 if heartbeat.facts["end"] == "failed" else 0
+        return 1 if heartbeat.record.end is RankEnd.FAILED else 0
 
 
 def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
@@ -38,12 +38,12 @@ def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
         with open(run.last, "wb") as file:
             np.savez(file, state=np.array(f'{{"epoch": {more}, "step": 0}}'))
     elif word == "fails":
-        heartbeat.end("failed", reason=more)
+        heartbeat.end(RankEnd.FAILED, reason=more)
     elif word == "stops":
         while not (run.pause_file.exists() or run.cancel_file.exists()):
             time.sleep(LOOK_S)
         heartbeat.end(
-            "stopped", reason="cancelled" if run.cancel_file.exists() else read_json(run.pause_file)["reason"]
+            RankEnd.STOPPED, reason="cancelled" if run.cancel_file.exists() else read_json(run.pause_file)["reason"]
         )
     elif word == "stays":
         time.sleep(3600)
@@ -61,7 +61,7 @@ def play(run: Run, heartbeat: Heartbeat, word: str, more: str = "") -> None:
         write_whole(heartbeat.path, (run.folder / "other.json").read_bytes())
         os._exit(0)
     elif word == "done":
-        heartbeat.end("done")
+        heartbeat.end(RankEnd.DONE)
         write_whole(run.folder / "DONE", to_json({"time": time.time()}))
 
 
