@@ -19,7 +19,8 @@ LONGEST = (
 )  # fmt: skip
 # Files that take minutes and whose tests share only what each worker has anyway: they come last, test by test, so that
 # no worker is left waiting for another.
-DIVISIBLE = ("test_faults", "test_attacks", "test_requests", "test_every_network")
+DIVISIBLE = ("test_attacks", "test_requests", "test_every_network")
+DIVISIBLE += ("test_server_away", "test_uploads", "test_scheduler_replies", "test_damaged_files", "test_once_only")
 
 
 class DivideLongFiles(LoadFileScheduling):

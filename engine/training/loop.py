@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from engine.data.samples import Shuffle
-from engine.errors import DivergedError
+from engine.errors import DivergedError, RequestError
 from engine.spec import TrainingOptions
 from engine.training import checkpoints
 from engine.training.feed import Feed
@@ -64,7 +65,7 @@ class Training:
 
         At the end the network has its best weights. Checkpoints hold the best and the last.
         """
-        self._counted_at = time.monotonic()
+        self._counted_at, interval_s = time.monotonic(), checkpoint_interval_s()
         statistics = RunningStatistics.of(self.step, self.workers)
         self.workers.broadcast_variables([variable.value for group in self.step.groups.values() for variable in group])
         if self._statistics_of_ranks is not None:
@@ -76,7 +77,7 @@ class Training:
                 return False
             statistics.average()
             self._validate()
-            if time.monotonic() - self._saved_at > CHECKPOINT_S:
+            if time.monotonic() - self._saved_at > interval_s:
                 self.save()
         self.save()
         checkpoints.restore(self.step.network.variables, self.best_weights, self.folder / BEST)
@@ -211,3 +212,12 @@ def _check_finite(name: str, loss: float, epoch: int, options: TrainingOptions) 
             action=f"lower training.learning_rate (now {options.learning_rate:g}), or look for values in the "
             "data that can't be",
         )
+
+
+def checkpoint_interval_s() -> float:
+    """Seconds between checkpoints: those of $MESOSCOPE_CHECKPOINT_S, 0 for one each epoch, else CHECKPOINT_S."""
+    given = os.environ.get("MESOSCOPE_CHECKPOINT_S", CHECKPOINT_S)
+    try:
+        return float(given)
+    except ValueError:
+        raise RequestError(f"MESOSCOPE_CHECKPOINT_S is {given!r}", hint="expected seconds, as 60") from None

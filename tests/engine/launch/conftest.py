@@ -30,6 +30,12 @@ def shared_slurm() -> Iterator[Slurm]:
 
 
 @pytest.fixture
+def checkpoint_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs that are started from here write a checkpoint after every epoch."""
+    monkeypatch.setenv("MESOSCOPE_CHECKPOINT_S", "0")
+
+
+@pytest.fixture
 def sshd(shared_sshd: Sshd) -> Iterator[Sshd]:
     """An SSH server: `ssh -F sshd.config target` gets in."""
     yield shared_sshd

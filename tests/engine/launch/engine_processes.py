@@ -22,7 +22,6 @@ from tests.engine.data.mock import write_field
 CHECKOUT = Path(__file__).parents[3]
 TIMEOUT_S = 300.0  # others may use the machine too
 LOOK_S = 0.02
-HOLD_S = 1.0  # well below HOROVOD_GLOO_TIMEOUT_SECONDS of all tests
 GRACE_S = 20.0  # for processes that have done their work to end
 
 # Everything that a resume has to bring back: order of samples, dropout, running statistics, course of learning.
@@ -130,27 +129,12 @@ def same_weights(one: Run, other: Run) -> bool:
 
 
 def kill_after_a_checkpoint(run: Run, rank: int = 0) -> None:
-    """Kill a rank in the midst of its training, some epochs after a checkpoint.
-
-    A checkpoint is due a while after the last, however few steps were done in it. The rank is held for most of that
-    time, so that it isn't done before, but never for so long that the others take it for lost.
-    """
+    """Kill a rank in the midst of its training, some epochs after its first checkpoint: see `checkpoint_each_epoch`."""
     process = psutil.Process(rank_pid(run, rank))
-    while not (run.folder / "checkpoints" / "last.npz").exists():
-        delay(run, process)
+    wait(run.last.exists, "a checkpoint")
     saved = run.latest()["seq"]
-    while run.latest()["seq"] <= saved + 1:
-        delay(run, process)
+    wait(lambda: run.latest()["seq"] > saved + 1, "two more records of progress")
     process.kill()
-
-
-def delay(run: Run, process: psutil.Process) -> None:
-    """Hold a rank for HOLD_S, and return once training has gone on after that."""
-    process.suspend()
-    time.sleep(HOLD_S)
-    seq = run.latest()["seq"]
-    process.resume()
-    wait(lambda: run.latest()["seq"] > seq, "a record of progress")
 
 
 def resumed_epoch(run: Run) -> int:

@@ -100,6 +100,7 @@ def test_a_cancelled_run_goes_on_where_it_stopped(spec, undisturbed, engine):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("checkpoint_each_epoch")
 def test_a_killed_rank_fails_the_run_and_resume_ends_with_the_same_weights(spec, undisturbed, engine):
     run = engine.submit(spec)
     kill_after_a_checkpoint(run)
@@ -173,6 +174,7 @@ def test_cancelled_at_once(supervised, spec, engine):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("checkpoint_each_epoch")
 def test_one_of_two_ranks_killed(spec, engine):
     run = engine.submit(spec, "launch.processes=2", "training.batch_size=4", "training.epochs=40")
     assert rank_pid(run, 0) != rank_pid(run, 1)

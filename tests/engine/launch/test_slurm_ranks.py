@@ -106,6 +106,7 @@ def test_the_gradient_of_two_nodes_is_that_of_one_process_with_twice_the_batch(s
     test_workers.assert_same_gradient(one, two)
 
 
+@pytest.mark.usefixtures("checkpoint_each_epoch")
 def test_a_killed_rank_is_named_and_with_a_restart_the_weights_are_the_same(slurm, spec, undisturbed, store):
     run, job = submit(slurm, store, spec, "launch.restarts=1")
     kill_after_a_checkpoint(run, rank=1)
@@ -116,6 +117,7 @@ def test_a_killed_rank_is_named_and_with_a_restart_the_weights_are_the_same(slur
     assert same_weights(run, undisturbed)
 
 
+@pytest.mark.usefixtures("checkpoint_each_epoch")
 def test_elastic_ranks_go_on_without_one_that_was_killed(slurm, spec, store, monkeypatch):
     monkeypatch.setenv("HOROVOD_GLOO_TIMEOUT_SECONDS", "5")
     run, job = submit(slurm, store, spec, "launch.min_processes=1")

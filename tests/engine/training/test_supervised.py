@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from engine.data.normalizer import ValueTransform
 from engine.data.samples import Samples
-from engine.errors import DivergedError
+from engine.errors import DivergedError, RequestError
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.training import checkpoints, loop, supervised
@@ -251,3 +251,13 @@ def test_pace_aims_at_a_second_and_leaves_out_the_first_chunk():
     assert (pace.s_per_step, pace.chunk()) == (0.01, 100)
     pace.record(30.0, 10)
     assert pace.chunk() == 1
+
+
+def test_the_time_between_checkpoints_is_that_of_the_environment(monkeypatch):
+    monkeypatch.delenv("MESOSCOPE_CHECKPOINT_S", raising=False)
+    assert loop.checkpoint_interval_s() == loop.CHECKPOINT_S
+    monkeypatch.setenv("MESOSCOPE_CHECKPOINT_S", "0.5")
+    assert loop.checkpoint_interval_s() == 0.5
+    monkeypatch.setenv("MESOSCOPE_CHECKPOINT_S", "often")
+    with pytest.raises(RequestError, match="MESOSCOPE_CHECKPOINT_S is 'often': expected seconds, as 60"):
+        loop.checkpoint_interval_s()

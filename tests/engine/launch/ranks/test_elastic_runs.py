@@ -20,7 +20,7 @@ from tests.engine.launch.engine_processes import (
     write_spec,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("checkpoint_each_epoch")]
 
 THREE = ("launch.processes=3", "training.batch_size=3", "training.epochs=80")  # 28 samples: 3 steps; of two ranks, 4
 

@@ -1,4 +1,4 @@
-"""What is asked of OpenSSH, and what its words mean: the program itself is in test_attacks.py and test_faults.py."""
+"""What is asked of OpenSSH, and what its words mean: the program itself is in test_attacks.py and faults."""
 
 from __future__ import annotations
 
