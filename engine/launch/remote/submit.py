@@ -30,7 +30,7 @@ from engine.launch.remote.protocol import (
     StopRun,
 )
 from engine.launch.remote.ssh import COMMAND_S
-from engine.launch.remote.upload_heartbeat import Sending
+from engine.launch.remote.upload_heartbeat import UploadHeartbeat
 from engine.launch.sites import Site
 from engine.runs import Run, RunState, Stage, Store, describe_error
 from engine.spec import Spec
@@ -51,10 +51,10 @@ def start(run: Run, target: Site) -> None:
     run.update_request(
         stage=Stage.SENDING, token=token, job=None, time=time.time(), reason="", sender=asdict(identity(os.getpid()))
     )
-    with Sending(run, token) as sending, _refusal_noted(run, token):
-        sending.check()
-        given = _prepare(run, target, token, sending)
-        sending.check()
+    with UploadHeartbeat(run, token) as heartbeat, _refusal_noted(run, token):
+        heartbeat.check()
+        given = _prepare(run, target, token, heartbeat)
+        heartbeat.check()
         run.update_request(stage=Stage.ASKED, reason="")
     with _refusal_noted(run, token):
         try:
@@ -96,7 +96,7 @@ def cancel(run: Run, target: Site, *, now: bool = False) -> None:
         raise LaunchError(f"{target.name} didn't cancel job {job}: {said.err.strip() or 'no reason given'}")
 
 
-def _prepare(run: Run, target: Site, token: str, sending: Sending) -> StartRun:
+def _prepare(run: Run, target: Site, token: str, heartbeat: UploadHeartbeat) -> StartRun:
     """Upload engine, inputs, and what the run starts from, where the site lacks them; returns the request to start."""
     run.update_request(reason="connects, and sends the engine if it is new there")
     there = ask(target, DescribeSite())
@@ -108,22 +108,22 @@ def _prepare(run: Run, target: Site, token: str, sending: Sending) -> StartRun:
     if run.spec.launch.upload:
         run.update_request(reason="reads the inputs for their checksums")
     inputs = staging.inputs_of(run.spec, home)
-    _send_inputs(run, target, inputs.files, home, sending)
+    _send_inputs(run, target, inputs.files, home, heartbeat)
     _send_start(run, target, home)
     return _start_request(run, target, inputs.spec, home, token)
 
 
-def _send_inputs(run: Run, target: Site, files: dict[str, Path], home: str, sending: Sending) -> None:
+def _send_inputs(run: Run, target: Site, files: dict[str, Path], home: str, heartbeat: UploadHeartbeat) -> None:
     """Send the inputs that the site lacks."""
     wanted = ask(target, FindMissingInputs(tuple(files))).names if files else ()
-    sending.expect(sum(staging.size_of(files[name]) for name in wanted))
+    heartbeat.expect(sum(staging.size_of(files[name]) for name in wanted))
     for name in wanted:
         path = files[name]
         run.update_request(reason=f"sends {path.name}")
-        incoming = _send(target, sending.count(staging.content_of(path)), home)
+        incoming = _send(target, heartbeat.count(staging.content_of(path)), home)
         patience_s = COMMAND_S + staging.size_of(path) / READ_BYTES_PER_S
         ask(target, PlaceInput(incoming, name, path.is_dir()), patience_s)
-    sending.expect(0)
+    heartbeat.expect(0)
 
 
 def _send(target: Site, content: Iterable[bytes], home: str) -> str:

@@ -1,4 +1,4 @@
-"""The sign of life of a hand-over, which may take long: a run's inputs are on their way to its target."""
+"""Heartbeat of a submission, which may take long: the inputs of a run are uploaded to its site."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from engine.runs import Run
 BEAT_S = 2.0
 
 
-class Sending:
-    """Writes `run.upload_file` every few seconds until the hand-over has ended: when, and how much was sent."""
+class UploadHeartbeat:
+    """Writes `run.upload_file` every few seconds until the submission has ended: the time, and how much was sent."""
 
     def __init__(self, run: Run, token: str):
         self.run, self.token = run, token

@@ -16,7 +16,7 @@ from engine.launch import api
 from engine.launch.remote import submit
 from engine.launch.remote.client import ask
 from engine.launch.remote.protocol import Revoke
-from engine.launch.remote.upload_heartbeat import Sending
+from engine.launch.remote.upload_heartbeat import UploadHeartbeat
 from engine.launch.sites import Sites
 from engine.runs import Store
 from tests.engine.launch.engine_processes import CHECKOUT, wait
@@ -80,7 +80,7 @@ def test_who_hands_a_run_over_is_killed(place, tmp_path):
     run = place.create("slurm")
     words = [sys.executable, "-m", "tests.engine.launch.start_run", str(run.folder)]
     starter = subprocess.Popen(words, cwd=CHECKOUT)
-    wait((tmp_path / "checking").exists, "the hand-over")
+    wait((tmp_path / "checking").exists, "the submission")
     assert "submitting to" in run.status().reason
     starter.kill()
     starter.wait()
@@ -106,7 +106,7 @@ def test_who_was_taken_for_dead_does_not_go_on(host, tmp_path):
 
     starter = threading.Thread(target=start)
     starter.start()
-    wait((tmp_path / "checking").exists, "the hand-over")
+    wait((tmp_path / "checking").exists, "the submission")
     taken = {"token": "0" * 16, "stage": "sending", "sender": {"host": "another", "pid": 1, "pid_started": 1.0}}
     run.update_request(**taken)
     (tmp_path / "on").touch()
@@ -146,7 +146,7 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
     run = host.create("ssh")
     target = Sites.read().named("ssh")
     token = "0" * 16
-    request = submit._prepare(run, target, token, Sending(run, token))
+    request = submit._prepare(run, target, token, UploadHeartbeat(run, token))
     assert ask(target, Revoke(run.id, token, arrived=False)).past == (token,)
     with pytest.raises(SiteError, match="this launch was revoked before it arrived"):
         ask(target, request)
@@ -160,7 +160,7 @@ def test_a_start_that_was_given_up_cannot_come_late(host):
 def test_a_start_that_is_asked_for_twice_happens_once(host):
     run = host.create("ssh")
     target = Sites.read().named("ssh")
-    request = submit._prepare(run, target, "0" * 16, Sending(run, "0" * 16))
+    request = submit._prepare(run, target, "0" * 16, UploadHeartbeat(run, "0" * 16))
     assert ask(target, request) == ask(target, request)
     with pytest.raises(SiteError, match="is active there"):
         ask(target, replace(request, token="1" * 16))

@@ -16,7 +16,7 @@ import xarray as xr
 from engine.files import sha256
 from engine.launch import api
 from engine.launch.remote import submit
-from engine.launch.remote.upload_heartbeat import Sending
+from engine.launch.remote.upload_heartbeat import UploadHeartbeat
 from engine.launch.sites import Sites
 from engine.runs import Run, Store
 from tests.engine.launch.engine_processes import CHECKOUT, CommandLine, weights_of, write_spec
@@ -79,7 +79,7 @@ def uploaded(tmp_path: Path) -> dict[Path, int]:
 def upload_again(run: Run) -> None:
     """Prepare another run of the same spec on its site, up to its start."""
     again = api.create(run.spec, Store(run.folder.parent))
-    with Sending(again, str(again.request.token)) as sending:
+    with UploadHeartbeat(again, str(again.request.token)) as sending:
         submit._prepare(again, Sites.read().named("ssh"), sending.token, sending)
 
 

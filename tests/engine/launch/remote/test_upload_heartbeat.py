@@ -1,4 +1,4 @@
-"""The sign of life of a hand-over, and what others make of it, on this host and on another."""
+"""Heartbeat of a submission, and what others make of it, on this host and on another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.errors import LaunchError
 from engine.files import read_json, to_json, write_whole
 from engine.launch.local import identity
 from engine.launch.remote import submit, upload_heartbeat
-from engine.launch.remote.upload_heartbeat import Sending, how_far
+from engine.launch.remote.upload_heartbeat import UploadHeartbeat, how_far
 from engine.runs import Run, Store
 from engine.runs.state import SENDER_SILENCE_S
 from engine.spec import Spec
@@ -30,7 +30,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def being_sent(folder: Path, **more: Any) -> Run:
-    """A run that this process hands over since just now, unless given otherwise."""
+    """A run that this process submits since just now, unless given otherwise."""
     given = {"target": "hpc", "kind": "slurm", "token": "t", "stage": "sending", "time": time.time()}
     return Store(folder).create(Spec.from_plain(SPEC), {**given, "sender": asdict(identity(os.getpid())), **more})
 
@@ -41,7 +41,7 @@ def signed(run: Run, age_s: float, token: str = "t", **more: Any) -> None:
 
 def test_a_sign_is_renewed_until_the_end(tmp_path):
     run = being_sent(tmp_path)
-    with Sending(run, "t"):
+    with UploadHeartbeat(run, "t"):
         first = read_json(run.upload_file)
         wait(lambda: read_json(run.upload_file)["time"] > first["time"], "another sign")
     assert first["token"] == "t"
@@ -50,7 +50,7 @@ def test_a_sign_is_renewed_until_the_end(tmp_path):
 
 def test_what_was_sent_is_counted_and_told(tmp_path):
     run = being_sent(tmp_path, reason="sends hr.nc")
-    with Sending(run, "t") as sign:
+    with UploadHeartbeat(run, "t") as sign:
         assert run.status().reason == "submitting to hpc: sends hr.nc"
         sign.expect(4_000_000)
         content = sign.count([b"x" * 1_000_000] * 5)
@@ -80,7 +80,7 @@ def test_how_far_that_is(sent, total, words):
 
 def test_content_is_not_wanted_any_more_once_the_run_is_cancelled_or_taken_over(tmp_path):
     run = being_sent(tmp_path)
-    content = Sending(run, "t").count([b"x"] * 3)
+    content = UploadHeartbeat(run, "t").count([b"x"] * 3)
     next(content)
     run.ask_to_cancel()
     with pytest.raises(LaunchError, match="cancelled before it was submitted"):
@@ -88,12 +88,12 @@ def test_content_is_not_wanted_any_more_once_the_run_is_cancelled_or_taken_over(
     run.withdraw_cancel()
     run.update_request(token="another")
     with pytest.raises(LaunchError, match="is submitted by another process"):
-        Sending(run, "t").check()
+        UploadHeartbeat(run, "t").check()
 
 
 def test_the_sign_of_another_hand_over_is_left_alone(tmp_path):
     run = being_sent(tmp_path)
-    with Sending(run, "t"):
+    with UploadHeartbeat(run, "t"):
         run.update_request(token="u")
         signed(run, 0.0, "u")
         theirs = run.upload_file.read_bytes()
