@@ -11,6 +11,9 @@ from engine.tensorflow_import import quiet_import
 
 def work(args: argparse.Namespace) -> None:
     """Train, as one rank."""
+    from engine.launch.priority import share_with_session
+
+    share_with_session()
     with quiet_import():
         from engine.run import work
     work(Run(args.folder))

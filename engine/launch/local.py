@@ -5,7 +5,6 @@ The supervisor is `python -m engine supervise FOLDER` (supervisor.py) and outliv
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import socket
@@ -20,6 +19,7 @@ import psutil
 from engine.errors import LaunchError
 from engine.files import private
 from engine.launch.marked_processes import end_marked, mark_of
+from engine.launch.priority import lower
 from engine.launch.ranks.command import threads
 from engine.runs import LaunchEvent, Run, RunState
 from engine.runs.records import ProcessIdentity
@@ -52,8 +52,7 @@ def start(run: Run, nice: int = 0) -> None:
             raise LaunchError(
                 f"{command[0]} can't be started ({error.strerror})", action="check the installation"
             ) from error
-    with contextlib.suppress(ProcessLookupError):  # it has ended already; its ranks inherit the priority
-        os.setpriority(os.PRIO_PROCESS, process.pid, min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19))
+    lower(process.pid, nice)
     run.record_launch(LaunchEvent.SUBMITTED, **asdict(identity(process.pid)), token=run.request.token)
 
 

@@ -19,7 +19,7 @@ DEVICES = Path("/dev")
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is: cores of this process, GPUs for which CUDA is installed, bytes of memory."""
+    """Cores of this process, GPUs for which CUDA is installed, bytes of memory."""
 
     cores: int
     gpus: int

@@ -77,7 +77,7 @@ def _machine(target: Site) -> str:
 
 
 def _training(target: Site) -> str:
-    """What training will use: asked of TensorFlow and Horovod, not guessed from what is installed."""
+    """Device and network of a training, as TensorFlow and Horovod themselves report them."""
     gpus = int(_said(target, [target.python, "-c", COUNT_GPUS]).split()[-1])
     if not gpus:
         why = "; its GPUs need TensorFlow with CUDA: make install GPU=1" if gpu_devices() else ""
