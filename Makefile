@@ -18,7 +18,7 @@ QUICK := not slow and not browser and not cluster
 PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint bench lock clean check-port
+.PHONY: help install serve test lint bench screenshots lock clean check-port
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ lint: $(INSTALLED) ## check style, types and layers
 
 bench: $(INSTALLED) ## measure the speed of training and loading
 	$(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -s $(ARGS)
+
+screenshots: $(INSTALLED) ## picture every page at four widths, light and dark, into screenshots/ (choose: ARGS="--pages runs --widths 390")
+	$(BIN)/python -m tests.app.browser.screenshots screenshots $(ARGS)
 
 lock: $(INSTALLED) ## write requirements.lock from pyproject.toml (newer versions: ARGS=--upgrade)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --all-extras --universal \

@@ -24,6 +24,7 @@ from engine.spec import SECTIONS, DataOptions, Source, Spec
 PAGES = ["data", "design", "runs", "compare"]
 PROJECTIONS = ["native", "PlateCarree", "Mercator", "Lambert conformal", "stereographic", "orthographic"]
 LAYOUTS = ["grid", "swipe", "difference"]
+SCHEMES = ["system", "light", "dark"]
 MOST_RUNS = 8
 STILL_S = 0.4
 MOST_STEPS = 10**9  # more than any test period has; an index of arrays holds it
@@ -81,17 +82,23 @@ class Session(param.Parameterized):
     locked = param.Boolean(default=False, doc="Whether the colour range stays while the time changes.")
     low = param.Number(default=None, allow_None=True, doc="Lower end of the locked colour range.")
     high = param.Number(default=None, allow_None=True, doc="Upper end of the locked colour range.")
-    dark = param.Boolean(default=False)
+    scheme = param.Selector(default="system", objects=SCHEMES, doc="Colour scheme as the user chose it.")
+    prefers_dark = param.Boolean(default=False, doc="Whether the user's system is set to dark.")
+    dark = param.Boolean(default=False, doc="Whether the pages are dark, as follows from the two.")
     cell = param.NumericTuple(default=None, length=2, allow_None=True, doc="Clicked cell: y, x in coordinates.")
 
     def __init__(self, **given: Any):
         super().__init__(**{"store": Store(default_store()), "draft": Draft(), **given})
 
+    @param.depends("scheme", "prefers_dark", watch=True)
+    def _follow_scheme(self) -> None:
+        self.dark = self.prefers_dark if self.scheme == "system" else self.scheme == "dark"
+
     def query(self) -> str:
         """What differs from the defaults, as the query of a link, '?' included; '' when nothing does."""
         words = {
-            name: _LINKED[name].write(value)
-            for name in _LINKED
+            word.key or name: word.write(value)
+            for name, word in _LINKED.items()
             if (value := getattr(self, name)) != self.param[name].default
         }
         return "?" + urlencode(words, safe=",/:") if words else ""
@@ -101,11 +108,12 @@ class Session(param.Parameterized):
         given, refused = dict(parse_qsl(query.lstrip("?"))), []
         with param.parameterized.batch_call_watchers(self):
             for name, how in _LINKED.items():
+                key = how.key or name
                 try:
-                    setattr(self, name, how.read(given[name]) if name in given else self.param[name].default)
-                except (ValueError, TypeError, StoreError):
-                    word = given[name] if len(given[name]) <= SHOWN else f"{given[name][:SHOWN]}…"
-                    refused.append(f"The link says {name}={word}, which can't be used: left out.")
+                    setattr(self, name, how.read(given[key]) if key in given else self.param[name].default)
+                except (LookupError, ValueError, TypeError, StoreError):
+                    word = given[key] if len(given[key]) <= SHOWN else f"{given[key][:SHOWN]}…"
+                    refused.append(f"The link says {key}={word}, which can't be used: left out.")
         return refused
 
     def follow(self, location: Any) -> list[str]:
@@ -141,10 +149,11 @@ class Session(param.Parameterized):
 
 @dataclass(frozen=True)
 class _Word:
-    """How a value is written in a link and read from it; `read` raises ValueError or StoreError."""
+    """How a value is written in a link, as `key` or by its name, and read; `read` raises ValueError or StoreError."""
 
     read: Callable[[str], Any]
     write: Callable[[Any], str] = str
+    key: str = ""
 
 
 def _read_number(word: str) -> float:
@@ -170,7 +179,7 @@ _LINKED: dict[str, _Word] = {
     "locked": _FLAG,
     "low": _NUMBER,
     "high": _NUMBER,
-    "dark": _FLAG,
+    "scheme": _Word({"yes": "dark", "no": "light"}.__getitem__, {"dark": "yes", "light": "no"}.__getitem__, "dark"),
     "cell": _Word(
         lambda word: tuple(map(_read_number, word.split(","))), lambda value: ",".join(map(_NUMBER.write, value))
     ),

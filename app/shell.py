@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import panel as pn
 import panel_material_ui as pmui
 import param
 from panel.util import edit_readonly
 
+from app.components.browser import Key, Keyboard
 from app.pages.compare import ComparePage
 from app.pages.data import DataPage
 from app.pages.design import DesignPage
@@ -20,6 +22,7 @@ from app.session import PAGES, Session
 from app.theme import ASSETS, MENU_SX, PAGE_SX, THEME
 
 LOOK_MS = 1000
+CONTROLS = {"Tab": "Next control", "Space, Enter": "Press it", "← →": "Move a slider, as that of the time"}
 MINUTE_S = 60
 
 
@@ -50,11 +53,16 @@ class Shell:
         self._seen: dict[str, tuple[int, int]] = {}
         self._pages: dict[str, Page] = {}
         self._views: dict[str, pn.viewable.Viewable] = {}
+        keys = {str(i): Key(name.capitalize(), partial(self._open, name)) for i, name in enumerate(PAGES, 1)}
+        self._keyboard = Keyboard({**keys, "d": Key("Dark or light", self._toggle_dark)}, CONTROLS)
+        self._help = pmui.IconButton(
+            icon="keyboard", description="Keys (?)", size="small", margin=(0, 8), align="center"
+        )
+        self._help.on_click(lambda _: self._keyboard.toggle())
         self._menu = pmui.TabMenu(
             items=[{"label": name.capitalize()} for name in PAGES],
             active=0,
-            width=440,
-            margin=(0, 0, 0, 24),
+            margin=0,
             sx=MENU_SX,
         )
         self.page = self._build_page()
@@ -70,8 +78,8 @@ class Shell:
             title="Mesoscope",
             logo=ASSETS / "logo.svg",
             favicon=ASSETS / "logo.svg",
-            header=[self._menu],
-            main=[],
+            header=[self._menu, self._help],
+            main=[self._keyboard.browser, self._keyboard.dialog],
             theme_config=THEME,
             sx=PAGE_SX,
             dark_theme=self.session.dark,
@@ -83,14 +91,29 @@ class Shell:
         refused = []
         if pn.state.location is not None:
             refused = self.session.follow(pn.state.location)
-        self._menu.param.watch(
-            lambda event: event.new is None or self.session.param.update(page=PAGES[event.new]), "active"
-        )
+        self._menu.param.watch(self._choose, "active")
         self.session.param.watch(lambda _: self._show(), "page")
         self.page.dark_theme = self.session.dark
-        self.page.param.watch(lambda event: self.session.param.update(dark=event.new), "dark_theme")
+        self.page.param.watch(lambda event: self._choose_dark(event.new), "dark_theme")
+        self.session.param.watch(lambda event: self.page.param.update(dark_theme=event.new), "dark")
+        browser = self._keyboard.browser
+        browser.param.watch(lambda event: self.session.param.update(prefers_dark=event.new), "prefers_dark")
         self._menu.active = PAGES.index(self.session.page)
         pn.state.onload(lambda: self._begin(refused))
+
+    def _choose(self, event: Any) -> None:
+        if event.new is not None:
+            self.session.page = PAGES[event.new]
+
+    def _open(self, page: str) -> None:
+        self.session.page = page
+
+    def _choose_dark(self, dark: bool) -> None:
+        if dark != self.session.dark:  # else the page follows the session
+            self.session.scheme = "dark" if dark else "light"
+
+    def _toggle_dark(self) -> None:
+        self._choose_dark(not self.session.dark)
 
     def _begin(self, refused: list[str]) -> None:
         """Once the browser shows the frame: what changes earlier is lost on components still to be drawn."""

@@ -29,6 +29,10 @@ def _palette(mode: str) -> dict[str, object]:
     }
 
 
+FOCUS = {"&.Mui-focusVisible": {"outline": "2px solid #2a93b5", "outlineOffset": "2px"}}  # fits both modes
+FOCUSED = {"MuiButtonBase": "root", "MuiSlider": "thumb"}
+
+
 def _theme(mode: str) -> dict[str, object]:
     return {
         "palette": _palette(mode),
@@ -40,6 +44,7 @@ def _theme(mode: str) -> dict[str, object]:
             "button": {"textTransform": "none", "fontWeight": 600},
         },
         "shape": {"borderRadius": 6},
+        "components": {name: {"styleOverrides": {slot: FOCUS}} for name, slot in FOCUSED.items()},
     }
 
 
@@ -54,14 +59,20 @@ PAGE_SX: dict[str, object] = {
         "borderBottom": "1px solid",
         "borderColor": "divider",
     },
-    "& .MuiAppBar-root .title": {"color": "text.primary"},
+    "& .MuiAppBar-root .title": {"color": "text.primary", "display": {"xs": "none", "sm": "block"}},
+    "& .MuiAppBar-root .MuiToolbar-root": {"paddingLeft": {"xs": 1, "sm": 3}, "paddingRight": {"xs": 1, "sm": 3}},
     "& .MuiAppBar-root .logo": {"height": "1.9em !important"},
     "& main": {"backgroundColor": "background.default"},
 }
 
 # In a header the theme's colours are inverted: these fit both modes.
 MENU_SX: dict[str, object] = {
-    "& .MuiTab-root": {"color": "#7b8794", "minWidth": 84, "minHeight": 62},
+    "& .MuiTab-root": {
+        "color": "#7b8794",
+        "minWidth": {"xs": 56, "sm": 84},
+        "minHeight": 62,
+        "padding": {"xs": "8px", "sm": "12px 16px"},
+    },
     "& .MuiTab-root.Mui-selected": {"color": "inherit"},
     "& .MuiTabs-indicator": {"backgroundColor": "#2a93b5", "height": "3px"},
 }

@@ -12,12 +12,24 @@ from app.theme import read_asset
 
 CARD_CSS = read_asset("card.css")
 HEADING_CSS = read_asset("heading.css")
+COLUMNS_CSS = read_asset("columns.css")
 
 
 def card(*objects: Any, padding: int = 12, **layout: Any) -> pn.Column:
     """A surface with a hairline around it."""
     place = {"sizing_mode": "stretch_width", "margin": (0, 0, 12, 0), **layout}
     return pn.Column(*objects, stylesheets=[CARD_CSS], styles={"--card-padding": f"{padding}px"}, **place)
+
+
+def side_column(*objects: Any, width: int, **styles: str) -> pn.Column:
+    """A narrow part of `columns`, so many px wide beside the others."""
+    # As `width`, Panel would make it the least width of all that is around it.
+    return pn.Column(*objects, margin=0, styles={"flex": f"0 0 {width}px", "width": f"{width}px", **styles})
+
+
+def columns(*parts: pn.viewable.Viewable, **styles: str) -> pn.Row:
+    """Parts of a page beside one another, or, on a narrow screen, one below the other."""
+    return pn.Row(*parts, stylesheets=[COLUMNS_CSS], styles=styles, sizing_mode="stretch_width", margin=0)
 
 
 def heading(text: str, fact: str = "") -> pn.pane.HTML:

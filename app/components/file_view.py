@@ -21,7 +21,7 @@ from app.services.preview import Preview
 from app.theme import OUTLINED, PAGE_CSS
 from engine.data.file_summary import FileSummary, Variable
 
-MAP_WIDTH, MAP_HEIGHT = 480, 480
+MAP_WIDTH, MAP_HEIGHT, BAR_WIDTH = 480, 480, 84
 MAP = "field"
 USES = {"target": "Use as target", "lr": "Use as LR", "predictors": "Use as predictor", "static": "Use as static"}
 
@@ -32,18 +32,21 @@ class FileView:
     def __init__(self, choose: Callable[[str], object], use: Callable[[str], object]):
         self.preview: Preview | None = None
         self._drawing = Newest()
-        self.variable = pmui.Select(label="Variable", options=[], size="small", width=300, margin=0)
+        self.variable = pmui.Select(label="Variable", options=[], size="small", margin=0, styles={"width": "300px"})
         self.variable.param.watch(lambda event: event.new and choose(event.new), "value")
         self.uses = {part: pmui.Button(label=label, **OUTLINED) for part, label in USES.items()}
         for part, button in self.uses.items():
             button.on_click(lambda _, part=part: use(part))
-        self.map = pn.pane.Bokeh(None, margin=0)
+        self.map = pn.pane.Bokeh(None, margin=0, sizing_mode="stretch_width")
+        self._frame = pn.Column(self.map, margin=0, sizing_mode="stretch_width")
         self._bar = pn.pane.Bokeh(None, margin=0)
         self._histogram = pn.pane.Bokeh(None, height=190, sizing_mode="stretch_width", margin=(8, 0))
         self.facts = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
-        self.step = pmui.IntSlider(label="Time step", start=0, end=1, value=0, width=MAP_WIDTH - 110, margin=(4, 10))
+        self.step = pmui.IntSlider(
+            label="Time step", start=0, end=1, value=0, sizing_mode="stretch_width", margin=(4, 10)
+        )  # fmt: skip
         self.step.param.watch(self._draw, "value")
-        self.moment = pmui.Typography("", margin=(18, 0, 0, 12), width=150, sx={"fontVariantNumeric": "tabular-nums"})
+        self.moment = pmui.Typography("", margin=(0, 10), sx={"fontVariantNumeric": "tabular-nums"})
         self.value = pmui.Typography("", margin=(0, 0, 0, 10), height=22, sx={"fontVariantNumeric": "tabular-nums"})
         self.view = self._arranged()
 
@@ -70,6 +73,7 @@ class FileView:
             drawn.maps.view.on_pointer = self._pointed
             drawn.maps.view.on_window.append(lambda: pn.state.execute(self._resample))
             self._histogram.object = drawn.histogram
+            self._frame.max_width = drawn.width
             self.moment.object = preview.time_text(self.step.value)
 
     async def _draw(self, event: Any) -> None:
@@ -104,15 +108,14 @@ class FileView:
 
     def _arranged(self) -> pn.viewable.Viewable:
         head = pmui.FlexBox(self.variable, *self.uses.values(), gap="8px", align_items="center", margin=(0, 0, 12, 0))
-        picture = pmui.Column(
-            pmui.Row(self.map, self._bar, height=MAP_HEIGHT, margin=0), self.value,
-            pmui.Row(self.step, self.moment, margin=0),
-            width=MAP_WIDTH + 84, margin=0, sx={"flexShrink": 0},
+        picture = pn.Column(
+            pn.Row(self._frame, self._bar, margin=0, sizing_mode="stretch_width"), self.value, self.step, self.moment,
+            max_width=MAP_WIDTH + BAR_WIDTH, margin=0, styles={"flex": "2 1 300px"},
         )  # fmt: skip
-        side = pmui.Column(
-            self.facts, self._histogram, margin=(0, 0, 0, 16), sizing_mode="stretch_width", min_width=260
+        side = pn.Column(self.facts, self._histogram, margin=0, styles={"flex": "1 1 240px", "min-width": "0"})
+        body = pn.FlexBox(
+            picture, side, gap="16px 24px", align_items="flex-start", margin=0, sizing_mode="stretch_width"
         )  # fmt: skip
-        body = pmui.FlexBox(picture, side, gap="12px", align_items="flex-start", flex_wrap="wrap", margin=0)
         return pmui.Column(head, body, visible=False, margin=0, sizing_mode="stretch_width")
 
 
@@ -122,6 +125,7 @@ class Drawn:
 
     maps: MapSet
     bar: ColourBar
+    width: int  # px, at most
     histogram: Any
 
 
@@ -129,12 +133,10 @@ def draw(preview: Preview, step: int, dark: bool) -> Drawn:
     """Map at a time step, colour bar and histogram; takes up to some seconds the first time."""
     view, cmap = SharedView(preview.grid, lambda y, x: None), colour_map(preview.field)
     maps = MapSet({MAP: preview.read(step)}, view, clim=preview.clim, cmap=cmap)
-    width = round(min(MAP_WIDTH, (MAP_HEIGHT - 10) * view.box.aspect))
-    height = round(width / view.box.aspect)
-    maps.figures[0].update(sizing_mode="fixed", width=width, height=height, aspect_ratio=None)
     bar = ColourBar(preview.clim, cmap, preview.field.attrs)
-    bar.figure.update(sizing_mode="fixed", height=height)
-    return Drawn(maps, bar, spread(preview.counts, preview.edges, preview.title, dark=dark))
+    bar.figure.sizing_mode = "fixed"
+    width = round(min(MAP_WIDTH, MAP_HEIGHT * view.box.aspect))
+    return Drawn(maps, bar, width, spread(preview.counts, preview.edges, preview.title, dark=dark))
 
 
 def _label(found: Variable) -> str:

@@ -11,7 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app import formatting
-from app.components.cards import titled_card
+from app.components.cards import columns, side_column, titled_card
 from app.components.run_records import RunRecords
 from app.components.run_text import facts_of, failure_advice, settings_of, state_html, status_text
 from app.formatting import plain_text
@@ -125,15 +125,15 @@ class RunDetail:
             self.session.page = "design"
 
     def _arranged(self) -> pn.viewable.Viewable:
-        buttons = pmui.Row(self.cancel, self.resume, self.clone, self.compare, sx={"gap": "8px"}, margin=0)
-        head = pmui.FlexBox(self.title, buttons, justify_content="space-between", align_items="center")
+        buttons = [self.cancel, self.resume, self.clone, self.compare]
+        self.title.styles = {"flex": "1 1 auto"}
+        head = pn.FlexBox(self.title, *buttons, gap="8px", align_items="center", sizing_mode="stretch_width")
         top = pmui.Paper(
             head, self.status, self._bar, self.advice, self.fault, elevation=0, margin=(0, 0, 12, 0),
             sx={"padding": "14px 16px", **BORDERED},
         )  # fmt: skip
-        left = pmui.Column(*self.records.cards, sizing_mode="stretch_width", margin=0)
-        right = pmui.Column(
-            titled_card("Training", self._facts), titled_card("Settings that differ from the defaults", self.settings),
-            width=DETAIL_WIDTH, margin=(0, 0, 0, 12),
-        )  # fmt: skip
-        return pmui.Column(top, pmui.Row(left, right, margin=0), margin=0, visible=False)
+        left = pn.Column(*self.records.cards, sizing_mode="stretch_width", margin=0)
+        facts = titled_card("Training", self._facts)
+        settings = titled_card("Settings that differ from the defaults", self.settings)
+        right = side_column(facts, settings, width=DETAIL_WIDTH)
+        return pn.Column(top, columns(left, right, padding="0"), margin=0, visible=False, sizing_mode="stretch_width")

@@ -22,9 +22,7 @@ class SpecFiles:
 
     def __init__(self, session: Session, text: Callable[[], str]):
         self.session = session
-        self.start = pmui.MenuButton(
-            label="Start from", icon="note_add", items=[], sizing_mode="stretch_width", **OUTLINED
-        )
+        self.start = pmui.MenuButton(label="Start from", icon="note_add", items=[], **OUTLINED)
         self.start.on_click(self.start_from)
         self.upload = pmui.FileInput(label="Open YAML", accept=".yaml,.yml", variant="outlined", size="small", margin=0)
         self.upload.param.watch(self._open, "value")
@@ -32,8 +30,8 @@ class SpecFiles:
             callback=lambda: io.StringIO(text()), filename="experiment.yaml", label="Download YAML", **OUTLINED
         )
         self.refusal = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0))
-        buttons = pmui.Row(self.upload, self._download, sx={"gap": "8px", "flexWrap": "wrap"}, margin=(8, 0, 0, 0))
-        self.view = titled_card("Spec file", self.start, buttons, self.refusal)
+        buttons = pmui.FlexBox(self.start, self.upload, self._download, gap="8px", align_items="center", margin=0)
+        self.view = titled_card("Spec file", buttons, self.refusal)
         self.refresh()
 
     def refresh(self) -> None:

@@ -42,8 +42,9 @@ class SourceLine:
         for part in ("path", "variable"):
             self.lines[part].param.watch(self._offer, "value")
         self._offered = pmui.FlexBox(gap="4px", align_items="center", margin=(0, 0, 4, 0), visible=False)
-        row = pmui.Row(*self.lines.values(), *beside, sx={"gap": "8px"}, margin=0)
-        self.view = pmui.Column(row, self._offered, margin=0)
+        self.lines["path"].styles = {"flex": "1 1 180px", "min-width": "0"}
+        row = pn.FlexBox(*self.lines.values(), *beside, gap="0 8px", margin=0, sizing_mode="stretch_width")
+        self.view = pn.Column(row, self._offered, margin=0, sizing_mode="stretch_width")
 
     def texts(self) -> dict[str, str]:
         return {part: line.value.strip() for part, line in self.lines.items()}
@@ -83,7 +84,7 @@ class SourceField(PartsField):
         self._source = SourceLine({}, self._report)
         self._lines = self._source.lines
         self._fault = pmui.Typography("", color="error", variant="caption", visible=False, margin=0)
-        return pmui.Column(field_heading(self), self._source.view, self._fault, margin=0)
+        return pmui.Column(field_heading(self), self._source.view, self._fault, margin=0, sizing_mode="stretch_width")
 
     def _join(self, texts: dict[str, str]) -> Any:
         return join_source(texts)
@@ -98,11 +99,11 @@ class SourcesField(Field):
     def _build(self) -> pn.viewable.Viewable:
         self._rows: list[SourceLine] = []
         self._fault = pmui.Typography("", color="error", variant="caption", visible=False, margin=0)
-        self._list = pmui.Column(margin=0)
+        self._list = pn.Column(margin=0, sizing_mode="stretch_width")
         add = pmui.Button(label="Add", icon="add", variant="text", size="small", margin=0)
         add.on_click(lambda _: self._add({}))
         head = pmui.FlexBox(field_heading(self, margin_top=0), add, align_items="center", margin=(6, 0, 0, 0))
-        return pmui.Column(head, self._list, self._fault, margin=0)
+        return pmui.Column(head, self._list, self._fault, margin=0, sizing_mode="stretch_width")
 
     def raw(self) -> Any:
         texts = [row.texts() for row in self._rows]

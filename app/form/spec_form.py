@@ -25,7 +25,7 @@ BASIC = {
     "launch": LAUNCH,
 }
 WIDE = {"data.target", *(f"data.{name}" for name in ("lr", "predictors", "static", "region", "period", "split"))}
-FIELD_WIDTH = 222
+FIELD_STYLES = {"flex": "1 1 222px", "max-width": "320px"}
 
 
 class SpecForm:
@@ -113,5 +113,5 @@ def _folded(hidden: pn.viewable.Viewable) -> list[pn.viewable.Viewable]:
 
 def _beside(views: list[Any]) -> pn.viewable.Viewable:
     for view in views:
-        view.param.update(sizing_mode=None, width=FIELD_WIDTH)
-    return pmui.FlexBox(*views, gap="4px 16px", align_items="flex-start", margin=(4, 0), sizing_mode="stretch_width")
+        view.param.update(sizing_mode=None, styles=FIELD_STYLES)
+    return pn.FlexBox(*views, gap="4px 16px", align_items="flex-start", margin=(4, 0), sizing_mode="stretch_width")

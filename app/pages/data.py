@@ -9,6 +9,7 @@ from pathlib import Path
 import panel as pn
 import panel_material_ui as pmui
 
+from app.components.cards import columns, side_column
 from app.components.demonstration import Demonstration
 from app.components.file_browser import FileBrowser
 from app.components.file_view import FileView, draw
@@ -25,6 +26,7 @@ EMPTY = (
     "<div class='empty'><div>Choose a file at the left, or generate the demonstration set:<br>"
     "a synthetic field of surface NO₂ with predictors and static variables.</div></div>"
 )
+SIDE_WIDTH = 350
 TAKEN = {"target": "the target", "lr": "LR (pairing mos)", "predictors": "a predictor", "static": "static"}
 
 
@@ -52,11 +54,7 @@ class DataPage:
             pn.state.execute(self._open)
 
     def view(self) -> pn.viewable.Viewable:
-        return pmui.Row(
-            pmui.Column(self.files.view, self.demonstration.view, width=350, margin=(12, 0, 12, 16)),
-            pmui.Column(self.surface, margin=(12, 16), sizing_mode="stretch_width"),
-            sizing_mode="stretch_width",
-        )
+        return columns(side_column(self.files.view, self.demonstration.view, width=SIDE_WIDTH), self.surface)
 
     def refresh(self) -> None:
         """Nothing here depends on the runs."""

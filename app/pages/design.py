@@ -5,9 +5,8 @@ from __future__ import annotations
 import html
 
 import panel as pn
-import panel_material_ui as pmui
 
-from app.components.cards import titled_card
+from app.components.cards import columns, side_column, titled_card
 from app.components.spec_files import SpecFiles
 from app.components.spec_summary import SpecSummary
 from app.form.spec_form import SpecForm
@@ -18,7 +17,6 @@ from engine.errors import MesoscopeError, SiteError, SpecError
 from engine.spec import Spec, dump_yaml
 
 SIDE_WIDTH = 404
-STICKY = {"position": "sticky", "top": "0", "align-self": "flex-start"}
 
 
 class DesignPage:
@@ -36,15 +34,13 @@ class DesignPage:
 
     def view(self) -> pn.viewable.Viewable:
         cards = self.form.cards
-        form = pmui.Column(
-            cards["data"], cards["model"], self.summary.network_card, cards["training"], cards["launch"],
-            margin=(12, 16), sizing_mode="stretch_width",
+        form = pn.Column(
+            self.files.view, cards["data"], cards["model"], self.summary.network_card, cards["training"],
+            cards["launch"], sizing_mode="stretch_width",
         )  # fmt: skip
         yaml = titled_card("Spec (what differs from the defaults)", self._yaml)
-        side = pmui.Column(
-            self.files.view, self.summary.view, yaml, width=SIDE_WIDTH, margin=(12, 16, 12, 0), styles=STICKY
-        )
-        return pmui.Row(form, side, sizing_mode="stretch_width")
+        side = side_column(self.summary.view, yaml, width=SIDE_WIDTH, position="sticky", top="12px")
+        return columns(form, side)
 
     def refresh(self) -> None:
         """Nothing here depends on the runs."""

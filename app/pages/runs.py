@@ -5,6 +5,7 @@ from __future__ import annotations
 import panel as pn
 import panel_material_ui as pmui
 
+from app.components.cards import columns
 from app.components.run_detail import RunDetail
 from app.components.run_list import RunList
 from app.services.watcher import watcher_of
@@ -30,7 +31,7 @@ class RunsPage:
     def view(self) -> pn.viewable.Viewable:
         self.refresh()
         parts = self.empty, self.list.view, self.detail.view
-        return pmui.Column(*parts, margin=(12, 16), sizing_mode="stretch_width")
+        return columns(pn.Column(*parts, sizing_mode="stretch_width"))
 
     def refresh(self) -> None:
         """Show the watcher's newest snapshots, and pull the chosen run's newest records."""
