@@ -62,7 +62,7 @@ class Shell:
         self._menu = pmui.TabMenu(
             items=[{"label": name.capitalize()} for name in PAGES],
             active=0,
-            margin=0,
+            margin=(0, 0, 0, 8),
             sx=MENU_SX,
         )
         self.page = self._build_page()
