@@ -7,7 +7,7 @@ from engine.runs.description import describe_inputs, field_of, title_of
 from engine.runs.failure import describe_error
 from engine.runs.folder import Run, process_alive
 from engine.runs.heartbeat import Heartbeat
-from engine.runs.records import ExitKind, LaunchEvent, RankEnd, RunState, RunStatus, Stage
+from engine.runs.records import ExitKind, LaunchEvent, RankEnd, RunNotes, RunState, RunStatus, Stage
 from engine.runs.store import Store, check_run_id, default_store
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "LaunchEvent",
     "RankEnd",
     "Run",
+    "RunNotes",
     "RunState",
     "RunStatus",
     "Stage",

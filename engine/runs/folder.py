@@ -8,7 +8,7 @@ import fcntl
 import socket
 import time
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from engine.runs.records import (
     LaunchEvent,
     LaunchRecord,
     Progress,
+    RunNotes,
     RunRequest,
     RunState,
     RunStatus,
@@ -54,6 +55,10 @@ class RunPaths:
     @property
     def spec_file(self) -> Path:
         return self.folder / "spec.yaml"
+
+    @property
+    def notes_file(self) -> Path:
+        return self.folder / "notes.json"
 
     @property
     def request_file(self) -> Path:
@@ -133,10 +138,17 @@ class RunReader(RunPaths):
 
     @property
     def title(self) -> str:
-        """Title recorded at its creation, else that of its spec, else the id: it never fails."""
+        """Title that its user gave it, else as created, else that of its spec, else the id: it never fails."""
+        with contextlib.suppress(RecordError, OSError):
+            if title := self.notes.title:
+                return title
         with contextlib.suppress(RecordError, OSError):
             return self.request.title or title_of(self.spec)
         return self.id
+
+    @property
+    def notes(self) -> RunNotes:
+        return read_record(RunNotes, self.notes_file) or RunNotes()
 
     @property
     def field(self) -> str:
@@ -279,6 +291,10 @@ class Run(RunReader):
         """Write changed keys of request.json; others stay, those unknown to RunRequest too."""
         with refuse_unwritable(self.folder):
             write_whole(self.request_file, to_json({**read_json(self.request_file), **changes}))
+
+    def write_notes(self, notes: RunNotes) -> None:
+        with refuse_unwritable(self.folder):
+            write_whole(self.notes_file, to_json(asdict(notes)))
 
     def record_launch(self, event: LaunchEvent, **facts: Any) -> None:
         """Append to the launcher's records; `facts` are keys of LaunchRecord."""

@@ -169,6 +169,20 @@ class RunRequest:
 
 
 @dataclasses.dataclass(frozen=True)
+class RunNotes:
+    """Content of notes.json: the words of its user about a run.
+
+    title : in place of the title that it was created with, unless it is empty.
+    archived : left out of lists, unless they are asked for such runs.
+    """
+
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    archived: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class LaunchRecord:
     """A line of status/launcher.jsonl."""
 

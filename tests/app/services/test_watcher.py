@@ -100,7 +100,7 @@ def test_one_thread_looks_for_all_sessions(store):
 
 def test_targets_are_looked_at_once_a_process_and_new_ones_too(store, tmp_path, monkeypatch):
     def pollers():
-        return sorted(t.name for t in threading.enumerate() if t.name.startswith("poll "))
+        return sorted(t.name for t in threading.enumerate() if t.name.startswith("poll of "))
 
     path = tmp_path / "targets.yaml"
     monkeypatch.setenv("MESOSCOPE_TARGETS", str(path))
@@ -112,7 +112,7 @@ def test_targets_are_looked_at_once_a_process_and_new_ones_too(store, tmp_path, 
             path.write_text(f"version: 1\ntargets: {targets}\n")
             watcher_of(store)
             watcher_of(store)
-        assert pollers() == ["poll a", "poll b"]
+        assert pollers() == ["poll of a", "poll of b"]
     finally:
         stop_all()
     assert pollers() == []
