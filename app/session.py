@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
@@ -24,11 +25,20 @@ from engine.spec import SECTIONS, DataOptions, Source, Spec
 PAGES = ["data", "design", "runs", "compare"]
 PROJECTIONS = ["native", "PlateCarree", "Mercator", "Lambert conformal", "stereographic", "orthographic"]
 LAYOUTS = ["grid", "swipe", "difference"]
+ORDERS = ["newest", "oldest", "title", "state", "RMSE", "gain", "validation loss"]
 SCHEMES = ["system", "light", "dark"]
 MOST_RUNS = 8
 STILL_S = 0.4
 MOST_STEPS = 10**9  # more than any test period has; an index of arrays holds it
 SHOWN = 40  # characters of a word that can't be used
+
+
+class Listed(StrEnum):
+    """Runs that a list is about."""
+
+    ALL = "all"
+    QUEUE = "queue"
+    ARCHIVED = "archived"
 
 
 def demo_folder() -> Path:
@@ -74,7 +84,9 @@ class Session(param.Parameterized):
     source_variable = param.String(default="", doc="Variable shown on the Data page.")
     draft = param.ClassSelector(class_=Draft, doc="Spec under design; set or triggered from outside the form.")
     run = param.String(default="", doc="Id of the run shown on the Runs page.")
-    queue = param.Boolean(default=False, doc="Whether the Runs page shows what waits or runs only.")
+    listed = param.Selector(default=Listed.ALL, objects=list(Listed), doc="Runs that the Runs page lists.")
+    found = param.String(default="", doc="Words that listed runs hold.")
+    order = param.Selector(default="newest", objects=ORDERS, doc="Order of the listed runs.")
     runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
     time = param.Integer(default=0, bounds=(0, MOST_STEPS), doc="Step of the test period.")
     layout = param.Selector(default="grid", objects=LAYOUTS)
@@ -171,7 +183,9 @@ _LINKED: dict[str, _Word] = {
     "source_path": _TEXT,
     "source_variable": _TEXT,
     "run": _Word(lambda word: check_run_id(word) if word else ""),
-    "queue": _FLAG,
+    "listed": _Word(Listed, str, "list"),
+    "found": _Word(str, str, "find"),
+    "order": _Word(str, str, "sort"),
     "runs": _Word(lambda word: list(dict.fromkeys(map(check_run_id, word.split(",")))), ",".join),
     "time": _Word(int),
     "layout": _TEXT,

@@ -22,12 +22,6 @@ COLUMNS = {
 }
 
 
-def queued_snapshots(seen: Sequence[RunSnapshot]) -> list[RunSnapshot]:
-    """The runs that wait or run, as far as is known: what runs first, then what waits, the longest first."""
-    waiting = [one for one in seen if one.status.state.may_be_active and not one.fault]
-    return sorted(waiting, key=lambda one: (one.status.state is RunState.QUEUED, one.status.since or 0.0))
-
-
 def queue_table(seen: Sequence[RunSnapshot], shown: str = "") -> pd.DataFrame:
     """One row a run; `shown` is the id of the run shown below."""
     rows = [

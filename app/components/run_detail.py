@@ -12,9 +12,11 @@ import panel_material_ui as pmui
 
 from app import formatting
 from app.components.cards import columns, side_column, titled_card
+from app.components.run_notes import RunNotesCard
 from app.components.run_records import RunRecords
-from app.components.run_text import facts_of, failure_advice, settings_of, state_html, status_text
+from app.components.run_text import facts_of, failure_advice, state_html, status_text
 from app.formatting import plain_text
+from app.services.run_settings import settings_of
 from app.services.watcher import RunSnapshot, watcher_of
 from app.session import MOST_RUNS, Session
 from app.theme import BORDERED, DENSE, OUTLINED, PAGE_CSS
@@ -53,6 +55,7 @@ class RunDetail:
         self._facts = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
         self.settings = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
         self.records = RunRecords(session, partial(self._report, "error"))
+        self.notes = RunNotesCard(session, partial(self._report, "error"))
         self.view = self._arranged()
 
     def show(self, seen: RunSnapshot | None) -> None:
@@ -72,6 +75,7 @@ class RunDetail:
         self.advice.param.update(object=plain_text(failure_advice(seen)), visible=state is RunState.FAILED)
         self._facts.object = formatting.table(facts_of(seen))
         self._offer(seen, state)
+        self.notes.show(seen)
         if seen.fault:
             self._report("error", seen.fault)
         self.records.pull()
@@ -135,5 +139,5 @@ class RunDetail:
         left = pn.Column(*self.records.cards, sizing_mode="stretch_width", margin=0)
         facts = titled_card("Training", self._facts)
         settings = titled_card("Settings that differ from the defaults", self.settings)
-        right = side_column(facts, settings, width=DETAIL_WIDTH)
+        right = side_column(facts, self.notes.view, settings, width=DETAIL_WIDTH)
         return pn.Column(top, columns(left, right, padding="0"), margin=0, visible=False, sizing_mode="stretch_width")

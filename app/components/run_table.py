@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.theme import TABLE_CSS
 
 HEAD_HEIGHT, ROW_HEIGHT, MOST_HEIGHT = 52, 38, 300
 HTML = {"type": "html"}
-THIRD_CLICK_UNSORTS = {"columnDefaults": {"headerSortTristate": True}}
+LEAST_WIDTH = 64  # px, of a column
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,16 @@ class Column:
 class RunTable:
     """One row a run, by id; a click calls `choose` with the id."""
 
-    def __init__(self, columns: Mapping[str, Column], choose: Callable[[str], None], **layout: Any):
+    def __init__(
+        self, columns: Mapping[str, Column], choose: Callable[[str], None], hidden: Sequence[str] = (), **layout: Any
+    ):
         self._names = list(columns)
         self.rows = pd.DataFrame(columns=["id", *columns])
         right = {name: "right" for name, column in columns.items() if column.right}
         self.widget = pn.widgets.Tabulator(
             self.rows,
             titles={name: column.title for name, column in columns.items()},
-            hidden_columns=["id"],
+            hidden_columns=["id", *hidden],
             formatters={name: HTML for name, column in columns.items() if column.html},
             text_align=right,
             header_align=right,
@@ -76,5 +78,5 @@ LAYOUT: dict[str, object] = {
     "stylesheets": [TABLE_CSS],
     "layout": "fit_columns",
     "margin": 0,
-    "configuration": THIRD_CLICK_UNSORTS,
+    "configuration": {"columnDefaults": {"headerSortTristate": True, "minWidth": LEAST_WIDTH}},
 }

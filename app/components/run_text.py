@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 
 from app import formatting
+from app.services.run_selection import gain
 from app.services.watcher import RunSnapshot
-from engine.errors import MesoscopeError
-from engine.runs import ExitKind, Run, RunState, Stage
-from engine.spec import flow_yaml
+from engine.runs import ExitKind, RunState, Stage
 
 
 def state_html(state: RunState) -> str:
@@ -16,8 +15,10 @@ def state_html(state: RunState) -> str:
 
 
 def title_html(seen: RunSnapshot, shown: str) -> str:
+    """Title, in bold for the run that is shown, and tags."""
     title = html.escape(seen.title)
-    return f"<b class='shown'>{title}</b>" if seen.id == shown else title
+    tags = "".join(f" <span class='tag'>{html.escape(tag)}</span>" for tag in seen.notes.tags)
+    return (f"<b class='shown'>{title}</b>" if seen.id == shown else title) + tags
 
 
 def clipped_html(text: str) -> str:
@@ -34,10 +35,8 @@ def epoch_html(seen: RunSnapshot) -> str:
 
 def gain_of(seen: RunSnapshot) -> str:
     """How much of the interpolation's RMSE the network takes away: '−36 %'."""
-    mine, base = seen.rmse("downscaled"), seen.rmse("interpolated")
-    if not mine or not base:
-        return "–"
-    return f"{100 * (mine / base - 1):+.0f} %".replace("-", "−")
+    share = gain(seen)
+    return "–" if share is None else f"{100 * share:+.0f} %".replace("-", "−")
 
 
 def status_text(seen: RunSnapshot) -> str:
@@ -105,17 +104,3 @@ def facts_of(seen: RunSnapshot) -> dict[str, str]:
     if seen.site.job:
         rows["Process ID" if seen.site.kind == "ssh" else "Job"] = seen.site.job
     return {**rows, "Run": seen.id, "Folder": str(seen.run.folder)}
-
-
-def settings_of(run: Run) -> dict[str, str]:
-    """Options that differ from their default, as rows of a table; nothing where the spec can't be read."""
-    try:
-        sections = run.spec.changed()
-    except (MesoscopeError, OSError):
-        return {}
-    return {
-        f"{section}.{option}": flow_yaml(value)
-        for section, options in sections.items()
-        if isinstance(options, dict)
-        for option, value in options.items()
-    }

@@ -26,7 +26,7 @@ class RunsPage:
             sx={"padding": "48px", **BORDERED}, sizing_mode="stretch_width",
         )  # fmt: skip
         self.list, self.detail = RunList(session), RunDetail(session)
-        session.param.watch(lambda _: self.refresh(), ["run", "queue"])
+        session.param.watch(lambda _: self.refresh(), ["run", "listed", "found", "order"])
 
     def view(self) -> pn.viewable.Viewable:
         self.refresh()
@@ -36,7 +36,7 @@ class RunsPage:
     def refresh(self) -> None:
         """Show the watcher's newest snapshots, and pull the chosen run's newest records."""
         seen = self._watcher.snapshots()
-        newest = seen[0] if seen else None
+        newest = next((one for one in seen if not one.notes.archived), None)
         chosen = self._watcher.find(self.session.run) if self.session.run else newest
         with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
             self.empty.visible, self.list.view.visible = not seen, bool(seen)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 from engine.errors import MesoscopeError, SiteError
 from engine.launch.remote.poll import SitePollers
-from engine.runs import Run, RunState, RunStatus, Stage, Store
+from engine.runs import Run, RunNotes, RunState, RunStatus, Stage, Store
 from engine.runs.records import Progress, ScoresDocument
 
 PERIOD_S = 1.0
 IDLE_PERIOD_S = 5.0  # when no tab has asked for a while
 ATTENTION_S = 10.0
+FIRST_PART_S = 0.5  # until the runs seen so far are shown; the parts after it take longer and longer
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class RunSnapshot:
     scores: ScoresDocument = field(default_factory=dict)
     fault: str = ""
     site: RunSite = RunSite()
+    notes: RunNotes = field(default_factory=RunNotes)
+    notes_time: float = 0.0  # when they were written
     previous_val_loss: float | None = None  # of an earlier look: only the last record of an epoch has one
     closely: bool = True
 
@@ -100,6 +103,7 @@ def take_snapshot(run: Run, *, closely: bool = True) -> RunSnapshot:
         site = RunSite.of(run)
         records = (run.field, run.latest(), run.scores() or {})
         seen = RunSnapshot(run, status, run.title, run.created, *records, site=site, closely=closely)
+        seen = replace(seen, notes=_notes_of(run), notes_time=_notes_time(run))
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
@@ -110,6 +114,19 @@ def take_snapshot(run: Run, *, closely: bool = True) -> RunSnapshot:
         state = RunState.DAMAGED
         fault = f"{run.folder} is damaged ({type(error).__name__}: {error}): delete it, or restore it from a copy"
     return RunSnapshot(run, RunStatus(state, "the run folder can't be read"), run.id, 0.0, fault=fault, closely=closely)
+
+
+def _notes_of(run: Run) -> RunNotes:
+    """Notes of a run; damaged ones are none, so that they hide no run."""
+    with suppress(MesoscopeError):
+        return run.notes
+    return RunNotes()
+
+
+def _notes_time(run: Run) -> float:
+    with suppress(OSError):
+        return run.notes_file.stat().st_mtime
+    return 0.0
 
 
 class RunWatcher:
@@ -161,12 +178,21 @@ class RunWatcher:
     def look(self) -> None:
         """Look once, in the caller's thread."""
         known = {seen.id: seen for seen in self._snapshots}
+        found: list[RunSnapshot] = []
+        publish_at = time.monotonic() + FIRST_PART_S
         try:
-            found = tuple(self._look_again(run, known.get(run.id)) for run in self.store.runs())
+            for run in self.store.runs():
+                found.append(self._look_again(run, known.get(run.id)))
+                if not known and time.monotonic() > publish_at:  # the first look at a large store takes long
+                    self._publish(found)
+                    publish_at += 2 * (time.monotonic() - publish_at + FIRST_PART_S)
         except OSError:
-            found = self._snapshots  # the store can't be listed just now: what was seen still stands
-        if found != self._snapshots:
-            self._snapshots = found
+            return  # the store can't be listed just now: what was seen still stands
+        self._publish(found)
+
+    def _publish(self, found: Sequence[RunSnapshot]) -> None:
+        if tuple(found) != self._snapshots:
+            self._snapshots = tuple(found)
             self.version += 1
 
     def _look_again(self, run: Run, seen: RunSnapshot | None) -> RunSnapshot:
@@ -174,7 +200,7 @@ class RunWatcher:
         closely = run.id in self._chosen
         if seen is None or seen.fault:
             return self._look_at(run, closely=closely)
-        if seen.status.state is RunState.DONE and seen.closely >= closely:
+        if seen.status.state is RunState.DONE and seen.closely >= closely and seen.notes_time == _notes_time(run):
             return seen
         return replace(self._look_at(seen.run, closely=closely), previous_val_loss=seen.val_loss)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from app.components import run_detail
-from app.components.queue import doing, queue_table, queued_snapshots
+from app.components.queue import doing, queue_table
 from app.components.run_list import table_of
 from app.components.run_text import failure_advice, status_text
 from app.formatting import plain_text
+from app.services.run_selection import select_runs
 from app.services.watcher import take_snapshot
+from app.session import Listed
 from engine.errors import UnreachableError
 from engine.launch.api import cancel
 from tests.app.fake import write_remote_run, write_run
@@ -29,7 +31,7 @@ def test_the_queue_holds_what_waits_or_runs_the_running_first(store):
     write_remote_run(store.folder, "refused", "refused", "the login is refused")
     write_remote_run(store.folder, "waits", "queued", WAITS)
     write_remote_run(store.folder, "runs", "running", "training")
-    queue = queued_snapshots([take_snapshot(run) for run in store.runs()])
+    queue = select_runs([take_snapshot(run) for run in store.runs()], Listed.QUEUE)
     rows = queue_table(queue, shown=queue[1].id)
     assert list(rows["title"]) == ["runs", "<b class='shown'>waits</b>"]
     assert list(rows["place"]) == ["hpc · Slurm"] * 2
@@ -112,20 +114,20 @@ def test_a_run_that_is_being_handed_over_can_be_cancelled(store):
 def test_the_queue_is_shown_when_the_link_says_so(session):
     write_remote_run(session.store.folder, "waits", "queued", WAITS)
     write_run(session.store.folder, "done")
-    session.queue = True
+    session.listed = Listed.QUEUE
     page = at_page(session)
     assert (page.list.queue.widget.visible, page.list.all.widget.visible) == (True, False)
     assert len(page.list.queue.rows) == 1
-    assert session.query() == "?queue=yes"
+    assert session.query() == "?list=queue"
 
     async def all_runs(page):
         page.list.which.value = "All"
 
     page = at_page(session, all_runs)
-    assert (page.list.queue.widget.visible, page.list.all.widget.visible, session.queue) == (False, True, False)
+    assert (page.list.queue.widget.visible, page.list.all.widget.visible, session.listed) == (False, True, "all")
 
 
 def test_an_empty_queue_says_so(session):
     write_run(session.store.folder, "done")
-    session.queue = True
-    assert at_page(session).list.idle.visible
+    session.listed = Listed.QUEUE
+    assert at_page(session).list.nothing.visible

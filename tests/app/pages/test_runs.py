@@ -12,9 +12,10 @@ import pytest
 from app.components import run_detail, run_records
 from app.components.run_list import table_of
 from app.components.run_records import log_tail
-from app.components.run_text import gain_of, settings_of
+from app.components.run_text import gain_of
 from app.formatting import plain_text
 from app.pages.runs import RunsPage
+from app.services.run_settings import settings_of
 from app.services.watcher import take_snapshot, watcher_of
 from engine.errors import StoreError
 from tests.app.fake import write_run

@@ -1,0 +1,42 @@
+"""Settings of many runs, read once: specs never change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.errors import MesoscopeError
+from engine.runs import Run
+from engine.spec import flow_yaml
+
+MOST_KEPT = 4000
+_kept: dict[str, dict[str, str]] = {}  # by run folder
+
+
+def settings_of(run: Run) -> dict[str, str]:
+    """Options that differ from their default, as text by 'section.option'; nothing where the spec can't be read."""
+    key = str(run.folder)
+    if key not in _kept:
+        try:
+            sections = run.spec.changed()
+        except (MesoscopeError, OSError):
+            return {}
+        while len(_kept) >= MOST_KEPT:
+            _kept.pop(next(iter(_kept)))
+        _kept[key] = {
+            f"{section}.{option}": flow_yaml(value)
+            for section, options in sections.items()
+            if isinstance(options, dict)  # else it is the version
+            for option, value in options.items()
+        }
+    return _kept[key]
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id → its values of the options in which these runs differ: 'backbone unet · epochs 60'."""
+    settings = {run.id: settings_of(run) for run in runs}
+    options = sorted({option for one in settings.values() for option in one} - {"launch.title"})
+    differing = [option for option in options if len({one.get(option) for one in settings.values()}) > 1]
+    return {
+        run: " · ".join(f"{option.partition('.')[2]} {one.get(option, 'default')}" for option in differing)
+        for run, one in settings.items()
+    }
