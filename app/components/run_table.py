@@ -72,6 +72,7 @@ class RunTable:
 
 LAYOUT: dict[str, object] = {
     "show_index": False,
+    "pagination": None,  # rows are drawn as they scroll into view, however many there are
     "disabled": True,
     "height": 270,
     "sizing_mode": "stretch_width",
