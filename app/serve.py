@@ -7,14 +7,17 @@ socket only from the host that the page itself came from: whoever reaches the so
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 APP = Path(__file__).resolve().parent
 PASSWORD = "MESOSCOPE_PASSWORD"
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.pop(PASSWORD, None)  # not for the processes that are started from here
     if args.unix_socket:
         _trust_own_host()
+        end_with_parent()
     from panel.command import main as panel
 
     sys.argv = [*command, *others]
@@ -40,7 +44,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--port", type=int, default=5006, help="port (default: 5006)")
-    place.add_argument("--unix-socket", metavar="PATH", help="a socket in place of a port, for the proxy of one user")
+    place.add_argument(
+        "--unix-socket",
+        metavar="PATH",
+        help="a socket in place of a port, for the proxy of one user, with which it ends",
+    )
     parser.add_argument("--address", default="127.0.0.1", help="address of the port (default: 127.0.0.1)")
     parser.add_argument(
         "--origin",
@@ -72,6 +80,12 @@ def panel_command(args: argparse.Namespace, environment: Mapping[str, str]) -> l
     if password := environment.get(PASSWORD):
         command += ["--basic-auth", password, "--cookie-secret", secrets.token_hex(32), "--cookie-path", f"{path}/"]
     return command
+
+
+def end_with_parent() -> None:
+    """Have Linux end this process with the one that started it: a proxy that is stopped may leave it behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _origin(word: str) -> str:

@@ -1,5 +1,9 @@
 """Arguments of `mesoscope`, as they are handed to `panel serve`."""
 
+import subprocess
+import sys
+
+import psutil
 import pytest
 
 from app.serve import APP, make_parser, panel_command
@@ -50,3 +54,16 @@ def test_a_password_comes_from_the_environment_with_a_cookie_for_this_path_alone
 def test_a_unix_socket_has_neither_port_nor_origin():
     given = command("--unix-socket", "/run/user/1/mesoscope")
     assert given == ["--unix-socket", "/run/user/1/mesoscope"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_behind_a_socket_it_ends_with_the_proxy_that_started_it():
+    child = "from app.serve import end_with_parent; import time; end_with_parent(); print(flush=True); time.sleep(600)"
+    parent = (
+        f"import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=-1); "
+        "c.stdout.readline(); print(c.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        started = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+        started.wait(timeout=60)
