@@ -145,4 +145,4 @@ def test_gpus_take_the_wheels_with_cuda_and_a_horovod_for_them(checkout: Path) -
 
 def test_help_names_each_command(checkout: Path) -> None:
     listed = {line.split()[0] for line in make(checkout).stdout.splitlines()}
-    assert listed == {"help", "install", "serve", "test", "lint", "bench", "lock", "clean"}
+    assert listed == {"help", "install", "serve", "test", "lint", "bench", "screenshots", "lock", "clean"}
