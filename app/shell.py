@@ -99,6 +99,7 @@ class Shell:
         browser = self._keyboard.browser
         browser.param.watch(lambda event: self.session.param.update(prefers_dark=event.new), "prefers_dark")
         self._menu.active = PAGES.index(self.session.page)
+        self._page(self.session.page)
         pn.state.onload(lambda: self._begin(refused))
 
     def _choose(self, event: Any) -> None:
@@ -126,14 +127,19 @@ class Shell:
         name = self.session.page
         with pn.io.hold():
             self._menu.active = PAGES.index(name)
-            if name not in self._pages:
-                self._pages[name] = PAGE_CLASSES[name](self.session)
-                self._seen[name] = (self._watcher.version, int(time.monotonic() // MINUTE_S))  # it has just looked
-                self._views[name] = self._pages[name].view()
+            if name not in self._views:
+                self._views[name] = self._page(name).view()
                 self.page.main = [*self.page.main, self._views[name]]
             for other, view in self._views.items():
                 view.visible = other == name
             self._look()
+
+    def _page(self, name: str) -> Page:
+        """A page, made when it is first wanted."""
+        if name not in self._pages:
+            self._pages[name] = PAGE_CLASSES[name](self.session)
+            self._seen[name] = (self._watcher.version, int(time.monotonic() // MINUTE_S))  # it has just looked
+        return self._pages[name]
 
     def _look(self) -> None:
         """Let the visible page pull what changed in the store since it last looked, and each minute: ages grow."""

@@ -48,14 +48,15 @@ class ComparePage:
         for view in self._lower:
             view.styles = {**view.styles, "flex": "1 1 420px"}
         self._page = pn.Column(self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12))
+        self._is_ready = asyncio.Event()
+        if not session.runs and (newest := self._chips.newest_done()):
+            session.runs = [newest]
         self._follow()
+        pn.state.execute(self.load)  # reads and draws while the browser still opens the page
 
     def view(self) -> pn.viewable.Viewable:
-        """The page; the runs are read after it is shown."""
-        if not self.session.runs and (newest := self._chips.newest_done()):
-            self.session.runs = [newest]
-        else:
-            pn.state.execute(self.load)
+        """The page, to be called once the browser can take it."""
+        self._is_ready.set()
         return self._page
 
     def refresh(self) -> None:
@@ -107,6 +108,7 @@ class ComparePage:
             self._view.on_window.append(lambda: pn.state.execute(self._resample))
             self._tools.offer_sides(comparison, list(self._fields))
             self._board = await asyncio.to_thread(self._draw_board)
+        await self._is_ready.wait()
         pn.state.execute(self._place, schedule=True)
 
     async def _draw_analysis(self) -> None:

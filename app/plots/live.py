@@ -56,8 +56,34 @@ class SharedView:
         drawn = graticule(self.projection, self.box)
         self.graticule = bm.ColumnDataSource(drawn.lines)
         self.labels = bm.ColumnDataSource(drawn.labels)
+        # One of each for all maps: what has to be made, sent and kept is a third of what figures of their own take.
+        self.scale, self.all_rows = bm.LinearScale(), bm.CDSView()
+        self.point = bm.CustomJS(code=POINTER_JS, args={"pointer": self.pointer})
+        self.glyphs = self._shared_glyphs()
         self._samplings: dict[Grid, Sampling] = {}
         self._moving = Newest()
+
+    def _shared_glyphs(self) -> list[tuple[bm.ColumnDataSource, bm.Glyph]]:
+        """Graticule, lines, labels and the clicked cell, in the order in which they are drawn."""
+
+        def line(color: str, width: float, alpha: float) -> bm.Line:
+            return bm.Line(x="x", y="y", line_color=color, line_width=width, line_alpha=alpha)
+
+        glyphs: list[tuple[bm.ColumnDataSource, bm.Glyph]] = [(self.graticule, line(INK, 0.6, 0.25))]
+        for layer, source in self.lines.items():
+            if layer == "coast":  # a pale line beneath, so that it is seen on dark colours too
+                glyphs.append((source, line(PAPER, 2.2, 0.55)))
+            glyphs.append((source, line(INK, *LINE_STYLES[layer])))
+        for outline in ({"text_outline_color": PAPER, "text_outline_width": 3}, {}):  # an outline covers its text
+            text = bm.Text(
+                x="x", y="y", text="text", x_offset="x_offset", y_offset="y_offset", text_align={"field": "align"},
+                text_baseline="middle", text_font_size="11px", text_color=INK, **outline,
+            )  # fmt: skip
+            glyphs.append((self.labels, text))
+        for color, size in ((PAPER, 12), (INK, 15)):
+            style = {"marker": "square", "fill_alpha": 0, "line_color": color, "line_width": 2, "size": size}
+            glyphs.append((self.cell, bm.Scatter(x="x", y="y", **style)))
+        return glyphs
 
     @property
     def window(self) -> Box:
@@ -157,41 +183,27 @@ class MapSet:
                 columns[f"{name} {side}"] = [value]
         return columns
 
-    def _figure(self, name: str) -> Any:
+    def _figure(self, name: str) -> bm.Plot:
+        """One map: its image below the glyphs that all maps of the view share."""
         view = self.view
-        one: Any = figure(
-            x_range=view.x_range, y_range=view.y_range, tools="", toolbar_location=None, outline_line_color=None,
-            name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=view.box.aspect, min_width=120, margin=0,
-            min_border=0, x_axis_location=None, y_axis_location=None, output_backend="canvas",
-            styles={"max-height": "none"},
-        )  # fmt: skip
-        one.grid.visible = False
-        hatch = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#8a949e", "hatch_alpha": 0.35}
-        one.add_layout(
-            bm.BoxAnnotation(level="underlay", hatch_scale=7, hatch_weight=0.8, line_color=None, fill_alpha=0, **hatch)
-        )
         left, bottom, width, height = (f"{name} {side}" for side in ("left", "bottom", "width", "height"))
-        one.image(name, left, bottom, width, height, source=self.source, color_mapper=self.mapper)
-        one.line("x", "y", source=view.graticule, color=INK, line_alpha=0.25, line_width=0.6)
-        for layer, source in view.lines.items():
-            width_px, alpha = LINE_STYLES[layer]
-            if layer == "coast":  # a pale line beneath, so that it is seen on dark colours too
-                one.line("x", "y", source=source, color=PAPER, line_alpha=0.55, line_width=2.2)
-            one.line("x", "y", source=source, color=INK, line_alpha=alpha, line_width=width_px)
-        for outline in ({"text_outline_color": PAPER, "text_outline_width": 3}, {}):  # an outline covers its text
-            one.text(
-                "x", "y", "text", source=view.labels, x_offset="x_offset", y_offset="y_offset",
-                text_align={"field": "align"}, text_baseline="middle", text_font_size="11px", text_color=INK, **outline,
-            )  # fmt: skip
-        for colour, size in ((PAPER, 12), (INK, 15)):
-            style = {"marker": "square", "fill_alpha": 0, "line_color": colour, "line_width": 2, "size": size}
-            one.scatter("x", "y", source=view.cell, **style)
+        image = bm.Image(image=name, x=left, y=bottom, dw=width, dh=height, color_mapper=self.mapper)
         wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
-        one.add_tools(bm.PanTool(), wheel, bm.TapTool(), bm.CrosshairTool(overlay=view.crosshair))
-        one.toolbar.active_scroll = wheel
-        point = bm.CustomJS(code=POINTER_JS, args={"pointer": view.pointer})
-        one.js_on_event("mousemove", point)
-        one.js_on_event("mouseleave", point)
+        tools = [bm.PanTool(), wheel, bm.TapTool(), bm.CrosshairTool(overlay=view.crosshair)]
+        hatch = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#8a949e", "hatch_alpha": 0.35}
+        missing = bm.BoxAnnotation(
+            level="underlay", hatch_scale=7, hatch_weight=0.8, line_color=None, fill_alpha=0, **hatch
+        )
+        one = bm.Plot(
+            x_range=view.x_range, y_range=view.y_range, x_scale=view.scale, y_scale=view.scale, title=None,
+            toolbar=bm.Toolbar(tools=tools, active_scroll=wheel), toolbar_location=None, outline_line_color=None,
+            name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=view.box.aspect, min_width=120, margin=0,
+            min_border=0, output_backend="canvas", styles={"max-height": "none"}, center=[missing],
+        )  # fmt: skip
+        for source, glyph in ((self.source, image), *view.glyphs):
+            one.renderers.append(bm.GlyphRenderer(data_source=source, glyph=glyph, view=view.all_rows))
+        one.js_on_event("mousemove", view.point)
+        one.js_on_event("mouseleave", view.point)
         one.on_event("tap", lambda event: view.on_cell(*view.to_cell(event.x, event.y)))
         one.on_event("doubletap", lambda _: view.show_all())
         return one

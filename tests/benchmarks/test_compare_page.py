@@ -40,11 +40,11 @@ STEP_JS = """
   buttons[window.mesoscopeAt].click();
   requestAnimationFrame(look);
 })"""
-OPENED_JS = """count => window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle &&
+OPENED_JS = """count => window.Bokeh && Bokeh.documents.length > 0 &&
   [...Bokeh.documents[0]._all_models.values()].filter(model => {
-    if (model.type !== "Figure" || !(model.name || "").startsWith("map_")) { return false; }
+    if (!["Figure", "Plot"].includes(model.type) || !(model.name || "").startsWith("map_")) { return false; }
     const view = Bokeh.index.find_one(model);
-    return view !== null && view.el.offsetParent !== null;
+    return view !== null && view.el.offsetParent !== null && view.has_finished();
   }).length >= count"""
 
 

@@ -58,7 +58,7 @@ class Tab:
 IMAGES_JS = """() => {
   const sums = [];
   for (const figure of Bokeh.documents[0]._all_models.values()) {
-    if (figure.type !== "Figure") { continue; }
+    if (!["Figure", "Plot"].includes(figure.type)) { continue; }
     const view = Bokeh.index.find_one(figure);
     if (view === null || view.el.offsetParent === null) { continue; }
     for (const renderer of figure.renderers) {

@@ -39,7 +39,7 @@ def test_the_link_follows_the_page_and_back_goes_back(tab):
 
 def value_under_pointer(page) -> float:
     """The value that stands below the map when the pointer is in the middle of it."""
-    shown = page.locator(".bk-Figure").first.bounding_box()
+    shown = page.locator(".bk-Plot, .bk-Figure").first.bounding_box()
     page.mouse.move(0, 0)
     expect(page.get_by_text(READING)).to_have_count(0)
     page.mouse.move(shown["x"] + shown["width"] / 2, shown["y"] + shown["height"] / 2, steps=3)
