@@ -48,7 +48,7 @@ class ComparePage:
         for view in self._lower:
             view.styles = {**view.styles, "flex": "1 1 420px"}
         self._page = pn.Column(self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12))
-        self._is_ready = asyncio.Event()
+        self._is_ready = False
         if not session.runs and (newest := self._chips.newest_done()):
             session.runs = [newest]
         self._follow()
@@ -56,7 +56,9 @@ class ComparePage:
 
     def view(self) -> pn.viewable.Viewable:
         """The page, to be called once the browser can take it."""
-        self._is_ready.set()
+        self._is_ready = True
+        if not self._page.loading:
+            self._place()
         return self._page
 
     def refresh(self) -> None:
@@ -108,8 +110,8 @@ class ComparePage:
             self._view.on_window.append(lambda: pn.state.execute(self._resample))
             self._tools.offer_sides(comparison, list(self._fields))
             self._board = await asyncio.to_thread(self._draw_board)
-        await self._is_ready.wait()
-        pn.state.execute(self._place, schedule=True)
+        if self._is_ready:
+            pn.state.execute(self._place, schedule=True)
 
     async def _draw_analysis(self) -> None:
         """What stands below the maps, once these are shown."""
