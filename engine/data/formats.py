@@ -49,7 +49,7 @@ def open_all(path: str) -> list[xr.Dataset]:
 
 
 def _fault(path: str, kind: str, error: Exception) -> DataError:
-    """What is wrong with a file that can't be opened: its time axis, or all of it."""
+    """Say what is wrong with a file that can't be opened: its time axis, or all of it."""
     why = (str(error).splitlines() or [type(error).__name__])[0][:200]
     if kind != "grib" and not isinstance(error, OSError) and _opens_without_times(path, kind):
         return TimeError(

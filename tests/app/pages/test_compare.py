@@ -46,7 +46,7 @@ def open_page(folder, runs, **session) -> ComparePage:
 
 def assert_shown(page: ComparePage, number: int, expected: xr.DataArray) -> None:
     """The colours of a map are those of the expected values (y, x; north first), to half a colour."""
-    board = page._board
+    board = page._maps.board
     low, high = board.clim
     colours = board.maps.source.data[board.frames[number].key][0]
     values = np.where(colours == 255, np.nan, low + colours / 254 * (high - low))
@@ -72,22 +72,22 @@ def test_all_maps_share_one_range_and_a_locked_one_stays(tmp_path, runs):
     page = open_page(tmp_path, runs)
     page.session.param.update(locked=True, low=270.0, high=290.0)
     page.session.time = 5
-    assert page._board.clim == (270.0, 290.0)
+    assert page._maps.board.clim == (270.0, 290.0)
     with xr.open_dataset(runs[0].results) as stored:
         assert_shown(page, 2, stored["hr"][5])
     page.session.locked = False
-    assert page._board.clim != (270.0, 290.0)
+    assert page._maps.board.clim != (270.0, 290.0)
     with xr.open_dataset(runs[0].results) as stored:
         assert_shown(page, 2, stored["hr"][5])
 
 
 def test_typing_an_end_locks_and_a_range_upside_down_is_marked(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    page._tools._high.value = 300.0
+    page._maps.tools._high.value = 300.0
     assert page.session.locked
     assert page.session.high == 300.0
-    page._tools._low.value = 400.0
-    assert page._tools._low.error_state
+    page._maps.tools._low.value = 400.0
+    assert page._maps.tools._low.error_state
     assert page.session.low < 300.0
 
 
@@ -95,14 +95,14 @@ def test_differences_are_about_zero(tmp_path, runs):
     page = open_page(tmp_path, runs, layout="difference")
     with xr.open_dataset(runs[0].results) as stored:
         assert_shown(page, 1, (stored["downscaled"] - stored["hr"])[0])
-    assert page._board.clim[0] == -page._board.clim[1]
-    assert len(page._board.maps.figures) == 4  # interpolated, A, B minus HR, and A minus B
+    assert page._maps.board.clim[0] == -page._maps.board.clim[1]
+    assert len(page._maps.board.maps.figures) == 4  # interpolated, A, B minus HR, and A minus B
 
 
 def test_swipe_shows_the_two_that_are_chosen(tmp_path, runs):
     page = open_page(tmp_path, runs)
     page.session.layout = "swipe"
-    page._tools.left.value = "hr"
+    page._maps.tools.left.value = "hr"
     with xr.open_dataset(runs[0].results) as stored:
         assert_shown(page, 0, stored["hr"][0])
         assert_shown(page, 1, stored["downscaled"][0])
@@ -119,39 +119,39 @@ def test_rmse_maps_share_one_range_from_zero(tmp_path, runs):
 
 def test_maps_are_linked(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    figures = [*page._board.maps.figures, *page._rmse.board.maps.figures]
+    figures = [*page._maps.board.maps.figures, *page._rmse.board.maps.figures]
     assert len({id(figure.x_range) for figure in figures}) == 1
     assert len({id(figure.y_range) for figure in figures}) == 1
 
 
 def test_a_click_chooses_the_nearest_cell(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    page._clicked(54.03, -4.1)
+    page._maps._clicked(54.03, -4.1)
     y, x = page.session.cell
     assert (y, x) == page.comparison.nearest(54.03, -4.1)
-    assert page._view.cell.data == {"x": [x], "y": [y]}
+    assert page._maps.shared.cell.data == {"x": [x], "y": [y]}
 
 
 def test_the_pointer_reads_true_values_above_every_map(tmp_path, runs):
     page = open_page(tmp_path, runs, time=3)
     with xr.open_dataset(runs[0].results) as stored:
         place = stored["hr"][3, 4, 5]
-        page._view.pointer.data = {"x": [float(place["x"])], "y": [float(place["y"])]}
-        assert f"{float(place):.2f} K" in page._board.facts.data["fact"][2]
+        page._maps.shared.pointer.data = {"x": [float(place["x"])], "y": [float(place["y"])]}
+        assert f"{float(place):.2f} K" in page._maps.board.facts.data["fact"][2]
         assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._rmse.board.facts.data["fact"][0]
-    page._view.pointer.data = {"x": [], "y": []}
-    assert page._board.facts.data["fact"] == [frame.fact for frame in page._board.frames]
-    assert "RMSE" in page._board.facts.data["fact"][3]
+    page._maps.shared.pointer.data = {"x": [], "y": []}
+    assert page._maps.board.facts.data["fact"] == [frame.fact for frame in page._maps.board.frames]
+    assert "RMSE" in page._maps.board.facts.data["fact"][3]
 
 
 def test_a_projection_is_drawn_and_stays_while_time_moves(tmp_path, runs):
     page = open_page(tmp_path, runs)
     page.session.projection = "Lambert conformal"
-    assert page._view.projection.name == "Lambert conformal"
-    before = page._board.maps.source.data["hr"][0]
+    assert page._maps.shared.projection.name == "Lambert conformal"
+    before = page._maps.board.maps.source.data["hr"][0]
     assert (before == 255).any()  # the corners of the map lie outside of the grid
     page.session.time = 4
-    assert (page._board.maps.source.data["hr"][0] != before).mean() > 0.2
+    assert (page._maps.board.maps.source.data["hr"][0] != before).mean() > 0.2
     page.session.projection = "native"
     with xr.open_dataset(runs[0].results) as stored:
         assert_shown(page, 2, stored["hr"][4])

@@ -1,0 +1,135 @@
+"""The maps of the Compare page: drawn for a layout and a projection, then moved through time, zoomed and pointed at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import panel as pn
+
+from app.components.cards import card
+from app.components.cell_card import place_text
+from app.components.map_board import MapBoard, SwipeBoard
+from app.components.map_frames import Frame, difference_frames, field_frames
+from app.components.map_tools import MapTools
+from app.plots.colours import DIFFERENCES, colour_map, colour_range
+from app.plots.live import Cell, SharedView
+from app.services.comparison import Comparison
+from app.services.steps import Fields
+from app.session import Session
+
+
+class CompareMaps:
+    """Follows layout, projection and colour range of the session; a click chooses its cell.
+
+    on_view : called once the maps stand in another projection, so that other maps are drawn in it too.
+    beside : board of other maps in the same view, if there is one.
+    """
+
+    def __init__(self, session: Session, on_view: Callable[[], object], beside: Callable[[], MapBoard | None]):
+        self.session, self._on_view, self._beside = session, on_view, beside
+        self.comparison, self._fields = Comparison(), Fields()
+        self.shared: SharedView | None = None
+        self.board: MapBoard | None = None
+        self.tools = MapTools(session, self.show, self._show_all)
+        self.view = card()
+        session.param.watch(lambda _: pn.state.execute(self._redraw), "layout")
+        session.param.watch(lambda _: pn.state.execute(self._project), "projection")
+        session.param.watch(lambda *_: self.show(), ["locked", "low", "high"])
+
+    async def draw(self, comparison: Comparison, fields: Fields) -> None:
+        """Draw the maps of other runs, or in another projection, in a thread; `place` shows them."""
+        self.comparison, self._fields, self.board = comparison, fields, None
+        view = await asyncio.to_thread(SharedView, comparison.first.grid, self._clicked, self.session.projection)
+        view.on_pointer = self._pointed
+        view.on_window.append(lambda: pn.state.execute(self._resample))
+        self.shared = view
+        self.tools.offer_sides(comparison, list(fields))
+        self.board = await asyncio.to_thread(self._draw_board)
+
+    def clear(self) -> None:
+        """Forget the maps."""
+        self.comparison, self._fields, self.shared, self.board = Comparison(), Fields(), None, None
+
+    def place(self) -> None:
+        """Show what was drawn."""
+        if self.board is not None:
+            self.tools.follow(self.board)
+            self.view[:] = [self.tools.view, self.board.grid()]
+            self.show()  # the time may have changed while the board was drawn
+
+    def take(self, fields: Fields) -> None:
+        """Keep the fields of another time step, which `show` shows."""
+        self._fields = fields
+
+    def show(self) -> None:
+        """Show the fields at hand, in one message."""
+        if self.board is not None and self.board.layout == self.session.layout:
+            with pn.io.hold():
+                frames = self._frames()
+                clim = self._clim(frames)
+                self.board.show(frames, clim)
+                self.tools.show_range(clim)
+
+    async def _redraw(self) -> None:
+        """Another layout of the same fields."""
+        if self.board is not None:
+            self.board = await asyncio.to_thread(self._draw_board)
+            pn.state.execute(self.place, schedule=True)
+
+    async def _project(self) -> None:
+        """The same fields in another projection."""
+        if self.comparison:
+            await self.draw(self.comparison, self._fields)
+            pn.state.execute(self.place, schedule=True)
+            pn.state.execute(self._on_view)
+
+    async def _resample(self) -> None:
+        """The cells and the graticule of the part in view, once it stands still."""
+        view = self.shared
+        if view is None or (graticule := await view.settled()) is None:
+            return
+        with pn.io.hold():
+            view.show_graticule(graticule)
+            for board in (self.board, self._beside()):
+                if board is not None and board.maps.view is view:
+                    board.maps.show()
+
+    def _frames(self) -> list[Frame]:
+        if self.session.layout == "difference":
+            return difference_frames(self.comparison, self._fields)
+        frames = field_frames(self.comparison, self._fields)
+        if self.session.layout == "swipe":
+            chosen = {frame.key: frame for frame in frames}
+            return [chosen[self.tools.left.value], chosen[self.tools.right.value]]
+        return frames
+
+    def _draw_board(self) -> MapBoard:
+        assert self.shared is not None
+        layout, frames = self.session.layout, self._frames()
+        attrs = dict(self.comparison.first.data["hr"].attrs)
+        cmap = DIFFERENCES if layout == "difference" else colour_map(attrs)
+        label = {**attrs, "long_name": "difference"} if layout == "difference" else attrs
+        kind = SwipeBoard if layout == "swipe" else MapBoard
+        return kind(frames, self.shared, layout=layout, clim=self._clim(frames), cmap=cmap, attrs=label)
+
+    def _clim(self, frames: list[Frame]) -> tuple[float, float]:
+        """The locked range, or the one of the values on show; differences are always about zero."""
+        session, centred = self.session, self.session.layout == "difference"
+        if session.locked and not centred and None not in (session.low, session.high) and session.low < session.high:
+            return session.low, session.high
+        return colour_range([frame.field for frame in frames], centred=centred)
+
+    def _show_all(self) -> None:
+        if self.shared is not None:
+            self.shared.show_all()
+
+    def _clicked(self, y: float, x: float) -> None:
+        self.session.cell = self.comparison.nearest(y, x)
+
+    def _pointed(self, cell: Cell | None) -> None:
+        with pn.io.hold():
+            for board in (self.board, self._beside()):
+                if board is not None:
+                    board.show_values(cell)
+            self.tools.show_place(place_text(self.comparison.first.grid, *cell) if cell else "", cell)
