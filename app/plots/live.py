@@ -57,9 +57,11 @@ class SharedView:
         self.graticule = bm.ColumnDataSource(drawn.lines)
         self.labels = bm.ColumnDataSource(drawn.labels)
         # One of each for all maps: what has to be made, sent and kept is a third of what figures of their own take.
-        self.scale, self.all_rows = bm.LinearScale(), bm.CDSView()
+        self.scale = bm.LinearScale()
         self.point = bm.CustomJS(code=POINTER_JS, args={"pointer": self.pointer})
-        self.glyphs = self._shared_glyphs()
+        glyphs = self._shared_glyphs()
+        rows = {source.id: bm.CDSView() for source, _ in glyphs}  # a view of rows fits one source only
+        self.glyphs = [(source, glyph, rows[source.id]) for source, glyph in glyphs]
         self._samplings: dict[Grid, Sampling] = {}
         self._moving = Newest()
 
@@ -154,7 +156,7 @@ class MapSet:
 
     def __init__(self, fields: Mapping[str, xr.DataArray], view: SharedView, *, clim: tuple[float, float], cmap: str):
         self.view, self.clim, self.fields = view, clim, dict(fields)
-        self.source = bm.ColumnDataSource(self._columns())
+        self.source, self.rows = bm.ColumnDataSource(self._columns()), bm.CDSView()
         self.mapper = bm.LinearColorMapper(
             palette=palette(cmap, N_COLOURS), low=0, high=N_COLOURS - 1, high_color="rgba(0, 0, 0, 0)"
         )
@@ -200,8 +202,8 @@ class MapSet:
             name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=view.box.aspect, min_width=120, margin=0,
             min_border=0, output_backend="canvas", styles={"max-height": "none"}, center=[missing],
         )  # fmt: skip
-        for source, glyph in ((self.source, image), *view.glyphs):
-            one.renderers.append(bm.GlyphRenderer(data_source=source, glyph=glyph, view=view.all_rows))
+        for source, glyph, rows in ((self.source, image, self.rows), *view.glyphs):
+            one.renderers.append(bm.GlyphRenderer(data_source=source, glyph=glyph, view=rows))
         one.js_on_event("mousemove", view.point)
         one.js_on_event("mouseleave", view.point)
         one.on_event("tap", lambda event: view.on_cell(*view.to_cell(event.x, event.y)))
