@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Path:
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What gets as far as starting a run was not refused."""
 
-    def started(run: Any, **_: Any) -> None:
+    def started(run: Any, *_: Any) -> None:
         raise AssertionError(f"{run.id} was started")
 
     monkeypatch.setattr(local, "start", started)
