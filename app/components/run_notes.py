@@ -60,6 +60,7 @@ class RunNotesCard:
         if self._run is None or notes == self._notes:
             return
         try:
+            _ = self._run.notes  # damaged ones are refused, not replaced
             self._run.write_notes(notes)
         except MesoscopeError as error:
             self._refuse(str(error))

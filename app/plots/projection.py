@@ -133,7 +133,9 @@ def _crs(name: str, lon: float, lat: float, south: float, north: float) -> ccrs.
         return ccrs.LambertConformal(lon, lat, standard_parallels=parallels, cutoff=-80 if lat >= 0 else 80)
     if name == "stereographic":
         return ccrs.Stereographic(lat, lon)
-    return ccrs.Orthographic(lon, lat)
+    if name == "orthographic":
+        return ccrs.Orthographic(lon, lat)
+    raise ValueError(f"{name} is no projection")
 
 
 def _finite(x: np.ndarray, y: np.ndarray) -> Points:

@@ -39,5 +39,6 @@ class Steps:
         task = self._reading.pop(step, None)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
             task = asyncio.ensure_future(asyncio.to_thread(self.comparison.fields, step))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # raised where it is awaited
         self._reading[step] = task  # the newest last
         return task

@@ -81,7 +81,7 @@ class RunSnapshot:
 
     @property
     def val_loss(self) -> float | None:
-        return self.latest.get("best_val_loss") or self.latest.get("val_loss") or self.previous_val_loss
+        return self.latest.get("val_loss") or self.previous_val_loss
 
     def rmse(self, product: str) -> float | None:
         """Mean test RMSE of 'downscaled' or 'interpolated', in the target's unit."""

@@ -32,8 +32,9 @@ class Progress(TypedDict, total=False):
     step: int
     steps: int
     loss: float | None
+    loss_adversarial: float | None
+    loss_discriminator: float | None
     val_loss: float | None
-    best_val_loss: float | None
     val_rmse: float | None
     samples_per_s: float | None
     learning_rate: float | None

@@ -12,7 +12,7 @@ SYSTEM = ("/usr", "/usr/local")
 
 
 def nccl_variables() -> tuple[dict[str, str], str]:
-    """Variables of a build with NCCL, {} where it can't be built, and what it comes to in a line."""
+    """Variables of a build with NCCL, {} where it can't be built, and a line that says which build it is."""
     nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
     if not nvcc:
         return {}, "Horovod is built with Gloo: NCCL needs CUDA's compiler nvcc, which was not found"

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.app.browser.conftest import CHECKOUT, CHROMIUM, Server, free_port, start_server, wait_for
+from tests.app.browser.conftest import CHECKOUT, Server, chromium, free_port, start_server, wait_for
 from tests.app.fake import write_run
 from tests.benchmarks.record import record
+
+__all__ = ["chromium"]  # a fixture
 
 STEPS, WARM_UP = 24, 4
 IMAGES_JS = """
@@ -66,18 +68,10 @@ class Case:
 CASES = [Case(2, 500, 500, 200, 1.5), Case(8, 100, 100, 250, 2.0), Case(2, 1500, 2000, 400, None)]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.runs}x{case.ny}x{case.nx}")
-def test_time_step_and_opening(case: Case, browser: Browser, tmp_path: Path) -> None:
+def test_time_step_and_opening(case: Case, chromium: Browser, tmp_path: Path) -> None:
     n_times = 5 if case.nx > 1000 else 12
     server = start_server(tmp_path)
     names = [
@@ -86,8 +80,8 @@ def test_time_step_and_opening(case: Case, browser: Browser, tmp_path: Path) -> 
     ]
     query = "?page=compare&runs=" + ",".join(names)
     try:
-        opened = [_open_s(browser, server, query, case.maps) for _ in range(4)]
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        opened = [_open_s(chromium, server, query, case.maps) for _ in range(4)]
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
         page.goto(server.url + query)
         page.wait_for_function(OPENED_JS, arg=case.maps, timeout=60_000)
         page.wait_for_timeout(1500)  # what is drawn after the maps
@@ -96,7 +90,7 @@ def test_time_step_and_opening(case: Case, browser: Browser, tmp_path: Path) -> 
     finally:
         server.process.terminate()
         server.process.wait()
-    with _bare_page(browser, case) as page:
+    with _bare_page(chromium, case) as page:
         bare = _steps_ms(page, case.maps)
     figures = {
         "step_median_ms": round(statistics.median(mesoscope)),

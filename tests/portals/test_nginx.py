@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext
 
 from engine.data.demo import write_demo
 from tests.app.browser.conftest import VIEWPORT, Server, open_tab
-from tests.app.browser.test_thread import choose_the_file, compare, design, watch_it_train
+from tests.app.browser.test_thread import from_the_file_to_the_comparison
 from tests.portals.installation import CHECKOUT, Installation, answers, free_port, process, wait_until, websocket_answer
 from tests.portals.logins import cookies, log_in
 from tests.portals.reverse_proxy import nginx
@@ -71,10 +71,5 @@ def test_from_a_file_to_the_comparison_below_the_prefix(server, context):
     link = f"{server.url}?page=runs"
     assert log_in(context, link, PASSWORD) == link
     with open_tab(server, context) as tab:
-        choose_the_file(tab)
-        design(tab.page)
-        tab.page.get_by_role("button", name="Train").click()
-        run = watch_it_train(tab)
-        compare(tab, run)
-        link = tab.page.url
+        link = from_the_file_to_the_comparison(tab)
     assert link.startswith(f"{server.url}?page=compare")

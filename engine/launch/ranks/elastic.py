@@ -117,8 +117,8 @@ class ElasticCoordinator:
             numbers = ",".join(map(str, place.numbers)).encode()
             keys.put("rank_and_size", {f"{place.host}:{place.local_rank}": numbers})
         port = {"HOROVOD_GLOO_RENDEZVOUS_PORT": str(keys.port)}
-        told = {str(rank): json.dumps({**place.variables(), **port}).encode() for rank, place in places.items()}
-        self.keys.put(f"place-{number}", told)
+        assigned = {str(rank): json.dumps({**place.variables(), **port}).encode() for rank, place in places.items()}
+        self.keys.put(f"place-{number}", assigned)
         return list(hosts)
 
 

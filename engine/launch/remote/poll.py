@@ -211,7 +211,7 @@ class SitePollers:
                 self._threads[site.name].start()
 
     def stop(self) -> None:
-        for timeout_s in (0.0, 5.0):  # all are told before one is waited for
+        for timeout_s in (0.0, 5.0):  # all are asked to stop before any is waited for
             for thread in self._threads.values():
                 thread.stop(timeout_s)
 

@@ -46,18 +46,22 @@ def own_server(tmp_path: Path) -> Iterator[list[Server]]:
 
 def test_from_a_file_to_the_comparison(own_server, chromium):
     with open_tab(own_server[0], chromium) as tab:
-        choose_the_file(tab)
-        design(tab.page)
-        tab.page.get_by_role("button", name="Train").click()
-        run = watch_it_train(tab)
-        compare(tab, run)
-        link = tab.page.url
+        link = from_the_file_to_the_comparison(tab)
         shown = tab.sources()
     with open_tab(own_server[0], chromium) as other:
         other.open(link.removeprefix(own_server[0].url))
         wait_for_maps(other)
         assert sorted(other.sources()) == pytest.approx(sorted(shown), rel=1e-6)
         assert other.page.url == link
+
+
+def from_the_file_to_the_comparison(tab: Tab) -> str:
+    """Design, train and compare with the demonstration set; returns the link of the comparison."""
+    choose_the_file(tab)
+    design(tab.page)
+    tab.page.get_by_role("button", name="Train").click()
+    compare(tab, watch_it_train(tab))
+    return tab.page.url
 
 
 def choose_the_file(tab: Tab) -> None:

@@ -60,3 +60,16 @@ def test_a_deleted_run_can_be_restored(session):
 def test_an_active_run_offers_no_delete(session):
     session.run = write_run(session.store.folder, "busy", done=False).id
     assert at_page(session).detail.notes.delete.disabled
+
+
+def test_damaged_notes_are_refused_and_not_replaced(session):
+    run = write_run(session.store.folder, "one")
+    run.notes_file.write_text("garbage")
+    session.run = run.id
+
+    async def type_in(page):
+        page.detail.notes.title.value = "two"
+        assert "notes.json" in page.detail.fault.object
+
+    at_page(session, type_in)
+    assert run.notes_file.read_text() == "garbage"

@@ -1,4 +1,4 @@
-"""A run that is deleted while pages show it, before the watcher has looked again: told, and never an exception."""
+"""A run that is deleted while pages show it, before the watcher has looked again: a message, and never an exception."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.services.run_selection import select_runs
+from app import session as tab
+from app.services.run_selection import ORDERS, select_runs
 from app.services.run_settings import differing_settings
 from app.services.watcher import take_snapshot
 from app.session import Listed
@@ -41,3 +42,7 @@ def test_only_settings_that_differ_are_told(store):
         first.id: "n_filters 8 · seed default",
         second.id: "n_filters default · seed 3",
     }
+
+
+def test_every_order_that_a_session_can_have_is_known():
+    assert list(ORDERS) == tab.ORDERS

@@ -18,6 +18,7 @@ from engine.data.samples import Samples
 from engine.errors import DivergedError, RequestError
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
+from engine.runs.records import Progress
 from engine.training import checkpoints, loop, supervised
 from engine.training.loop import BEST, LAST, Pace
 from engine.training.progress import ProgressRecord
@@ -261,3 +262,7 @@ def test_the_time_between_checkpoints_is_that_of_the_environment(monkeypatch):
     monkeypatch.setenv("MESOSCOPE_CHECKPOINT_S", "often")
     with pytest.raises(RequestError, match="MESOSCOPE_CHECKPOINT_S is 'often': expected seconds, as 60"):
         loop.checkpoint_interval_s()
+
+
+def test_readers_of_progress_know_what_a_training_reports():
+    assert list(Progress.__annotations__) == [field.name for field in dataclasses.fields(ProgressRecord)]
