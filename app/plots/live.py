@@ -168,10 +168,6 @@ class MapSet:
         self.fields, self.clim = dict(fields or self.fields), clim or self.clim
         self.source.data = self._columns()
 
-    def colour(self, cmap: str) -> None:
-        """Another colour map."""
-        self.mapper.palette = palette(cmap, N_COLOURS)
-
     def values_at(self, y: float, x: float) -> dict[str, float]:
         """The value of each field in the cell that holds a place of the grid; NaN outside."""
         return {name: _value_at(field, y, x) for name, field in self.fields.items()}
@@ -230,16 +226,10 @@ class ColourBar:
         axis.axis_label = label_of(attrs)
         axis.major_tick_in, axis.minor_tick_out = 0, 0
 
-    def colour(self, clim: tuple[float, float], cmap: str | None = None) -> None:
-        """Another range, and colour map."""
+    def colour(self, clim: tuple[float, float]) -> None:
+        """Another range of the same colours."""
         self._range.update(start=clim[0], end=clim[1])
         self._source.data = self._strip(clim)
-        if cmap:
-            self._mapper.palette = palette(cmap)
-
-    def label(self, attrs: Mapping[str, Any]) -> None:
-        """Another name and unit."""
-        self.figure.yaxis[0].axis_label = label_of(attrs)
 
     @staticmethod
     def _strip(clim: tuple[float, float]) -> dict[str, list[Any]]:

@@ -9,7 +9,6 @@ import cartopy.crs as ccrs
 import numpy as np
 
 from engine.data.grids import Grid, edges
-from engine.data.projections import from_lonlat, to_lonlat
 
 NATIVE = "native"
 SLIMMEST, WIDEST = 0.62, 2.4  # width by height of a map; a region beyond that gets empty margins
@@ -47,45 +46,27 @@ class MapProjection:
         """Choose the parameters of a projection for the region of a grid: centre and standard parallels."""
         return cls(name, grid, None if name == NATIVE else _crs(name, *_region(grid)))
 
-    @property
-    def is_geographic(self) -> bool:
-        """True if the axes are degrees of longitude and latitude (of the globe)."""
-        return (self.crs is None and not self.grid.crs) or isinstance(self.crs, ccrs.PlateCarree)
-
     def from_lonlat(self, lon: np.ndarray, lat: np.ndarray) -> Points:
         """Convert degrees to the map's coordinates; NaN where the projection has no place for them."""
         if self.crs is None:
-            if not self.grid.crs:
-                middle = float(self.grid.x[len(self.grid.x) // 2])
-                return (lon - middle + 180) % 360 - 180 + middle, lat
-            x, y = from_lonlat(self.grid.crs, lon, lat)
-            return _finite(x / self.grid.metres_per_unit("x"), y / self.grid.metres_per_unit("y"))
+            return _finite(*self.grid.from_lonlat(lon, lat))
         points = self.crs.transform_points(self.crs.as_geodetic(), lon, lat)
         return _finite(points[..., 0], points[..., 1])
 
     def to_lonlat(self, x: np.ndarray, y: np.ndarray) -> Points:
         """Convert the map's coordinates to degrees; NaN outside of the projection."""
         if self.crs is None:
-            metres = self.grid.metres_per_unit("x"), self.grid.metres_per_unit("y")
-            return to_lonlat(self.grid.crs, x * metres[0], y * metres[1])
+            return self.grid.to_lonlat(x, y)
         points = self.crs.as_geodetic().transform_points(self.crs, x, y)
         return _finite(points[..., 0], points[..., 1])
 
     def from_grid(self, grid: Grid, x: np.ndarray, y: np.ndarray) -> Points:
-        """Convert coordinates of a grid to those of the map."""
-        if self.crs is None:  # compared grids share their projection
-            return x, y
-        return self.from_lonlat(*to_lonlat(grid.crs, x * grid.metres_per_unit("x"), y * grid.metres_per_unit("y")))
+        """Convert coordinates of a grid to those of the map; grids that are compared share their projection."""
+        return (x, y) if self.crs is None else self.from_lonlat(*grid.to_lonlat(x, y))
 
     def to_grid(self, grid: Grid, x: np.ndarray, y: np.ndarray) -> Points:
-        """Convert coordinates of the map to those of a grid; longitudes in the grid's own turn of 360°."""
-        if self.crs is None:
-            return x, y
-        x, y = from_lonlat(grid.crs, *self.to_lonlat(x, y))
-        if not grid.is_spherical:
-            return x / grid.metres_per_unit("x"), y / grid.metres_per_unit("y")
-        west = float(edges(grid.x).min())
-        return (x - west) % 360 + west, y
+        """Convert coordinates of the map to those of a grid."""
+        return (x, y) if self.crs is None else grid.from_lonlat(*self.to_lonlat(x, y))
 
     def box(self) -> Box:
         """Find the part of the map that the grid covers, widened where it is too slim or too wide for a map."""

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.lengths import EARTH_RADIUS_KM, METRES_PER_UNIT
-from engine.data.projections import ROTATED_POLE, is_same_crs, to_lonlat
+from engine.data.projections import ROTATED_POLE, from_lonlat, is_same_crs, to_lonlat
 from engine.errors import GridError
 
 SPACING_TOLERANCE = 0.01  # of a cell: coordinates kept in float32 or with few digits still count as equally spaced
@@ -121,8 +121,19 @@ class Grid:
 
     def lonlat(self) -> tuple[np.ndarray, np.ndarray]:
         """Compute longitude and latitude of each centre, two arrays (ny, nx) in degrees."""
-        x, y = np.meshgrid(self.axis("x"), self.axis("y"))
-        return to_lonlat(self.crs, x, y)
+        return self.to_lonlat(*np.meshgrid(self.x, self.y))
+
+    def to_lonlat(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Convert coordinates in the grid's own unit to longitude and latitude in degrees."""
+        return to_lonlat(self.crs, x * self.metres_per_unit("x"), y * self.metres_per_unit("y"))
+
+    def from_lonlat(self, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Convert degrees to the grid's own unit; angles of x come within half a turn of the grid's middle."""
+        x, y = from_lonlat(self.crs, lon, lat)
+        if not self.is_spherical:
+            return x / self.metres_per_unit("x"), y / self.metres_per_unit("y")
+        middle = (float(self.x.min()) + float(self.x.max())) / 2
+        return (x - middle + 180) % 360 - 180 + middle, y
 
     def coords(self) -> dict[str, xr.Variable]:
         """Make coordinates for xarray with CF attributes; with the grid-mapping variable when projected."""

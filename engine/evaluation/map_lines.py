@@ -9,7 +9,6 @@ import numpy as np
 
 from engine.assets import ASSETS
 from engine.data.grids import Grid, edges
-from engine.data.projections import from_lonlat, to_lonlat
 
 Points = tuple[np.ndarray, np.ndarray]  # x and y, or longitude and latitude, of one shape
 Bounds = tuple[float, float, float, float]  # west, east, south, north
@@ -27,20 +26,8 @@ def coast_line(grid: Grid) -> np.ndarray:
 
     A row of NaN ends each piece. Empty far from any coast.
     """
-    metres = grid.metres_per_unit("x"), grid.metres_per_unit("y")
     (west, east), (south, north) = _wider_range(grid.x), _wider_range(grid.y)
-    middle = (west + east) / 2
-
-    def forward(lon: np.ndarray, lat: np.ndarray) -> Points:
-        if not grid.crs:
-            return (lon - middle + 180) % 360 - 180 + middle, lat
-        x, y = from_lonlat(grid.crs, lon, lat)
-        return x / metres[0], y / metres[1]
-
-    def back(x: np.ndarray, y: np.ndarray) -> Points:
-        return to_lonlat(grid.crs, x * metres[0], y * metres[1])
-
-    return map_line("coast", (west, east, south, north), forward, back)
+    return map_line("coast", (west, east, south, north), grid.from_lonlat, grid.to_lonlat)
 
 
 def map_line(
