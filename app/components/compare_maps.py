@@ -33,19 +33,16 @@ class CompareMaps:
         self.board: MapBoard | None = None
         self.tools = MapTools(session, self.show, self._show_all)
         self.view = card()
+        self._drawing = asyncio.Lock()  # runs, layout and projection may be chosen while the maps are drawn
         session.param.watch(lambda _: pn.state.execute(self._redraw), "layout")
         session.param.watch(lambda _: pn.state.execute(self._project), "projection")
         session.param.watch(lambda *_: self.show(), ["locked", "low", "high"])
 
     async def draw(self, comparison: Comparison, fields: Fields) -> None:
         """Draw the maps of other runs, or in another projection, in a thread; `place` shows them."""
-        self.comparison, self._fields, self.board = comparison, fields, None
-        view = await asyncio.to_thread(SharedView, comparison.first.grid, self._clicked, self.session.projection)
-        view.on_pointer = self._pointed
-        view.on_window.append(lambda: pn.state.execute(self._resample))
-        self.shared = view
-        self.tools.offer_sides(comparison, list(fields))
-        self.board = await asyncio.to_thread(self._draw_board)
+        async with self._drawing:
+            self.comparison, self._fields, self.board = comparison, fields, None
+            await self._draw_view()
 
     def clear(self) -> None:
         """Forget the maps."""
@@ -73,16 +70,26 @@ class CompareMaps:
 
     async def _redraw(self) -> None:
         """Another layout of the same fields."""
-        if self.board is not None:
-            self.board = await asyncio.to_thread(self._draw_board)
-            pn.state.execute(self.place, schedule=True)
+        async with self._drawing:
+            if self.board is not None:
+                self.board = await asyncio.to_thread(self._draw_board)
+                pn.state.execute(self.place, schedule=True)
 
     async def _project(self) -> None:
         """The same fields in another projection."""
-        if self.comparison:
-            await self.draw(self.comparison, self._fields)
-            pn.state.execute(self.place, schedule=True)
-            pn.state.execute(self._on_view)
+        async with self._drawing:
+            if self.comparison:
+                await self._draw_view()
+                pn.state.execute(self.place, schedule=True)
+                pn.state.execute(self._on_view)
+
+    async def _draw_view(self) -> None:
+        view = await asyncio.to_thread(SharedView, self.comparison.first.grid, self._clicked, self.session.projection)
+        view.on_pointer = self._pointed
+        view.on_window.append(lambda: pn.state.execute(self._resample))
+        self.shared = view
+        self.tools.offer_sides(self.comparison, list(self._fields))
+        self.board = await asyncio.to_thread(self._draw_board)
 
     async def _resample(self) -> None:
         """The cells and the graticule of the part in view, once it stands still."""

@@ -44,8 +44,7 @@ class MapBoard:
         self.maps = MapSet({frame.key: frame.field for frame in frames}, view, clim=clim, cmap=cmap)
         self.bar = ColourBar(clim, cmap, attrs, width=BAR_WIDTH)
         self.titles = [
-            bm.Div(text=frame.title, stylesheets=[TITLE_CSS], sizing_mode="stretch_width", height=26)
-            for frame in frames
+            bm.Div(text=frame.title, stylesheets=[TITLE_CSS], sizing_mode="stretch_width") for frame in frames
         ]
 
         self.facts = bm.ColumnDataSource({"fact": [frame.fact for frame in frames]})
@@ -79,8 +78,9 @@ class MapBoard:
 
     def grid(self, *beside: Any) -> Any:
         """Maps in columns, the bar at their right end, then what stands beside them in the columns left over."""
-        pane = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, min_height=200, sizing_mode="stretch_height", margin=0)
-        bar = pn.Column(pane, margin=(26, 0, 0, 0), css_classes=["bar"])  # a figure keeps no class of its own
+        self.bar.figure.update(sizing_mode="stretch_height", height=None)
+        column = bm.Column(children=[self.bar.figure], width=BAR_WIDTH, sizing_mode="stretch_height")
+        bar = pn.pane.Bokeh(column, css_classes=["bar"], margin=0, sizing_mode="stretch_height")
         maps = [
             pn.pane.Bokeh(bm.Column(children=[title, figure], sizing_mode="stretch_width"), margin=0)
             for title, figure in zip(self.titles, self.maps.figures, strict=True)

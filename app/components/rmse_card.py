@@ -1,4 +1,4 @@
-"""Per-pixel RMSE over the common test steps: maps, and how it is distributed."""
+"""Per-pixel RMSE over the common test steps: maps, and how it is distributed over the cells."""
 
 from __future__ import annotations
 
@@ -19,29 +19,32 @@ from app.services.comparison import Comparison
 HISTOGRAM_HEIGHT = 250
 
 
-class RmseCard:
-    """Drawn in a thread by `draw`, placed by `show`."""
+class RmseMaps:
+    """The RMSE of all runs, read and drawn; to be made in a thread."""
 
-    def __init__(self) -> None:
-        self.view = card()
-        self.board: MapBoard | None = None
-
-    def draw(self, comparison: Comparison, view: SharedView, dark: bool) -> None:
-        """Read and draw the maps of all runs."""
+    def __init__(self, comparison: Comparison, view: SharedView, dark: bool) -> None:
         maps = comparison.rmse_maps()
         frames = rmse_frames(comparison, maps)
         label = {"long_name": "RMSE", "units": comparison.first.units}
         columns = max(best_columns(3 + len(comparison.shown)), best_columns(len(frames)))
         clim = (0.0, colour_range([frame.field for frame in frames])[1])
-        self.board = MapBoard(frames, view, clim=clim, cmap=ERRORS, attrs=label, columns=columns)
-        self._histogram = _histogram(maps, label, dark)
-
-    def show(self, comparison: Comparison) -> None:
-        """Put what was drawn in its place."""
-        assert self.board is not None
         last = comparison.n_steps - 1
-        period = f"{last + 1} test steps, {comparison.label(0)} to {comparison.label(last)}"
-        self.view[:] = [heading("Per-pixel RMSE", period), self.board.grid(self._histogram)]
+        self.period = f"{last + 1} test steps, {comparison.label(0)} to {comparison.label(last)}"
+        self.board = MapBoard(frames, view, clim=clim, cmap=ERRORS, attrs=label, columns=columns)
+        self.histogram = _histogram(maps, label, dark)
+
+
+class RmseCard:
+    """Shows what was drawn last."""
+
+    def __init__(self) -> None:
+        self.view = card()
+        self.board: MapBoard | None = None
+
+    def show(self, maps: RmseMaps) -> None:
+        """Put what was drawn in its place."""
+        self.board = maps.board
+        self.view[:] = [heading("Per-pixel RMSE", maps.period), maps.board.grid(maps.histogram)]
 
 
 def _histogram(maps: Mapping[str, xr.DataArray], attrs: Mapping[str, str], dark: bool) -> pn.Column:

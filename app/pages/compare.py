@@ -10,12 +10,12 @@ import panel_material_ui as pmui
 from app.components.cards import card
 from app.components.cell_card import CellCard
 from app.components.compare_maps import CompareMaps
-from app.components.rmse_card import RmseCard
+from app.components.rmse_card import RmseCard, RmseMaps
 from app.components.run_chips import RunChips
 from app.components.score_card import ScoreCard
 from app.components.time_bar import TimeBar
 from app.services.comparison import Comparison
-from app.services.newest import Newest, Rerun
+from app.services.newest import Rerun
 from app.services.steps import Steps
 from app.session import Session
 
@@ -27,7 +27,7 @@ class ComparePage:
         self.session = session
         self.comparison = Comparison()
         self._steps = Steps(self.comparison)
-        self._loading = Newest()
+        self.load = Rerun(self._load).run
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._stamps: dict[str, float] = {}
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
@@ -39,8 +39,10 @@ class ComparePage:
         )
         for view in self._lower:
             view.styles = {**view.styles, "flex": "1 1 420px"}
-        self._page = pn.Column(self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12))
-        self._is_ready = False
+        self._page = pn.Column(
+            self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12), loading=True
+        )
+        self._is_drawn = self._is_open = False
         if not session.runs and (newest := self._chips.newest_done()):
             session.runs = [newest]
         session.param.watch(lambda _: pn.state.execute(self.load), "runs")
@@ -49,8 +51,8 @@ class ComparePage:
 
     def view(self) -> pn.viewable.Viewable:
         """The page, to be called once the browser can take it."""
-        self._is_ready = True
-        if not self._page.loading:
+        self._is_open = True
+        if self._is_drawn:
             self._place()
         return self._page
 
@@ -60,29 +62,25 @@ class ComparePage:
         if self._stamps != self._stamps_now():
             pn.state.execute(self.load)
 
-    async def load(self) -> None:
+    async def _load(self) -> None:
         """Read the chosen runs and draw them; messages at the top say what cannot be used."""
-        is_newest, ids = self._loading.begin(), list(self.session.runs)
         self._stamps = self._stamps_now()
         self._page.loading = True
         try:
-            comparison = await asyncio.to_thread(Comparison.of, self.session.store, ids)
-            if not is_newest():
-                comparison.close()
-                return
+            comparison = await asyncio.to_thread(Comparison.of, self.session.store, list(self.session.runs))
             self.comparison.close()
             self.comparison, self._steps = comparison, Steps(comparison)
             if comparison:
                 await self._maps.draw(comparison, await self._steps.read(self._step()))
             else:
                 self._maps.clear()
-            if self._is_ready:
+            self._is_drawn = True
+            if self._is_open:
                 pn.state.execute(self._place, schedule=True)
         finally:
-            if is_newest():
-                self._page.loading = False
-        if comparison and is_newest():
-            await self._draw_analysis()
+            self._page.loading = False
+        if comparison:
+            pn.state.execute(self._draw_analysis)
 
     def _place(self) -> None:
         """Put everything in its place: once after each load."""
@@ -103,9 +101,9 @@ class ComparePage:
         comparison, view = self.comparison, self._maps.shared
         assert view is not None
         scores = await asyncio.to_thread(comparison.scores)
-        await asyncio.to_thread(self._rmse.draw, comparison, view, self.session.dark)
+        rmse = await asyncio.to_thread(RmseMaps, comparison, view, self.session.dark)
         if comparison is self.comparison and view is self._maps.shared:
-            pn.state.execute(lambda: self._rmse.show(comparison), schedule=True)
+            pn.state.execute(lambda: self._rmse.show(rmse), schedule=True)
             pn.state.execute(lambda: self._scores.show(comparison, scores), schedule=True)
             await self._cell.take(comparison, view)
 

@@ -76,7 +76,7 @@ class SharedView:
             if layer == "coast":  # a pale line beneath, so that it is seen on dark colours too
                 glyphs.append((source, line(PAPER, 2.2, 0.55)))
             glyphs.append((source, line(INK, *LINE_STYLES[layer])))
-        for outline in ({"text_outline_color": PAPER, "text_outline_width": 3}, {}):  # an outline covers its text
+        for outline in ({"text_outline_color": PAPER, "text_outline_width": 2}, {}):  # an outline covers its text
             text = bm.Text(
                 x="x", y="y", text="text", x_offset="x_offset", y_offset="y_offset", text_align={"field": "align"},
                 text_baseline="middle", text_font_size="11px", text_color=INK, **outline,
@@ -195,7 +195,8 @@ class MapSet:
         one = bm.Plot(
             x_range=view.x_range, y_range=view.y_range, x_scale=view.scale, y_scale=view.scale, title=None,
             toolbar=bm.Toolbar(tools=tools, active_scroll=wheel), toolbar_location=None, outline_line_color=None,
-            name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=view.box.aspect, min_width=120, margin=0,
+            name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=view.box.aspect, min_width=100, margin=0,
+            width=None, height=None,
             min_border=0, output_backend="canvas", styles={"max-height": "none"}, center=[missing],
         )  # fmt: skip
         for source, glyph, rows in ((self.source, image, self.rows), *view.glyphs):
@@ -224,6 +225,7 @@ class ColourBar:
         self.figure.grid.visible = False
         axis = self.figure.yaxis[0]
         axis.axis_label = label_of(attrs)
+        axis.axis_label_text_font_size = "12px"
         axis.major_tick_in, axis.minor_tick_out = 0, 0
 
     def colour(self, clim: tuple[float, float]) -> None:
