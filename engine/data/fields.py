@@ -12,6 +12,7 @@ from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, join_times
 from engine.data.projections import GridMapping, mapping_from_wkt
+from engine.data.units import LONGEST_UNIT
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
 from engine.spec import Source
@@ -51,6 +52,12 @@ def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
     if not static:
         _check_times(field, _name_of(files))
     field.attrs["units"] = source.units or str(field.attrs.get("units", ""))
+    if (length := len(field.attrs["units"])) > LONGEST_UNIT:
+        raise UnitError(
+            f"{field.name} in {_name_of(files)} has units of {length:,} characters",
+            hint=f"expected at most {LONGEST_UNIT}, as in 'K' or 'mm day-1'",
+            action="give units: beside its path:",
+        )
     return field
 
 

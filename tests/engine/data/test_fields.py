@@ -71,6 +71,15 @@ def test_missing_value_attribute_is_masked(tmp_path):
     assert np.isnan(field.values).sum() == 1
 
 
+def test_a_unit_of_a_megabyte_is_refused_and_can_be_replaced(tmp_path):
+    path = write_field(tmp_path / "long.nc", units="K" * 10**6)
+    assert refusal(UnitError, path) == (
+        f"t2m in {path} has units of 1,000,000 characters: expected at most 200, as in 'K' or 'mm day-1'; give units: "
+        "beside its path:"
+    )
+    assert open_field(Source(path, units="K")).attrs["units"] == "K"
+
+
 def test_units_of_the_spec_win_over_the_file(tmp_path):
     path = write_field(tmp_path / "a.nc", units="m")
     assert open_field(Source(path)).attrs["units"] == "m"

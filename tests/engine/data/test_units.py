@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engine.data.units import convert
+from engine.data.units import conversion, convert
 from engine.errors import UnitError
 
 
@@ -30,6 +30,20 @@ def field(units: str, value: float = 20.0) -> xr.DataArray:
         ("kg m**-2", 3.0, "mm", 3.0),
         ("m s**-1", 10.0, "km/h", 36.0),
         ("ug m-3", 40.0, "kg m-3", 4e-8),
+        ("µg/m³", 40.0, "kg m⁻³", 4e-8),
+        ("degC", 20.0, "degF", 68.0),  # 20 × 1.8 + 32
+        ("K km-1", 6.5, "degC m-1", 0.0065),  # a difference of temperatures: no offset
+        ("mm/3h", 3.0, "mm/day", 24.0),  # eight times three hours
+        ("mm/6hr", 3.0, "kg m-2 s-1", 3 / 21600),
+        ("mm/h", 2.0, "mm/3h", 6.0),
+        ("mm per day", 5.0, "mm day-1", 5.0),
+        ("ppb", 40.0, "mol mol-1", 4e-8),
+        ("ppmv", 0.04, "ppbv", 40.0),
+        ("unitless", 0.25, "%", 25.0),
+        ("0.001", 35.0, "1", 0.035),
+        ("1e-3 kg m-2 s-1", 2.0, "mm/s", 0.002),
+        ("10^3 Pa", 101.3, "hPa", 1013.0),
+        ("m2 s-2", 9.8, "J kg-1", 9.8),
     ],
 )
 def test_conversions_on_paper(given, value, units, expected):
@@ -37,6 +51,68 @@ def test_conversions_on_paper(given, value, units, expected):
     np.testing.assert_allclose(converted, expected, rtol=1e-6, atol=2e-5)
     assert converted.attrs == {"units": units, "long_name": "t"}
     assert converted.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "celsius",
+    [
+        "degC",
+        "C",
+        "°C",
+        "º C",
+        "oC",
+        "deg C",
+        "deg. C",
+        "degs C",
+        "deg c",
+        "degree C",
+        "degrees C",
+        "degreesC",
+        "degree_C",
+        "degrees Celsius",
+        "Degrees celsius",
+        "degree_celsius",
+        "Celsius",
+        "celsius",
+        "centigrade",
+    ],
+)
+def test_spellings_of_degrees_celsius(celsius):
+    assert conversion(celsius, "K", what="data.lr") == (1.0, 273.15)
+    assert conversion("K", celsius, what="data.lr") == (1.0, -273.15)
+
+
+@pytest.mark.parametrize(
+    ("given", "units"),
+    [
+        ("Pa", "m2 s-2"),  # off by kg m-3, as all of these
+        ("kg m-3", "%"),
+        ("kg m-3", "1"),
+        ("kg kg-1", "kg m-3"),
+        ("g kg-1", "ug m-3"),
+        ("kg s-1", "m3 s-1"),
+        ("kg m-1", "m2"),
+        ("kg m-2", "mm day-1"),
+        ("psu", "1"),
+        ("1e-3", "psu"),
+        ("dB", "1"),
+        ("rad", "1"),
+        ("degrees", "K"),
+        ("degrees Celsius/day", "mm/day"),
+    ],
+)
+def test_other_quantities_are_refused_both_ways(given, units):
+    for pair in ((given, units), (units, given)):
+        with pytest.raises(UnitError, match="which can't be converted to|isn't a CF unit"):
+            conversion(*pair, what="data.lr")
+
+
+@pytest.mark.parametrize(
+    "given", ["10**10**8 m", "m**9**9**9", "m99999999", "m^99999999", "((9)**99)**99 m", "1e999 m", "0 m", "9" * 190]
+)
+def test_arithmetic_is_not_evaluated(given):
+    with pytest.raises(UnitError, match="isn't a CF unit|can't be converted"):
+        conversion(given, "m", what="data.lr")
 
 
 def test_the_same_unit_changes_nothing():
@@ -72,7 +148,7 @@ def test_a_unit_given_on_one_side_only():
         convert(field("K"), "", what="data.lr")
 
 
-@pytest.mark.parametrize("given", ["temperature", "gpdm", "0.01", "K K K)", "kg/"])
+@pytest.mark.parametrize("given", ["temperature", "gpdm", "K K K)", "kg/", "dBZ", "ppt of"])
 def test_what_is_no_unit(given):
     with pytest.raises(UnitError, match="at least one of these isn't a CF unit: say what is meant with units: beside"):
         convert(field(given), "K", what="data.lr")
