@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from engine.data.demo import write_demo
 from engine.runs import Run, Store
-from tests.app.browser.conftest import VIEWPORT, Server, open_tab
+from tests.app.browser.conftest import HANG_S, VIEWPORT, Server, open_tab
 from tests.app.browser.test_thread import choose_the_file, compare, design, watch_it_train
 from tests.portals.installation import (
     Installation,
@@ -30,7 +30,6 @@ from tests.portals.logins import cookies
 
 pytestmark = [pytest.mark.browser, pytest.mark.cluster, pytest.mark.slow]
 PASSWORD = "a password of the test"
-START_MS = 180_000
 CONFIGURATION = """
     c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
     c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}"
@@ -101,13 +100,14 @@ def hub(installation: Installation, tmp_path_factory: pytest.TempPathFactory) ->
 def logged_in(hub: Hub, user: str, chromium: Browser, path: str = "mesoscope/") -> Iterator[BrowserContext]:
     """A browser of that user, whose dashboard has started."""
     context = chromium.new_context(viewport=VIEWPORT)
+    context.set_default_timeout(HANG_S * 1000)
     page = context.new_page()
     page.goto(f"{hub.url}/hub/login?next=/hub/spawn/{user}")
     page.locator("input[name=username]").fill(user)
     page.locator("input[name=password]").fill(PASSWORD)
     page.locator("[type=submit]").click()
-    page.wait_for_url(re.compile(rf"{hub.url}/user/{user}/"), timeout=START_MS)
-    page.goto(f"{hub.url}/user/{user}/{path}", timeout=START_MS)  # with the detour of its login
+    page.wait_for_url(re.compile(rf"{hub.url}/user/{user}/"))
+    page.goto(f"{hub.url}/user/{user}/{path}")  # with the detour of its login
     page.close()
     yield context
     context.close()
@@ -147,9 +147,9 @@ def sees_nothing_of(run: Run, hub: Hub, context: BrowserContext) -> None:
     """Neither in the list of runs, nor by the run's link, nor at the other's address."""
     with open_tab(hub.dashboard("grace"), context) as tab:
         tab.open("?page=runs")
-        expect(tab.page.get_by_text("No run").first).to_be_visible(timeout=30_000)
+        expect(tab.page.get_by_text("No run").first).to_be_visible()
         tab.open(f"?page=compare&runs={run.id}")
-        expect(tab.page.get_by_text("No run to compare")).to_be_visible(timeout=30_000)
+        expect(tab.page.get_by_text("No run to compare")).to_be_visible()
     assert Store(hub.store("grace")).runs() == []
     others = hub.dashboard("ada").url
     assert context.request.get(others).status == 403
@@ -159,7 +159,7 @@ def sees_nothing_of(run: Run, hub: Hub, context: BrowserContext) -> None:
 def test_the_dashboard_as_the_whole_server_of_a_user(hub, chromium):
     dashboard = hub.dashboard("linus", "app")
     with logged_in(hub, "linus", chromium, path="") as context, open_tab(dashboard, context) as tab:
-        tab.page.goto(f"{hub.url}/user/linus/", timeout=START_MS)
+        tab.page.goto(f"{hub.url}/user/linus/")
         tab.page.wait_for_url(dashboard.url)
         page = tab.open("?page=runs")
         expect(page.get_by_role("tab", name="Runs")).to_have_attribute("aria-selected", "true")

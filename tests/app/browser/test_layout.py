@@ -53,7 +53,7 @@ def test_the_scheme_is_the_system_s_until_one_is_chosen(tab):
     tab.page.emulate_media(color_scheme="dark")
     tab.page.emulate_media(color_scheme="light")
     page.reload()
-    page.wait_for_function(IDLE_JS, timeout=60_000)
+    page.wait_for_function(IDLE_JS)
     expect(page.locator(".mui-dark").first).to_be_visible()
 
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from engine.data.demo import write_demo
 from engine.runs import Store
 from tests.app.browser.conftest import Server, open_tab, start_server
-from tests.app.browser.test_thread import CHECKED_MS, TRAINED_MS, wait_for_maps
+from tests.app.browser.test_thread import wait_for_maps
 from tests.engine.launch import servers
 from tests.engine.launch.conftest import need
 from tests.engine.launch.engine_processes import no_processes_left
@@ -68,25 +68,25 @@ def test_a_run_goes_over_ssh_and_its_maps_come_back(remote_server, station, chro
         page.locator("input[type=file]").first.set_input_files(spec)
         choose_target(page, "station · SSH")
         expect(page.get_by_text("at most 2", exact=True)).to_be_visible()
-        expect(page.get_by_text("Ready to train on station.")).to_be_visible(timeout=CHECKED_MS)
+        expect(page.get_by_text("Ready to train on station.")).to_be_visible()
 
         station.known_hosts.write_text("")
         page.get_by_role("button", name="Train on station").click()
-        expect(page.get_by_text("the host key of target is not known here").first).to_be_visible(timeout=CHECKED_MS)
+        expect(page.get_by_text("the host key of target is not known here").first).to_be_visible()
         expect(page.get_by_text(re.compile("SHA256:")).first).to_be_visible()
 
         station.trust()
         page.get_by_role("button", name="Train on station").click()
-        expect(page.get_by_text("over there submitting to station").first).to_be_visible(timeout=CHECKED_MS)
-        expect(page).to_have_url(re.compile("page=runs"), timeout=TRAINED_MS)
+        expect(page.get_by_text("over there submitting to station").first).to_be_visible()
+        expect(page).to_have_url(re.compile("page=runs"))
         page.get_by_role("button", name="Queue").click()
         expect(page.get_by_role("gridcell", name="station · SSH")).to_have_count(1)  # the refused one doesn't wait
-        expect(page.locator(".state.done").first).to_be_visible(timeout=TRAINED_MS)
+        expect(page.locator(".state.done").first).to_be_visible()
         expect(page.get_by_text("No run is queued or running.")).to_be_visible()
         expect(page.get_by_role("row", name="Runs on station · SSH")).to_be_visible()
         expect(page.get_by_role("row", name="Epoch 12 of 12")).to_be_visible()
         page.get_by_role("button", name="Compare maps").click()
-        wait_for_maps(tab, at_least=6)  # LR, interpolated, HR, downscaled, two of RMSE
+        wait_for_maps(tab, at_least=8)  # LR, interpolated, HR, downscaled, two of RMSE, and two colour bars
     done, refused = Store(remote_server.store).runs()
     assert (done.status().state, refused.status().state) == ("done", "failed")
 

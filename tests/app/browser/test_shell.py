@@ -51,7 +51,7 @@ def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
     page = tab.open()
     page.get_by_role("button", name="reload").click()
     page.get_by_text("t2m.nc", exact=True).click()
-    expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible()
     page.wait_for_timeout(SETTLE_MS)
     before, value = sorted(tab.sources()), value_under_pointer(page)
     page.get_by_role("slider").first.focus()
@@ -70,7 +70,7 @@ def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
 def test_a_file_that_is_none_is_refused_in_words(tab):
     (tab.server.data / "notes.txt").write_text("no grid here")
     page = tab.open(f"?source_path={tab.server.data / 'notes.txt'}")
-    expect(page.get_by_text("neither NetCDF nor GRIB")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("neither NetCDF nor GRIB")).to_be_visible()
 
 
 def test_a_link_that_can_not_be_used_says_so(tab):
@@ -97,18 +97,18 @@ def test_the_engine_s_account_appears_beside_the_form(tab, shared_data):
     scale = page.get_by_role("textbox", name="Scale")
     scale.fill("4")
     scale.press("Enter")
-    expect(page.get_by_text("Ready to train.")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("Ready to train.")).to_be_visible()
     expect(page.get_by_text("HR cropped from 33 × 49 to 32 × 48")).to_be_visible()
 
 
 def test_a_run_in_training_is_followed_live(tab):
     run = write_run(tab.server.store, "busy", done=False)
     page = tab.open(f"?page=runs&run={run.id}")
-    expect(page.get_by_text("running").first).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("running").first).to_be_visible()
     record = {"seq": 9999, "epoch": 30, "epochs": 40, "step": 1, "steps": 2, "loss": 0.012345, "samples_per_s": 777.0}
     with open(run.folder / "progress.jsonl", "a") as file:
         file.write(json.dumps(record) + "\n")
-    expect(page.get_by_text("0.01235")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("0.01235")).to_be_visible()
     expect(page.get_by_text("epoch 30 of 40 · 777 samples/s")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_be_enabled()
 
@@ -116,12 +116,12 @@ def test_a_run_in_training_is_followed_live(tab):
 def test_runs_that_come_and_go_while_the_page_is_open(tab):
     page = tab.open("?page=runs")
     run = write_run(tab.server.store, "comes and goes", seed=3)
-    expect(page.get_by_role("gridcell", name="comes and goes")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("gridcell", name="comes and goes")).to_be_visible()
     page.get_by_role("gridcell", name="comes and goes").click()
     expect(page).to_have_url(re.compile(f"run={run.id}"))
-    expect(page.get_by_text("scored the test period")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("scored the test period")).to_be_visible()
     shutil.rmtree(run.folder)
-    expect(page.get_by_role("gridcell", name="comes and goes")).to_have_count(0, timeout=15_000)
+    expect(page.get_by_role("gridcell", name="comes and goes")).to_have_count(0)
     expect(page.get_by_text("scored the test period")).not_to_be_visible()
 
 
@@ -131,5 +131,5 @@ def test_a_damaged_run_shows_its_fault_and_the_others(tab, tmp_path):
     (damaged / "spec.yaml").write_text("version: 2\n")
     damaged.rename(tab.server.store / damaged.name)
     page = tab.open(f"?page=runs&run={damaged.name}")
-    expect(page.get_by_text("version is 2: expected version: 1")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("version is 2: expected version: 1")).to_be_visible()
     expect(page.get_by_role("gridcell", name="sound")).to_be_visible()
