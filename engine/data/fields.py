@@ -12,7 +12,7 @@ from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, join_times
 from engine.data.projections import GridMapping, mapping_from_wkt
-from engine.data.units import LONGEST_UNIT
+from engine.data.units import IN_THE_FILE, IN_THE_SPEC, LONGEST_UNIT, convert
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
 from engine.spec import Source
@@ -56,7 +56,7 @@ def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
         raise UnitError(
             f"{field.name} in {_name_of(files)} has units of {length:,} characters",
             hint=f"expected at most {LONGEST_UNIT}, as in 'K' or 'mm day-1'",
-            action="give units: beside its path:",
+            action=IN_THE_SPEC,
         )
     return field
 
@@ -241,14 +241,17 @@ def _check_monotonic(centres: np.ndarray, side: str, path: str) -> None:
 
 
 def _join(fields: list[xr.DataArray], files: list[str], static: bool) -> xr.DataArray:
-    """Join files, in order of time, as one field."""
+    """Join files, in order of time, as one field in the unit of the first file."""
     if static:
         raise DataError(
             f"a static variable is given by {len(files)} files ({_name_of(files)})", hint="expected one file"
         )
+    units = str(fields[0].attrs.get("units", ""))
+    converted = []
     for field, path in zip(fields, files, strict=True):
         _check_alike(field, path, fields[0], files[0])
-    ordered = sorted(fields, key=lambda field: field["time"].values[0])
+        converted.append(convert(field, units, what=path, reference=files[0], correction=IN_THE_FILE))
+    ordered = sorted(converted, key=lambda field: field["time"].values[0])
     return join_times(ordered)
 
 
@@ -257,11 +260,6 @@ def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path
     if not given.is_close_to(expected):
         raise GridError(
             f"{path} has another grid ({given}) than {first_path} ({expected})", hint="expected one grid in all files"
-        )
-    if field.attrs.get("units") != first.attrs.get("units"):
-        raise UnitError(
-            f"{path} is in {field.attrs.get('units')!r}, {first_path} in {first.attrs.get('units')!r}",
-            hint="expected one unit in all files",
         )
     if field["time"].dtype != first["time"].dtype or field["time"].dt.calendar != first["time"].dt.calendar:
         raise TimeError(f"{path} has another calendar than {first_path}", hint="expected one calendar in all files")

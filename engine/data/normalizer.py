@@ -112,6 +112,7 @@ class Normalizer:
             "scaling": json.dumps(parameters, default=ValueTransform.to_file),
             "target": str(pairs.hr.name),
             "own": json.dumps(pairs.data_shape),
+            "predictor_units": json.dumps([field.attrs.get("units", "") for field in pairs.predictors]),
         }
         with whole_file(path) as sibling:  # a resumed run takes what is there
             write_netcdf(file, sibling)
@@ -138,7 +139,8 @@ def load_hr_template(path: Path) -> HrTemplate:
     if GRID_MAPPING in file.variables:
         hr = hr.assign_coords({GRID_MAPPING: file[GRID_MAPPING]})
     static = tuple(field for name, field in file.data_vars.items() if str(name).startswith("static_"))
-    return HrTemplate(hr, static, tuple(json.loads(file.attrs["own"])))
+    units = json.loads(file.attrs["predictor_units"]) if "predictor_units" in file.attrs else None
+    return HrTemplate(hr, static, tuple(json.loads(file.attrs["own"])), units and tuple(units))
 
 
 def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:

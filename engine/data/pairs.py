@@ -18,7 +18,7 @@ from engine.data.lazy import apply_lazily
 from engine.data.regions import cells_within
 from engine.data.resample import coarsen, coarsening, regrid
 from engine.data.times import Parts, match, span, split_parts, within
-from engine.data.units import convert
+from engine.data.units import IN_THE_FILE, convert, describe_conversion
 from engine.errors import DataError, GridError, TimeError
 from engine.spec import DataOptions, Source
 
@@ -106,11 +106,13 @@ class HrTemplate:
     hr : (y, x) on the HR grid, with the name and attributes of the target; its values don't matter.
     static : (y, x) each.
     data_shape : rows and columns of the HR grid that held data.
+    predictor_units : that the network learned from; None in runs made before these were recorded.
     """
 
     hr: xr.DataArray
     static: tuple[xr.DataArray, ...]
     data_shape: tuple[int, int]
+    predictor_units: tuple[str, ...] | None = None
 
 
 def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) -> Pairs:
@@ -129,11 +131,11 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) 
     hr_grid = Grid.of(template.hr)
     lr_grid = hr_grid.coarsen(options.scale)
     needed = _centres_within(lr_grid, hr_grid.select(slice(template.data_shape[0]), slice(template.data_shape[1])))
-    source = options.lr or options.target
-    lr = open_field(dataclasses.replace(source, path=path))
-    named = {"LR": convert(lr, template.hr.attrs["units"], what="LR")}
-    for number, predictor in enumerate(options.predictors):
-        named[f"data.predictors[{number}]"] = open_field(dataclasses.replace(predictor, path=path))
+    named = {"LR": _open_as_trained(options.lr or options.target, path, template.hr.attrs["units"], "LR", notes)}
+    units = template.predictor_units or (None,) * len(options.predictors)
+    for number, (predictor, unit) in enumerate(zip(options.predictors, units, strict=True)):
+        name = f"data.predictors[{number}]"
+        named[name] = _open_as_trained(predictor, path, unit, name, notes)
     matched = match([field["time"] for field in named.values()], list(named))
     on_lr = [_regrid_to_lr(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
     lr, *predictors = (field.isel(time=steps) for field, steps in zip(on_lr, matched.steps, strict=True))
@@ -171,7 +173,9 @@ def pair(options: DataOptions) -> Pairs:
     needed = _centres_within(lr_grid, hr_grid.select(slice(data_shape[0]), slice(data_shape[1])))
     fields = {"data.target": hr}
     if options.lr is not None:
-        lr = convert(open_field(options.lr), hr.attrs["units"], what="data.lr")
+        lr = open_field(options.lr)
+        given_units, lr = lr.attrs["units"], convert(lr, hr.attrs["units"], what="data.lr")
+        _note_conversion(given_units, hr.attrs["units"], "data.lr", notes)
         _note_scale(Grid.of(lr), lr_grid, options.scale, notes)
         fields["data.lr"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr", options, notes)
     for number, source in enumerate(options.predictors):
@@ -236,6 +240,26 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
             f"data.target falls to {lowest:g}, but data.scaling log needs values from 0 on", action="choose standard"
         )
     return tuple(notes)
+
+
+def _open_as_trained(source: Source, path: str, units: str | None, name: str, notes: list[str]) -> xr.DataArray:
+    """Open a variable of new data in the units that the network learned from; None if these aren't known."""
+    in_file = open_field(dataclasses.replace(source, path=path, units=""))
+    given = source.units or in_file.attrs["units"]
+    if source.units and in_file.attrs["units"] not in ("", source.units):
+        notes.append(f"{name} is in {in_file.attrs['units']!r} by its file, but in {given!r} by the run's spec")
+    field = in_file.assign_attrs(units=given)
+    if units is None or (given and not units):
+        notes.append(f"{name} is in {given or 'no unit'!r}: the run recorded no unit that it could be compared with")
+        return field
+    converted = convert(field, units, what=name, reference="the run", correction=IN_THE_FILE)
+    _note_conversion(given, units, name, notes)
+    return converted
+
+
+def _note_conversion(given: str, units: str, name: str, notes: list[str]) -> None:
+    if conversion := describe_conversion(given, units):
+        notes.append(f"{name} is converted {conversion}")
 
 
 def _without_values(hr: xr.DataArray, times: xr.DataArray) -> xr.DataArray:

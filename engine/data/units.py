@@ -46,19 +46,24 @@ PER_STEPS = re.compile(r"/\s*(?P<count>\d{1,3})\s*(?=(?:h|hr|hrs|hours?|d|days?|
 EXPRESSION = re.compile(
     r"(?:(?:[^\W\d]|[%°])++(?:\s*(?:\*\*|\^)\s*[+-]?\d{1,2}|[+-]?\d{1,2})?(?!\d)|1(?!\d)|[\s./*·()-])*+"
 )
+IN_THE_SPEC = "say what the file means with units: beside its path"
+IN_THE_FILE = "correct the attribute units of the file (NCO: ncatted)"
 LONGEST_UNIT = 200  # characters
 PARSE_ERRORS = (ValueError, TypeError, AttributeError, AssertionError, ArithmeticError)  # that pint lets through
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 
-def convert(field: xr.DataArray, units: str, *, what: str) -> xr.DataArray:
+def convert(
+    field: xr.DataArray, units: str, *, what: str, reference: str = "data.target", correction: str = IN_THE_SPEC
+) -> xr.DataArray:
     """Express a field in other units.
 
     Parameters
     ----------
     field : any dimensions, with the attribute `units`.
     units : to convert to. Precipitation as mass on an area (kg m-2) is water of 1000 kg m-3.
-    what : name of the field in messages, as in 'data.lr'.
+    what, reference : names in messages of the field and of what has `units`.
+    correction : says how to give the field another unit, in messages.
 
     Returns
     -------
@@ -73,18 +78,27 @@ def convert(field: xr.DataArray, units: str, *, what: str) -> xr.DataArray:
     if given == units:
         return field
     if not given or not units:
-        missing, known = (what, units) if not given else ("data.target", given)
-        raise UnitError(
-            f"{missing} has no units, but has to be comparable with {known!r}", action="give units: beside its path:"
-        )
-    factor, offset = conversion(given, units, what=what)
+        missing, other, known = (what, reference, units) if not given else (reference, what, given)
+        raise UnitError(f"{missing} has no units, but {other} is in {known!r}", action=correction)
+    factor, offset = conversion(given, units, what=what, reference=reference, correction=correction)
     if (factor, offset) == (1.0, 0.0):
         return field.assign_attrs(units=units)
     converted = apply_lazily(field, lambda values: values * np.float32(factor) + np.float32(offset))
     return converted.assign_attrs(units=units)
 
 
-def conversion(given: str, units: str, *, what: str) -> tuple[float, float]:
+def describe_conversion(given: str, units: str) -> str:
+    """Describe how values are converted, as in "from 'degC' to 'K' (× 1 + 273.15)"; empty where they stay the same."""
+    factor, offset = (1.0, 0.0) if given == units else conversion(given, units, what="it")
+    if (factor, offset) == (1.0, 0.0):
+        return ""
+    added = f" {'-' if offset < 0 else '+'} {abs(offset):g}" if offset else ""
+    return f"from {given!r} to {units!r} (× {factor:.6g}{added})"
+
+
+def conversion(
+    given: str, units: str, *, what: str, reference: str = "data.target", correction: str = IN_THE_SPEC
+) -> tuple[float, float]:
     """Find factor and offset with value in `units` = value in `given` * factor + offset; raises UnitError."""
     import pint
     from cf_xarray.units import units as registry  # a quarter of a second, and most pairs need no conversion
@@ -103,13 +117,13 @@ def conversion(given: str, units: str, *, what: str) -> tuple[float, float]:
         is_comparable = False
     except (pint.PintError, tokenize.TokenError, *PARSE_ERRORS):
         raise UnitError(
-            f"{what} is in {given!r}, data.target in {units!r}, and at least one of these isn't a CF unit",
-            action="say what is meant with units: beside the path:, as in 'K' or 'mm day-1'",
+            f"{what} is in {given!r}, {reference} in {units!r}, and at least one of these isn't a CF unit",
+            action=f"{correction}, as in 'K' or 'mm day-1'",
         ) from None
     if not is_comparable:
         raise UnitError(
             f"{what} is in {given!r}, which can't be converted to {units!r}",
-            action="choose the same quantity as data.target, or say what the file means with units: beside its path:",
+            action=f"choose the same quantity as {reference}, or {correction}",
         )
     return float(f"{one - zero:.12g}"), float(f"{zero:.12g}")
 

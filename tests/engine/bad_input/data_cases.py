@@ -192,20 +192,20 @@ def lr_outside_the_region_of_hr(request: Request) -> None:
 
 @case(
     "data.lr is in 'hPa', which can't be converted to 'K': choose the same quantity as "
-    "data.target, or say what the file means with units: beside its path:"
+    "data.target, or say what the file means with units: beside its path"
 )
 def units_incompatible(request: Request) -> None:
     request.mos(units="hPa")
 
 
-@case("data.lr has no units, but has to be comparable with 'K': give units: beside its path:")
+@case("data.lr has no units, but data.target is in 'K': say what the file means with units: beside its path")
 def units_absent(request: Request) -> None:
     request.mos(units=None)
 
 
 @case(
     "data.lr is in 'bananas', data.target in 'K', and at least one of these isn't a CF unit: "
-    "say what is meant with units: beside the path:, as in 'K' or 'mm day-1'"
+    "say what the file means with units: beside its path, as in 'K' or 'mm day-1'"
 )
 def units_unheard_of(request: Request) -> None:
     request.mos(units="bananas")

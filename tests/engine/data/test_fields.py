@@ -74,8 +74,8 @@ def test_missing_value_attribute_is_masked(tmp_path):
 def test_a_unit_of_a_megabyte_is_refused_and_can_be_replaced(tmp_path):
     path = write_field(tmp_path / "long.nc", units="K" * 10**6)
     assert refusal(UnitError, path) == (
-        f"t2m in {path} has units of 1,000,000 characters: expected at most 200, as in 'K' or 'mm day-1'; give units: "
-        "beside its path:"
+        f"t2m in {path} has units of 1,000,000 characters: expected at most 200, as in 'K' or 'mm day-1'; say what "
+        "the file means with units: beside its path"
     )
     assert open_field(Source(path, units="K")).attrs["units"] == "K"
 
@@ -298,10 +298,22 @@ def test_a_text_variable_is_refused(tmp_path):
     assert "no numbers: choose another variable" in refusal(DataError, tmp_path / "a.nc", "note")
 
 
+def test_files_in_several_units_are_joined_in_that_of_the_first(tmp_path):
+    kelvin = write_field(tmp_path / "a.nc", times=steps(5))
+    celsius = make_field(times=steps(5, start="2001-01-06"), units="degC")
+    celsius["t2m"][:] = 20.0
+    celsius.to_netcdf(tmp_path / "b.nc")
+    field = open_field(Source((kelvin, str(tmp_path / "b.nc"))))
+    assert field.attrs["units"] == "K"
+    np.testing.assert_array_equal(field[:5], make_field(times=steps(5))["t2m"])
+    np.testing.assert_allclose(field[5:], 293.15, rtol=1e-6)
+
+
 def test_files_that_do_not_belong_together(tmp_path):
     first = write_field(tmp_path / "a.nc", times=steps(5))
     other_grid = write_field(tmp_path / "b.nc", times=steps(5, start="2002-01-01"), nx=11)
-    other_unit = write_field(tmp_path / "c.nc", times=steps(5, start="2002-01-01"), units="degC")
+    other_unit = write_field(tmp_path / "c.nc", times=steps(5, start="2002-01-01"), units="Pa")
+    no_unit = write_field(tmp_path / "n.nc", times=steps(5, start="2002-01-01"), units=None)
     other_days = write_field(tmp_path / "d.nc", times=steps(5, start="2002-01-01", calendar="noleap"))
 
     def both(kind, other) -> str:
@@ -310,7 +322,8 @@ def test_files_that_do_not_belong_together(tmp_path):
         return str(caught.value)
 
     assert both(GridError, other_grid).startswith(f"{other_grid} has another grid (8 × 11 cells")
-    assert both(UnitError, other_unit).startswith(f"{other_unit} is in 'degC', {first} in 'K': expected one unit")
+    assert both(UnitError, other_unit).startswith(f"{other_unit} is in 'Pa', which can't be converted to 'K'")
+    assert both(UnitError, no_unit).startswith(f"{no_unit} has no units, but {first} is in 'K'")
     assert both(TimeError, other_days) == (
         f"{other_days} has another calendar than {first}: expected one calendar in all files"
     )

@@ -152,6 +152,12 @@ def test_lr_is_converted_to_the_unit_of_the_target(hr, tmp_path):
     )
 
 
+def test_a_conversion_is_noted(hr, tmp_path):
+    celsius = write_field(tmp_path / "lr.nc", ny=8, nx=10, south=37.0, west=-3.0, dy=2.0, dx=2.0, units="degC")
+    notes = pair(options(hr, pairing="mos", lr=celsius)).notes
+    assert "data.lr is converted from 'degC' to 'K' (× 1 + 273.15)" in notes
+
+
 def test_predictors_keep_their_unit_and_match_in_time(hr, tmp_path):
     later = write_field(tmp_path / "p.nc", ny=10, nx=13, times=steps(20, start="2001-01-06"), units="Pa", seed=4)
     pairs = pair(options(hr, predictors=[later]))

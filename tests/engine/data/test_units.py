@@ -132,7 +132,7 @@ def test_what_cannot_be_converted():
         convert(field("Pa"), "K", what="data.lr")
     assert str(caught.value) == (
         "data.lr is in 'Pa', which can't be converted to 'K': choose the same quantity as data.target, or say what the "
-        "file means with units: beside its path:"
+        "file means with units: beside its path"
     )
     with pytest.raises(UnitError, match="data.lr is in 'mm', which can't be converted to 'mm day-1'"):
         convert(field("mm"), "mm day-1", what="data.lr")  # over which time isn't known
@@ -142,13 +142,13 @@ def test_a_unit_given_on_one_side_only():
     with pytest.raises(UnitError) as caught:
         convert(field(""), "K", what="data.lr")
     assert str(caught.value) == (
-        "data.lr has no units, but has to be comparable with 'K': give units: beside its path:"
+        "data.lr has no units, but data.target is in 'K': say what the file means with units: beside its path"
     )
-    with pytest.raises(UnitError, match="data.target has no units, but has to be comparable with 'K'"):
+    with pytest.raises(UnitError, match="data.target has no units, but data.lr is in 'K'"):
         convert(field("K"), "", what="data.lr")
 
 
 @pytest.mark.parametrize("given", ["temperature", "gpdm", "K K K)", "kg/", "dBZ", "ppt of"])
 def test_what_is_no_unit(given):
-    with pytest.raises(UnitError, match="at least one of these isn't a CF unit: say what is meant with units: beside"):
+    with pytest.raises(UnitError, match="at least one of these isn't a CF unit: say what the file means with units:"):
         convert(field(given), "K", what="data.lr")
