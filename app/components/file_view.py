@@ -1,4 +1,4 @@
-"""One variable of a file: map, histogram, facts, and the parts that it can take in the draft."""
+"""One variable of a file: map with the region, histogram, facts, and the parts that it can take in the draft."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 
 from app import formatting
 from app.components.cell_card import place_text
+from app.components.region_card import RegionCard
 from app.plots.colours import colour_map
 from app.plots.live import Cell, ColourBar, MapSet, SharedView
 from app.plots.overview import spread
@@ -29,8 +30,9 @@ USES = {"target": "Use as target", "lr": "Use as LR", "predictors": "Use as pred
 class FileView:
     """Calls `choose` with the variable that is chosen, and `use` with the part that the variable shown shall take."""
 
-    def __init__(self, choose: Callable[[str], object], use: Callable[[str], object]):
+    def __init__(self, choose: Callable[[str], object], use: Callable[[str], object], region: RegionCard):
         self.preview: Preview | None = None
+        self.region = region
         self._drawing = Newest()
         self.variable = pmui.Select(label="Variable", options=[], size="small", margin=0, styles={"width": "300px"})
         self.variable.param.watch(lambda event: event.new and choose(event.new), "value")
@@ -69,6 +71,7 @@ class FileView:
     def _put(self, preview: Preview, drawn: Drawn) -> None:
         self.drawn = drawn
         with pn.io.hold():
+            self.region.follow(preview.grid, drawn.maps)
             self.map.object, self._bar.object = drawn.maps.figures[0], drawn.bar.figure
             drawn.maps.view.on_pointer = self._pointed
             drawn.maps.view.on_window.append(lambda: pn.state.execute(self._resample))
@@ -112,7 +115,8 @@ class FileView:
             pn.Row(self._frame, self._bar, margin=0, sizing_mode="stretch_width"), self.value, self.step, self.moment,
             max_width=MAP_WIDTH + BAR_WIDTH, margin=0, styles={"flex": "2 1 300px"},
         )  # fmt: skip
-        side = pn.Column(self.facts, self._histogram, margin=0, styles={"flex": "1 1 240px", "min-width": "0"})
+        parts = self.region.view, self.facts, self._histogram
+        side = pn.Column(*parts, margin=0, styles={"flex": "1 1 240px", "min-width": "0"})
         body = pn.FlexBox(
             picture, side, gap="16px 24px", align_items="flex-start", margin=0, sizing_mode="stretch_width"
         )  # fmt: skip

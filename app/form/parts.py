@@ -58,7 +58,7 @@ class RegionField(PartsField):
 
     def _part(self, plain: Any) -> dict[str, str]:
         (south, north), (west, east) = plain["lat"], plain["lon"]
-        return {"south": f"{south:g}", "north": f"{north:g}", "west": f"{west:g}", "east": f"{east:g}"}
+        return {"south": f"{south:.9g}", "north": f"{north:.9g}", "west": f"{west:.9g}", "east": f"{east:.9g}"}
 
 
 class PeriodField(PartsField):

@@ -13,6 +13,7 @@ from app.components.cards import columns, side_column
 from app.components.demonstration import Demonstration
 from app.components.file_browser import FileBrowser
 from app.components.file_view import FileView, draw
+from app.components.region_card import RegionCard
 from app.formatting import plain_text
 from app.services.newest import Newest
 from app.services.preview import open_preview
@@ -39,7 +40,8 @@ class DataPage:
         self._shown = ("", "")  # path and variable
         self.files = FileBrowser(session, self._design)
         self.demonstration = Demonstration(session, self.files.show_demonstration, self._design)
-        self.file = FileView(lambda variable: session.param.update(source_variable=variable), self._use)
+        self.region = RegionCard(session)
+        self.file = FileView(lambda variable: session.param.update(source_variable=variable), self._use, self.region)
         self.fault = pmui.Alert(
             object="", severity="error", visible=False, margin=(0, 0, 12, 0), sizing_mode="stretch_width"
         )

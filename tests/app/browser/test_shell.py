@@ -67,6 +67,30 @@ def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
     expect(page.get_by_role("textbox", name="path").first).to_have_value(str(path))
 
 
+def test_a_box_drawn_on_the_map_is_the_region_of_the_design(tab, temperature_file):
+    page = tab.open(f"?source_path={temperature_file}")
+    expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(SETTLE_MS)
+    page.get_by_role("button", name="Draw a box").click()
+    expect(page.get_by_role("button", name="Stop drawing")).to_be_visible()
+    shown = page.locator(".bk-Plot, .bk-Figure").first.bounding_box()
+    west, east = shown["x"] + 0.2 * shown["width"], shown["x"] + 0.98 * shown["width"]
+    north, south = shown["y"] + 0.02 * shown["height"], shown["y"] + 0.97 * shown["height"]
+    page.mouse.move(west, north)
+    page.mouse.down()
+    page.mouse.move(east, south, steps=6)
+    page.mouse.up()
+    # The map reaches from 0.5° west to 4.5° east, and a fifth of that is 0.5° east: the box holds the centres 1 to 4.
+    # From 53.5° to 49.5° north it holds all four.
+    for side, number in {"south": "49.5", "north": "53.5", "west": "0.5", "east": "4.5"}.items():
+        expect(page.get_by_role("textbox", name=side)).to_have_value(number)
+    expect(page.get_by_role("button", name="Draw a box")).to_be_visible()
+    page.get_by_role("button", name="Use as region").click()
+    expect(page.get_by_text("4 × 4 of 4 × 5 cells; the region of the design.")).to_be_visible()
+    page.get_by_role("tab", name="Design").click()
+    expect(page.get_by_role("textbox", name="east")).to_have_value("4.5")
+
+
 def test_a_file_that_is_none_is_refused_in_words(tab):
     (tab.server.data / "notes.txt").write_text("no grid here")
     page = tab.open(f"?source_path={tab.server.data / 'notes.txt'}")

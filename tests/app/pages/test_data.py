@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bokeh.events import SelectionGeometry
+from bokeh.models import BoxSelectTool, PanTool
 
 from app.components import demonstration
 from app.components.file_browser import folders
 from app.pages.data import DataPage
 from app.session import demo_folder
-from engine.spec import Source
+from engine.spec import Region, Source
 
 
 def shown(session, path, act=None, variable=""):
@@ -170,3 +172,91 @@ def test_the_browser_starts_in_sensible_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("MESOSCOPE_DATA", f"{tmp_path}:{tmp_path / 'missing'}")
     monkeypatch.setenv("MESOSCOPE_STORE", str(tmp_path / "runs"))
     assert folders() == {str(tmp_path): str(tmp_path), "Working folder": str(Path.cwd()), "Home": str(Path.home())}
+
+
+def drawn(page, x, y):
+    """Draw a box on the map, as the browser reports it."""
+    figure = page.file.map.object
+    geometry = {"type": "rect", "x0": x[0], "x1": x[1], "y0": y[0], "y1": y[1]}
+    figure._trigger_event(SelectionGeometry(figure, geometry=geometry, final=True))
+
+
+def numbers(page):
+    return [page.region.lines[side].value for side in ("south", "north", "west", "east")]
+
+
+def test_a_drawn_box_becomes_the_region(session, temperature_file):
+    async def draw(page):
+        page.region.draw.clicks += 1
+        assert isinstance(page.file.map.object.toolbar.active_drag, BoxSelectTool)
+        drawn(page, (0.6, 4.4), (53.4, 49.6))
+        assert not page.region.is_drawing
+        assert isinstance(page.file.map.object.toolbar.active_drag, PanTool)
+        assert numbers(page) == ["49.5", "53.5", "0.5", "4.5"]
+        assert session.draft.get("data", "region") is None
+        page.region.use.clicks += 1
+
+    page = shown(session, temperature_file, draw)
+    assert session.draft.get("data", "region") == Region((49.5, 53.5), (0.5, 4.5))
+    assert page.region.said.object == "4 × 4 of 4 × 5 cells; the region of the design."
+    assert page.region.use.disabled
+
+
+def test_a_box_that_is_too_small_is_refused_and_drawn_again(session, temperature_file):
+    session.draft.set("data", "scale", 2)
+
+    async def draw(page):
+        page.region.draw.clicks += 1
+        drawn(page, (0.6, 4.4), (50.6, 53.4))  # 3 × 4 cells; 2 × 2 LR cells need 4 × 4
+
+    page = shown(session, temperature_file, draw)
+    assert page.region.said.object.startswith("this region holds 3 × 4 cells: expected at least 4 a side")
+    assert page.region.said.color == "error"
+    assert page.region.is_drawing
+    assert page.region.use.disabled
+    assert numbers(page) == [""] * 4
+
+
+def test_typed_sides_and_the_box_agree(session, temperature_file):
+    async def type_sides(page):
+        for side, text in zip(("south", "north", "west", "east"), ("49.5", "53.5", "-0.5", "4.5"), strict=True):
+            page.region.lines[side].value = text
+
+    page = shown(session, temperature_file, type_sides)
+    xs, ys = (source.data for source in (page.region._sides, page.region._cells))
+    for line in (xs, ys):
+        assert (min(line["x"]), max(line["x"]), min(line["y"]), max(line["y"])) == (-0.5, 4.5, 49.5, 53.5)
+    assert page.region.said.object == "4 × 5 of 4 × 5 cells; not yet used in the design."
+
+
+def test_a_region_typed_on_the_design_page_is_shown_and_cleared(session, temperature_file):
+    async def typed(page):
+        session.page = "design"
+        session.draft.set("data", "region", {"lat": [49.5, 53.5], "lon": [-0.5, 4.5]})
+        session.page = "data"
+        assert numbers(page) == ["49.5", "53.5", "-0.5", "4.5"]
+        page.region.clear.clicks += 1
+
+    page = shown(session, temperature_file, typed)
+    assert session.draft.get("data", "region") is None
+    assert numbers(page) == [""] * 4
+    assert page.region.clear.disabled
+
+
+@pytest.mark.parametrize(
+    ("sides", "message"),
+    [
+        (("60", "50", "0", "4"), "data.region.lat is [60, 50]"),
+        (("north", "53", "0", "4"), "expected two numbers"),
+        (("10", "20", "0", "4"), "but the data cover lat 50 to 53"),
+    ],
+)
+def test_sides_that_can_not_be_used_are_explained(session, temperature_file, sides, message):
+    async def type_sides(page):
+        for line, text in zip(page.region.lines.values(), sides, strict=True):
+            line.value = text
+
+    page = shown(session, temperature_file, type_sides)
+    assert message in page.region.said.object.replace("\\", "")
+    assert page.region.said.color == "error"
+    assert page.region.use.disabled
