@@ -19,8 +19,9 @@ from engine.data.samples import Samples
 from engine.errors import RanksLostError, RunError
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.scores import constraint_violation, score
+from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
-from engine.runs import Heartbeat, RankEnd, Run, Store
+from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
 from engine.training import checkpoints
 from engine.training.assembly import build_network, build_training, make_reproducible
 from engine.training.loop import Training
@@ -128,6 +129,17 @@ def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs)
             largest = f"{violation.max_violation:.2g} {violation.unit}"
             _log(f"{run.spec.model.constraint} constraint: off by at most {largest}")
     write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
+    heartbeat.phase("verifying")
+    verify_results(run)
+
+
+def verify_results(run: Run) -> None:
+    """Write results/verification.nc; a run is complete without it, so a failure is logged and leaves the rest alone."""
+    try:
+        run.verification.unlink(missing_ok=True)  # of an earlier evaluation
+        write_verification(run.results, run.verification)
+    except Exception as error:
+        _log(f"verification.nc was not written ({describe_error(error)}); later: python -m engine verify {run.id}")
 
 
 @dataclass

@@ -91,6 +91,10 @@ def make_parser() -> CommandParser:
     scores.add_argument("run", nargs="+")
     scores.add_argument("--csv", action="store_true")
     scores.add_argument("--latex", action="store_true")
+    verify = command(
+        "verify", runs.verify, "verify test parts by cell, season and scale; writes verification.nc", stored
+    )
+    verify.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
     downscale = command("downscale", runs.downscale, "apply a trained model to new data", stored)
     downscale.add_argument("run")
     downscale.add_argument("input", help="file, glob or store with the LR field (and predictors), named as in the spec")

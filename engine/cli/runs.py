@@ -1,4 +1,4 @@
-"""Commands on runs of the store: runs, show, logs, cancel, resume, scores, downscale."""
+"""Commands on runs of the store: runs, show, logs, cancel, resume, scores, verify, downscale."""
 
 from __future__ import annotations
 
@@ -79,6 +79,25 @@ def scores(args: argparse.Namespace) -> None:
             )
     form = "csv" if args.csv else "latex" if args.latex else "text"
     answer(args, {run.id: run.scores() for run in runs}, scores_table(runs, form))
+
+
+def verify(args: argparse.Namespace) -> None:
+    from engine.data.netcdf import open_netcdf
+    from engine.evaluation.verification import summary, to_text, write_verification
+
+    runs = [store_of(args).run(name) for name in args.run]
+    for run in runs:
+        if not run.results.exists():
+            raise RequestError(f"run {run.id} has no results yet", action="wait for its end, or resume it")
+    facts, texts = {}, []
+    for run in runs:
+        write_verification(run.results, run.verification)
+        if run.done_file.exists():
+            run.write_manifest(run.verification)
+        with open_netcdf(run.verification) as verification:
+            facts[run.id] = summary(verification)
+            texts.append(f"{run.title} ({run.id})\n{to_text(verification)}\nwrote {run.verification}")
+    answer(args, facts, "\n\n".join(texts))
 
 
 def downscale(args: argparse.Namespace) -> None:

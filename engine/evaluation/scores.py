@@ -32,7 +32,7 @@ def score(results: xr.Dataset) -> Scores:
     """
     span = value_range(results)
     steps: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in FIELDS}
-    for block in _blocks(results):
+    for block in time_blocks(results):
         hr = block["hr"].values
         for name in FIELDS:
             steps[name].append(step_scores(hr, block[name].values, span))
@@ -92,7 +92,7 @@ def ssim(hr: np.ndarray, field: np.ndarray, span: float) -> np.ndarray:
 def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
     """Compute RMSE over time at each cell: (y, x), in the unit of the fields, NaN where nothing can be compared."""
     squares, counts = np.zeros(results["hr"].shape[1:]), np.zeros(results["hr"].shape[1:])
-    for block in _blocks(results):
+    for block in time_blocks(results):
         error = block[name].values.astype(np.float64) - block["hr"].values
         squares += np.nan_to_num(error**2).sum(axis=0)
         counts += np.isfinite(error).sum(axis=0)
@@ -101,7 +101,7 @@ def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
 
 def constraint_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> ConstraintViolation:
     """Measure how well a constraint is kept; the means of downscaled cells are weighted by `areas` (y, x)."""
-    errors = (np.abs(lr_difference(block, areas, scale)) for block in _blocks(results))
+    errors = (np.abs(lr_difference(block, areas, scale)) for block in time_blocks(results))
     largest = float(max((np.nanmax(error) for error in errors if np.isfinite(error).any()), default=0.0))
     span = value_range(results)
     units = str(results["hr"].attrs.get("units", ""))
@@ -124,7 +124,7 @@ def lr_difference(results: xr.Dataset, areas: np.ndarray, scale: int) -> np.ndar
 def value_range(results: xr.Dataset) -> float:
     """Compute highest minus lowest HR value of the whole period."""
     lows, highs = [], []
-    for block in _blocks(results):
+    for block in time_blocks(results):
         hr = block["hr"].values
         if np.isfinite(hr).any():
             lows.append(np.nanmin(hr))
@@ -132,7 +132,8 @@ def value_range(results: xr.Dataset) -> float:
     return float(max(highs) - min(lows)) if lows else 0.0
 
 
-def _blocks(results: xr.Dataset) -> Iterator[xr.Dataset]:
+def time_blocks(results: xr.Dataset) -> Iterator[xr.Dataset]:
+    """Cut results into blocks of time steps that CELLS_AT_ONCE allows."""
     steps, *sides = results["hr"].shape
     for some in in_blocks(np.arange(steps), tuple(sides), CELLS_AT_ONCE):
         yield results.isel(time=slice(some[0], some[-1] + 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,11 +60,15 @@ def styled(scores: ScoreTable, names: Mapping[str, str], units: str) -> Styler:
 def to_text(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:
     """Format the table for a terminal, with aligned columns."""
     frame = score_frame(scores, names, units)
-    rows = [["", *frame.columns], *([name, *cells] for name, cells in zip(frame.index, frame.values, strict=True))]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    return aligned(
+        [["", *frame.columns], *([name, *cells] for name, cells in zip(frame.index, frame.values, strict=True))]
     )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Format rows of cells as lines with aligned columns; short rows leave their last columns empty."""
+    widths = [max(len(row[k]) for row in rows if k < len(row)) for k in range(max(map(len, rows), default=0))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)  # noqa: B905
 
 
 def to_latex(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:

@@ -94,6 +94,11 @@ class RunPaths:
         return self.folder / "results" / "test.nc"
 
     @property
+    def verification(self) -> Path:
+        """Scores of the results by cell, season and scale; absent in runs made before it existed."""
+        return self.folder / "results" / "verification.nc"
+
+    @property
     def best(self) -> Path:
         """Checkpoint with the best weights so far."""
         return self.folder / "checkpoints" / "best.npz"
@@ -330,11 +335,12 @@ class Run(RunReader):
     def withdraw_pause(self) -> None:
         self.pause_file.unlink(missing_ok=True)
 
-    def write_manifest(self) -> None:
-        """Write results/manifest.json: size and sha256 of each result."""
-        files = sorted(path for path in self.scores_file.parent.iterdir() if path.name != "manifest.json")
-        entries = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
-        write_whole(self.scores_file.with_name("manifest.json"), to_json(entries))
+    def write_manifest(self, *renewed: Path) -> None:
+        """Write results/manifest.json: size and sha256 of each result, or new ones of those that are renewed."""
+        path = self.scores_file.with_name("manifest.json")
+        files = renewed or sorted(file for file in path.parent.iterdir() if file != path)
+        entries = {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in files}
+        write_whole(path, to_json({**(read_json(path) if renewed else {}), **entries}))
 
 
 def site_file(store: Path, site: str, ending: str) -> Path:

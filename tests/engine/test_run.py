@@ -89,6 +89,7 @@ def test_the_run_folder_holds_what_it_should_and_nothing_else(run):
         "checkpoints/scaling.nc",
         "results/test.nc",
         "results/scores.json",
+        "results/verification.nc",
         "results/manifest.json",
     }
     last = max(run.folder.rglob("*.*"), key=lambda path: path.stat().st_mtime_ns)
@@ -96,7 +97,7 @@ def test_the_run_folder_holds_what_it_should_and_nothing_else(run):
     manifest = json.loads((run.folder / "results" / "manifest.json").read_text())
     assert manifest == {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name in ("scores.json", "test.nc")
+        for name in ("scores.json", "test.nc", "verification.nc")
         for content in [(run.folder / "results" / name).read_bytes()]
     }
     assert [record.event for record in run.launches()] == ["submitted", "started", "ended"]

@@ -1,0 +1,143 @@
+"""Sums over time at each cell, in one pass, and the scores that follow from them.
+
+Products are compared with HR where HR and all products have a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of HR and products over some time steps.
+
+    count : (y, x) steps that are compared.
+    mean, squares : (1 + product, y, x) mean, and sum of squared deviations from it; HR first.
+    comoment : (product, y, x) sum of deviation of HR × deviation of the product.
+    abs_error, squared_error : (product, y, x) sums of |product - HR| and (product - HR)².
+    """
+
+    count: np.ndarray
+    mean: np.ndarray
+    squares: np.ndarray
+    comoment: np.ndarray
+    abs_error: np.ndarray
+    squared_error: np.ndarray
+
+    @classmethod
+    def of(cls, fields: np.ndarray) -> Self:
+        """Compute them from (1 + product, time, y, x), HR first; NaN and infinite values are missing."""
+        valid = np.isfinite(fields).all(axis=0)
+        values = np.where(valid, fields, 0).astype(np.float64)
+        count = valid.sum(axis=0)
+        mean = values.sum(axis=1) / np.maximum(count, 1)
+        deviation = np.where(valid, values - mean[:, None], 0)
+        error = values[1:] - values[0]
+        return cls(
+            count,
+            mean,
+            (deviation**2).sum(axis=1),
+            (deviation[0] * deviation[1:]).sum(axis=1),
+            np.abs(error).sum(axis=1),
+            (error**2).sum(axis=1),
+        )
+
+    def merge(self, other: Self) -> Self:
+        """Combine with those of other steps, without the cancellation of sums of squares.
+
+        Source: Chan, Golub and LeVeque (1983), Amer. Stat. 37, 242, eq. 2.1.
+        """
+        count = self.count + other.count
+        share = other.count / np.maximum(count, 1)
+        between = other.mean - self.mean
+        return type(self)(
+            count,
+            self.mean + between * share,
+            self.squares + other.squares + between**2 * self.count * share,
+            self.comoment + other.comoment + between[0] * between[1:] * self.count * share,
+            self.abs_error + other.abs_error,
+            self.squared_error + other.squared_error,
+        )
+
+
+def mae(moments: Moments) -> np.ndarray:
+    """Compute the mean absolute error, mean(|f - o|) with f the product and o HR: (product, y, x), in the unit.
+
+    Source: Wilks (2019), Statistical Methods in the Atmospheric Sciences, 4th ed., section 9.3.
+    """
+    return _ratio(moments.abs_error, moments.count)
+
+
+def rmse(moments: Moments) -> np.ndarray:
+    """Compute the root-mean-square error, √mean((f - o)²): (product, y, x), in the unit.
+
+    Source: Wilks (2019), section 9.3.
+    """
+    return np.sqrt(_ratio(moments.squared_error, moments.count))
+
+
+def bias(moments: Moments) -> np.ndarray:
+    """Compute the mean error, mean(f) - mean(o): (product, y, x), in the unit. Source: Wilks (2019), section 9.3."""
+    return np.where(moments.count > 0, moments.mean[1:] - moments.mean[0], np.nan)
+
+
+def pearson(moments: Moments) -> np.ndarray:
+    """Compute the correlation over time, cov(f, o) / (σ_f σ_o): (product, y, x), NaN where a field is constant.
+
+    Source: Pearson (1895), Proc. R. Soc. Lond. 58, 240.
+    """
+    return _ratio(moments.comoment, np.sqrt(moments.squares[1:]) * np.sqrt(moments.squares[0]))
+
+
+def std_ratio(moments: Moments) -> np.ndarray:
+    """Compute the ratio of standard deviations over time, σ_f / σ_o: (product, y, x), NaN where HR is constant.
+
+    Source: Taylor (2001), J. Geophys. Res. 106, 7183, section 2.
+    """
+    return _ratio(np.sqrt(moments.squares[1:]), np.sqrt(moments.squares[0]))
+
+
+def kling_gupta(moments: Moments) -> np.ndarray:
+    """Compute the Kling–Gupta efficiency, 1 - √((r - 1)² + (σ_f/σ_o - 1)² + (μ_f/μ_o - 1)²): (product, y, x).
+
+    1 is perfect. The ratio of means has a sense only for values with a natural zero. NaN where a field is constant, or
+    HR has mean 0.
+
+    Source: Gupta et al. (2009), J. Hydrol. 377, 80, eqs. 9 and 10.
+    """
+    means = _ratio(moments.mean[1:], moments.mean[0])
+    return 1 - np.sqrt((pearson(moments) - 1) ** 2 + (std_ratio(moments) - 1) ** 2 + (means - 1) ** 2)
+
+
+CELL_SCORES: dict[str, Callable[[Moments], np.ndarray]] = {
+    "mae": mae,
+    "rmse": rmse,
+    "bias": bias,
+    "pearson": pearson,
+    "std_ratio": std_ratio,
+    "kling_gupta": kling_gupta,
+}
+
+
+def area_mean(score: str, moments: Moments, areas: np.ndarray) -> np.ndarray:
+    """Average a score over the cells that have it: (product,).
+
+    A cell's weight is its area (y, x) × its compared steps, so that mae, rmse and bias are those of all values at once;
+    of rmse, the squares are averaged.
+    """
+    power = 2 if score == "rmse" else 1
+    values = CELL_SCORES[score](moments) ** power
+    weights = np.where(np.isfinite(values), areas * moments.count, 0.0)
+    mean = _ratio((np.nan_to_num(values) * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
+    return mean ** (1 / power)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide; NaN where the denominator is 0."""
+    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
+    return np.divide(numerator, denominator, out=np.full(shape, np.nan), where=denominator != 0)

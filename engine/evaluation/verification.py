@@ -1,0 +1,254 @@
+"""Verification of a run's test part: where, when and at which scales products are near HR.
+
+One pass over results/test.nc, some time steps at a time, makes results/verification.nc; docs/verification.md has the
+formulas. Beside a block of steps, some 450 bytes a cell are held.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from engine.data.grids import GRID_MAPPING, Grid
+from engine.data.netcdf import open_netcdf, write_netcdf
+from engine.errors import DataError, GridError, RunError
+from engine.evaluation.moments import CELL_SCORES, Moments, area_mean
+from engine.evaluation.quantiles import Histogram, quantiles
+from engine.evaluation.radial_spectra import (
+    RadialSpectra,
+    coherence,
+    effective_resolution,
+    power_ratio,
+)
+from engine.evaluation.scores import time_blocks
+from engine.evaluation.tables import aligned
+from engine.files import whole_file
+
+PRODUCTS = ("interpolated", "downscaled")
+SEASONS = ("DJF", "MAM", "JJA", "SON")
+ALL = "all"  # of the values of `season`, the one for all time steps
+LEVELS = (0.01, 0.05, 0.5, 0.95, 0.99)
+IN_UNIT = ("mae", "rmse", "bias")
+LABELS = {
+    "mae": "mean absolute error",
+    "rmse": "root-mean-square error",
+    "bias": "bias",
+    "pearson": "Pearson correlation over time",
+    "std_ratio": "ratio of standard deviations over time",
+    "kling_gupta": "Kling-Gupta efficiency",
+}
+RASTER = ("season", "product", "y", "x")
+
+
+def write_verification(results_path: Path, path: Path) -> None:
+    """Verify a results file and write the outcome as CF NetCDF that appears whole.
+
+    Raises
+    ------
+    RunError
+        If the NetCDF library can't read or write; OSError, and what `verify` raises, too.
+    """
+    try:
+        _write(results_path, path)
+    except RuntimeError as error:
+        raise RunError(f"{path} can't be written ({error})", action="see whether the disk is full") from error
+
+
+def _write(results_path: Path, path: Path) -> None:
+    with open_netcdf(results_path, decode_coords="all") as results:
+        verification = verify(results)
+    maps = {"zlib": True, "complevel": 1, "dtype": "float32"}
+    encoding = dict.fromkeys(CELL_SCORES, maps)
+    with whole_file(path) as sibling:
+        write_netcdf(verification, sibling, format="NETCDF4", encoding=encoding)
+
+
+def verify(results: xr.Dataset) -> xr.Dataset:
+    """Compute all of verification.nc.
+
+    Parameters
+    ----------
+    results : hr, interpolated, downscaled (time, y, x), as in results/test.nc. Values are compared where all three are
+        there, and weighted by the area of their cells.
+
+    Returns
+    -------
+    Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); over the domain, `area_…` (season,
+    product), `quantile_bias` (season, product, quantile) and `hr_quantile`; spectra along `wavenumber`, with
+    `effective_resolution` (product, criterion) in km. Where the grid allows no spectra, `spectra_left_out` says why.
+
+    Raises
+    ------
+    DataError
+        If a field is missing.
+    """
+    names = ("hr", *PRODUCTS)
+    if absent := [name for name in names if name not in results]:
+        raise DataError(f"the results have no {', '.join(absent)}", action="evaluate the run again")
+    grid = Grid.of(results["hr"])
+    areas = grid.cell_areas()
+    nothing = Moments.of(np.zeros((len(names), 0, *grid.shape)))
+    moments = dict.fromkeys(SEASONS, nothing)
+    histogram: Histogram | None = None
+    spectra: RadialSpectra | None = None
+    spectra_left_out = ""
+    for block in time_blocks(results):
+        fields = np.stack([block[name].values for name in names])
+        seasons = block["time"].dt.season.values
+        valid = np.isfinite(fields).all(axis=0)
+        for season in np.unique(seasons):
+            moments[season] = moments[season].merge(Moments.of(fields[:, seasons == season]))
+        if not valid.any():
+            continue
+        histogram = _count_values(histogram, fields, valid, seasons, areas)
+        if not (spectra or spectra_left_out):
+            spectra, spectra_left_out = _empty_spectra(grid, valid)
+        spectra = spectra and spectra.add(fields)
+    by_season = {ALL: reduce(Moments.merge, moments.values()), **moments}
+    coords = {"season": list(by_season), "product": list(PRODUCTS), "quantile": list(LEVELS), **grid.coords()}
+    verification = xr.Dataset(
+        {
+            **_score_variables(by_season, areas),
+            **(_quantile_variables(histogram) if histogram else {}),
+            **(_spectral_variables(spectra) if spectra else {}),
+        },
+        coords,
+        {"Conventions": "CF-1.11", "title": f"verification of {results.attrs.get('title', 'a test part')}"},
+    )
+    if spectra_left_out:
+        verification.attrs["spectra_left_out"] = spectra_left_out
+    return _described(verification, results["hr"].attrs, GRID_MAPPING if grid.crs else "")
+
+
+def summary(verification: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
+    """Give the numbers over the domain: {season: {product: {score: value}}}, NaN where there is none."""
+    return {
+        str(season): {
+            str(product): _numbers(verification.sel(season=season, product=product))
+            for product in verification["product"].values
+        }
+        for season in verification["season"].values
+    }
+
+
+def to_text(verification: xr.Dataset) -> str:
+    """Format a short table of the numbers over the domain, for all time steps and for each season there is."""
+    unit = verification["area_rmse"].attrs.get("units", "")
+    rows: list[list[str]] = []
+    for season, products in summary(verification).items():
+        for product, numbers in products.items():
+            rows = rows or [["season", "product", *numbers]]
+            if np.isfinite(numbers["mae"]):
+                rows.append([season, product, *(f"{number:.4g}" for number in numbers.values())])
+    notes = [f"mae, rmse, bias, q…_bias (bias of quantiles) in {unit}"] if unit else []
+    if "effective_resolution" in verification:
+        notes.append("resolution (effective, of all time steps) in km")
+    else:
+        notes.append(f"no spectra: {verification.attrs.get('spectra_left_out', 'no values to compare')}")
+    return "\n".join([aligned(rows), "; ".join(notes)])
+
+
+def _numbers(of_product: xr.Dataset) -> dict[str, float]:
+    numbers = {score: float(of_product[f"area_{score}"]) for score in CELL_SCORES}
+    if "quantile_bias" in of_product:
+        values = zip(LEVELS, of_product["quantile_bias"].values, strict=True)
+        numbers |= {f"q{round(100 * level)}_bias": float(value) for level, value in values}
+    if "effective_resolution" in of_product and of_product["season"] == ALL:
+        numbers["resolution"] = float(of_product["effective_resolution"].sel(criterion="both"))
+    return numbers
+
+
+def _count_values(
+    histogram: Histogram | None, fields: np.ndarray, valid: np.ndarray, seasons: np.ndarray, areas: np.ndarray
+) -> Histogram:
+    """Count the valid values of a block, by season and field, with the areas of their cells."""
+    low, high = float(fields[:, valid].min()), float(fields[:, valid].max())
+    counted = (histogram or Histogram.between(low, high, (len(SEASONS), len(fields)))).cover(low, high)
+    for number, season in enumerate(SEASONS):
+        chosen = valid & (seasons == season)[:, None, None]
+        weights = np.broadcast_to(areas, chosen.shape)[chosen]
+        for field, values in enumerate(fields):
+            counted.add((number, field), values[chosen], weights)
+    return counted
+
+
+def _empty_spectra(grid: Grid, valid: np.ndarray) -> tuple[RadialSpectra | None, str]:
+    """Choose cells by a first block of steps (time, y, x); else tell why there can be no spectra."""
+    try:
+        return RadialSpectra.empty(grid, np.logical_and.reduce(valid[valid.any(axis=(1, 2))]), len(PRODUCTS)), ""
+    except GridError as error:
+        return None, str(error)
+
+
+def _score_variables(by_season: dict[str, Moments], areas: np.ndarray) -> dict[str, tuple]:
+    counts = np.stack([moments.count for moments in by_season.values()]).astype(np.int32)
+    variables: dict[str, tuple] = {"compared_steps": (("season", "y", "x"), counts)}
+    for name, score in CELL_SCORES.items():
+        maps = np.stack([score(moments).astype(np.float32) for moments in by_season.values()])
+        means = np.stack([area_mean(name, moments, areas) for moments in by_season.values()])
+        variables |= {name: (RASTER, maps), f"area_{name}": (RASTER[:2], means)}
+    return variables
+
+
+def _quantile_variables(histogram: Histogram) -> dict[str, tuple]:
+    whole = Histogram(histogram.start, histogram.width, histogram.weights.sum(axis=0, keepdims=True))
+    values = np.concatenate([quantiles(each, np.array(LEVELS)) for each in (whole, histogram)])
+    return {
+        "hr_quantile": (("season", "quantile"), values[:, 0]),
+        "quantile_bias": (("season", "product", "quantile"), values[:, 1:] - values[:, :1]),
+    }
+
+
+def _spectral_variables(spectra: RadialSpectra) -> dict[str, tuple]:
+    ratio, shared = power_ratio(spectra), coherence(spectra)
+    resolutions = np.array(
+        [
+            [effective_resolution(spectra.wavenumber, share[k]) for share in (ratio, shared)]
+            for k in range(len(PRODUCTS))
+        ]
+    )
+    power = spectra.power / max(spectra.steps, 1)
+    km = {"units": "km"}
+    box = np.array([edge for side in spectra.box for edge in (side.start, side.stop)], np.int32)
+    return {
+        "spectra_box": ("edge", box, {"long_name": "rows and columns of the spectra: first, one after the last"}),
+        "spectra_steps": ((), spectra.steps, {"long_name": "time steps of the spectra, complete in their box"}),
+        "wavenumber": ("wavenumber", spectra.wavenumber, {"units": "km-1", "long_name": "wavenumber, cycles per km"}),
+        "wavelength": ("wavenumber", 1 / spectra.wavenumber, {**km, "long_name": "wavelength"}),
+        "hr_power": ("wavenumber", power[0]),
+        "power": (("product", "wavenumber"), power[1:]),
+        "power_ratio": (("product", "wavenumber"), ratio, {"long_name": "power over that of HR", "units": "1"}),
+        "coherence": (("product", "wavenumber"), shared, {"long_name": "squared coherence with HR", "units": "1"}),
+        "criterion": ("criterion", ["power", "coherence", "both"]),
+        "effective_resolution": (
+            ("product", "criterion"),
+            np.column_stack([resolutions, resolutions.max(axis=1)]),
+            {**km, "long_name": "effective resolution: wavelength where power ratio or coherence falls below 0.5"},
+        ),
+    }
+
+
+def _described(verification: xr.Dataset, target: dict[str, object], mapping: str) -> xr.Dataset:
+    """Add names, units and grid mapping as in CF."""
+    unit = str(target.get("units", ""))
+    is_temperature = str(target.get("standard_name", "")).endswith("temperature")
+    difference = {"units_metadata": "temperature: difference"} if is_temperature else {}  # CF-1.11, section 3.1.2
+    for name in CELL_SCORES:
+        in_unit = ({"units": unit} if unit else {}) | difference if name in IN_UNIT else {"units": "1"}
+        verification[name].attrs |= {"long_name": LABELS[name], **in_unit}
+        verification[f"area_{name}"].attrs |= {"long_name": f"{LABELS[name]}, of the domain", **in_unit}
+    verification["compared_steps"].attrs |= {"long_name": "time steps that are compared", "units": "1"}
+    labels = {"hr_quantile": "quantile of HR", "quantile_bias": "bias of the quantile", "power": "power by wavenumber"}
+    for name, label in (labels | {"hr_power": "power of HR by wavenumber"}).items():
+        if name in verification:
+            units = {"units": f"({unit})2" if name.endswith("power") else unit} if unit else {}
+            verification[name].attrs |= {"long_name": label, **units}
+            if name == "quantile_bias":
+                verification[name].attrs |= difference
+    if mapping:
+        for name in (*CELL_SCORES, "compared_steps"):
+            verification[name].attrs["grid_mapping"] = mapping
+    return verification
