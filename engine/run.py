@@ -66,8 +66,8 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     restore_best_weights(network, run)
     samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
     downscaler = Downscaler.of(network, run.spec.model, samples)
-    write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
-    return pairs.notes
+    notes = write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
+    return (*pairs.notes, *notes)
 
 
 def restore_best_weights(network: keras.Model, run: Run) -> None:
@@ -119,7 +119,8 @@ def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs)
         heartbeat.phase(f"downscaling {done} of {total}")
 
     report(0, len(samples))
-    write_results(run.results, downscaler, samples, report, f"{run.title}: test part of run {run.id}")
+    for note in write_results(run.results, downscaler, samples, report, f"{run.title}: test part of run {run.id}"):
+        _log(note)
     heartbeat.phase("scoring")
     with open_netcdf(run.results) as results:
         scores = score(results)

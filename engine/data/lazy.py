@@ -40,7 +40,10 @@ def apply_lazily(
 
 
 def as_float32(field: xr.DataArray, coords: Mapping[str, xr.Variable], is_single_step: bool = False) -> xr.DataArray:
-    """Give a variable of a file one coordinate for each dimension; `is_single_step` adds a time dimension in front."""
+    """Give a variable of a file one coordinate for each dimension; infinite values are missing.
+
+    `is_single_step` adds a time dimension in front.
+    """
     return xr.DataArray(indexing.LazilyIndexedArray(_AsFloat32(field.variable, is_single_step)), coords, list(coords))
 
 
@@ -72,9 +75,10 @@ class _AsFloat32(_Lazy):
         self.shape = (1, *variable.shape) if is_single_step else variable.shape
 
     def _read(self, key: Key) -> np.ndarray:
-        if self.is_single_step:
-            return self.variable[key[1:]].values.astype(np.float32)[None][key[0]]
-        return self.variable[key].values.astype(np.float32)
+        with np.errstate(over="ignore"):  # beyond the range of float32
+            values = self.variable[key[self.is_single_step :]].values.astype(np.float32)
+        values = np.where(np.isinf(values), np.float32(np.nan), values)
+        return values[None][key[0]] if self.is_single_step else values
 
 
 class _Applied(_Lazy):

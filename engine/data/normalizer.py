@@ -86,6 +86,7 @@ class Normalizer:
     mask : (y, x), true where HR has a value at any step: elsewhere (the sea, say) nothing is downscaled.
     hr_has_gaps, lr_has_gaps : some HR value, some LR value is missing.
     mean : absolute value of the mean of HR, in the target's unit.
+    lr_mask : (y_lr, x_lr), true where LR has a value at any step; None in runs made before it was kept.
     """
 
     target: ValueTransform
@@ -99,13 +100,16 @@ class Normalizer:
     hr_has_gaps: bool
     lr_has_gaps: bool
     mean: float = 1.0
+    lr_mask: np.ndarray | None = None
 
     def save(self, path: Path, pairs: Pairs) -> None:
         """Write scaling.nc whole, with the HR template that new data are downscaled onto."""
         parameters = {FILE_NAMES.get(f.name, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}
-        del parameters["mask"]
+        del parameters["mask"], parameters["lr_mask"]
         file = xr.Dataset({"cells": (("y", "x"), self.mask.astype(np.int8))}, coords=pairs.hr_grid.coords())
         file["cells"].attrs = {word: pairs.hr.attrs[word] for word in COPIED_ATTRS if word in pairs.hr.attrs}
+        if self.lr_mask is not None:
+            file["lr_cells"] = (("y_lr", "x_lr"), self.lr_mask.astype(np.int8))
         for number, field in enumerate(pairs.static):
             file[f"static_{number}"] = (("y", "x"), field.values, {"source_name": str(field.name)})
         file.attrs = {
@@ -123,12 +127,13 @@ class Normalizer:
         with open_netcdf(path) as file:
             parameters = json.loads(file.attrs["scaling"])
             mask = file["cells"].values.astype(bool)
+            lr_mask = file["lr_cells"].values.astype(bool) if "lr_cells" in file else None
         names = {in_file: name for name, in_file in FILE_NAMES.items()}
         fields = {names.get(in_file, in_file): value for in_file, value in parameters.items()}
         fields["target"] = ValueTransform.from_file(fields["target"])
         for group in ("predictors", "static"):
             fields[group] = tuple(ValueTransform.from_file(transform) for transform in fields[group])
-        return cls(mask=mask, **fields)
+        return cls(mask=mask, lr_mask=lr_mask, **fields)
 
 
 def load_hr_template(path: Path) -> HrTemplate:
@@ -175,6 +180,7 @@ def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
         hr_has_gaps=statistics.hr_has_gaps,
         lr_has_gaps=statistics.lr_has_gaps,
         mean=_nonzero(abs(statistics.hr.mean)),
+        lr_mask=statistics.lr_mask,
     )
 
 
@@ -251,12 +257,14 @@ class _Statistics:
         self.hr, self.logs = _Moments(), _Moments()
         self.predictors = [_Moments() for _ in pairs.predictors]
         self.mask = np.zeros(pairs.hr_grid.shape, bool)
+        self.lr_mask = np.zeros(pairs.lr_grid.shape, bool)
         self.hr_has_gaps = self.lr_has_gaps = False
 
     def add(self, block: FieldBlock) -> None:
         valid = np.isfinite(block.hr)
         self.mask |= valid.any(axis=0)
         self.hr_has_gaps |= not valid.all()
+        self.lr_mask |= np.isfinite(block.lr).any(axis=0)
         self.lr_has_gaps |= not np.isfinite(block.lr).all()
         self.hr.add(block.hr)
         for number, moments in enumerate(self.predictors):

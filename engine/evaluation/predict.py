@@ -5,6 +5,7 @@ A field larger than HR_CELLS_AT_ONCE is predicted in tiles, if the network allow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import xarray as xr
 from engine.data.fields import COPIED_ATTRS
 from engine.data.gaps import fill_missing
 from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
-from engine.data.pairs import Pairs
+from engine.data.pairs import FieldBlock, Pairs
 from engine.data.resample import interpolate
 from engine.data.samples import Samples
 from engine.data.times import in_blocks
@@ -123,40 +124,67 @@ class Downscaler:
             return self.network([inputs, static], training=False)
 
 
-def write_results(path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str) -> None:
+def write_results(path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str) -> tuple[str, ...]:
     """Write hr, interpolated, downscaled and lr of a part, and RMSE at each cell, as CF NetCDF that appears whole.
 
-    Where members are drawn, `downscaled` is their mean and `spread` stands beside it.
+    Where members are drawn, `downscaled` is their mean and `spread` stands beside it. Returns notes on missing LR.
     """
     with whole_file(path) as sibling:
-        _write(sibling, downscaler, samples, report, title, with_hr=True)
+        notes = _write(sibling, downscaler, samples, report, title, with_hr=True)
         _add_pixel_rmse(sibling)
+    return notes
 
 
-def write_downscaled(path: Path, downscaler: Downscaler, samples: Samples, title: str) -> None:
-    """Write downscaled, interpolated and lr of new data, as CF NetCDF that appears whole."""
+def write_downscaled(path: Path, downscaler: Downscaler, samples: Samples, title: str) -> tuple[str, ...]:
+    """Write downscaled, interpolated and lr of new data, as `write_results` does; returns notes on missing LR."""
     with whole_file(path) as sibling:
-        _write(sibling, downscaler, samples, lambda done, total: None, title, with_hr=False)
+        return _write(sibling, downscaler, samples, lambda done, total: None, title, with_hr=False)
 
 
-def _write(path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str, with_hr: bool) -> None:
+def missing_input(samples: Samples, block: FieldBlock) -> np.ndarray:
+    """Find the LR cells (n, y_lr, x_lr) in which nothing is downscaled, as the input of the network is missing.
+
+    These are the cells in which LR is missing, but not at every training step: where it never had a value, the network
+    has learned to do with the nearest one. Of a step at which LR or a predictor has no value at all, these are all.
+    """
+    scale, (ny, nx) = samples.pairs.scale, samples.pairs.lr_grid.shape
+    mask, lr_mask = samples.normalizer.mask, samples.normalizer.lr_mask
+    known = mask.reshape(ny, scale, nx, scale).any((1, 3)) if lr_mask is None else lr_mask
+    missing = np.isnan(block.lr)
+    empty_steps = missing.all((1, 2)) | np.isnan(block.predictors).all((1, 2)).any(-1)
+    return (missing & known) | empty_steps[:, None, None]
+
+
+def _write(
+    path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str, with_hr: bool
+) -> tuple[str, ...]:
     _create(path, samples, title, ("hr", *FIELDS) if with_hr else FIELDS)
     if downscaler.members:
         _declare_spread(path, samples, downscaler.members)
-    cells = _with_data(samples.pairs)
+    cells, scale = _with_data(samples.pairs), samples.pairs.scale
+    n_missing = n_empty = 0
     for rows in batches(samples):
         inputs, block = samples.read(rows)
-        fields = {
-            "lr": block.lr,
-            "interpolated": downscaler.interpolated(samples, block.lr)[:, *cells],
-            **{name: values[:, *cells] for name, values in downscaler.fields(samples, inputs).items()},
-        }
+        missing = missing_input(samples, block)
+        n_empty += int(missing.all((1, 2)).sum())
+        n_missing += int(missing.sum())
+        at_hr = missing.repeat(scale, 1).repeat(scale, 2)
+        products = {"interpolated": downscaler.interpolated(samples, block.lr), **downscaler.fields(samples, inputs)}
+        fields = {name: np.where(at_hr, np.float32(np.nan), values)[:, *cells] for name, values in products.items()}
+        fields["lr"] = block.lr
         if with_hr:
             fields["hr"] = block.hr[:, *cells]
         with netcdf_file(path, "a") as file:
             for name, values in fields.items():
                 file[name][rows] = values
         report(int(rows[-1]) + 1, len(samples))
+    if not n_missing:
+        return ()
+    share = n_missing / (len(samples) * math.prod(samples.pairs.lr_grid.shape))
+    return (
+        f"{n_missing:,} LR cells ({share:.1%}) have no value, so nothing is downscaled there; "
+        f"{n_empty} of {len(samples)} steps have no LR, or no value of a predictor, at all",
+    )
 
 
 def batches(samples: Samples) -> Iterator[np.ndarray]:

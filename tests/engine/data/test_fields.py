@@ -71,6 +71,16 @@ def test_missing_value_attribute_is_masked(tmp_path):
     assert np.isnan(field.values).sum() == 1
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])  # the last is beyond float32
+def test_infinite_values_are_missing(tmp_path, value):
+    dataset = make_field(ny=4, nx=4).astype(np.float64)
+    dataset["t2m"][0, 1, 2] = value
+    dataset.to_netcdf(tmp_path / "infinite.nc")
+    field = open_field(Source(str(tmp_path / "infinite.nc"))).values
+    assert np.isnan(field[0, 1, 2])
+    assert np.isnan(field).sum() == 1
+
+
 def test_a_unit_of_a_megabyte_is_refused_and_can_be_replaced(tmp_path):
     path = write_field(tmp_path / "long.nc", units="K" * 10**6)
     assert refusal(UnitError, path) == (

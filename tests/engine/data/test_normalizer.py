@@ -27,7 +27,8 @@ def two_values(low: float, high: float, n: int = 8) -> np.ndarray:
 
 
 def numbers(normalizer: Normalizer) -> dict[str, Any]:
-    return {**dataclasses.asdict(normalizer), "mask": normalizer.mask.tolist()}
+    masks = {"mask": normalizer.mask.tolist(), "lr_mask": normalizer.lr_mask.tolist()}
+    return {**dataclasses.asdict(normalizer), **masks}
 
 
 def test_standard_is_mean_and_standard_deviation():
@@ -210,6 +211,14 @@ def pairs() -> Pairs:
     hr[:, 0, 0] = NAN
     static = [hr[0] + number for number in range(11)]
     return make_pairs(hr, predictors=[waves(8, 2, 2), waves(8, 2, 2, seed=3)], static=static)
+
+
+def test_lr_is_known_where_it_has_a_value_at_any_training_step(pairs):
+    lr = waves(8, 2, 2)
+    lr[:4, 0, 1] = NAN  # all of the training part
+    lr[0, 1, 1] = NAN  # once
+    fitted = fit_normalizer(make_pairs(pairs.hr.values, lr=lr), "standard")
+    np.testing.assert_array_equal(fitted.lr_mask, [[True, False], [True, True]])
 
 
 def test_saved_and_loaded_it_is_the_same(pairs, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,53 @@ def test_new_data_have_no_hr(tmp_path):
         assert {"lr", "interpolated", "downscaled"} <= set(file.data_vars)
         assert not {"hr", "rmse_downscaled"} & set(file.data_vars)
         assert np.isfinite(file["downscaled"]).all()
+
+
+def new_lr(samples: Samples) -> Samples:
+    """The test part with LR missing in cell (1, 2) of its first step, and everywhere in its second."""
+    lr = samples.pairs.lr.copy(data=samples.pairs.lr.values.copy())
+    lr[12, 1, 2] = lr[13] = np.nan
+    return dataclasses.replace(samples, pairs=dataclasses.replace(samples.pairs, lr=lr))
+
+
+@pytest.mark.parametrize("is_old_run", [False, True])
+def test_nothing_is_downscaled_where_lr_is_missing(tmp_path, is_old_run):
+    samples = new_lr(samples_of(waves(16)))
+    if is_old_run:
+        normalizer = dataclasses.replace(samples.normalizer, lr_mask=None)
+        samples = dataclasses.replace(samples, normalizer=normalizer)
+    notes = write_downscaled(tmp_path / "new.nc", downscaler_of(samples), samples, "new")
+    missing = np.zeros((4, 8, 8), bool)
+    missing[0, 2:4, 4:6] = missing[1] = True  # the HR cells of LR cell (1, 2) at scale 2
+    with xr.open_dataset(tmp_path / "new.nc") as file:
+        for name in ("downscaled", "interpolated"):
+            np.testing.assert_array_equal(np.isnan(file[name]), missing)
+        np.testing.assert_array_equal(file["lr"], samples.pairs.lr[12:])
+    assert notes == (  # 1 + 16 of 4 × 16
+        "17 LR cells (26.6%) have no value, so nothing is downscaled there; "
+        "1 of 4 steps have no LR, or no value of a predictor, at all",
+    )
+
+
+def test_where_lr_never_had_a_value_the_nearest_one_is_taken_as_in_training(tmp_path):
+    hr, lr = waves(16), waves(16, 4, 4)
+    lr[:, 0, 0] = np.nan
+    samples = samples_of(hr, lr=lr)
+    assert write_downscaled(tmp_path / "new.nc", downscaler_of(samples), samples, "new") == ()
+    with xr.open_dataset(tmp_path / "new.nc") as file:
+        assert np.isfinite(file["downscaled"]).all()
+
+
+def test_a_step_without_any_value_of_a_predictor_is_missing(tmp_path):
+    predictor = waves(16, 4, 4)
+    predictor[14] = np.nan
+    predictor[15, 0] = np.nan  # in part, as over land
+    samples = samples_of(waves(16), predictors=[predictor])
+    notes = write_downscaled(tmp_path / "new.nc", downscaler_of(samples), samples, "new")
+    with xr.open_dataset(tmp_path / "new.nc") as file:
+        np.testing.assert_array_equal(np.isnan(file["downscaled"]).all(("y", "x")), [False, False, True, False])
+        assert np.isfinite(file["downscaled"][3]).all()
+    assert notes[0].startswith("16 LR cells (25.0%) have no value")
 
 
 def test_a_failure_on_the_way_leaves_the_old_file(tmp_path):
