@@ -26,10 +26,15 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def temporary_sibling(path: Path) -> Path:
+    """Name a hidden file beside another that no other process or call names."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling to write to; without an error it is synced and takes the place of `path`."""
-    sibling = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    sibling = temporary_sibling(path)
     try:
         yield sibling
         with open(sibling, "rb") as file:

@@ -99,6 +99,7 @@ def make_parser() -> CommandParser:
     downscale.add_argument("run")
     downscale.add_argument("input", help="file, glob or store with the LR field (and predictors), named as in the spec")
     downscale.add_argument("output", type=Path, help="NetCDF file to write")
+    downscale.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     targets = command("targets", sites.targets, "list the sites, or check one step by step", json_flag)
     targets.add_argument("action", nargs="?", choices=("list", "check"), default="list")
     targets.add_argument("name", nargs="?", help="the site to check")

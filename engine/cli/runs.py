@@ -7,9 +7,10 @@ import sys
 
 from engine.cli.inputs import refresh, run_of, store_of
 from engine.cli.output import answer, scores_table
+from engine.cli.output_file import checked_output
 from engine.errors import RequestError
 from engine.runs import Run, RunState
-from engine.spec import flow_yaml
+from engine.spec import Source, flow_yaml
 from engine.tensorflow_import import quiet_import
 
 
@@ -102,13 +103,10 @@ def verify(args: argparse.Namespace) -> None:
 
 def downscale(args: argparse.Namespace) -> None:
     run = run_of(args)
-    if not args.output.absolute().parent.is_dir():
-        raise RequestError(
-            f"{args.output.absolute().parent} is no folder", action="give a file in a folder that exists"
-        )
+    output = checked_output(args.output, Source(args.input).files(), overwrite=args.overwrite)
     with quiet_import():
         from engine.run import downscale
-    notes = downscale(run, args.input, args.output)
+    notes = downscale(run, args.input, output)
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
     answer(args, {"run": run.id, "output": str(args.output), "notes": notes}, f"wrote {args.output}")

@@ -83,6 +83,10 @@ def _format_of(path: str) -> str:
             return "zarr"
         inside = os.path.join(path, "*.nc")
         raise DataError(f"{path} is a folder, but no Zarr store", action=f"name the files in it, as in {inside}")
+    if not os.path.isfile(path):  # a pipe would wait for a writer
+        raise DataError(
+            f"{path} is neither a file nor a folder", hint="expected a NetCDF file, a GRIB file or a Zarr store"
+        )
     try:
         with open(path, "rb") as file:
             start = file.read(8)

@@ -253,6 +253,10 @@ def test_downscaling_the_test_part_again_gives_the_same_fields(run, engine, tmp_
     lr.sortby("lat", ascending=not north_first).to_netcdf(tmp_path / "lr.nc")
     answer = engine.json("downscale", run.id, str(tmp_path / "lr.nc"), str(tmp_path / "out.nc"))
     assert answer["output"] == str(tmp_path / "out.nc")
+    again = engine.json("downscale", run.id, str(tmp_path / "lr.nc"), str(tmp_path / "out.nc"), code=2)
+    assert again["error"].endswith("give another name, or --overwrite to replace it")
+    same = engine.json("downscale", run.id, str(tmp_path / "lr.nc"), str(tmp_path / "lr.nc"), "--overwrite", code=2)
+    assert "is also the input" in same["error"]
     with xr.open_dataset(tmp_path / "out.nc", engine="netcdf4") as found:
         np.testing.assert_allclose(found["downscaled"], expected, rtol=1e-5, atol=1e-4)
         assert found["downscaled"].attrs["units"] == expected.attrs["units"]

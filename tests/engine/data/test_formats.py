@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,10 @@ def test_zarr_format_2_with_and_without_consolidated_metadata(tmp_path):
         path = tmp_path / f"{consolidated}.zarr"
         make_field().to_zarr(path, zarr_format=2, consolidated=consolidated)
         np.testing.assert_array_equal(open_field(Source(str(path))), make_field()["t2m"])
+
+
+def test_a_pipe_is_refused_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.nc")
+    assert refusal(DataError, tmp_path / "pipe.nc") == (
+        f"{tmp_path / 'pipe.nc'} is neither a file nor a folder: expected a NetCDF file, a GRIB file or a Zarr store"
+    )
