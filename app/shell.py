@@ -41,7 +41,7 @@ PAGE_CLASSES: Mapping[str, Callable[[Session], Page]] = {
     "compare": ComparePage,
 }
 
-pn.extension("tabulator", notifications=True, throttled=True)
+pn.extension("tabulator", notifications=True, throttled=True, respect_explicit_sizing=True)
 
 
 class Shell:

@@ -78,9 +78,10 @@ class MapBoard:
 
     def grid(self, *beside: Any) -> Any:
         """Maps in columns, the bar at their right end, then what stands beside them in the columns left over."""
-        self.bar.figure.update(sizing_mode="stretch_height", height=None)
-        column = bm.Column(children=[self.bar.figure], width=BAR_WIDTH, sizing_mode="stretch_height")
-        bar = pn.pane.Bokeh(column, css_classes=["bar"], margin=0, sizing_mode="stretch_height")
+        self.bar.figure.update(sizing_mode="stretch_both", height=None)
+        beside_maps = {"position": "absolute", "inset": "20px 0 0 0", "height": "auto"}
+        pane = pn.pane.Bokeh(self.bar.figure, margin=0, sizing_mode="stretch_both", styles=beside_maps)
+        bar = pn.Column(pane, css_classes=["bar"], margin=0, sizing_mode="stretch_both")
         maps = [
             pn.pane.Bokeh(bm.Column(children=[title, figure], sizing_mode="stretch_width"), margin=0)
             for title, figure in zip(self.titles, self.maps.figures, strict=True)
@@ -113,7 +114,8 @@ class SwipeBoard(MapBoard):
             *(pn.pane.Bokeh(title, sizing_mode="stretch_width", margin=0) for title in self.titles),
             width=self.width, margin=0, styles={"gap": "24px"},
         )  # fmt: skip
-        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, margin=(26, 0, 24, GAP))
+        self.bar.figure.height = SWIPE_HEIGHT
+        bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, margin=(20, 0, 24, GAP))
         return pn.Row(pn.Column(titles, stack, slider, margin=0), bar, *beside, align="center", margin=0)
 
 
@@ -127,6 +129,7 @@ def _grid_css(columns: int, n_maps: int) -> str:
     below = 1250 if columns > 5 else 900  # pixels of the window: narrower maps can't be read
     return f"""
 :host {{ display: grid; gap: {GAP}px; height: auto; }}
+:host, :host > * {{ max-height: none; }}
 {_columns_css(columns, n_maps)}
 @media (max-width: {below}px) {{ {_columns_css(min(columns, 3), n_maps)} }}
 @media (max-width: 600px) {{ {_columns_css(min(columns, 2), n_maps)} }}
@@ -139,5 +142,5 @@ def _columns_css(columns: int, n_maps: int) -> str:
     beside = f"{filled + 2} / -1" if rest > 1 else "1 / -1"
     return f"""
 :host {{ grid-template-columns: repeat({filled}, minmax(0, 1fr)) {BAR_WIDTH}px{tail}; }}
-:host > .bar {{ grid-column: {filled + 1}; grid-row: 1 / span {-(-n_maps // columns)}; height: auto; }}
+:host > .bar {{ grid-column: {filled + 1}; grid-row: 1 / span {-(-n_maps // columns)}; position: relative; }}
 :host > .beside {{ grid-column: {beside}; min-width: 0; }}"""

@@ -40,7 +40,12 @@ class ComparePage:
         for view in self._lower:
             view.styles = {**view.styles, "flex": "1 1 420px"}
         self._page = pn.Column(
-            self._chips.view, sizing_mode="stretch_width", min_height=700, margin=(4, 12), loading=True
+            self._chips.view,
+            sizing_mode="stretch_width",
+            min_height=700,
+            margin=(4, 12),
+            loading=True,
+            styles={"max-height": "none", "flex": "none"},
         )
         self._is_drawn = self._is_open = False
         if not session.runs and (newest := self._chips.newest_done()):
