@@ -32,7 +32,12 @@ class Demonstration:
         self.offered = pmui.Column(margin=0)
         about = pmui.Typography(ABOUT, variant="body2", margin=(0, 0, 8, 0))
         self.view = titled_card("Demonstration set", about, self.button, self.offered)
-        if specs := sorted(demo_folder().glob("*.yaml")):
+        session.param.watch(lambda _: self._look(), "page")
+        self._look()
+
+    def _look(self) -> None:
+        """Offer the experiments of a set that was made before, or on another page."""
+        if not self.offered.objects and (specs := sorted(demo_folder().glob("*.yaml"))):
             self._offer(specs)
 
     async def generate(self, _: object) -> None:

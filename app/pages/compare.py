@@ -7,12 +7,12 @@ import asyncio
 import panel as pn
 import panel_material_ui as pmui
 
-from app.components.cards import card
 from app.components.cell_card import CellCard
 from app.components.compare_maps import CompareMaps
 from app.components.rmse_card import RmseCard, RmseMaps
 from app.components.run_chips import RunChips
 from app.components.score_card import ScoreCard
+from app.components.start_card import StartCard
 from app.components.time_bar import TimeBar
 from app.services.comparison import Comparison
 from app.services.newest import Rerun
@@ -93,7 +93,8 @@ class ComparePage:
         notices = {"info": self.comparison.notes, "warning": tuple(self.comparison.refused.values())}
         self._notes[:] = [_alert(" ".join(texts), severity) for severity, texts in notices.items() if texts]
         if not self.comparison:
-            self._page[:] = [self._chips.view, self._notes, _empty_state(self.session)]
+            title = "Add a finished run above, or begin anew" if self._chips.newest_done() else "No run to compare"
+            self._page[:] = [self._chips.view, self._notes, StartCard(self.session, title).view]
             return
         with pn.io.hold():
             self._time.follow(self.comparison)
@@ -136,13 +137,3 @@ class ComparePage:
 def _alert(text: str, severity: str) -> pmui.Alert:
     dense = {"py": "2px", "& p": {"margin": 0}}
     return pmui.Alert(object=text, severity=severity, sx=dense, sizing_mode="stretch_width", margin=(0, 0, 8, 0))
-
-
-def _empty_state(session: Session) -> pn.Column:
-    """What to do when there is nothing to compare."""
-    text = pmui.Typography("No run to compare", variant="h2", margin=(0, 0, 6, 0))
-    more = pmui.Typography("Add a finished run above, or choose data and design an experiment.", margin=(0, 0, 14, 0))
-    data = pmui.Button(label="Choose data", variant="contained", on_click=lambda _: session.param.update(page="data"))
-    design = pmui.Button(label="Design", variant="outlined", on_click=lambda _: session.param.update(page="design"))
-    middle = pn.Column(text, more, pn.Row(data, design), align="center", margin=0, styles={"align-items": "center"})
-    return card(middle, padding=120)

@@ -14,19 +14,17 @@ from app.components.demonstration import Demonstration
 from app.components.file_browser import FileBrowser
 from app.components.file_view import FileView, draw
 from app.components.region_card import RegionCard
+from app.components.start_card import StartCard
 from app.formatting import plain_text
 from app.services.newest import Newest
 from app.services.preview import open_preview
 from app.session import Session
-from app.theme import BORDERED, PAGE_CSS
+from app.theme import BORDERED
 from engine.data.file_summary import describe
 from engine.errors import MesoscopeError, SpecError
 from engine.spec import Source, Spec
 
-EMPTY = (
-    "<div class='empty'><div>Choose a file at the left, or generate the demonstration set:<br>"
-    "a synthetic field of surface NO₂ with predictors and static variables.</div></div>"
-)
+OWN_FILES = "Choose a NetCDF or GRIB file or a Zarr store in the card File, by clicks or by its path."
 SIDE_WIDTH = 350
 TAKEN = {"target": "the target", "lr": "LR (pairing mos)", "predictors": "a predictor", "static": "static"}
 
@@ -45,7 +43,8 @@ class DataPage:
         self.fault = pmui.Alert(
             object="", severity="error", visible=False, margin=(0, 0, 12, 0), sizing_mode="stretch_width"
         )
-        self.empty = pn.pane.HTML(EMPTY, stylesheets=[PAGE_CSS], height=560, sizing_mode="stretch_width")
+        start = StartCard(session, "No file chosen yet", generate=self.demonstration.generate, own_files=OWN_FILES)
+        self.empty = start.view
         self.surface = pmui.Paper(
             self.fault, self.empty, self.file.view, margin=0, elevation=0, sx={"padding": "16px", **BORDERED},
             sizing_mode="stretch_width", min_height=620,
