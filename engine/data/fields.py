@@ -13,6 +13,7 @@ from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, join_times
 from engine.data.projections import GridMapping, mapping_from_wkt
 from engine.data.units import IN_THE_FILE, IN_THE_SPEC, LONGEST_UNIT, convert
+from engine.data.valid_values import mask_invalid
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.options import did_you_mean
 from engine.spec import Source
@@ -90,7 +91,7 @@ def _standard_field(dataset: xr.Dataset, variable: str, path: str, static: bool)
     if "time" in standard.dims and standard["time"].dtype.kind in "MO":
         # Times that are stored as a fraction of a day or an hour come back a millisecond off.
         standard = standard.assign_coords(time=standard["time"].dt.round("s"))
-    return _describe_grid(standard, mapping, path)
+    return _describe_grid(mask_invalid(standard, field), mapping, path)
 
 
 def _choose_variable(dataset: xr.Dataset, variable: str, path: str) -> str:
@@ -123,6 +124,8 @@ def _find_axes(field: xr.DataArray, is_projected: bool, path: str) -> dict[str, 
     for role, cf_names in (PROJECTED if is_projected else GEOGRAPHIC).items():
         names = dict.fromkeys(name for cf_name in cf_names for name in known.get(cf_name, []))
         candidates = [field[name].variable for name in names]
+        valid = [axis for axis in candidates if axis.attrs.get("standard_name") != "forecast_reference_time"]
+        candidates = valid or candidates
         along = [axis for axis in candidates if axis.ndim == 1]
         scalar = [axis for axis in candidates if axis.ndim == 0 and role == "time"]
         if along or scalar:
@@ -214,6 +217,8 @@ def _describe_grid(field: xr.DataArray, mapping: GridMapping, path: str) -> xr.D
     if mapping:
         return field.assign_coords({GRID_MAPPING: ((), np.int32(0), mapping)})
     for side, attrs in (("y", LATITUDE), ("x", LONGITUDE)):
+        if str(field[side].attrs.get("units", "")).strip().lower() in ("rad", "radian", "radians"):
+            field = field.assign_coords({side: field[side].copy(data=np.rad2deg(field[side].values))})
         field[side].attrs = {**field[side].attrs, **attrs}
     _check_degrees(field, path)
     return field

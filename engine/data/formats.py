@@ -123,9 +123,12 @@ def _check_length(path: str) -> None:
 
 def _open_zarr(path: str, variable: str, decode_times: bool = True) -> xr.Dataset:
     is_consolidated = os.path.exists(os.path.join(path, ".zmetadata"))
-    return xr.open_dataset(
-        path, engine="zarr", decode_timedelta=False, consolidated=is_consolidated, decode_times=decode_times
-    )
+    dataset = xr.open_dataset(path, engine="zarr", decode_cf=False, consolidated=is_consolidated)
+    for array in dataset.variables.values():
+        # Zarr's own default for what was never written, not a mark of missing values, unless they are packed.
+        if array.attrs.get("_FillValue") == 0 and not {"scale_factor", "add_offset"} & set(array.attrs):
+            del array.attrs["_FillValue"]
+    return xr.decode_cf(dataset, decode_timedelta=False, decode_times=decode_times)
 
 
 OPENERS: dict[str, Callable[..., xr.Dataset]] = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}

@@ -52,9 +52,18 @@ class Source:
         return dataclasses.replace(self, path=os.path.join(folder, self.path))
 
     def files(self) -> list[str]:
-        """All files, globs expanded, in order of name; a path that doesn't exist is kept as given."""
+        """All files, globs expanded, in order of name; a path that doesn't exist is kept as given.
+
+        Brackets are taken literally where a file or folder has them in its name.
+        """
         paths = [self.path] if isinstance(self.path, str) else self.path
-        return [name for path in paths for name in (sorted(glob.glob(path)) or [path])]
+        return [name for path in paths for name in _matches(path)]
+
+
+def _matches(path: str) -> list[str]:
+    if os.path.lexists(path):
+        return [path]
+    return sorted(glob.glob(path.replace("[", "[[]"))) or sorted(glob.glob(path)) or [path]
 
 
 @dataclass(frozen=True)
