@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import netCDF4
 import numpy as np
 import xarray as xr
 
@@ -32,9 +33,14 @@ def mask_invalid(field: xr.DataArray, described: xr.DataArray) -> xr.DataArray:
 
 
 def _fill_values(described: xr.DataArray) -> list[float]:
-    """Give the fill values of unpacked data: xarray compares a float32 field with one in float64, and finds none."""
+    """Give the fill values of unpacked data that xarray doesn't find.
+
+    These are values in float64 that a float32 field holds rounded, and NetCDF's own where none is declared.
+    """
     if {"scale_factor", "add_offset"} & set(described.encoding):
         return []
+    if described.dtype.kind == "f" and not {"_FillValue", "missing_value"} & set(described.encoding):
+        return [netCDF4.default_fillvals["f4"]]
     given = [described.encoding.get(name) for name in ("_FillValue", "missing_value")]
     numbers = [np.ravel(value) for value in given if value is not None]
     doubles = [float(number) for value in numbers if value.dtype.kind in "fiu" for number in value]

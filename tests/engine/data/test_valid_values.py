@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -60,6 +61,23 @@ def test_a_missing_value_in_double_is_found_in_single_precision(tmp_path, value)
     np.testing.assert_array_equal(np.isnan(values[0, 0]), [True, False, False])
 
 
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_what_was_never_written_is_missing(tmp_path, kind):
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        for name, values, units in (
+            ("time", [0, 1], "days since 2001-01-01"),
+            ("lat", [0, 1, 2], "degrees_north"),
+            ("lon", [0, 1, 2], "degrees_east"),
+        ):
+            file.createDimension(name, len(values))
+            file.createVariable(name, "f8", (name,))[:] = values
+            file[name].units = units
+        file.createVariable("t2m", kind, ("time", "lat", "lon"))[0] = 280.0
+    field = open_field(Source(str(tmp_path / "a.nc")))
+    np.testing.assert_array_equal(np.isnan(field).all(("y", "x")), [False, True])
+    assert (field[0] == 280.0).all()
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_zeros_of_a_zarr_store_that_fills_with_zero_are_values(tmp_path, version):
     group = zarr.open_group(tmp_path / "rain.zarr", mode="w", zarr_format=version)
@@ -86,12 +104,13 @@ def test_a_zarr_store_of_packed_values_keeps_its_fill_value(tmp_path):
     assert not isinstance(field.variable._data, np.ndarray)  # lazy
 
 
-@pytest.mark.parametrize("is_dimension", [True, False])
-def test_the_time_of_a_forecast_is_when_it_is_valid(tmp_path, is_dimension):
+@pytest.mark.parametrize("start_name", ["time", "reference_time"])
+@pytest.mark.parametrize("attrs", [{"standard_name": "time"}, {}])
+def test_the_time_of_a_forecast_is_when_it_is_valid(tmp_path, start_name, attrs):
     dataset = make_field(ny=3, nx=4, times=5)
     starts = xr.Variable("time", steps(5, start="2000-12-31"), {"standard_name": "forecast_reference_time"})
-    valid = xr.Variable("time", dataset["time"].values, {"standard_name": "time"})
-    names = {"time": starts, "valid_time": valid} if is_dimension else {"a_start": starts, "time": valid}
+    valid = xr.Variable("time", dataset["time"].values, attrs)
+    names = {start_name: starts, "valid_time" if start_name == "time" else "time": valid}
     dataset.drop_vars("time").assign_coords(names).to_netcdf(tmp_path / "a.nc")
     np.testing.assert_array_equal(open_field(Source(str(tmp_path / "a.nc")))["time"], dataset["time"])
 
