@@ -40,7 +40,7 @@ def _fill_values(described: xr.DataArray) -> list[float]:
     if {"scale_factor", "add_offset"} & set(described.encoding):
         return []
     if described.dtype.kind == "f" and not {"_FillValue", "missing_value"} & set(described.encoding):
-        return [netCDF4.default_fillvals["f4"]]
+        return [float(netCDF4.default_fillvals["f4"])]
     given = [described.encoding.get(name) for name in ("_FillValue", "missing_value")]
     numbers = [np.ravel(value) for value in given if value is not None]
     doubles = [float(number) for value in numbers if value.dtype.kind in "fiu" for number in value]
