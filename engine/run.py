@@ -25,6 +25,7 @@ from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
 from engine.training import checkpoints
 from engine.training.assembly import build_network, build_training, make_reproducible
 from engine.training.loop import Training
+from engine.training.memory_budget import HR_CELLS_AT_ONCE
 from engine.training.progress import ProgressRecord
 from engine.training.workers import Workers, detect_lost_ranks, join, rejoin
 
@@ -135,9 +136,20 @@ def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs)
 
 
 def verify_results(run: Run) -> None:
-    """Write results/verification.nc; a run is complete without it, so a failure is logged and leaves the rest alone."""
+    """Write results/verification.nc; a run is complete without it, so a failure is logged and leaves the rest alone.
+
+    Fields larger than are predicted at once are left to `engine verify`: their sums would take more memory than `check`
+    estimates for the run.
+    """
     try:
         run.verification.unlink(missing_ok=True)  # of an earlier evaluation
+        with open_netcdf(run.results) as results:
+            cells = math.prod(results["hr"].shape[1:])
+        if cells > HR_CELLS_AT_ONCE:
+            _log(
+                f"verification.nc of {cells} cells takes 1 kB each, so it is left to: python -m engine verify {run.id}"
+            )
+            return
         write_verification(run.results, run.verification)
     except Exception as error:
         _log(f"verification.nc was not written ({describe_error(error)}); later: python -m engine verify {run.id}")

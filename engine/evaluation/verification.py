@@ -1,7 +1,7 @@
 """Verification of a run's test part: where, when and at which scales products are near HR.
 
 One pass over results/test.nc, some time steps at a time, makes results/verification.nc; docs/verification.md has the
-formulas. Beside a block of steps, some 450 bytes a cell are held.
+formulas. Beside a block of steps, some 1 kB a cell is held.
 """
 
 from __future__ import annotations

@@ -174,3 +174,10 @@ def test_a_verification_that_fails_is_logged_and_loses_nothing(error, run, capsy
     assert f"later: python -m engine verify {run.id}" in capsys.readouterr().out
     assert {path.name for path in run.results.parent.iterdir()} == {"test.nc", "scores.json", "manifest.json"}
     assert run.results.read_bytes() == before
+
+
+def test_fields_too_large_for_the_runs_memory_are_left_to_the_command(run, capsys, monkeypatch):
+    monkeypatch.setattr(story, "HR_CELLS_AT_ONCE", 12 * 16 - 1)
+    story.verify_results(run)
+    assert f"192 cells takes 1 kB each, so it is left to: python -m engine verify {run.id}" in capsys.readouterr().out
+    assert not run.verification.exists()
