@@ -13,6 +13,7 @@ import param
 from panel.util import edit_readonly
 
 from app.components.browser import Key, Keyboard
+from app.components.run_endings import RunEndings
 from app.pages.compare import ComparePage
 from app.pages.data import DataPage
 from app.pages.design import DesignPage
@@ -55,6 +56,7 @@ class Shell:
         self._views: dict[str, pn.viewable.Viewable] = {}
         keys = {str(i): Key(name.capitalize(), partial(self._open, name)) for i, name in enumerate(PAGES, 1)}
         self._keyboard = Keyboard({**keys, "d": Key("Dark or light", self._toggle_dark)}, CONTROLS)
+        self._endings = RunEndings(session)
         self._help = pmui.IconButton(
             icon="keyboard", description="Keys (?)", size="small", margin=(0, 8), align="center"
         )
@@ -79,7 +81,7 @@ class Shell:
             logo=ASSETS / "logo.svg",
             favicon=ASSETS / "logo.svg",
             header=[self._menu, self._help],
-            main=[self._keyboard.browser, self._keyboard.dialog],
+            main=[self._keyboard.browser, self._keyboard.dialog, self._endings.view],
             theme_config=THEME,
             sx=PAGE_SX,
             dark_theme=self.session.dark,
@@ -142,10 +144,13 @@ class Shell:
         return self._pages[name]
 
     def _look(self) -> None:
-        """Let the visible page pull what changed in the store since it last looked, and each minute: ages grow."""
+        """Let the visible page pull what changed in the store since it last looked, and each minute: ages grow.
+
+        Runs that have ended are told on every page.
+        """
         name = self.session.page
         now = self._watcher.version, int(time.monotonic() // MINUTE_S)
-        self._watcher.snapshots()
+        self._endings.look(self._watcher.snapshots())
         if self._seen.get(name) != now:
             self._seen[name] = now
             with pn.io.hold():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from engine.runs.records import LaunchEvent
 from tests.app.fake import write_run
 
 pytestmark = pytest.mark.browser
@@ -135,6 +136,21 @@ def test_a_run_in_training_is_followed_live(tab):
     expect(page.get_by_text("0.01235")).to_be_visible()
     expect(page.get_by_text("epoch 30 of 40 · 777 samples/s")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_be_enabled()
+
+
+def test_the_end_of_a_run_is_told_on_another_page(tab):
+    write_run(tab.server.store, "ended long ago", seed=6)
+    run = write_run(tab.server.store, "ends soon", done=False, seed=7)
+    page = tab.open("?page=runs")
+    expect(page.get_by_role("gridcell", name="ends soon")).to_be_visible(timeout=15_000)
+    page.get_by_role("tab", name="Design").click()
+    expect(page.get_by_text("Summary", exact=True)).to_be_visible()
+    run.record_launch(LaunchEvent.ENDED, host="elsewhere", rc=1, reason="the disk is full")
+    expect(page.get_by_role("alert").filter(has_text="ends soon")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("alert").filter(has_text="ended long ago")).to_have_count(0)
+    page.get_by_role("button", name="Open the run").click()
+    expect(page).to_have_url(re.compile(f"page=runs&run={run.id}"))
+    expect(page.get_by_role("button", name="Open the run")).to_have_count(0)
 
 
 def test_runs_that_come_and_go_while_the_page_is_open(tab):

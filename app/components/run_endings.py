@@ -1,0 +1,64 @@
+"""Tells on every page that a run has ended, with a way to open it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import panel as pn
+import panel_material_ui as pmui
+
+from app.formatting import plain_text
+from app.services.watcher import RunSnapshot
+from app.session import Session
+from engine.runs import RunState
+
+MOST = 3  # at once; the oldest gives way
+SEVERITY = {RunState.DONE: "success", RunState.FAILED: "error", RunState.CANCELLED: "info"}
+WIDTH = "min(420px, calc(100vw - 32px))"
+PLACE = {"position": "fixed", "right": "16px", "bottom": "16px", "z-index": "1300", "width": WIDTH}
+
+
+class RunEndings:
+    """Cards in a corner of the window, for runs that ended after this tab had seen them wait or run."""
+
+    def __init__(self, session: Session):
+        self.session = session
+        self._states: dict[str, RunState] = {}
+        self.view = pn.Column(margin=0, styles=PLACE, visible=False)
+
+    def look(self, seen: Sequence[RunSnapshot]) -> None:
+        """Tell which runs have ended since the look before; the first sight of a run tells nothing."""
+        ended = [run for run in seen if run.status.state.is_final and self._may_be_active(run.id)]
+        self._states = {run.id: run.status.state for run in seen}
+        if ended:
+            self._put([*self.view, *(self._card(run) for run in reversed(ended))][-MOST:])
+
+    def _may_be_active(self, run_id: str) -> bool:
+        return run_id in self._states and self._states[run_id].may_be_active
+
+    def _put(self, cards: list[pn.viewable.Viewable]) -> None:
+        with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
+            self.view[:] = cards
+            self.view.visible = bool(cards)
+
+    def _card(self, run: RunSnapshot) -> pmui.Paper:
+        state, reason = run.status.state, run.status.reason
+        why = f": {reason}" if reason and state is RunState.FAILED else ""
+        text = f"{run.title} {'is done' if state is RunState.DONE else f'{state}'}{why}"
+        said = pmui.Alert(
+            object=plain_text(text), severity=SEVERITY[state], margin=0, sizing_mode="stretch_width",
+            sx={"& p": {"margin": 0}, "overflowWrap": "anywhere"},
+        )  # fmt: skip
+        small = {"variant": "text", "size": "small", "margin": 0}
+        show = pmui.Button(label="Open the run", icon="open_in_new", **small)
+        close = pmui.Button(label="Close", icon="close", **small)
+        ways = pmui.Row(show, close, sx={"gap": "8px", "padding": "4px 8px"}, margin=0)
+        card = pmui.Paper(said, ways, elevation=6, margin=(8, 0, 0, 0), sizing_mode="stretch_width")
+
+        def take_away(_: object) -> None:
+            self._put([other for other in self.view if other is not card])
+
+        show.on_click(lambda _: self.session.param.update(run=run.id, page="runs"))
+        show.on_click(take_away)
+        close.on_click(take_away)
+        return card
