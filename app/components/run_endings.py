@@ -14,8 +14,10 @@ from engine.runs import RunState
 
 MOST = 3  # at once; the oldest gives way
 SEVERITY = {RunState.DONE: "success", RunState.FAILED: "error", RunState.CANCELLED: "info"}
+WORDS = {RunState.DONE: "is done", RunState.FAILED: "failed", RunState.CANCELLED: "was cancelled"}
 WIDTH = "min(420px, calc(100vw - 32px))"
-PLACE = {"position": "fixed", "right": "16px", "bottom": "16px", "z-index": "1300", "width": WIDTH}
+# Above the time control of Compare.
+PLACE = {"position": "fixed", "right": "16px", "bottom": "76px", "z-index": "1300", "width": WIDTH}
 
 
 class RunEndings:
@@ -44,7 +46,7 @@ class RunEndings:
     def _card(self, run: RunSnapshot) -> pmui.Paper:
         state, reason = run.status.state, run.status.reason
         why = f": {reason}" if reason and state is RunState.FAILED else ""
-        text = f"{run.title} {'is done' if state is RunState.DONE else f'{state}'}{why}"
+        text = f"{run.title} {WORDS[state]}{why}"
         said = pmui.Alert(
             object=plain_text(text), severity=SEVERITY[state], margin=0, sizing_mode="stretch_width",
             sx={"& p": {"margin": 0}, "overflowWrap": "anywhere"},

@@ -18,7 +18,9 @@ from engine.data.demo import write_demo
 from engine.errors import MesoscopeError
 from engine.spec import Spec
 
-EXAMPLE = "Synthetic surface NO₂ with weather and land, made in some seconds, and an experiment that is ready to train."
+EXAMPLE = (
+    "Synthetic surface NO₂ with weather and land, made in some seconds, with an experiment that you can start at once."
+)
 OWN_FILES = "NetCDF, GRIB or Zarr with a time axis and a grid: look at a variable, use it as the target, design, train."
 LINK = "A colleague's view of runs in this store, or of a file."
 EXPECTED = "expected an address of this dashboard with a '?', as …/app?page=compare&runs=…"
