@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import panel as pn
 import panel_material_ui as pmui
 import param
+from bokeh.application.application import SessionContext
+from panel.links import Callback
 from panel.util import edit_readonly
 
 from app.components.browser import Key, Keyboard
@@ -73,6 +75,7 @@ class Shell:
             # walk through all models of all of them.
             self.page.busy = param.rx(False)
         self._link()
+        pn.state.on_session_destroyed(self._forget)
 
     def _build_page(self) -> pmui.Page:
         return pmui.Page(
@@ -103,6 +106,14 @@ class Shell:
         self._menu.active = PAGES.index(self.session.page)
         self._page(self.session.page)
         pn.state.onload(lambda: self._begin(refused))
+
+    def _forget(self, context: SessionContext) -> None:
+        """Let go of an ended session: Panel keeps the views of its notifications and the callbacks of its buttons."""
+        for ref, (_, _, document, _) in list(pn.state._views.items()):
+            if document is context._document:
+                del pn.state._views[ref]
+        for part in self.page.select():
+            Callback.registry.pop(part, None)
 
     def _choose(self, event: Any) -> None:
         if event.new is not None:
