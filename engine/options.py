@@ -68,14 +68,24 @@ class Real(param.Number):
 
 
 class Flag(param.Boolean):
-    """Yes or no."""
+    """Yes or no; the words of YAML 1.1 are understood."""
+
+    WORDS: ClassVar[dict[str, bool]] = {"yes": True, "on": True, "no": False, "off": False}
+
+    def parse(self, value: Any, where: str) -> Any:
+        return self.WORDS.get(value.lower(), value) if isinstance(value, str) else value
 
     def expected(self) -> str:
         return "true or false"
 
 
 class Text(param.String):
-    """A line of text; all of it matches `regex`, a line break at its end too."""
+    """A line of text that can be written as UTF-8; all of it matches `regex`, a line break at its end too."""
+
+    def _validate_value(self, val: Any, allow_None: bool) -> None:  # noqa: N803
+        super()._validate_value(val, allow_None)
+        if isinstance(val, str):
+            val.encode()
 
     def _validate_regex(self, val: Any, regex: Any) -> None:
         if regex is not None and isinstance(val, str) and not re.fullmatch(regex, val):

@@ -60,7 +60,7 @@ class Spec:
         """From a mapping as in the YAML file; relative paths start at `folder`, if given."""
         if not isinstance(plain, Mapping):
             raise SpecError(
-                f"the spec is {type(plain).__name__}",
+                "the spec is empty" if plain is None else f"the spec is {type(plain).__name__}",
                 hint="expected a mapping with version, data, model, training, launch",
             )
         for word in plain:

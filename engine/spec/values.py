@@ -7,6 +7,7 @@ import datetime
 import glob
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,10 @@ class Source:
         return {"path": path, **{part: name for part, name in names.items() if name}}
 
     def within(self, folder: Path) -> Source:
-        """The same source with its paths made absolute from `folder`."""
+        """The same source with its paths made absolute from `folder`; `~` and `$VAR` are replaced."""
         if isinstance(self.path, tuple):
-            return dataclasses.replace(self, path=tuple(os.path.join(folder, p) for p in self.path))
-        return dataclasses.replace(self, path=os.path.join(folder, self.path))
+            return dataclasses.replace(self, path=tuple(os.path.join(folder, _expand(p, folder)) for p in self.path))
+        return dataclasses.replace(self, path=os.path.join(folder, _expand(self.path, folder)))
 
     def files(self) -> list[str]:
         """All files, globs expanded, in order of name; a path that doesn't exist is kept as given.
@@ -57,13 +58,19 @@ class Source:
         Brackets are taken literally where a file or folder has them in its name.
         """
         paths = [self.path] if isinstance(self.path, str) else self.path
-        return [name for path in paths for name in _matches(path)]
+        return [name for path in paths for name in _matches(_expand(path))]
 
 
 def _matches(path: str) -> list[str]:
     if os.path.lexists(path):
         return [path]
-    return sorted(glob.glob(path.replace("[", "[[]"))) or sorted(glob.glob(path)) or [path]
+    found = glob.glob(path.replace("[", "[[]"), recursive=True) or glob.glob(path, recursive=True)
+    return sorted(found) or [path]
+
+
+def _expand(path: str, folder: Path | str = "") -> str:
+    """Replace `~` and `$VAR` as a shell does, unless the path exists as it stands."""
+    return path if os.path.lexists(os.path.join(folder, path)) else os.path.expanduser(os.path.expandvars(path))
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,8 @@ class Split:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """True for finite numbers within the range of a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _date(value: Any, where: str, expected: str) -> str:

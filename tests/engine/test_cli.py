@@ -349,3 +349,23 @@ def test_listing_runs_does_not_wait_for_tensorflow(store):
         "assert not {'tensorflow', 'keras', 'horovod', 'xarray'} & set(sys.modules), 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, capture_output=True)
+
+
+def test_a_reader_that_goes_away_ends_a_command_without_a_traceback(store):
+    finished(store)
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "engine", "runs", "--store", str(store.folder)]
+    ended = subprocess.run(command, cwd=CHECKOUT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")  # 128 + SIGPIPE
+
+
+def test_a_terminal_without_unicode_shows_a_question_mark(store):
+    run = finished(store, title="NO₂ ×8")
+    command = [sys.executable, "-m", "engine", "runs", "--store", str(store.folder)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, env=environment)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert run.id.encode() in ended.stdout
+    assert b"NO? ?8" in ended.stdout

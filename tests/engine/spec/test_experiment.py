@@ -79,7 +79,7 @@ def test_defaults_pass_their_own_checks():
     ("plain", "words"),
     [
         ([], "the spec is list: expected a mapping with version, data, model, training, launch"),
-        (None, "the spec is NoneType: expected a mapping with version, data, model, training, launch"),
+        (None, "the spec is empty: expected a mapping with version, data, model, training, launch"),
         ({"version": 1, "modle": {}}, "modle is not a section: did you mean 'model'?"),
         ({"data": BASE["data"]}, "version is None: expected version: 1"),
         ({**BASE, "version": 2}, "version is 2: expected version: 1"),

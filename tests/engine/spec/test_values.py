@@ -136,6 +136,26 @@ def test_files_of_a_source(tmp_path):
     assert listed.files() == [f"{tmp_path}/none.nc", f"{tmp_path}/c.txt"]
 
 
+def test_home_variables_and_folders_at_any_depth_in_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MODEL", "era5")
+    for folder in ("", "era5/", "era5/2001/01/"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "a.nc").touch()
+    (tmp_path / "$MODEL.nc").touch()
+    assert Source("~/a.nc").within(tmp_path / "era5").path == f"{tmp_path}/a.nc"
+    assert Source(("$MODEL/a.nc", "${MODEL}/a.nc")).within(tmp_path).files() == [f"{tmp_path}/era5/a.nc"] * 2
+    assert Source("~/**/a.nc").files() == [f"{tmp_path}/{at}a.nc" for at in ("", "era5/2001/01/", "era5/")]
+    assert Source("$MODEL.nc").within(tmp_path).path == f"{tmp_path}/$MODEL.nc"  # a file that has this name
+    assert Source("$NO_SUCH/a.nc").within(tmp_path).path == f"{tmp_path}/$NO_SUCH/a.nc"
+
+
+@pytest.mark.parametrize("number", [10**400, float("inf"), float("nan")])
+def test_numbers_that_no_float_holds_are_refused(number):
+    assert data_refusal(region={"lat": [0, number], "lon": [0, 1]}).startswith("data.region.lat is [0, ")
+    assert data_refusal(split={"train": number, "validation": 0.1, "test": 0.1}).startswith("data.split mixes")
+
+
 def test_a_region_keeps_its_sides():
     region = Region.parse({"lat": [36, 44], "lon": [-10, 5]}, "data.region")
     assert region == Region((36.0, 44.0), (-10.0, 5.0))

@@ -75,3 +75,55 @@ def test_a_refused_setting_says_why(setting, words):
     with pytest.raises(SpecError) as caught:
         Spec.from_plain(with_settings(BASE, [setting]))
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: 1\nb: !!int word", "line 2: 'word' is no int"),
+        ("b: !!timestamp word", "line 1: 'word' is no timestamp"),
+        ("b: !!bool word", "line 1: 'word' is no bool"),
+        ("b: 0x_", "line 1: '0x_' is no int"),
+        ("b: " + "9" * 5000, "line 1: a number has 5,000 digits"),
+        ("b: 0x" + "f" * 5000, "line 1: a number has 5,002 digits"),
+        ("b: " + "9" * 400, "line 1: a number has 400 digits"),
+        ("&a [*a]", "an alias refers to itself, or there are more than 1,000,000 values"),
+        ("&a {b: {c: *a}}", "an alias refers to itself, or there are more than 1,000,000 values"),
+        ("[" * 5000 + "]" * 5000, "it is nested too deep"),
+        (r'b: "\ud800"', r"line 1: '\ud800' has a character that is no Unicode"),
+    ],
+)
+def test_yaml_that_python_cannot_hold_is_refused(text, fault):
+    with pytest.raises(SpecError) as caught:
+        load_yaml(text, "it")
+    assert str(caught.value) == f"it is not YAML ({fault}): expected lines such as 'training: {{epochs: 30}}'"
+
+
+def test_aliases_that_repeat_each_other_are_refused_before_they_fill_the_memory():
+    lines = ["a0: &a0 [1]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    with pytest.raises(SpecError, match="more than 1,000,000 values"):
+        load_yaml("\n".join(lines), "it")
+
+
+def test_words_for_yes_and_no_are_text_where_text_is_due():
+    plain = {**BASE, "data": {**BASE["data"], "target": {"path": "hr.nc", "variable": "NO"}}}
+    text = "version: 1\ndata: {target: {path: hr.nc, variable: NO}, scale: 4}\nmodel: {localized: off, residual: Yes}"
+    spec = Spec.from_yaml(text)
+    assert spec.data.target == Spec.from_plain(plain).data.target == Source("hr.nc", "NO")
+    assert (spec.model.localized, spec.model.residual) == (False, True)
+    assert Spec.from_yaml(spec.to_yaml()) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "the spec is empty"), ("[1]", "the spec is list"), ("3", "the spec is int"), ("abc", "the spec is str")],
+)
+def test_settings_on_what_is_no_spec_are_refused_like_it(text, words):
+    with pytest.raises(SpecError) as caught:
+        Spec.from_yaml(text, settings=["training.epochs=3"])
+    assert str(caught.value) == f"{words}: expected a mapping with version, data, model, training, launch"
+
+
+def test_a_title_that_can_not_be_written_is_refused():
+    with pytest.raises(SpecError, match="launch.title is '.ud800': expected text"):
+        Spec.from_plain({**BASE, "launch": {"title": "\ud800"}})
