@@ -7,6 +7,7 @@ import html
 import panel as pn
 
 from app.components.cards import columns, side_column, titled_card
+from app.components.domain_card import DomainCard
 from app.components.spec_files import SpecFiles
 from app.components.spec_summary import SpecSummary
 from app.form.spec_form import SpecForm
@@ -26,6 +27,7 @@ class DesignPage:
         self.session = session
         self.form = SpecForm(session, self._validate)
         self.summary = SpecSummary(session, self.form.launch.elsewhere)
+        self.domain = DomainCard()
         self.files = SpecFiles(session, self.yaml_text)
         self._yaml = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=(4, 4))
         self._show_draft()
@@ -39,7 +41,7 @@ class DesignPage:
             cards["launch"], sizing_mode="stretch_width",
         )  # fmt: skip
         yaml = titled_card("Spec (what differs from the defaults)", self._yaml)
-        side = side_column(self.summary.view, yaml, width=SIDE_WIDTH, position="sticky", top="12px")
+        side = side_column(self.summary.view, self.domain.view, yaml, width=SIDE_WIDTH, position="sticky", top="12px")
         return columns(form, side)
 
     def refresh(self) -> None:
@@ -66,6 +68,7 @@ class DesignPage:
             self.form.mark(fault)
             self._yaml.object = f"<pre class='text clip'>{html.escape(dump_yaml(self._changed()))}</pre>"
             self.summary.show(spec, str(fault or ""))
+            self.domain.show(spec)
 
     def _changed(self) -> dict[str, object]:
         changed = {section: draft.changed() for section, draft in self.session.draft.sections.items()}

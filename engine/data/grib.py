@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyproj  # noqa: F401 (PROJ finds no database, and crashes, once ecCodes has loaded a PROJ of its own)
@@ -13,6 +16,8 @@ import xarray as xr
 
 from engine.errors import DataError, TimeError
 from engine.options import did_you_mean
+
+IMPORTING = threading.Lock()  # two threads that import cfgrib at once leave each other half of it
 
 
 def open_grib(path: str, variable: str) -> xr.Dataset:
@@ -41,10 +46,15 @@ def open_grib(path: str, variable: str) -> xr.Dataset:
         return _open_cached(path, variable, stat.st_mtime_ns, stat.st_size)
 
 
+def _cfgrib() -> Any:
+    """Import cfgrib when it is needed: it loads ecCodes, which NetCDF and Zarr do without."""
+    with IMPORTING:
+        return importlib.import_module("cfgrib")
+
+
 def grib_datasets(path: str) -> list[xr.Dataset]:
     """Open everything in a GRIB file, in as many datasets as it has kinds of levels."""
-    import cfgrib  # loads ecCodes, which NetCDF and Zarr don't need
-
+    cfgrib = _cfgrib()
     options = {"indexpath": "", "errors": "raise"}
     with _as_os_error():
         return cfgrib.open_datasets(path, backend_kwargs=options, decode_timedelta=False)
@@ -86,7 +96,7 @@ def _valid_times(path: str, variable: str) -> xr.Dataset:
 
 
 def _open(path: str, variable: str, time_dims: tuple[str, ...]) -> xr.Dataset:
-    from cfgrib.dataset import DatasetBuildError
+    DatasetBuildError = _cfgrib().dataset.DatasetBuildError  # noqa: N806
 
     options = {"indexpath": "", "errors": "raise", "time_dims": time_dims}
     named = {"filter_by_keys": {"cfVarName": variable}} if variable else {}
