@@ -78,9 +78,11 @@ class MapBoard:
 
     def grid(self, *beside: Any) -> Any:
         """Maps in columns, the bar at their right end, then what stands beside them in the columns left over."""
-        self.bar.figure.update(sizing_mode="stretch_both", height=None)
+        self.bar.figure.update(sizing_mode="stretch_height", height=None)
         beside_maps = {"position": "absolute", "inset": "20px 0 0 0", "height": "auto"}
-        pane = pn.pane.Bokeh(self.bar.figure, margin=0, sizing_mode="stretch_both", styles=beside_maps)
+        pane = pn.pane.Bokeh(
+            self.bar.figure, margin=0, width=BAR_WIDTH, sizing_mode="stretch_height", styles=beside_maps
+        )
         bar = pn.Column(pane, css_classes=["bar"], margin=0, sizing_mode="stretch_both")
         maps = [
             pn.pane.Bokeh(bm.Column(children=[title, figure], sizing_mode="stretch_width"), margin=0)
