@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import cf_xarray  # noqa: F401 (gives xarray its .cf accessor)
 import numpy as np
 import xarray as xr
 
+from engine.data.axes import NUMERIC_KINDS, choose_variable, find_axes, has_axes, take_axes
+from engine.data.dates import DECODED_FROM
 from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
-from engine.data.lazy import as_float32, join_times
+from engine.data.lazy import as_float32, first_valid, join_times
 from engine.data.projections import GridMapping, mapping_from_wkt
 from engine.data.units import IN_THE_FILE, IN_THE_SPEC, LONGEST_UNIT, convert
 from engine.data.valid_values import mask_invalid
 from engine.errors import DataError, GridError, TimeError, UnitError
-from engine.options import did_you_mean
 from engine.spec import Source
 
 COPIED_ATTRS = ("units", "long_name", "standard_name", "cell_methods")
-GEOGRAPHIC = {"time": ("T", "time"), "y": ("latitude",), "x": ("longitude",)}  # dimension → its names in cf_xarray
-PROJECTED = {"time": ("T", "time"), "y": ("Y",), "x": ("X",)}
-NUMERIC_KINDS = "fiub"  # of NumPy types: float, signed, unsigned, boolean
 
 
-def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
+def open_field(source: Source, *, static: bool = False, notes: list[str] | None = None) -> xr.DataArray:
     """Open one variable lazily.
 
     Parameters
     ----------
     source : file, glob, list of files or Zarr store, the variable, and its unit if the file doesn't say it.
     static : expect a field without time.
+    notes : gets sentences on what was done to the coordinates.
 
     Returns
     -------
@@ -48,8 +44,14 @@ def open_field(source: Source, *, static: bool = False) -> xr.DataArray:
         If there is no time (or a static field has one), or it doesn't increase.
     """
     files = source.files()
-    fields = [_standard_field(open_dataset(path, source.variable), source.variable, path, static) for path in files]
-    field = fields[0] if len(fields) == 1 else _join(fields, files, static)
+    notes = [] if notes is None else notes
+    if static and len(files) > 1:
+        raise DataError(
+            f"a static variable is given by {len(files)} files ({_name_of(files)})", hint="expected one file"
+        )
+    names: dict[str, str] = {}
+    fields = [_standard_field(source, path, static, names, notes) for path in files]
+    field = fields[0] if len(fields) == 1 else _join(fields, files, notes)
     if not static:
         _check_times(field, _name_of(files))
     field.attrs["units"] = source.units or str(field.attrs.get("units", ""))
@@ -66,27 +68,39 @@ def steps_per_chunk(source: Source) -> int:
     """Count the time steps of a chunk in the first file: these are read and decompressed together."""
     path = source.files()[0]
     dataset = open_dataset(path, source.variable)
-    field = dataset[_choose_variable(dataset, source.variable, path)]
+    field = dataset[choose_variable(dataset, source.variable, path)]
     chunks = field.encoding.get("chunksizes") or field.encoding.get("chunks")
-    time = _find_axes(field, bool(_read_grid_mapping(dataset, field, path)), path).get("time")
+    names = find_axes(field, bool(_read_grid_mapping(dataset, field, path)), path, [])
+    time = take_axes(field, names, path).get("time")
     if not chunks or time is None or not time.dims:  # contiguous storage, or GRIB with a message for each step
         return 1
     return int(chunks[field.dims.index(time.dims[0])])
 
 
-def _standard_field(dataset: xr.Dataset, variable: str, path: str, static: bool) -> xr.DataArray:
-    """Turn a variable into a lazy float32 field with dimensions (time,) y, x."""
-    field = dataset[_choose_variable(dataset, variable, path)]
+def _standard_field(source: Source, path: str, static: bool, names: dict[str, str], notes: list[str]) -> xr.DataArray:
+    """Turn the variable of one file into a lazy float32 field with dimensions (time,) y, x.
+
+    `names` of coordinates are found in the first file, and taken for those of the others where these have them.
+    """
+    dataset, is_first = open_dataset(path, source.variable), not names
+    field = dataset[choose_variable(dataset, source.variable, path)]
     if field.dtype.kind not in NUMERIC_KINDS:
         raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers", action="choose another variable")
+    _check_packing(field, path)
     mapping = _read_grid_mapping(dataset, field, path)
-    axes = _find_axes(field, bool(mapping), path)
+    if is_first or not has_axes(field, names):
+        names.update(find_axes(field, bool(mapping), path, notes))
+    axes = take_axes(field, names, path)
     field = _with_time_axis(field, axes, path, static)
-    field = _drop_extra_dims(field, axes, path)
+    field = _drop_extra_dims(field, axes, path, notes if is_first else [])
     attrs = {word: field.attrs[word] for word in COPIED_ATTRS if word in field.attrs}
     is_single_step = len(axes) > field.ndim
     values = field.transpose(*(axis.dims[0] for axis in list(axes.values())[is_single_step:]))
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
+    for coord in coords.values():
+        coord.attrs.pop(DECODED_FROM, None)
+    if is_first and (units := axes["time"].attrs.get(DECODED_FROM) if "time" in axes else None):
+        notes.append(f"time in {path} is {units!r}, read as dates from {axes['time'].values[0]} on")
     standard = as_float32(values, coords, is_single_step).rename(str(field.name)).assign_attrs(attrs)
     if "time" in standard.dims and standard["time"].dtype.kind in "MO":
         # Times that are stored as a fraction of a day or an hour come back a millisecond off.
@@ -94,66 +108,14 @@ def _standard_field(dataset: xr.Dataset, variable: str, path: str, static: bool)
     return _describe_grid(mask_invalid(standard, field), mapping, path)
 
 
-def _choose_variable(dataset: xr.Dataset, variable: str, path: str) -> str:
-    """Find the name of the variable meant."""
-    if variable in dataset.data_vars:
-        return variable
-    fields = [str(name) for name, data in dataset.data_vars.items() if is_field(data)]
-    if variable:
-        known = fields or [str(name) for name in dataset.data_vars]
-        raise DataError(f"{path} has no variable {variable!r}", hint=did_you_mean(variable, known))
-    if not fields:
-        raise DataError(f"{path} has no variable over a grid", hint="expected one with dimensions y and x")
-    if len(fields) > 1:
-        raise DataError(
-            f"{path} has several variables ({', '.join(fields)})", action="name one as variable: beside path:"
-        )
-    return fields[0]
-
-
-def is_field(data: xr.DataArray) -> bool:
-    """Tell fields over a grid from coordinate bounds and variables of fewer dimensions."""
-    return data.ndim >= 2 and data.dtype.kind in NUMERIC_KINDS and not str(data.name).endswith(("_bnds", "_bounds"))
-
-
-def _find_axes(field: xr.DataArray, is_projected: bool, path: str) -> dict[str, xr.Variable]:
-    """Find the coordinates by CF attributes, else by the usual names: {time, y or x: 1-D coordinate or scalar time}."""
-    described = field.cf.guess_coord_axis().cf
-    known: dict[Any, list[Any]] = described.coordinates | described.axes
-    found: dict[str, xr.Variable] = {}
-    for role, cf_names in (PROJECTED if is_projected else GEOGRAPHIC).items():
-        names = dict.fromkeys(name for cf_name in cf_names for name in known.get(cf_name, []))
-        candidates = [field[name].variable for name in names]
-        valid = [axis for axis in candidates if axis.attrs.get("standard_name") != "forecast_reference_time"]
-        candidates = valid or candidates
-        along = [axis for axis in candidates if axis.ndim == 1]
-        scalar = [axis for axis in candidates if axis.ndim == 0 and role == "time"]
-        if along or scalar:
-            found[role] = (along or scalar)[0]
-    for side in ("y", "x"):
-        if side not in found:
-            raise GridError(_missing_axis(field, side, known, path))
-    return found
-
-
-def _missing_axis(field: xr.DataArray, side: str, known: dict[Any, list[Any]], path: str) -> str:
-    two_dimensional = [str(name) for name in field.coords if field[name].ndim == 2]
-    where = f"{field.name} in {path}, with dimensions ({', '.join(map(str, field.dims))}),"
-    if two_dimensional:
-        names = ", ".join(two_dimensional)
-        return (
-            f"{where} is on a curvilinear grid (2-D coordinates {names}): expected 1-D coordinates; "
-            "remap it to latitude and longitude first (CDO: cdo remapbil,…; Python: xESMF)"
-        )
-    if known.get(side.upper()):
-        return (
-            f"{where} has a coordinate {known[side.upper()][0]}, but names no projection: expected latitude and "
-            "longitude, or a CF grid mapping (attribute grid_mapping); add it, or remap the file first"
-        )
-    return (
-        f"{where} has no coordinate along {side}: expected 1-D latitude and longitude, or projected x and y, "
-        "named so or with CF attributes (units degrees_north and degrees_east, or standard_name)"
-    )
+def _check_packing(field: xr.DataArray, path: str) -> None:
+    for name in ("scale_factor", "add_offset"):
+        if isinstance(value := field.encoding.get(name), str):
+            raise DataError(
+                f"{name} of {field.name} in {path} is the text {value!r}",
+                hint="expected a number",
+                action=f"fix it (NCO: ncatted -a {name},{field.name},o,d,NUMBER)",
+            )
 
 
 def _with_time_axis(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, static: bool) -> xr.DataArray:
@@ -181,8 +143,14 @@ def _with_time_axis(field: xr.DataArray, axes: dict[str, xr.Variable], path: str
     return field
 
 
-def _drop_extra_dims(field: xr.DataArray, axes: dict[str, xr.Variable], path: str) -> xr.DataArray:
-    """Drop other dimensions of size 1, and refuse longer ones."""
+def _drop_extra_dims(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, notes: list[str]) -> xr.DataArray:
+    """Drop other dimensions of size 1, merge the versions of ERA5, and refuse other dimensions."""
+    if field.sizes.get("expver", 1) > 1:
+        field = field.sortby("expver") if "expver" in field.coords else field
+        field = first_valid(field, "expver")
+        notes.append(
+            f"{field.name} in {path} has several expver: each value is of the first that has one (ERA5, then ERA5T)"
+        )
     extras = set(field.dims) - {axis.dims[0] for axis in axes.values()}
     for dim in extras:
         if field.sizes[dim] > 1:
@@ -245,19 +213,31 @@ def _check_monotonic(centres: np.ndarray, side: str, path: str) -> None:
         )
 
 
-def _join(fields: list[xr.DataArray], files: list[str], static: bool) -> xr.DataArray:
-    """Join files, in order of time, as one field in the unit of the first file."""
-    if static:
-        raise DataError(
-            f"a static variable is given by {len(files)} files ({_name_of(files)})", hint="expected one file"
-        )
+def _join(fields: list[xr.DataArray], files: list[str], notes: list[str]) -> xr.DataArray:
+    """Join files, in order of time, as one field in the unit of the first file and with its order of y and x."""
     units = str(fields[0].attrs.get("units", ""))
-    converted = []
-    for field, path in zip(fields, files, strict=True):
+    converted, turned = [], []
+    for given, path in zip(fields, files, strict=True):
+        field = _turn_like(given, fields[0])
+        if field is not given:
+            turned.append(path)
         _check_alike(field, path, fields[0], files[0])
         converted.append(convert(field, units, what=path, reference=files[0], correction=IN_THE_FILE))
+    if turned:
+        notes.append(
+            f"{len(turned)} of {len(files)} files have y or x in the other order than {files[0]}, and are turned: the "
+            f"first is {turned[0]}"
+        )
     ordered = sorted(converted, key=lambda field: field["time"].values[0])
     return join_times(ordered)
+
+
+def _turn_like(field: xr.DataArray, first: xr.DataArray) -> xr.DataArray:
+    """Reverse the sides that run the other way than those of the first file."""
+    sides = [side for side in ("y", "x") if field.sizes[side] > 1 and first.sizes[side] > 1]
+    rising = {side: [bool(one[side][0] < one[side][-1]) for one in (field, first)] for side in sides}
+    turned = {side: slice(None, None, -1) for side in sides if rising[side][0] != rising[side][1]}
+    return field.isel(turned) if turned else field
 
 
 def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path: str) -> None:

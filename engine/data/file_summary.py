@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from engine.data.fields import is_field, open_field
+from engine.data.axes import fields_of
+from engine.data.fields import open_field
 from engine.data.formats import open_all
 from engine.data.grids import Grid
 from engine.data.times import first_and_last
@@ -42,7 +43,7 @@ class FileSummary:
 
 def describe(path: str) -> FileSummary:
     """Sum up a file or Zarr store without reading fields; raises DataError if it can't be read."""
-    fields = [data for dataset in open_all(path) for data in dataset.data_vars.values() if is_field(data)]
+    fields = [data for dataset in open_all(path) for data in fields_of(dataset)]
     variables = tuple(
         Variable(
             name=str(data.name),
@@ -65,15 +66,17 @@ def _grid_and_times(path: str, variable: str) -> tuple[str, xr.DataArray | None]
     try:
         field = open_field(Source(path, variable))
         return str(Grid.of(field)), field["time"]
-    except TimeError:
-        return _grid_of_static(path, variable), None
+    except TimeError as error:
+        return _grid_of_static(path, variable, str(error)), None
     except DataError as error:
         return str(error), None
 
 
-def _grid_of_static(path: str, variable: str) -> str:
+def _grid_of_static(path: str, variable: str, why_no_times: str) -> str:
     try:
         return str(Grid.of(open_field(Source(path, variable), static=True)))
+    except TimeError:  # it has times, which can't be used
+        return why_no_times
     except DataError as error:
         return str(error)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
+from engine.data.dates import with_days_since
 from engine.data.grib import grib_datasets, open_grib
 from engine.data.netcdf import netcdf_file, open_netcdf
 from engine.errors import DataError, TimeError
@@ -15,6 +16,12 @@ from engine.options import nearest
 
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
 MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
+PACKED = {  # magic → in words, and what unpacks it
+    b"PK\x03\x04": ("a ZIP archive, as the Climate Data Store sends several files", "unzip"),
+    b"\x1f\x8b": ("compressed by gzip", "gunzip -k"),
+    b"BZh": ("compressed by bzip2", "bunzip2 -k"),
+    b"\xfd7zXZ": ("compressed by xz", "unxz -k"),
+}
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
 
 
@@ -34,18 +41,42 @@ def open_dataset(path: str, variable: str) -> xr.Dataset:
     """
     kind = _format_of(path)
     try:
-        return OPENERS[kind](path, variable)
+        return _with_dates(OPENERS[kind](path, variable))
     except READ_ERRORS as error:
-        raise _fault(path, kind, error) from error
+        if (dated := _with_other_times(path, kind, error)) is None:
+            raise _fault(path, kind, error) from error
+        return dated
 
 
 def open_all(path: str) -> list[xr.Dataset]:
     """Open everything in a file or store, in as many datasets as it takes: GRIB may have several kinds of levels."""
     kind = _format_of(path)
     try:
-        return grib_datasets(path) if kind == "grib" else [OPENERS[kind](path, "")]
+        return grib_datasets(path) if kind == "grib" else [_with_dates(OPENERS[kind](path, ""))]
     except READ_ERRORS as error:
-        raise _fault(path, kind, error) from error
+        if (dated := _with_other_times(path, kind, error)) is None:
+            raise _fault(path, kind, error) from error
+        return [dated]
+
+
+def _with_dates(dataset: xr.Dataset) -> xr.Dataset:
+    """Decode the times that xarray left as numbers or couldn't decode."""
+    converted = with_days_since(dataset)
+    if converted is dataset:
+        return dataset
+    return xr.decode_cf(converted, mask_and_scale=False, concat_characters=False, decode_timedelta=False)
+
+
+def _with_other_times(path: str, kind: str, error: Exception) -> xr.Dataset | None:
+    """Open a file whose times xarray can't decode, but we can, as calendar months; else None."""
+    if kind == "grib" or isinstance(error, OSError):
+        return None
+    try:
+        undecoded = OPENERS[kind](path, "", decode_times=False)
+        dataset = _with_dates(undecoded)
+    except READ_ERRORS:
+        return None
+    return None if dataset is undecoded else dataset
 
 
 def _fault(path: str, kind: str, error: Exception) -> DataError:
@@ -95,6 +126,13 @@ def _format_of(path: str) -> str:
     for magic, kind in MAGIC.items():
         if start.startswith(magic):
             return kind
+    for magic, (packing, command) in PACKED.items():
+        if start.startswith(magic):
+            raise DataError(
+                f"{path} is {packing}",
+                hint="expected a NetCDF file, a GRIB file or a Zarr store",
+                action=f"unpack it first ({command} {path}), and give what comes out",
+            )
     problem = "is empty" if not start else "is neither NetCDF nor GRIB"
     raise DataError(f"{path} {problem}", hint="expected a NetCDF file, a GRIB file or a Zarr store")
 

@@ -55,6 +55,15 @@ def join_times(fields: Sequence[xr.DataArray]) -> xr.DataArray:
     return xr.DataArray(values, {**coords, "time": times}, fields[0].dims, fields[0].name, fields[0].attrs)
 
 
+def first_valid(field: xr.DataArray, dim: str) -> xr.DataArray:
+    """Take along a dimension the first value that isn't missing, when it is read; the dimension goes."""
+    stacked = field.transpose(..., dim)
+    values = indexing.LazilyIndexedArray(_FirstValid(stacked.variable))
+    merged = xr.DataArray(values, dims=stacked.dims[:-1], name=field.name, attrs=field.attrs)
+    merged.encoding = field.encoding
+    return merged.assign_coords({name: coord for name, coord in field.coords.items() if dim not in coord.dims})
+
+
 class _Lazy(BackendArray, ABC):
     """Base of arrays that xarray indexes lazily and reads with `_read`."""
 
@@ -79,6 +88,18 @@ class _AsFloat32(_Lazy):
             values = self.variable[key[self.is_single_step :]].values.astype(np.float32)
         values = np.where(np.isinf(values), np.float32(np.nan), values)
         return values[None][key[0]] if self.is_single_step else values
+
+
+class _FirstValid(_Lazy):
+    def __init__(self, variable: xr.Variable):
+        self.variable, self.shape, self.dtype = variable, variable.shape[:-1], np.dtype(variable.dtype)
+
+    def _read(self, key: Key) -> np.ndarray:
+        given = self.variable[(*key, slice(None))].values
+        values = given[..., 0]
+        for other in range(1, given.shape[-1]):
+            values = np.where(np.isnan(values), given[..., other], values)
+        return values
 
 
 class _Applied(_Lazy):

@@ -165,7 +165,7 @@ def pair(options: DataOptions) -> Pairs:
         Or one of its kinds, GridError, TimeError, UnitError: for whatever in the files doesn't fit.
     """
     notes: list[str] = []
-    target = _in_region(open_field(options.target), options, notes)
+    target = _in_region(open_field(options.target, notes=notes), options, notes)
     hr = _fit_to_scale(target, options, notes)
     hr_grid = Grid.of(hr)
     lr_grid = hr_grid.coarsen(options.scale)
@@ -173,14 +173,14 @@ def pair(options: DataOptions) -> Pairs:
     needed = _centres_within(lr_grid, hr_grid.select(slice(data_shape[0]), slice(data_shape[1])))
     fields = {"data.target": hr}
     if options.lr is not None:
-        lr = open_field(options.lr)
+        lr = open_field(options.lr, notes=notes)
         given_units, lr = lr.attrs["units"], convert(lr, hr.attrs["units"], what="data.lr")
         _note_conversion(given_units, hr.attrs["units"], "data.lr", notes)
         _note_scale(Grid.of(lr), lr_grid, options.scale, notes)
         fields["data.lr"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr", options, notes)
     for number, source in enumerate(options.predictors):
         name = f"data.predictors[{number}]"
-        fields[name] = _regrid_to_lr(lr_grid, needed, open_field(source), name, options, notes)
+        fields[name] = _regrid_to_lr(lr_grid, needed, open_field(source, notes=notes), name, options, notes)
     hr, *others = _common_times(fields, options, notes)
     given = others.pop(0) if options.lr is not None else None
     is_perfect_prog = options.pairing == "perfect-prog"
@@ -244,7 +244,7 @@ def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
 
 def _open_as_trained(source: Source, path: str, units: str | None, name: str, notes: list[str]) -> xr.DataArray:
     """Open a variable of new data in the units that the network learned from; None if these aren't known."""
-    in_file = open_field(dataclasses.replace(source, path=path, units=""))
+    in_file = open_field(dataclasses.replace(source, path=path, units=""), notes=notes)
     given = source.units or in_file.attrs["units"]
     if source.units and in_file.attrs["units"] not in ("", source.units):
         notes.append(f"{name} is in {in_file.attrs['units']!r} by its file, but in {given!r} by the run's spec")
@@ -358,7 +358,7 @@ def _open_static(
     source: Source, number: int, grid: Grid, data_shape: tuple[int, int], notes: list[str]
 ) -> xr.DataArray:
     """Load a static variable onto the HR grid: mean over HR cells if finer, else bilinear, which keeps its range."""
-    field, name = open_field(source, static=True), f"data.static[{number}]"
+    field, name = open_field(source, static=True, notes=notes), f"data.static[{number}]"
     given = Grid.of(field)
     if given.is_close_to(grid):
         return field.compute().assign_coords(grid.coords())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,22 +42,25 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
     Returns
     -------
     Match
-        Daily fields stamped at different hours are matched by day, which a note then says.
+        Daily fields stamped at different hours are matched by day, monthly fields stamped on different days by month,
+        and different calendars by date, which a note then says.
 
     Raises
     ------
     TimeError
-        If the calendars differ, or no step is in all of them.
+        If no step is in all of them.
     """
-    _check_calendars(times, names)
+    notes = _note_calendars(times, names)
     seconds = [encode(t) for t in times]
-    notes: list[str] = []
-    if all(_is_daily(s) for s in seconds) and len({int(s[0] % 10**6) for s in seconds}) > 1:
+    months = [s // 10**8 for s in seconds]
+    if all(_is_monthly(s) for s in seconds) and len(_common(months)) > len(_common(seconds)):
+        stamps = "; ".join(f"{name} begins at {first_and_last(t)[0]}" for name, t in zip(names, times, strict=True))
+        seconds = months
+        notes.append(f"monthly fields are stamped on different days ({stamps}): matched by month")
+    elif all(_is_daily(s) for s in seconds) and len({int(s[0] % 10**6) for s in seconds}) > 1:
         seconds = [s // 10**6 for s in seconds]
         notes.append(f"{', '.join(names)} are daily but stamped at different hours: matched by day")
-    common = seconds[0]
-    for other in seconds[1:]:
-        common = np.intersect1d(common, other)
+    common = _common(seconds)
     if not len(common):
         spans = "; ".join(f"{name} has {span(t)}" for name, t in zip(names, times, strict=True))
         raise TimeError(
@@ -198,16 +202,25 @@ def _pack(parts: np.ndarray) -> np.ndarray:
     return np.tensordot([10**10, 10**8, 10**6, 10**4, 100, 1], parts, 1)
 
 
-def _check_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> None:
+def _common(keys: Sequence[np.ndarray]) -> np.ndarray:
+    return functools.reduce(np.intersect1d, keys)
+
+
+def _note_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> list[str]:
     calendars = [str(t.dt.calendar).replace("proleptic_gregorian", "standard") for t in times]
     calendars = [calendar.replace("gregorian", "standard") for calendar in calendars]
-    for name, calendar in zip(names, calendars, strict=True):
-        if calendar != calendars[0]:
-            raise TimeError(
-                f"{names[0]} has the calendar {calendars[0]}, {name} has {calendar}",
-                hint="expected one calendar",
-                action="convert one first (Python: dataset.convert_calendar)",
-            )
+    return [
+        f"{names[0]} has the calendar {calendars[0]}, {name} has {calendar}: matched by date; dates that only one of "
+        "them has are left out"
+        for name, calendar in zip(names, calendars, strict=True)
+        if calendar != calendars[0]
+    ]
+
+
+def _is_monthly(keys: np.ndarray) -> bool:
+    """Tell whether there is one step in each month from the first to the last."""
+    months = keys // 10**10 * 12 + keys // 10**8 % 100
+    return len(keys) > 1 and bool((np.diff(months) == 1).all())
 
 
 def _is_daily(keys: np.ndarray) -> bool:

@@ -224,14 +224,6 @@ def no_common_times(request: Request) -> None:
 
 
 @case(
-    "data.target has the calendar standard, data.lr has noleap: expected one calendar; convert "
-    "one first (Python: dataset.convert_calendar)"
-)
-def calendars_that_differ(request: Request) -> None:
-    request.mos(times=steps(calendar="noleap"))
-
-
-@case(
     "data.period is 2010-01-01 to 2010-12-31, but the data have 20 steps, 2001-01-01T00:00 to "
     "2001-01-20T00:00: choose a period within them"
 )

@@ -56,9 +56,36 @@ def test_no_common_times():
     )
 
 
-def test_calendars_that_differ():
-    with pytest.raises(TimeError, match="data.target has the calendar standard, data.lr has 360_day: expected one"):
-        match([axis(3), axis(3, calendar="360_day")], ["data.target", "data.lr"])
+def test_monthly_means_stamped_on_different_days_are_matched_by_month():
+    first = axis(6, frequency="MS")  # 1 January to 1 June
+    middle = xr.DataArray(steps(6, start="2001-02-01", frequency="MS") + np.timedelta64(14, "D"), dims="time")
+    matched = match([first, middle], ["data.target", "data.lr"])
+    np.testing.assert_array_equal(matched.steps[0], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(matched.steps[1], [0, 1, 2, 3, 4])
+    assert matched.notes[0] == (
+        "monthly fields are stamped on different days (data.target begins at 2001-01-01T00:00; data.lr begins at "
+        "2001-02-15T00:00): matched by month"
+    )
+    with pytest.raises(TimeError, match="no time step is in all fields"):
+        match([first, middle[[0, 2, 4]]], ["a", "b"])  # with months left out: no monthly means
+    assert "matched by month" not in str(match([first, first[1:]], ["a", "b"]).notes)
+
+
+def test_calendars_that_differ_are_matched_by_date():
+    real, model = (
+        axis(4, start="2004-02-27"),
+        axis(4, start="2004-02-27", calendar="noleap"),
+    )  # noleap has no 29 February
+    matched = match([real, model], ["data.target", "data.lr"])
+    np.testing.assert_array_equal(matched.steps[0], [0, 1, 3])  # 27, 28 February, 1 March
+    np.testing.assert_array_equal(matched.steps[1], [0, 1, 2])
+    assert matched.notes[0] == (
+        "data.target has the calendar standard, data.lr has noleap: matched by date; dates that only one of them has "
+        "are left out"
+    )
+    matched = match([axis(5, start="2001-02-27"), axis(5, start="2001-02-27", calendar="360_day")], ["a", "b"])
+    np.testing.assert_array_equal(matched.steps[0], [0, 1, 2])  # 27, 28 February, 1 March
+    np.testing.assert_array_equal(matched.steps[1], [0, 1, 4])  # 27, 28, 29, 30 February, 1 March
 
 
 @pytest.mark.parametrize("calendar", CALENDARS)
