@@ -11,6 +11,7 @@ from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, first_valid, join_times
 from engine.data.projections import GridMapping, mapping_from_wkt
+from engine.data.times import first_and_last
 from engine.data.units import IN_THE_FILE, IN_THE_SPEC, LONGEST_UNIT, convert
 from engine.data.valid_values import mask_invalid
 from engine.errors import DataError, GridError, TimeError, UnitError
@@ -53,6 +54,9 @@ def open_field(source: Source, *, static: bool = False, notes: list[str] | None 
     fields = [_standard_field(source, path, static, names, notes) for path in files]
     field = fields[0] if len(fields) == 1 else _join(fields, files, notes)
     if not static:
+        if field["time"].dtype.kind in "MO":
+            # Times that are stored as a fraction of a day or an hour come back a millisecond off.
+            field = field.assign_coords(time=field["time"].dt.round("s"))
         _check_times(field, _name_of(files))
     field.attrs["units"] = source.units or str(field.attrs.get("units", ""))
     if (length := len(field.attrs["units"])) > LONGEST_UNIT:
@@ -99,12 +103,9 @@ def _standard_field(source: Source, path: str, static: bool, names: dict[str, st
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
     for coord in coords.values():
         coord.attrs.pop(DECODED_FROM, None)
-    if is_first and (units := axes["time"].attrs.get(DECODED_FROM) if "time" in axes else None):
-        notes.append(f"time in {path} is {units!r}, read as dates from {axes['time'].values[0]} on")
     standard = as_float32(values, coords, is_single_step).rename(str(field.name)).assign_attrs(attrs)
-    if "time" in standard.dims and standard["time"].dtype.kind in "MO":
-        # Times that are stored as a fraction of a day or an hour come back a millisecond off.
-        standard = standard.assign_coords(time=standard["time"].dt.round("s"))
+    if is_first and (units := axes["time"].attrs.get(DECODED_FROM) if "time" in axes else None):
+        notes.append(f"time in {path} is {units!r}, read as dates from {first_and_last(standard['time'])[0]} on")
     return _describe_grid(mask_invalid(standard, field), mapping, path)
 
 
@@ -215,13 +216,19 @@ def _check_monotonic(centres: np.ndarray, side: str, path: str) -> None:
 
 def _join(fields: list[xr.DataArray], files: list[str], notes: list[str]) -> xr.DataArray:
     """Join files, in order of time, as one field in the unit of the first file and with its order of y and x."""
-    units = str(fields[0].attrs.get("units", ""))
+    units, grid = str(fields[0].attrs.get("units", "")), Grid.of(fields[0])
     converted, turned = [], []
     for given, path in zip(fields, files, strict=True):
-        field = _turn_like(given, fields[0])
+        field = _turn_like(given, grid)
         if field is not given:
             turned.append(path)
-        _check_alike(field, path, fields[0], files[0])
+        if not Grid.of(field).is_close_to(grid):
+            raise GridError(
+                f"{path} has another grid ({Grid.of(field)}) than {files[0]} ({grid})",
+                hint="expected one grid in all files",
+            )
+        if _calendar_of(field) != _calendar_of(fields[0]):
+            raise TimeError(f"{path} has another calendar than {files[0]}", hint="expected one calendar in all files")
         converted.append(convert(field, units, what=path, reference=files[0], correction=IN_THE_FILE))
     if turned:
         notes.append(
@@ -232,22 +239,20 @@ def _join(fields: list[xr.DataArray], files: list[str], notes: list[str]) -> xr.
     return join_times(ordered)
 
 
-def _turn_like(field: xr.DataArray, first: xr.DataArray) -> xr.DataArray:
-    """Reverse the sides that run the other way than those of the first file."""
-    sides = [side for side in ("y", "x") if field.sizes[side] > 1 and first.sizes[side] > 1]
-    rising = {side: [bool(one[side][0] < one[side][-1]) for one in (field, first)] for side in sides}
-    turned = {side: slice(None, None, -1) for side in sides if rising[side][0] != rising[side][1]}
+def _turn_like(field: xr.DataArray, grid: Grid) -> xr.DataArray:
+    """Reverse the sides that run the other way than those of the grid."""
+    turned = {}
+    for side, expected in (("y", grid.y), ("x", grid.x)):
+        given = field[side].values
+        if (given[0] < given[-1]) != (expected[0] < expected[-1]) and len(given) == len(expected):
+            turned[side] = slice(None, None, -1)
     return field.isel(turned) if turned else field
 
 
-def _check_alike(field: xr.DataArray, path: str, first: xr.DataArray, first_path: str) -> None:
-    given, expected = Grid.of(field), Grid.of(first)
-    if not given.is_close_to(expected):
-        raise GridError(
-            f"{path} has another grid ({given}) than {first_path} ({expected})", hint="expected one grid in all files"
-        )
-    if field["time"].dtype != first["time"].dtype or field["time"].dt.calendar != first["time"].dt.calendar:
-        raise TimeError(f"{path} has another calendar than {first_path}", hint="expected one calendar in all files")
+def _calendar_of(field: xr.DataArray) -> tuple[str, str]:
+    """Give the type of the times and their calendar; NumPy's and plain numbers have just one."""
+    times = field["time"].values
+    return times.dtype.kind, times[0].calendar if times.dtype.kind == "O" else ""
 
 
 def _name_of(files: list[str]) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from engine.data import fields
+from engine.data.axes import find_axes
 from engine.data.fields import open_field
 from engine.data.file_summary import describe
 from engine.data.pairs import pair
@@ -157,6 +159,24 @@ def test_files_that_run_the_other_way_are_turned(tmp_path):
     np.testing.assert_array_equal(field[15, 1:3, [2, 4]], dataset["t2m"][15, 1:3, [2, 4]])
     words = "have y or x in the other order than"
     assert notes == [f"1 of 2 files {words} {tmp_path}/1.nc, and are turned: the first is {tmp_path}/2.nc"]
+
+
+def test_coordinates_are_looked_for_in_the_first_file_alone(tmp_path, monkeypatch):
+    dataset = make_field()
+    for number in range(20):
+        dataset.isel(time=[number]).to_netcdf(tmp_path / f"{number:02}.nc")
+    looked_at = []
+
+    def count(field, is_projected, path, notes):
+        looked_at.append(Path(path).name)
+        return find_axes(field, is_projected, path, notes)
+
+    monkeypatch.setattr(fields, "find_axes", count)
+    np.testing.assert_array_equal(open_field(Source(str(tmp_path / "*.nc"))), dataset["t2m"])
+    assert looked_at == ["00.nc"]
+    dataset.isel(time=[7]).rename(lat="latitude").to_netcdf(tmp_path / "07.nc")
+    np.testing.assert_array_equal(open_field(Source(str(tmp_path / "*.nc"))), dataset["t2m"])
+    assert set(looked_at[1:]) == {"00.nc", "07.nc", "08.nc"}  # and once more where the names are the first ones again
 
 
 def test_packed_files_are_refused_with_the_command_that_unpacks_them(tmp_path):
