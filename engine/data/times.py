@@ -107,6 +107,7 @@ def split_parts(times: xr.DataArray, split: Split) -> Parts:
 
 
 PARTS = ("train", "validation", "test")
+MOST_DAYS_APART = 3  # of stamps of monthly means: the end of a month is its 28th to 31st
 
 
 def in_blocks(steps: np.ndarray, shape: tuple[int, ...], cells: int) -> Iterator[np.ndarray]:
@@ -218,9 +219,9 @@ def _note_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> list
 
 
 def _is_monthly(keys: np.ndarray) -> bool:
-    """Tell whether there is one step in each month from the first to the last."""
-    months = keys // 10**10 * 12 + keys // 10**8 % 100
-    return len(keys) > 1 and bool((np.diff(months) == 1).all())
+    """Tell whether there is one step in each month from the first to the last, on about the same day of each."""
+    months, days = keys // 10**10 * 12 + keys // 10**8 % 100, keys // 10**6 % 100
+    return len(keys) > 1 and bool((np.diff(months) == 1).all()) and np.ptp(days) <= MOST_DAYS_APART
 
 
 def _is_daily(keys: np.ndarray) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from engine.data.normalizer import fit_normalizer, load_hr_template
 from engine.data.pairs import pair, pair_for_downscaling
-from engine.errors import UnitError
+from engine.errors import TimeError, UnitError
 from engine.spec import DataOptions
 from tests.engine.data.mock import make_field, write_field
 
@@ -80,3 +81,12 @@ def test_a_unit_of_the_spec_that_differs_from_new_data_is_noted(tmp_path):
     pairs = pair_for_downscaling(chosen, load_hr_template(scaling), new)
     assert pairs.notes == ("data.predictors[0] is in 'km/h' by its file, but in 'm/s' by the run's spec",)
     np.testing.assert_array_equal(pairs.read(np.arange(3)).predictors, 10.0)
+
+
+def test_new_data_without_a_time_step_are_refused(tmp_path):
+    chosen, scaling = trained_with_wind(tmp_path)
+    write_wind(tmp_path / "full.nc", "m/s", lr_units="K")
+    with xr.open_dataset(tmp_path / "full.nc") as dataset:
+        dataset.isel(time=slice(0)).to_netcdf(tmp_path / "empty.nc")
+    with pytest.raises(TimeError, match=r"t2m in .*/empty.nc has no time step: expected at least one"):
+        pair_for_downscaling(chosen, load_hr_template(scaling), str(tmp_path / "empty.nc"))

@@ -69,6 +69,8 @@ def test_monthly_means_stamped_on_different_days_are_matched_by_month():
     with pytest.raises(TimeError, match="no time step is in all fields"):
         match([first, middle[[0, 2, 4]]], ["a", "b"])  # with months left out: no monthly means
     assert "matched by month" not in str(match([first, first[1:]], ["a", "b"]).notes)
+    with pytest.raises(TimeError, match="no time step is in all fields"):
+        match([axis(2, start="2001-01-31"), axis(2, start="2001-01-30", frequency="3D")], ["a", "b"])  # two days
 
 
 def test_calendars_that_differ_are_matched_by_date():
