@@ -148,7 +148,9 @@ def _drop_extra_dims(field: xr.DataArray, axes: dict[str, xr.Variable], path: st
     """Drop other dimensions of size 1, merge the versions of ERA5, and refuse other dimensions."""
     if field.sizes.get("expver", 1) > 1:
         field = field.sortby("expver") if "expver" in field.coords else field
-        field = first_valid(field, "expver")
+        merged = first_valid(mask_invalid(field, field), "expver")
+        merged.encoding = field.encoding
+        field = merged
         notes.append(
             f"{field.name} in {path} has several expver: each value is of the first that has one (ERA5, then ERA5T)"
         )

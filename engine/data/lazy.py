@@ -60,7 +60,6 @@ def first_valid(field: xr.DataArray, dim: str) -> xr.DataArray:
     stacked = field.transpose(..., dim)
     values = indexing.LazilyIndexedArray(_FirstValid(stacked.variable))
     merged = xr.DataArray(values, dims=stacked.dims[:-1], name=field.name, attrs=field.attrs)
-    merged.encoding = field.encoding
     return merged.assign_coords({name: coord for name, coord in field.coords.items() if dim not in coord.dims})
 
 

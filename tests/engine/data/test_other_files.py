@@ -131,13 +131,15 @@ def test_corners_of_cells_are_no_fields(tmp_path, names):
     assert [variable.name for variable in describe(str(tmp_path / "a.nc")).variables] == ["t2m"]
 
 
+@pytest.mark.parametrize("missing", [np.nan, netCDF4.default_fillvals["f4"]])  # declared, or what was never written
 @pytest.mark.parametrize("versions", [[1, 5], [5, 1]])
-def test_the_versions_of_era5_are_merged(tmp_path, versions):
+def test_the_versions_of_era5_are_merged(tmp_path, versions, missing):
     dataset = make_field()
     final, preliminary = dataset["t2m"].copy(), dataset["t2m"] + 1
-    final[15:] = np.nan  # not released yet
+    final[15:] = missing  # not released yet
     by_version = {1: final, 5: preliminary}
     both = xr.concat([by_version[version] for version in versions], xr.Variable("expver", versions))
+    both.encoding["_FillValue"] = np.float32(np.nan) if np.isnan(missing) else None
     field, notes = opened(both.transpose("time", "expver", "lat", "lon").to_dataset(name="t2m"), tmp_path / "a.nc")
     expected = dataset["t2m"].values.copy()
     expected[15:] += 1
