@@ -13,7 +13,7 @@ from app.components.cards import heading
 from app.form.field import SMALL, read_number
 from app.formatting import plain_text
 from app.plots.live import INK, PAPER, MapSet
-from app.services.regions import cells_of, outline_of_cells, outline_of_region, region_of_box
+from app.services.regions import cells_of, outline_of_cells, outline_of_region, region_of_box, trainable_cells
 from app.session import Session
 from app.theme import OUTLINED
 from engine.data.grids import Grid
@@ -21,7 +21,6 @@ from engine.errors import MesoscopeError
 from engine.spec import Region
 
 SIDES = ("south", "north", "west", "east")
-LEAST_SCALE = 2
 NARROW = {"& input": {"padding": "8px 6px"}}
 HINT = "Draw a box on the map, or type its sides in degrees. Without a region the whole grid is used."
 DRAWING = "Drag from one corner of the region to the other."
@@ -64,13 +63,7 @@ class RegionCard:
         """Draw on another map; to be called before the browser has it."""
         figure, self._grid = maps.figures[0], grid
         self._cells, self._sides = (bm.ColumnDataSource({"x": [], "y": []}) for _ in range(2))
-        for source, dash, width in ((self._sides, "dashed", 1), (self._cells, "solid", 2)):
-            for color, more in ((PAPER, 2), (INK, 0)):  # a pale line beneath, so that it is seen on dark colours too
-                line = bm.Line(x="x", y="y", line_color=color, line_dash=dash, line_width=width + more)
-                figure.renderers.append(bm.GlyphRenderer(data_source=source, glyph=line))
-        overlay = bm.BoxAnnotation(line_color=INK, line_dash="dashed", fill_color=PAPER, fill_alpha=0.3)
-        box = bm.BoxSelectTool(name="region", renderers=[], overlay=overlay)
-        figure.toolbar.tools.append(box)
+        _add_region(figure, self._sides, self._cells)
         self._toolbar = figure.toolbar
         figure.on_event("selectiongeometry", self._drawn)
         self._draw(False)
@@ -83,7 +76,7 @@ class RegionCard:
         box = event.geometry
         try:
             region = region_of_box(self._grid, (box["x0"], box["x1"]), (box["y0"], box["y1"]))
-            self._check(cells_of(self._grid, region))
+            trainable_cells(self._grid, region, self.session.draft.get("data", "scale"))
         except MesoscopeError as error:
             self._say(str(error), is_fault=True)
         else:
@@ -150,8 +143,7 @@ class RegionCard:
             self._say(HINT)
             return
         try:
-            cells = cells_of(self._grid, self.region)
-            self._check(cells)
+            cells = trainable_cells(self._grid, self.region, self.session.draft.get("data", "scale"))
         except MesoscopeError as error:
             self._say(str(error), is_fault=True)
             return
@@ -160,17 +152,6 @@ class RegionCard:
         used = "the region of the design" if self.region == in_draft else "not yet used in the design"
         more = " The dashed line is the region, the full one its cells." if self._grid.crs else ""
         self._say(f"{ny} × {nx} of {all_y} × {all_x} cells; {used}.{more}")
-
-    def _check(self, cells: Grid) -> None:
-        """Refuse what gives fewer than 2 × 2 LR cells."""
-        least = 2 * (self.session.draft.get("data", "scale") or LEAST_SCALE)
-        if min(cells.shape) < least:
-            ny, nx = cells.shape
-            raise MesoscopeError(
-                f"this region holds {ny} × {nx} cells",
-                hint=f"expected at least {least} a side, for 2 × 2 LR cells",
-                action="draw a larger one",
-            )
 
     def _say(self, text: str, *, is_fault: bool = False) -> None:
         self.said.param.update(object=plain_text(text), color="error" if is_fault else "text.secondary")
@@ -195,3 +176,13 @@ class RegionCard:
         self.session.draft.set("data", "region", region)
         self.session.draft_changed()
         self._describe()
+
+
+def _add_region(figure: bm.Plot, sides: bm.ColumnDataSource, cells: bm.ColumnDataSource) -> None:
+    """Add to a map the outlines of a region and of its cells, and the tool that draws a box."""
+    for source, dash, width in ((sides, "dashed", 1), (cells, "solid", 2)):
+        for color, more in ((PAPER, 2), (INK, 0)):  # a pale line beneath, so that it is seen on dark colours too
+            line = bm.Line(x="x", y="y", line_color=color, line_dash=dash, line_width=width + more)
+            figure.renderers.append(bm.GlyphRenderer(data_source=source, glyph=line))
+    overlay = bm.BoxAnnotation(line_color=INK, line_dash="dashed", fill_color=PAPER, fill_alpha=0.3)
+    figure.toolbar.tools.append(bm.BoxSelectTool(name="region", renderers=[], overlay=overlay))

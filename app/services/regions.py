@@ -8,11 +8,12 @@ import numpy as np
 
 from engine.data.grids import Grid, edges
 from engine.data.regions import cells_within
-from engine.errors import GridError
+from engine.errors import GridError, MesoscopeError
 from engine.spec import Region
 
 POINTS = 61  # along each side of a region
 KM_PER_DEGREE = 111.2
+LEAST_SCALE = 2
 Line = tuple[np.ndarray, np.ndarray]  # x and y in the grid's unit, with gaps
 
 
@@ -50,6 +51,22 @@ def region_of_box(grid: Grid, x: tuple[float, float], y: tuple[float, float]) ->
 def cells_of(grid: Grid, region: Region) -> Grid:
     """Give the cells that the engine takes of a grid; raises GridError if there are none."""
     return cells_within(grid, region)[2]
+
+
+def trainable_cells(grid: Grid, region: Region, scale: int | None) -> Grid:
+    """Give the cells that the engine takes of a grid; raises MesoscopeError if they make fewer than 2 × 2 LR cells.
+
+    scale : HR cells per LR cell along each side; None where it isn't chosen yet, then as if it were 2.
+    """
+    cells, least = cells_of(grid, region), 2 * (scale or LEAST_SCALE)
+    if min(cells.shape) < least:
+        ny, nx = cells.shape
+        raise MesoscopeError(
+            f"this region holds {ny} × {nx} cells",
+            hint=f"expected at least {least} a side, for 2 × 2 LR cells",
+            action="draw a larger one",
+        )
+    return cells
 
 
 def outline_of_region(grid: Grid, region: Region) -> Line:

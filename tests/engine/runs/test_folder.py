@@ -1,4 +1,4 @@
-"""The run folder and the store: the state of a run in each case, and stores that can't be used."""
+"""The run folder: the state of a run in each case, heartbeats, progress, inputs and results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import psutil
 import pytest
 
 from engine.errors import DivergedError, StoreError
-from engine.files import append_line, read_json, write_whole
-from engine.runs import Heartbeat, RankEnd, Run, Store, default_store, describe_error, describe_inputs, process_alive
+from engine.files import append_line, write_whole
+from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error, describe_inputs, process_alive
 from engine.runs.records import RunRequest
 from engine.spec import Spec
 
@@ -316,99 +315,6 @@ def test_inputs_are_recorded_with_size_and_checksum(tmp_path):
     assert second == {"path": f"{tmp_path}/none.nc"}
 
 
-def test_a_run_is_called_by_its_title_or_its_network(store):
-    assert store.create(spec(), {}).title == "resnet · spc · LCB"
-    assert store.create(spec(title="first"), {}).title == "first"
-    assert store.create(spec(title="First: t2m × 4!"), {}).id[16:-5] == "first-t2m-4"
-    assert store.create(spec(), {}).id[16:-5] == "resnet-spc-hr"
-    assert store.create(spec(title="日本"), {}).id[16:-5] == "run"
-
-
-def test_the_store_lists_the_newest_first(store, tmp_path):
-    assert store.runs() == []
-    made = [store.create(spec(), {}) for _ in range(2)]
-    for number, run in enumerate(made):
-        run.folder.rename(store.folder / f"2026010{number + 1}-000000-a")
-    (store.folder / ".20260103-000000-a").mkdir()
-    (store.folder / ".20260103-000000-a" / "request.json").touch()  # being made
-    (store.folder / "notes").mkdir()
-    (store.folder / "file").touch()
-    assert [run.id for run in store.runs()] == ["20260102-000000-a", "20260101-000000-a"]
-
-
-def test_two_runs_of_the_same_second_are_two(store):
-    assert len({store.create(spec(), {}).id for _ in range(20)}) == 20
-    assert len(store.runs()) == 20
-
-
-def test_a_run_is_found_by_id_beginning_or_title(store):
-    first, second = store.create(spec(title="first"), {}), store.create(spec(title="second"), {})
-    assert store.run(first.id) == first
-    assert store.run(second.id[:-2]) == second
-    assert store.run("first") == first
-    with pytest.raises(StoreError, match=rf"20 means 2 runs \({second.id}, {first.id}|{first.id}, {second.id}"):
-        store.run("20")
-    with pytest.raises(StoreError, match=f"no run {first.id[:-1]}x in {store.folder}: did you mean '{first.id}'?"):
-        store.run(first.id[:-1] + "x")
-
-
-def test_an_id_that_begins_another_is_not_ambiguous(store):
-    run = store.create(spec(), {})
-    store.create(spec(), {}).folder.rename(store.folder / f"{run.id}-b")
-    assert store.run(run.id) == run
-
-
-def test_an_empty_store_says_so(store):
-    with pytest.raises(StoreError, match="the store is empty; give --store, or train a run"):
-        store.run("first")
-
-
-def test_a_run_whose_spec_cannot_be_read_leaves_the_others_usable(store):
-    good, bad = store.create(spec(title="good"), {}), store.create(spec(title="bad"), {})
-    (bad.folder / "spec.yaml").write_text("version: 1\nmodel: {no_longer: 3}\n")
-    assert store.run("good") == good
-    assert {run.title for run in store.runs()} == {"good", "bad"}
-    (bad.folder / "request.json").write_text("{}")  # as earlier versions wrote it
-    assert {run.title for run in store.runs()} == {"good", bad.id}
-
-
-@pytest.fixture
-def not_writable(tmp_path) -> Iterator[Path]:
-    """A folder that this process may not write to, even if it began as root."""
-    folder, user = tmp_path / "closed", os.geteuid()
-    folder.mkdir(mode=0o555)
-    if user == 0:
-        os.seteuid(65534)
-    yield folder
-    os.seteuid(user)
-    folder.chmod(0o755)
-
-
-def test_a_store_that_is_not_writable_says_how_to_mend_it(not_writable):
-    with pytest.raises(StoreError) as caught:
-        Store(not_writable / "runs").create(spec(), {})
-    assert str(caught.value) == (
-        f"the store {not_writable}/runs can't be written (Permission denied): it is not writable for you; give "
-        "another folder with --store or MESOSCOPE_STORE"
-    )
-
-
-def test_a_store_that_is_a_file(tmp_path):
-    (tmp_path / "runs").touch()
-    with pytest.raises(StoreError, match=r"can't be written \(Not a directory\): give another folder with --store"):
-        Store(tmp_path / "runs").create(spec(), {})
-    assert Store(tmp_path / "runs").runs() == []
-
-
-def test_a_full_disk_leaves_no_half_run(small_disk):
-    store = Store(small_disk)
-    kept = store.create(spec(), {"a": 1})
-    with pytest.raises(StoreError, match=r"can't be written \((No space left on device|File too large)\): .*--store"):
-        store.create(spec(), {"inputs": "x" * 2**20})
-    assert [path.name for path in small_disk.iterdir()] == [kept.id]
-    assert read_json(kept.request_file)["a"] == 1
-
-
 def test_a_full_disk_is_told_when_cancelling(small_disk):
     run = Store(small_disk).create(spec(), {})
     if not _fill(small_disk):
@@ -416,14 +322,6 @@ def test_a_full_disk_is_told_when_cancelling(small_disk):
     with pytest.raises(StoreError, match="the disk is full; free some space"):
         run.ask_to_cancel()
     assert not run.cancel_file.exists()
-
-
-def test_the_default_store(monkeypatch, tmp_path):
-    monkeypatch.setenv("MESOSCOPE_STORE", str(tmp_path))
-    assert default_store() == tmp_path
-    monkeypatch.setenv("MESOSCOPE_STORE", "")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_store() == tmp_path / ".local/share/mesoscope/runs"
 
 
 def _fill(disk: Path) -> bool:
