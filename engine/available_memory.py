@@ -19,7 +19,7 @@ LIMITS = {"VmSize": resource.RLIMIT_AS, "VmData": resource.RLIMIT_DATA}  # what 
 
 
 def free_memory(processes: int = 1) -> int:
-    """Bytes that this process may still take, `processes` of a kind sharing the machine and its control group.
+    """Bytes that this process may still take, when `processes` equal ones share the machine and its control group.
 
     The smallest of what the machine has, what the control group leaves (a Slurm job has one) and what the process's own
     limits leave (`ulimit -v`, `ulimit -d`).

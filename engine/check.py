@@ -100,7 +100,9 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     pairs = pair(spec.data)
     _check_patch(spec, pairs)
     notes = [*pairs.notes, *check_values(pairs, spec.data.scaling)]
-    _check_field(spec, pairs)
+    train = pairs.parts.train
+    hr = pairs.read(train[[0, len(train) // 2, -1]]).hr  # a run checks all of them
+    check_field(spec, pairs, float(np.nanmin(hr)))
     shape = shape_of(spec, pairs)
     notes.extend(_highest_rate(spec))
     if store and (start := store.start_run(spec)):
@@ -115,7 +117,9 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     return Summary(
         grids={name: GridSummary(grid.shape, str(grid)) for name, grid in grids.items()},
         samples={part: len(steps) for part, steps in parts.items()},
-        periods={part: _period(pairs, steps) for part, steps in parts.items()},
+        periods={
+            part: [_iso(pairs.times.isel(time=int(steps[end]))) for end in (0, -1)] for part, steps in parts.items()
+        },
         blocks=blocks,
         parameters=sum(blocks.values()),
         discriminator=discriminator,
@@ -182,18 +186,6 @@ def _check_patch(spec: Spec, pairs: Pairs) -> None:
             f"data.patch_size is {side}, but HR has {shape[0]} × {shape[1]} cells",
             hint=f"expected at most {min(shape)}, or 0 for whole fields",
         )
-
-
-def _check_field(spec: Spec, pairs: Pairs) -> None:
-    """As a run does, but with the first, middle and last training step alone."""
-    train = pairs.parts.train
-    hr = pairs.read(train[[0, len(train) // 2, -1]]).hr
-    check_field(spec, pairs, float(np.nanmin(hr)))
-
-
-def _period(pairs: Pairs, steps: Any) -> list[str]:
-    first, last = (pairs.times.isel(time=int(steps[end])) for end in (0, -1))
-    return [_iso(first), _iso(last)]
 
 
 def _iso(time: Any) -> str:

@@ -36,7 +36,9 @@ def memory_of(spec: Spec, pairs: Pairs, shape: Shape) -> tuple[int, list[str]]:
     files. Of a target that is another machine nothing is known but what has to be free for that.
     """
     training, evaluation = training_bytes(spec, shape), _evaluation_bytes(spec, pairs, shape)
-    train, validation = (_part_bytes(pairs, shape, len(part)) for part in (pairs.parts.train, pairs.parts.validation))
+    (y, x), (y_lr, x_lr) = pairs.hr_grid.shape, pairs.lr_grid.shape
+    sample = 4 * (y * x + y_lr * x_lr * shape.channels)  # as `Samples.bytes_in_memory`
+    train, validation = (sample * len(part) for part in (pairs.parts.train, pairs.parts.validation))
     data = 2 * train + validation
     if spec.launch.site != "local":
         notes = _elsewhere(spec, train, training)
@@ -47,12 +49,6 @@ def memory_of(spec: Spec, pairs: Pairs, shape: Shape) -> tuple[int, list[str]]:
         sizes = ((train, 2), (validation, 1))
         data = sum(copies * size if fits(size, free, training) else 0 for size, copies in sizes) + bool(notes) * read
     return BASE_BYTES + data + max(training, evaluation), notes + _seen_whole(spec, pairs, shape)
-
-
-def _part_bytes(pairs: Pairs, shape: Shape, samples: int) -> int:
-    """As `Samples.bytes_in_memory`."""
-    (y, x), (y_lr, x_lr) = pairs.hr_grid.shape, pairs.lr_grid.shape
-    return 4 * samples * (y * x + y_lr * x_lr * shape.channels)
 
 
 def _elsewhere(spec: Spec, part: int, training: int) -> list[str]:

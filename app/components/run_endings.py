@@ -29,14 +29,12 @@ class RunEndings:
         self.view = pn.Column(margin=0, styles=PLACE, visible=False)
 
     def look(self, seen: Sequence[RunSnapshot]) -> None:
-        """Tell which runs have ended since the look before; the first sight of a run tells nothing."""
-        ended = [run for run in seen if run.status.state.is_final and self._may_be_active(run.id)]
+        """Announce runs that have ended since the last call; a run seen for the first time is not announced."""
+        before = {run_id for run_id, state in self._states.items() if state.may_be_active}
+        ended = [run for run in seen if run.status.state.is_final and run.id in before]
         self._states = {run.id: run.status.state for run in seen}
         if ended:
             self._put([*self.view, *(self._card(run) for run in reversed(ended))][-MOST:])
-
-    def _may_be_active(self, run_id: str) -> bool:
-        return run_id in self._states and self._states[run_id].may_be_active
 
     def _put(self, cards: list[pn.viewable.Viewable]) -> None:
         with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models

@@ -25,7 +25,11 @@ class ScoreCard:
     def __init__(self) -> None:
         self._texts = bm.ColumnDataSource({"text": ["", ""]})
         self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", min_height=215, margin=0)
-        buttons = [self._copy(label, which) for which, label in enumerate(("CSV", "LaTeX"))]
+        buttons = []
+        for which, label in enumerate(("CSV", "LaTeX")):
+            button = pmui.Button(label=label, icon="content_copy", variant="text", size="small", margin=0)
+            button.js_on_click(code=COPY, args={"texts": self._texts, "button": button, "which": which})
+            buttons.append(button)
         head = pn.Row(heading("Scores", "mean ± standard deviation over test steps"), *buttons, margin=0)
         head.sizing_mode = "stretch_width"
         self.view = card(head, self._table)
@@ -40,11 +44,6 @@ class ScoreCard:
         table = styled(scores, badges, units).set_table_attributes('aria-label="Scores"').to_html()
         self._table.object = f'<div class="scroll">{table}</div>{_differences(comparison)}'
         self._texts.data = {"text": [to_csv(scores, plain, units), to_latex(scores, plain, units)]}
-
-    def _copy(self, label: str, which: int) -> pmui.Button:
-        button = pmui.Button(label=label, icon="content_copy", variant="text", size="small", margin=0)
-        button.js_on_click(code=COPY, args={"texts": self._texts, "button": button, "which": which})
-        return button
 
 
 def _differences(comparison: Comparison) -> str:

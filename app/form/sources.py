@@ -94,7 +94,7 @@ class SourceField(PartsField):
 
 
 class SourcesField(Field):
-    """A list of sources, each with a button that takes it off."""
+    """A list of sources, each with a button that removes it."""
 
     def _build(self) -> pn.viewable.Viewable:
         self._rows: list[SourceLine] = []

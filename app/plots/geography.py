@@ -24,7 +24,7 @@ class Graticule:
     """
 
     lines: dict[str, np.ndarray]
-    labels: dict[str, Any]
+    labels: dict[str, list[Any]]
 
 
 def map_lines(projection: MapProjection, box: Box) -> dict[str, np.ndarray]:
@@ -92,6 +92,6 @@ def _degrees(value: float, sides: str) -> str:
     return f"{abs(value):g}°{sides[value < 0] if value and abs(value) != 180 else ''}"
 
 
-def _labels(labels: list[tuple[float, float, str, str, int, int]]) -> dict[str, Any]:
+def _labels(labels: list[tuple[float, float, str, str, int, int]]) -> dict[str, list[Any]]:
     names = ("x", "y", "text", "align", "x_offset", "y_offset")
     return {name: [label[at] for label in labels] for at, name in enumerate(names)}

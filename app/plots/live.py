@@ -117,7 +117,7 @@ class SharedView:
         self.graticule.data, self.labels.data = drawn.lines, drawn.labels
 
     def mark(self, cell: Cell | None) -> None:
-        """Put the marker on a cell's centre (y, x of the grid), or take it away."""
+        """Put the marker on a cell's centre (y, x of the grid), or hide it."""
         x, y = self.projection.from_grid(self.grid, *(np.array([at]) for at in (cell or (0.0, 0.0))[::-1]))
         self.cell.data = {"x": x.tolist(), "y": y.tolist()} if cell else {"x": [], "y": []}
 

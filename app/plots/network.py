@@ -26,7 +26,8 @@ def network(parts: Sequence[Part]) -> str:
     centres = [HEAD + pitch * (number + 0.5) for number in range(len(parts))]
     width, height = HEAD + pitch * len(parts), GROUND + LINE_HEIGHT * (len(ROWS) + 0.8)
     sizes = _sizes(parts, pitch)
-    drawn = [_line(centres), *_ways_around(parts, centres, sizes), *map(_slabs, parts, centres, sizes)]
+    ground = f'<path d="M{centres[0]:.1f} {GROUND + 4}H{centres[-1]:.1f}" class="way"/>' if centres else ""
+    drawn = [ground, *_ways_around(parts, centres, sizes), *map(_slabs, parts, centres, sizes)]
     drawn += [_text(0, number, row, "faint", "start") for number, row in enumerate(ROWS)]
     for part, centre in zip(parts, centres, strict=True):
         drawn += [_text(centre, number, text, "" if number else "name") for number, text in enumerate(_column(part))]
@@ -71,11 +72,6 @@ def _slab(x: float, high: float, thick: float) -> str:
         f'fill-opacity="{opacity}" stroke="{ACCENT}" stroke-width="0.8" stroke-linejoin="round"/>'
         for opacity, corners in faces
     )
-
-
-def _line(centres: Sequence[float]) -> str:
-    """The ground on which the parts stand."""
-    return f'<path d="M{centres[0]:.1f} {GROUND + 4}H{centres[-1]:.1f}" class="way"/>' if centres else ""
 
 
 def _ways_around(parts: Sequence[Part], centres: Sequence[float], sizes: Sequence[tuple[float, float]]) -> list[str]:

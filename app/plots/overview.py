@@ -59,7 +59,7 @@ class LearningCurves:
 def curves_of(
     records: Sequence[Mapping[str, Any]], log: bool = False
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """(epochs gone by, loss) of training and of validation; a step in the middle of epoch 3 stands at 2.5."""
+    """(epochs completed, loss) of training and of validation; a step in the middle of epoch 3 stands at 2.5."""
     losses = [(_epochs(record), record["loss"]) for record in records if _drawable(record.get("loss"), log)]
     validated = [record for record in records if _drawable(record.get("val_loss"), log)]
     return losses, [(float(record["epoch"]), record["val_loss"]) for record in validated]

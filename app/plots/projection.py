@@ -75,16 +75,13 @@ class MapProjection:
         along = np.linspace(y_edges.min(), y_edges.max(), OUTLINE)
         x, y = self.from_grid(self.grid, *np.meshgrid(across, along))
         west, east, south, north = (float(f(v)) for v in (x, y) for f in (np.nanmin, np.nanmax))
-        shortening = max(float(np.cos(np.deg2rad((south + north) / 2))), 0.2) if self._is_in_degrees else 1.0
+        in_degrees = self.grid.is_spherical if self.crs is None else isinstance(self.crs, ccrs.PlateCarree)
+        shortening = max(float(np.cos(np.deg2rad((south + north) / 2))), 0.2) if in_degrees else 1.0
         width, height = (east - west) * shortening, north - south
         aspect = float(np.clip(width / height, SLIMMEST, WIDEST))
         half_width, half_height = max(width, height * aspect) / shortening / 2, max(height, width / aspect) / 2
         x_middle, y_middle = (west + east) / 2, (south + north) / 2
         return Box(x_middle - half_width, x_middle + half_width, y_middle - half_height, y_middle + half_height, aspect)
-
-    @property
-    def _is_in_degrees(self) -> bool:
-        return self.grid.is_spherical if self.crs is None else isinstance(self.crs, ccrs.PlateCarree)
 
 
 def _region(grid: Grid) -> tuple[float, float, float, float]:

@@ -60,7 +60,9 @@ def map_line(
     margin = (high - low) * 2 / SAMPLES
     if max(high, -low) > 80:
         reach = 180.0  # around a pole, all meridians are near
-    line = _lines(layer, min(2 * reach, high - low) if reach < 180 else high - low)
+    degrees = min(2 * reach, high - low) if reach < 180 else high - low
+    scale = next(scale for scale, widest in DETAIL if degrees <= widest)
+    line = _natural_earth(f"{layer}_{FINEST.get(layer, scale) if scale == '10m' else scale}")
     near = np.abs((line[:, 0] - middle + 180) % 360 - 180) <= reach
     near &= (line[:, 1] >= low - margin) & (line[:, 1] <= high + margin)
     line = _without_gaps(line, near)
@@ -109,11 +111,6 @@ def _thinned(line: np.ndarray, step: float) -> np.ndarray:
     is_end = np.isnan(line[:, 0]) | np.isnan(np.append(line[1:, 0], np.nan))
     moved = np.concatenate([[True], (squares[1:] != squares[:-1]).any(axis=1)])
     return line[moved | is_end]
-
-
-def _lines(layer: str, degrees: float) -> np.ndarray:
-    scale = next(scale for scale, widest in DETAIL if degrees <= widest)
-    return _natural_earth(f"{layer}_{FINEST.get(layer, scale) if scale == '10m' else scale}")
 
 
 @functools.lru_cache(maxsize=8)

@@ -35,10 +35,12 @@ class Architecture:
         each = f", each of {shape.window} steps" if recurrent else ""
         joined: list[Layer] = [Concatenate("hr_and_static", STATIC)] if shape.static else []
         beside = " with static variables" if shape.static else ""
+        both = max(4, options.n_filters // 2)  # hidden states of two directions: as many channels as the backbone
+        recurrence = Recurrence("recurrence", both, shape.window)
         start = "zeros" if options.residual else "glorot_uniform"  # a residual network starts as the interpolation
         return cls(
             Block("entry", f"{CONVOLUTION}{each}", backbone.entry),
-            (_recurrence(options, shape),) if recurrent else (),
+            (Block("recurrence", "convolutional LSTM, both ways", (recurrence,)),) if recurrent else (),
             backbone.blocks,
             tuple(stage_blocks(options, shape.scale)),
             Block("tail", f"{CONVOLUTION}{beside}", (*joined, Conv("tail", m, activation=options.activation))),
@@ -60,12 +62,6 @@ class Architecture:
 
 def layers_of(blocks: Iterable[Block]) -> list[Layer]:
     return [layer for block in blocks for layer in block.layers]
-
-
-def _recurrence(options: ModelOptions, shape: Shape) -> Block:
-    """The hidden states of both directions have together as many channels as the backbone."""
-    layer = Recurrence("recurrence", max(4, options.n_filters // 2), shape.window)
-    return Block("recurrence", "convolutional LSTM, both ways", (layer,))
 
 
 def trace_network(options: ModelOptions, shape: Shape, blocks: Sequence[Block]) -> list[list[Step]]:

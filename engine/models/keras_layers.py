@@ -43,11 +43,6 @@ def _recurrence(layer: layers.Recurrence, steps: tf.Tensor, kept: Kept) -> tf.Te
     return keras.layers.Add(name=f"{name}_add")([own, joined])  # (batch, y, x, channels)
 
 
-def _concatenate(layer: layers.Concatenate, x: tf.Tensor, kept: Kept) -> tf.Tensor:
-    both = [kept[layer.kept], x] if layer.kept_first else [x, kept[layer.kept]]
-    return keras.layers.Concatenate(name=layer.name)(both)
-
-
 def _normalization(layer: layers.Normalization) -> keras.layers.Layer:
     if layer.kind == "batch":
         return keras.layers.BatchNormalization(momentum=0.9, name=layer.name)
@@ -99,6 +94,8 @@ APPLICATIONS: dict[type[layers.Layer], Callable[[Any, tf.Tensor, Kept], tf.Tenso
     layers.ChannelAttention: _attention,
     layers.Recurrence: _recurrence,
     layers.Add: lambda layer, x, kept: keras.layers.Add(name=layer.name)([kept[layer.kept], x]),
-    layers.Concatenate: _concatenate,
+    layers.Concatenate: lambda layer, x, kept: keras.layers.Concatenate(name=layer.name)(
+        [kept[layer.kept], x] if layer.kept_first else [x, kept[layer.kept]]
+    ),
     layers.DoubleLike: lambda layer, x, kept: blocks.ResizeLike(name=layer.name)([x, kept[layer.kept]]),
 }

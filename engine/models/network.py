@@ -139,7 +139,12 @@ def _finished(
     if shape.outputs > 1:
         return _distribution(field, bases, output)
     for base in bases:
-        field = (_logits if logits else _on_interpolated)(field, base, output)
+        if logits:
+            least = LEAST_SHARE * output.mean
+            field = Logits(output.target, output.log_spread, least, dtype="float32", name="logits")([field, base])
+        else:
+            field = layers.Rescaling(output.residual_std, dtype="float32", name="residual")(field)
+            field = layers.Add(dtype="float32", name="downscaled")([base, field])
     if output.bound != "linear" and not logits:
         field = blocks.Bound(output.bound, output.zero, dtype="float32", name="bound")(field)
     return field, []
@@ -150,16 +155,6 @@ def _distribution(raw: tf.Tensor, bases: list[tf.Tensor], output: Output) -> tup
     described = layer([raw, *bases])
     mean = blocks.Channels(0, 1, dtype="float32", name="mean")(described)
     return mean, [blocks.Channels(1, 4, dtype="float32", name="parameters")(described)]
-
-
-def _on_interpolated(field: tf.Tensor, base: tf.Tensor, output: Output) -> tf.Tensor:
-    field = layers.Rescaling(output.residual_std, dtype="float32", name="residual")(field)
-    return layers.Add(dtype="float32", name="downscaled")([base, field])
-
-
-def _logits(field: tf.Tensor, base: tf.Tensor, output: Output) -> tf.Tensor:
-    least = LEAST_SHARE * output.mean
-    return Logits(output.target, output.log_spread, least, dtype="float32", name="logits")([field, base])
 
 
 def _constrained(
