@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 import param
 
 from app.services.newest import Newest
+from app.services.verification import ALL, RMSE, SCORES, SEASONS, SPECTRA
 from engine.errors import StoreError
 from engine.options import Options
 from engine.runs import Store, check_run_id, default_store
@@ -90,6 +91,9 @@ class Session(param.Parameterized):
     runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
     time = param.Integer(default=0, bounds=(0, MOST_STEPS), doc="Step of the test period.")
     layout = param.Selector(default="grid", objects=LAYOUTS)
+    score = param.Selector(default=RMSE, objects=list(SCORES), doc="Score of cells on the error maps.")
+    season = param.Selector(default=ALL, objects=SEASONS, doc="Season of the error maps.")
+    spectrum = param.Selector(default=SPECTRA[0], objects=SPECTRA)
     projection = param.Selector(default="native", objects=PROJECTIONS, doc="Projection of the maps on Compare.")
     locked = param.Boolean(default=False, doc="Whether the colour range stays while the time changes.")
     low = param.Number(default=None, allow_None=True, doc="Lower end of the locked colour range.")
@@ -189,6 +193,9 @@ _LINKED: dict[str, _Word] = {
     "runs": _Word(lambda word: list(dict.fromkeys(map(check_run_id, word.split(",")))), ",".join),
     "time": _Word(int),
     "layout": _TEXT,
+    "score": _TEXT,
+    "season": _TEXT,
+    "spectrum": _TEXT,
     "projection": _TEXT,
     "locked": _FLAG,
     "low": _NUMBER,

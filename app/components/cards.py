@@ -38,6 +38,13 @@ def heading(text: str, fact: str = "") -> pn.pane.HTML:
     return pn.pane.HTML(words, stylesheets=[HEADING_CSS], sizing_mode="stretch_width", height=24, margin=(0, 0, 4, 0))
 
 
+def explanation(sentence: str, definition: str) -> pn.pane.HTML:
+    """A quiet sentence about a figure; a click on it opens the definition."""
+    words = f"<details><summary>{html.escape(sentence)}</summary>{html.escape(definition)}</details>"
+    styles = {"font-size": "12px", "opacity": "0.8", "overflow-wrap": "anywhere"}
+    return pn.pane.HTML(words, sizing_mode="stretch_width", margin=(0, 0, 6, 0), styles=styles)
+
+
 def titled_card(title: str, *objects: Any) -> pmui.Card:
     """A titled surface that doesn't fold."""
     style = {"border": "1px solid", "borderColor": "divider", "& .MuiCardHeader-root": {"paddingBottom": "10px"}}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from app.formatting import value_text
 from app.plots.products import colour_of, name_of
 from app.services.comparison import Comparison
 
@@ -57,16 +58,22 @@ def difference_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]
     return frames
 
 
-def rmse_frames(comparison: Comparison, maps: Mapping[str, xr.DataArray]) -> list[Frame]:
-    """RMSE of the interpolated field and of each run; with the mean and the gain over the interpolated field."""
+def score_frames(
+    comparison: Comparison, maps: Mapping[str, xr.DataArray], clim: tuple[float, float], *, gains: bool
+) -> list[Frame]:
+    """A score by cell of the interpolated field and of each run, with its mean to the digits that suit its range.
+
+    gains : whether to tell by how much the mean is below or above that of the interpolated field.
+    """
     titles = {result.letter: result.title for result in comparison.results}
     base = _mean(maps["interpolated"])
     frames = []
     for key, field in maps.items():
         mean = _mean(field)
-        own = key != "interpolated" and field.shape == maps["interpolated"].shape and base > 0
-        gain = f" · {100 * (mean / base - 1):+.0f} %".replace("-", "−") if own else ""
-        frames.append(Frame(key, titles.get(key, name_of(key)), field, f"mean {mean:.3g}{gain}"))
+        own = gains and key != "interpolated" and field.shape == maps["interpolated"].shape and base > 0
+        gain = f" · {100 * (mean / base - 1):+.0f} %" if own else ""
+        fact = f"mean {value_text(mean, clim, '')}{gain}".replace("-", "−")
+        frames.append(Frame(key, titles.get(key, name_of(key)), field, fact))
     return frames
 
 

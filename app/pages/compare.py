@@ -1,4 +1,4 @@
-"""Compare: LR, interpolated, HR and each run's downscaled field beside each other, with RMSE and scores."""
+"""Compare: LR, interpolated, HR and each run's downscaled field beside each other, with error maps, scores, spectra."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import panel_material_ui as pmui
 
 from app.components.cell_card import CellCard
 from app.components.compare_maps import CompareMaps
-from app.components.rmse_card import RmseCard, RmseMaps
+from app.components.error_card import ErrorCard
 from app.components.run_chips import RunChips
 from app.components.score_card import ScoreCard
+from app.components.spectra_card import SpectraCard
 from app.components.start_card import StartCard
 from app.components.time_bar import TimeBar
 from app.services.comparison import Comparison
@@ -31,12 +32,13 @@ class ComparePage:
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._stamps: dict[str, float] = {}
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
-        self._scores, self._rmse = ScoreCard(), RmseCard()
-        self._maps = CompareMaps(session, self._draw_analysis, lambda: self._rmse.board)
+        self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
+        self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._lower = pn.FlexBox(
-            self._scores.view, self._cell.view, sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap"
-        )
+            self._scores.view, self._cell.view, self._spectra.view,
+            sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
+        )  # fmt: skip
         for view in self._lower:
             view.styles = {**view.styles, "flex": "1 1 420px"}
         self._page = pn.Column(
@@ -99,7 +101,7 @@ class ComparePage:
         with pn.io.hold():
             self._time.follow(self.comparison)
             self._maps.place()
-            below = [self._rmse.view, self._lower, self._time.view]
+            below = [self._errors.view, self._lower, self._time.view]
             self._page[:] = [self._chips.view, self._notes, self._maps.view, *below]
 
     async def _draw_analysis(self) -> None:
@@ -107,11 +109,11 @@ class ComparePage:
         comparison, view = self.comparison, self._maps.shared
         assert view is not None
         scores = await asyncio.to_thread(comparison.scores)
-        rmse = await asyncio.to_thread(RmseMaps, comparison, view, self.session.dark)
         if comparison is self.comparison and view is self._maps.shared:
-            pn.state.execute(lambda: self._rmse.show(rmse), schedule=True)
             pn.state.execute(lambda: self._scores.show(comparison, scores), schedule=True)
+            await self._errors.take(comparison, view)
             await self._cell.take(comparison, view)
+            await self._spectra.take(comparison)
 
     def _step(self) -> int:
         return min(self.session.time, max(self.comparison.n_steps - 1, 0))
@@ -129,9 +131,13 @@ class ComparePage:
             self._time.step_is_shown()
 
     def _stamps_now(self) -> dict[str, float]:
-        """When the results of each chosen run were written; 0 where there are none."""
-        paths = {run_id: self.session.store.folder / run_id / "results" / "test.nc" for run_id in self.session.runs}
-        return {run_id: path.stat().st_mtime if path.is_file() else 0.0 for run_id, path in paths.items()}
+        """When the results of each chosen run were written last, verification included; 0 where there are none."""
+        folders = {run_id: self.session.store.folder / run_id / "results" for run_id in self.session.runs}
+        names = ("test.nc", "verification.nc")
+        return {
+            run_id: sum(path.stat().st_mtime for name in names if (path := folder / name).is_file())
+            for run_id, folder in folders.items()
+        }
 
 
 def _alert(text: str, severity: str) -> pmui.Alert:

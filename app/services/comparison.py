@@ -79,8 +79,18 @@ class Result:
         cell = self.data[name].sel(y=y, x=x, method="nearest")
         return np.asarray(cell.values, dtype=float)[steps]
 
+    @cached_property
+    def verification(self) -> xr.Dataset | None:
+        """Scores by cell, season and scale, read when asked for; None where the run has none that can be read."""
+        try:
+            return open_netcdf(self.run.verification, cache=False) if self.run.verification.is_file() else None
+        except (OSError, ValueError):
+            return None
+
     def close(self) -> None:
         self.data.close()
+        if "verification" in self.__dict__ and self.verification is not None:
+            self.verification.close()
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ import xarray as xr
 from scipy import ndimage
 
 from engine.evaluation.scores import score
+from engine.evaluation.verification import write_verification
 from engine.files import append_line, to_json, write_whole
 from engine.runs import Run, Store
 from engine.runs.folder import site_file
@@ -48,6 +49,7 @@ def write_run(
     projected: bool = False,
     sea: bool = False,
     model: dict[str, Any] | None = None,
+    verified: bool = True,
 ) -> Run:
     """A run folder as the engine leaves it; the same seed, sizes and start give the same truth.
 
@@ -62,6 +64,8 @@ def write_run(
     results = make_results(ny, nx, scale, n_times, seed, skill, start, calendar, projected, sea)
     results.to_netcdf(run.results)
     write_whole(run.folder / "results" / "scores.json", to_json(score(results).to_plain()))
+    if verified:
+        write_verification(run.results, run.verification)
     run.write_manifest()
     run.record_launch("started", host="elsewhere", pid=1)
     write_whole(run.folder / "log.txt", "loaded 520 samples\ntrained 40 epochs\nscored the test period\n")

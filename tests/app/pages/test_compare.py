@@ -110,7 +110,7 @@ def test_swipe_shows_the_two_that_are_chosen(tmp_path, runs):
 
 def test_rmse_maps_share_one_range_from_zero(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    low, high = page._rmse.board.clim
+    low, high = page._errors.board.clim
     assert low == 0
     with xr.open_dataset(runs[0].results) as one, xr.open_dataset(runs[1].results) as other:
         maps = (one["rmse_interpolated"], one["rmse_downscaled"], other["rmse_downscaled"])
@@ -119,7 +119,7 @@ def test_rmse_maps_share_one_range_from_zero(tmp_path, runs):
 
 def test_maps_are_linked(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    figures = [*page._maps.board.maps.figures, *page._rmse.board.maps.figures]
+    figures = [*page._maps.board.maps.figures, *page._errors.board.maps.figures]
     assert len({id(figure.x_range) for figure in figures}) == 1
     assert len({id(figure.y_range) for figure in figures}) == 1
 
@@ -138,7 +138,7 @@ def test_the_pointer_reads_true_values_above_every_map(tmp_path, runs):
         place = stored["hr"][3, 4, 5]
         page._maps.shared.pointer.data = {"x": [float(place["x"])], "y": [float(place["y"])]}
         assert f"{float(place):.2f} K" in page._maps.board.facts.data["fact"][2]
-        assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._rmse.board.facts.data["fact"][0]
+        assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._errors.board.facts.data["fact"][0]
     page._maps.shared.pointer.data = {"x": [], "y": []}
     assert page._maps.board.facts.data["fact"] == [frame.fact for frame in page._maps.board.frames]
     assert "RMSE" in page._maps.board.facts.data["fact"][3]
@@ -184,3 +184,39 @@ def test_a_typed_date_moves_the_time(tmp_path, runs):
     page._time.view.typed = "never"
     assert page._time.view.message == "not in 2019-03-01 00:00 to 2019-03-02 05:00"
     assert page.session.time == 27
+
+
+def test_bias_is_coloured_about_zero_and_the_ratio_about_one(tmp_path, runs):
+    page = open_page(tmp_path, runs, score="bias", season="MAM")
+    low, high = page._errors.board.clim
+    assert low == -high
+    with xr.open_dataset(runs[1].verification) as stored:
+        expected = float(stored["bias"].sel(season="MAM", product="downscaled")[4, 5])
+    assert page._errors.board.maps.fields["B"][4, 5] == pytest.approx(expected)
+    page.session.score = "std_ratio"
+    low, high = page._errors.board.clim
+    assert (low + high) / 2 == pytest.approx(1)
+    page._errors._score.value = "pearson"
+    assert page.session.score == "pearson"
+    assert page._errors.board.clim[1] == 1
+
+
+def test_an_unverified_run_shows_rmse_and_keeps_the_choice_until_it_is_verified(tmp_path, runs):
+    kept = runs[1].verification.read_bytes()
+    runs[1].verification.unlink()
+    page = open_page(tmp_path, runs, score="bias")
+    assert page._errors.board.clim[0] == 0
+    assert f"engine verify {runs[1].id}" in page._errors._body[0].object
+    assert page.session.score == "bias"
+    runs[1].verification.write_bytes(kept)
+    page.refresh()
+    assert page._errors.board.clim[0] < 0
+
+
+def test_spectra_tell_the_effective_resolution(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    texts = " ".join(part.object for part in page._spectra._body if isinstance(part.object, str))
+    assert "Effective resolution: interpolated" in texts
+    page._spectra._kind.value = "coherence"
+    assert page.session.spectrum == "coherence"
+    assert page._spectra._body[1].object.y_range.end == pytest.approx(1.05)

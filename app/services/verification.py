@@ -1,0 +1,124 @@
+"""Scores by cell and spectra of compared runs, as their results/verification.nc has them; no widget, no plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from app.services.comparison import Comparison, Result
+
+RMSE, ALL = "rmse", "all"  # RMSE of all steps is in test.nc too: there is always a map of it
+SEASONS = [ALL, "DJF", "MAM", "JJA", "SON"]
+SPECTRA = ["power", "coherence"]
+
+
+@dataclass(frozen=True)
+class CellScore:
+    """How a score of cells is named, explained and coloured.
+
+    perfect : its value where a product equals HR; is_error : of no sign, so that less is better and a gain has a sense.
+    """
+
+    label: str
+    sentence: str
+    formula: str
+    perfect: float = 0.0
+    is_error: bool = False
+
+
+SCORES = {
+    RMSE: CellScore("RMSE", "Typical error at each cell; large errors count most.", "√mean (f − o)²", is_error=True),
+    "mae": CellScore("MAE", "Mean size of the error at each cell.", "mean |f − o|", is_error=True),
+    "bias": CellScore("bias", "Mean error at each cell: above 0 the product is too high.", "mean (f − o)"),
+    "pearson": CellScore(
+        "correlation", "Whether product and HR rise and fall together: 1 is perfect.", "r = cov(f, o) / (σ_f σ_o)", 1.0
+    ),
+    "std_ratio": CellScore(
+        "std ratio", "Ratio of standard deviations over time: below 1 the product varies too little, above 1 too much.",
+        "σ_f / σ_o", 1.0,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Curves by wavelength, of the domain and all test steps.
+
+    curves : product → wavelength in km and power or coherence, both (ring,), HR first where it has one.
+    resolution : product → effective resolution in km, NaN where there is none, and the shortest wavelength in km.
+    left_out : letter → why a run has no curve.
+    """
+
+    curves: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    resolution: dict[str, tuple[float, float]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def missing_reason(comparison: Comparison) -> str:
+    """Why there is only the RMSE of all steps; '' when every run is verified over the same steps."""
+    if not comparison.same_period:
+        return "Test periods differ, so only RMSE is computed over the steps in common."
+    unverified = [result.run.id for result in comparison.results if result.verification is None]
+    command = f"python -m engine verify {' '.join(unverified)}"
+    return f"For more scores, seasons and spectra, run this and reload the page: {command}" if unverified else ""
+
+
+def offered_seasons(comparison: Comparison) -> list[str]:
+    """`all`, and the seasons of which any run has steps."""
+    if missing_reason(comparison):
+        return [ALL]
+    counts = [_verified(result)["compared_steps"].any(("y", "x")) for result in comparison.results]
+    return [season for season in SEASONS if any(bool(count.sel(season=season)) for count in counts) or season == ALL]
+
+
+def score_maps(comparison: Comparison, score: str, season: str) -> dict[str, xr.DataArray]:
+    """A score of `SCORES` by cell, (y, x): interpolated of the first run, and each run by its letter."""
+    if (score, season) == (RMSE, ALL):
+        return comparison.rmse_maps()
+
+    def stored(result: Result, product: str) -> xr.DataArray:
+        chosen = _verified(result)[score].sel(season=season, product=product)
+        return result.rmse(product).copy(data=chosen.values)  # on the coordinates of test.nc
+
+    maps = {"interpolated": stored(comparison.first, "interpolated")}
+    return maps | {result.letter: stored(result, "downscaled") for result in comparison.results}
+
+
+def spectra(comparison: Comparison, kind: str) -> Spectra:
+    """Curves of a kind of `SPECTRA`; empty where `missing_reason` says why."""
+    if missing_reason(comparison):
+        return Spectra()
+    curves, resolution, left_out = {}, {}, {}
+    for result in comparison.results:
+        stored = _verified(result)
+        if kind not in stored:
+            left_out[result.letter] = str(stored.attrs.get("spectra_left_out", "no values to compare"))
+            continue
+        wavelength = stored["wavelength"].values
+        if kind == "power" and result is comparison.first:
+            curves["hr"] = (wavelength, stored["hr_power"].values)
+        products = {"interpolated": "interpolated"} if result is comparison.first else {}
+        for key, product in (products | {result.letter: "downscaled"}).items():
+            curves[key] = (wavelength, stored[kind].sel(product=product).values)
+            effective = stored["effective_resolution"].sel(product=product, criterion="both")
+            resolution[key] = (float(effective), float(wavelength.min()))
+    return Spectra(curves, resolution, left_out)
+
+
+def resolution_text(resolution: Mapping[str, tuple[float, float]]) -> str:
+    """Effective resolutions as read: 'interpolated 92 km, A 37 km or finer'."""
+
+    def text(effective: float, shortest: float) -> str:
+        if np.isnan(effective):
+            return "none"
+        return f"{effective:.3g} km" + (" or finer" if effective <= shortest else "")
+
+    return ", ".join(f"{key} {text(*value)}" for key, value in resolution.items())
+
+
+def _verified(result: Result) -> xr.Dataset:
+    assert result.verification is not None  # as `missing_reason` has told
+    return result.verification

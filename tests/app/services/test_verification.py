@@ -1,0 +1,97 @@
+"""Scores by cell and spectra that compared runs have, by a verification.nc written by hand."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from app.services.comparison import Comparison
+from app.services.verification import missing_reason, offered_seasons, resolution_text, score_maps, spectra
+from engine.runs import Run, Store
+from tests.app.fake import write_run
+
+SMALL = {"ny": 16, "nx": 24, "n_times": 10}
+SEASONS, PRODUCTS = ["all", "DJF", "MAM", "JJA", "SON"], ["interpolated", "downscaled"]
+
+
+def write_by_hand(run: Run, bias: float, **more: tuple) -> None:
+    """A file whose downscaled bias is `bias` in all cells, twice as much in MAM, and the interpolated one's -1."""
+    maps = np.full((5, 2, 16, 24), -1.0)
+    maps[:, 1] = bias
+    maps[2, 1] = 2 * bias
+    steps = np.zeros((5, 16, 24), int)
+    steps[[0, 2]] = 10
+    variables = {"bias": (("season", "product", "y", "x"), maps), "compared_steps": (("season", "y", "x"), steps)}
+    coords = {"season": SEASONS, "product": PRODUCTS, "criterion": ["power", "coherence", "both"]}
+    xr.Dataset({**variables, **more}, coords, {"spectra_left_out": "too few cells"}).to_netcdf(run.verification)
+
+
+def hand_spectra(downscaled_km: float) -> dict[str, tuple]:
+    return {
+        "wavelength": ("wavenumber", [400.0, 200.0, 100.0]),
+        "hr_power": ("wavenumber", [9.0, 4.0, 1.0], {"units": "(K)2"}),
+        "power": (("product", "wavenumber"), [[8.0, 1.0, 0.1], [9.0, 3.0, 0.6]]),
+        "coherence": (("product", "wavenumber"), [[0.9, 0.4, 0.1], [1.0, 0.8, 0.6]]),
+        "effective_resolution": (("product", "criterion"), [[250.0, 220.0, 250.0], [100.0, 100.0, downscaled_km]]),
+    }
+
+
+def compare(folder, *runs: Run) -> Comparison:
+    return Comparison.of(Store(folder), [run.id for run in runs])
+
+
+@pytest.fixture
+def two(tmp_path):
+    return [write_run(tmp_path, title, **SMALL) for title in ("one", "other")]
+
+
+def test_maps_are_those_of_the_chosen_score_and_season(tmp_path, two):
+    write_by_hand(two[0], 0.25)
+    write_by_hand(two[1], -0.5)
+    both = compare(tmp_path, *two)
+    assert missing_reason(both) == ""
+    assert offered_seasons(both) == ["all", "MAM"]
+    maps = score_maps(both, "bias", "MAM")
+    assert {key: float(field[3, 4]) for key, field in maps.items()} == {"interpolated": -1.0, "A": 0.5, "B": -1.0}
+    assert float(score_maps(both, "bias", "all")["A"].mean()) == 0.25
+    with xr.open_dataset(two[0].results) as stored:
+        np.testing.assert_array_equal(maps["A"].y, stored["y"])
+        np.testing.assert_allclose(score_maps(both, "rmse", "all")["A"], stored["rmse_downscaled"])
+    both.close()
+
+
+def test_a_run_without_verification_leaves_rmse_and_says_the_command(tmp_path, two):
+    two[1].verification.unlink()
+    both = compare(tmp_path, *two)
+    assert missing_reason(both).endswith(f"python -m engine verify {two[1].id}")
+    assert offered_seasons(both) == ["all"]
+    assert spectra(both, "power").curves == {}
+
+
+def test_a_damaged_file_counts_as_none(tmp_path, two):
+    two[0].verification.write_bytes(b"no NetCDF")
+    assert missing_reason(compare(tmp_path, *two)).endswith(f"verify {two[0].id}")
+
+
+def test_other_periods_leave_the_rmse_of_common_steps(tmp_path, two):
+    later = write_run(tmp_path, "later", **SMALL, start="2019-03-01T04:00")
+    assert "Test periods differ" in missing_reason(compare(tmp_path, two[0], later))
+
+
+def test_spectra_are_hr_and_interpolated_of_the_first_and_each_run(tmp_path, two):
+    write_by_hand(two[0], 0.0, **hand_spectra(100.0))
+    write_by_hand(two[1], 0.0, **hand_spectra(np.nan))
+    both = compare(tmp_path, *two)
+    power = spectra(both, "power")
+    assert list(power.curves) == ["hr", "interpolated", "A", "B"]
+    np.testing.assert_array_equal(power.curves["hr"], [[400, 200, 100], [9, 4, 1]])
+    np.testing.assert_array_equal(power.curves["A"][1], [9, 3, 0.6])
+    np.testing.assert_array_equal(spectra(both, "coherence").curves["interpolated"][1], [0.9, 0.4, 0.1])
+    assert resolution_text(power.resolution) == "interpolated 250 km, A 100 km or finer, B none"
+
+
+def test_the_reason_of_a_spectrum_that_was_left_out(tmp_path, two):
+    write_by_hand(two[0], 0.0, **hand_spectra(100.0))
+    write_by_hand(two[1], 0.0)
+    found = spectra(compare(tmp_path, *two), "power")
+    assert list(found.curves) == ["hr", "interpolated", "A"]
+    assert found.left_out == {"B": "too few cells"}
