@@ -86,11 +86,11 @@ class RegionCard:
 
     def _draw(self, begin: bool) -> None:
         """Drag draws a box, or moves the map."""
-        label, icon = ("Stop drawing", "close") if begin else ("Draw a box", "crop")
-        self.draw.param.update(label=label, icon=icon)
-        if self._toolbar is not None:
+        if self._toolbar is not None:  # before the button says so
             kind = bm.BoxSelectTool if begin else bm.PanTool
             self._toolbar.active_drag = next(tool for tool in self._toolbar.tools if isinstance(tool, kind))
+        label, icon = ("Stop drawing", "close") if begin else ("Draw a box", "crop")
+        self.draw.param.update(label=label, icon=icon)
         if begin:
             self._say(DRAWING)
         elif self._grid is not None:

@@ -70,7 +70,7 @@ def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
 
 def test_a_box_drawn_on_the_map_is_the_region_of_the_design(tab, temperature_file):
     page = tab.open(f"?source_path={temperature_file}")
-    expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible()
     page.wait_for_timeout(SETTLE_MS)
     page.get_by_role("button", name="Draw a box").click()
     expect(page.get_by_role("button", name="Stop drawing")).to_be_visible()
@@ -142,11 +142,11 @@ def test_the_end_of_a_run_is_told_on_another_page(tab):
     write_run(tab.server.store, "ended long ago", seed=6)
     run = write_run(tab.server.store, "ends soon", done=False, seed=7)
     page = tab.open("?page=runs")
-    expect(page.get_by_role("gridcell", name="ends soon")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("gridcell", name="ends soon")).to_be_visible()
     page.get_by_role("tab", name="Design").click()
     expect(page.get_by_text("Summary", exact=True)).to_be_visible()
     run.record_launch(LaunchEvent.ENDED, host="elsewhere", rc=1, reason="the disk is full")
-    expect(page.get_by_role("alert").filter(has_text="ends soon")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("alert").filter(has_text="ends soon")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="ended long ago")).to_have_count(0)
     page.get_by_role("button", name="Open the run").click()
     expect(page).to_have_url(re.compile(f"page=runs&run={run.id}"))
