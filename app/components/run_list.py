@@ -118,8 +118,8 @@ class RunList:
         self._tools = pn.FlexBox(self.find, self.sort, self.differing, self.trash, margin=(4, 0, 8, 0), **line)
 
     def _show_table(self) -> None:
-        if self.all.show(table_of(self._seen, self._shown, self._settings)):
-            self._mark_ticks()
+        self.all.show(table_of(self._seen, self._shown, self._settings))
+        self._mark_ticks()
 
     def _choose_columns(self, event: Any) -> None:
         self.all.widget.hidden_columns = ["id", *(IN_ITS_PLACE if event.new else DIFFERING)]
@@ -156,6 +156,8 @@ class RunList:
 
     def _tick(self, event: Any) -> None:
         """Ticked rows are the runs to compare; the ninth replaces the oldest tick."""
+        if self.session.page != "runs":
+            return  # a table that is put away reports that nothing is ticked
         ids = self.all.ids
         ticked = [ids[row] for row in event.new if row < len(ids)]
         kept = [run for run in self.session.runs if run in ticked or run not in ids]

@@ -53,12 +53,12 @@ class RunTable:
     def ids(self) -> list[str]:
         return list(self.rows["id"])
 
-    def show(self, rows: pd.DataFrame) -> bool:
-        """Patch the cells that changed; a new list of runs is a new table, and is said to be one."""
+    def show(self, rows: pd.DataFrame) -> None:
+        """Patch the cells that changed; a new list of runs is a new table."""
         if list(rows["id"]) != self.ids:
             self.rows = rows
             self.widget.param.update(value=rows.copy(), height=min(HEAD_HEIGHT + ROW_HEIGHT * len(rows), MOST_HEIGHT))
-            return True
+            return
         patch: dict[str, list[tuple[int, Any]]] = {}
         for column in self._names:
             pairs = enumerate(zip(self.rows[column], rows[column], strict=True))
@@ -67,7 +67,6 @@ class RunTable:
         if patch:
             self.widget.patch(patch)
             self.rows = rows
-        return False
 
 
 LAYOUT: dict[str, object] = {

@@ -138,6 +138,7 @@ def open_tab(server: Server, browser: Browser | BrowserContext) -> Iterator[Tab]
     try:
         yield tab
     except Exception as error:
+        error.add_note(f"at {page.url}, after {tab.faults}")
         if server.log.exists():
             error.add_note(f"The server said:\n{server.log.read_text()[-4000:]}")
         raise

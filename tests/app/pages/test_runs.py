@@ -221,12 +221,24 @@ def test_ticked_rows_are_compared_eight_at_most(session):
         page.first_eight = list(session.runs)
         page.list.all.widget.selection = list(range(9))
 
+    session.page = "runs"
     page = at_page(session, tick)
     ids = list(page.list.all.rows["id"])
     assert page.first_eight == ids[:8]
     assert session.runs == ids[1:9]
     assert page.list.all.widget.selection == list(range(1, 9))
     assert page.list.compare.label == "Compare 8"
+
+
+def test_a_table_that_is_put_away_takes_no_run_out_of_the_comparison(session):
+    run = write_run(session.store.folder, "one", done=False)
+    session.param.update(page="compare", runs=[run.id])
+
+    async def put_away(page):
+        page.list.all.widget.selection = []
+
+    at_page(session, put_away)
+    assert session.runs == [run.id]
 
 
 def test_a_link_ticks_its_runs(session):
