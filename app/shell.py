@@ -108,7 +108,7 @@ class Shell:
         pn.state.onload(lambda: self._begin(refused))
 
     def _forget(self, context: SessionContext) -> None:
-        """Let go of an ended session: Panel keeps the views of its notifications and the callbacks of its buttons."""
+        """Release an ended session: Panel keeps the views of its notifications and the callbacks of its buttons."""
         for ref, (_, _, document, _) in list(pn.state._views.items()):
             if document is context._document:
                 del pn.state._views[ref]
@@ -157,7 +157,7 @@ class Shell:
     def _look(self) -> None:
         """Let the visible page pull what changed in the store since it last looked, and each minute: ages grow.
 
-        Runs that have ended are told on every page.
+        Ended runs are announced on every page.
         """
         name = self.session.page
         now = self._watcher.version, int(time.monotonic() // MINUTE_S)

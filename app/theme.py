@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.assets import ASSETS
 
 
@@ -77,6 +79,7 @@ MENU_SX: dict[str, object] = {
     "& .MuiTabs-indicator": {"backgroundColor": "#2a93b5", "height": "3px"},
 }
 
-OUTLINED: dict[str, object] = {"variant": "outlined", "size": "small", "margin": 0}  # quiet buttons
+SMALL: dict[str, Any] = {"size": "small", "margin": 0}
+OUTLINED: dict[str, Any] = {**SMALL, "variant": "outlined"}  # quiet buttons
 DENSE: dict[str, object] = {"& p": {"margin": 0}}  # alerts of one paragraph
 BORDERED: dict[str, object] = {"border": "1px solid", "borderColor": "divider"}

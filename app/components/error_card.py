@@ -32,15 +32,15 @@ from app.services.verification import (
     score_maps,
 )
 from app.session import Session
+from app.theme import SMALL
 
 HISTOGRAM_HEIGHT = 250
-SMALL: dict[str, Any] = {"size": "small", "margin": 0}
 
 
 class ErrorMaps:
     """Maps of one score of all runs, read and drawn; to be made in a thread."""
 
-    def __init__(self, comparison: Comparison, view: SharedView, score: str, season: str) -> None:
+    def __init__(self, comparison: Comparison, view: SharedView, score: str, season: str, dark: bool) -> None:
         self.reason, self.seasons = missing_reason(comparison), offered_seasons(comparison)
         self.score = RMSE if self.reason else score
         self.season = season if season in self.seasons else ALL
@@ -53,7 +53,7 @@ class ErrorMaps:
         last = comparison.n_steps - 1
         self.period = f"{last + 1} test steps, {comparison.label(0)} to {comparison.label(last)}"
         self.board = MapBoard(frames, view, clim=clim, cmap=cmap, attrs=label, columns=columns)
-        self.histogram = _histogram(maps, label)
+        self.histogram = _histogram(maps, label, dark)
 
 
 class ErrorCard:
@@ -74,7 +74,7 @@ class ErrorCard:
         self.view = card(self._head, self._body)
         for widget, name in ((self._score, "score"), (self._season, "season")):
             widget.param.watch(partial(self._choose, name), "value")
-        session.param.watch(lambda *_: pn.state.execute(self.draw), ["score", "season"])
+        session.param.watch(lambda *_: pn.state.execute(self.draw), ["score", "season", "dark"])
 
     async def take(self, comparison: Comparison, view: SharedView) -> None:
         """Other runs, or another projection."""
@@ -86,7 +86,8 @@ class ErrorCard:
         if self._view is None or not self._comparison:
             return
         is_newest, session = self._drawing.begin(), self.session
-        maps = await asyncio.to_thread(ErrorMaps, self._comparison, self._view, session.score, session.season)
+        chosen = session.score, session.season, session.dark
+        maps = await asyncio.to_thread(ErrorMaps, self._comparison, self._view, *chosen)
         if is_newest():
             pn.state.execute(partial(self._show, maps), schedule=True)
 
@@ -122,9 +123,9 @@ def _colours(score: str, kind: CellScore, fields: list[xr.DataArray]) -> tuple[s
     return DIFFERENCES, (kind.perfect + low, kind.perfect + high)
 
 
-def _histogram(maps: Mapping[str, xr.DataArray], attrs: Mapping[str, str]) -> pn.Column:
+def _histogram(maps: Mapping[str, xr.DataArray], attrs: Mapping[str, str], dark: bool) -> pn.Column:
     """How the score is distributed over the cells: what the eye can't add up on a map."""
     values: dict[str, np.ndarray] = {product: field.values.ravel() for product, field in maps.items()}
-    figure = line_figure(histogram(values, attrs, "share of cells (%)"), height=HISTOGRAM_HEIGHT)
+    figure = line_figure(histogram(values, attrs, "share of cells (%)", dark), height=HISTOGRAM_HEIGHT)
     pane = pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=0)
     return pn.Column(pane, css_classes=["beside"], sizing_mode="stretch_width", margin=(6, 0, 0, 12))

@@ -63,7 +63,7 @@ def score_frames(
 ) -> list[Frame]:
     """A score by cell of the interpolated field and of each run, with its mean to the digits that suit its range.
 
-    gains : whether to tell by how much the mean is below or above that of the interpolated field.
+    gains : add the relative difference of the mean to that of the interpolated field.
     """
     titles = {result.letter: result.title for result in comparison.results}
     base = _mean(maps["interpolated"])

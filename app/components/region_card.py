@@ -41,7 +41,7 @@ class RegionCard:
         self.use = pmui.Button(label="Use as region", disabled=True, **OUTLINED)
         self.clear = pmui.Button(label="Clear", icon="close", disabled=True, **{**OUTLINED, "variant": "text"})
         self.lines = {side: pmui.TextInput(label=side, sx=NARROW, **SMALL) for side in SIDES}
-        self.said = pmui.Typography(HINT, variant="caption", margin=(6, 0, 0, 0))
+        self.message = pmui.Typography(HINT, variant="caption", margin=(6, 0, 0, 0))
         self.draw.on_click(lambda _: self._draw(not self.is_drawing))
         self.use.on_click(self._use)
         self.clear.on_click(self._clear)
@@ -50,7 +50,7 @@ class RegionCard:
         numbers = pmui.Row(*self.lines.values(), sx={"gap": "6px"}, margin=(4, 0), sizing_mode="stretch_width")
         buttons = pmui.FlexBox(self.draw, self.use, self.clear, gap="8px", margin=0)
         self.view = pn.Column(
-            heading("Region"), buttons, numbers, self.said, margin=(12, 0, 0, 0), sizing_mode="stretch_width"
+            heading("Region"), buttons, numbers, self.message, margin=(12, 0, 0, 0), sizing_mode="stretch_width"
         )
         session.param.watch(lambda _: self._follow_draft(), ["draft", "page"])
         self._follow_draft()
@@ -78,7 +78,7 @@ class RegionCard:
             region = region_of_box(self._grid, (box["x0"], box["x1"]), (box["y0"], box["y1"]))
             trainable_cells(self._grid, region, self.session.draft.get("data", "scale"))
         except MesoscopeError as error:
-            self._say(str(error), is_fault=True)
+            self._set_message(str(error), is_fault=True)
         else:
             with pn.io.hold():
                 self._draw(False)
@@ -86,13 +86,13 @@ class RegionCard:
 
     def _draw(self, begin: bool) -> None:
         """Drag draws a box, or moves the map."""
-        if self._toolbar is not None:  # before the button says so
+        if self._toolbar is not None:  # before the button's label changes
             kind = bm.BoxSelectTool if begin else bm.PanTool
             self._toolbar.active_drag = next(tool for tool in self._toolbar.tools if isinstance(tool, kind))
         label, icon = ("Stop drawing", "close") if begin else ("Draw a box", "crop")
         self.draw.param.update(label=label, icon=icon)
         if begin:
-            self._say(DRAWING)
+            self._set_message(DRAWING)
         elif self._grid is not None:
             self._describe()
 
@@ -109,7 +109,7 @@ class RegionCard:
             self._take(Region.parse(plain, "data.region"))
         except MesoscopeError as error:
             self._take(None)
-            self._say(str(error), is_fault=True)
+            self._set_message(str(error), is_fault=True)
 
     def _show(self, region: Region | None) -> None:
         """Put a region into the numbers and onto the map."""
@@ -130,7 +130,7 @@ class RegionCard:
             try:
                 cells = outline_of_cells(self._grid, cells_of(self._grid, region))
             except MesoscopeError:
-                cells = nothing  # the text says so
+                cells = nothing  # `_describe` gives the reason
         for source, (x, y) in ((self._sides, sides), (self._cells, cells)):
             source.data = {"x": x, "y": y}
         self._describe()
@@ -140,21 +140,21 @@ class RegionCard:
         self.clear.disabled = self.region is None and in_draft is None
         self.use.disabled = True
         if self.region is None or self._grid is None:
-            self._say(HINT)
+            self._set_message(HINT)
             return
         try:
             cells = trainable_cells(self._grid, self.region, self.session.draft.get("data", "scale"))
         except MesoscopeError as error:
-            self._say(str(error), is_fault=True)
+            self._set_message(str(error), is_fault=True)
             return
         self.use.disabled = self.region == in_draft
         (ny, nx), (all_y, all_x) = cells.shape, self._grid.shape
         used = "the region of the design" if self.region == in_draft else "not yet used in the design"
         more = " The dashed line is the region, the full one its cells." if self._grid.crs else ""
-        self._say(f"{ny} × {nx} of {all_y} × {all_x} cells; {used}.{more}")
+        self._set_message(f"{ny} × {nx} of {all_y} × {all_x} cells; {used}.{more}")
 
-    def _say(self, text: str, *, is_fault: bool = False) -> None:
-        self.said.param.update(object=plain_text(text), color="error" if is_fault else "text.secondary")
+    def _set_message(self, text: str, *, is_fault: bool = False) -> None:
+        self.message.param.update(object=plain_text(text), color="error" if is_fault else "text.secondary")
 
     def _follow_draft(self) -> None:
         """Show the draft's region when it has become another one."""

@@ -1,4 +1,4 @@
-"""Tells on every page that a run has ended, with a way to open it."""
+"""Announcement on every page that a run has ended, with a button that opens it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.services.watcher import RunSnapshot
 from app.session import Session
 from engine.runs import RunState
 
-MOST = 3  # at once; the oldest gives way
+MOST = 3  # at once; the oldest is removed
 SEVERITY = {RunState.DONE: "success", RunState.FAILED: "error", RunState.CANCELLED: "info"}
 WORDS = {RunState.DONE: "is done", RunState.FAILED: "failed", RunState.CANCELLED: "was cancelled"}
 WIDTH = "min(420px, calc(100vw - 32px))"
@@ -21,7 +21,7 @@ PLACE = {"position": "fixed", "right": "16px", "bottom": "76px", "z-index": "130
 
 
 class RunEndings:
-    """Cards in a corner of the window, for runs that ended after this tab had seen them wait or run."""
+    """Cards in a corner of the window, for runs that were queued or running when this tab last looked."""
 
     def __init__(self, session: Session):
         self.session = session
@@ -45,20 +45,20 @@ class RunEndings:
         state, reason = run.status.state, run.status.reason
         why = f": {reason}" if reason and state is RunState.FAILED else ""
         text = f"{run.title} {WORDS[state]}{why}"
-        said = pmui.Alert(
+        message = pmui.Alert(
             object=plain_text(text), severity=SEVERITY[state], margin=0, sizing_mode="stretch_width",
             sx={"& p": {"margin": 0}, "overflowWrap": "anywhere"},
         )  # fmt: skip
         small = {"variant": "text", "size": "small", "margin": 0}
         show = pmui.Button(label="Open the run", icon="open_in_new", **small)
         close = pmui.Button(label="Close", icon="close", **small)
-        ways = pmui.Row(show, close, sx={"gap": "8px", "padding": "4px 8px"}, margin=0)
-        card = pmui.Paper(said, ways, elevation=6, margin=(8, 0, 0, 0), sizing_mode="stretch_width")
+        buttons = pmui.Row(show, close, sx={"gap": "8px", "padding": "4px 8px"}, margin=0)
+        card = pmui.Paper(message, buttons, elevation=6, margin=(8, 0, 0, 0), sizing_mode="stretch_width")
 
-        def take_away(_: object) -> None:
+        def remove(_: object) -> None:
             self._put([other for other in self.view if other is not card])
 
         show.on_click(lambda _: self.session.param.update(run=run.id, page="runs"))
-        show.on_click(take_away)
-        close.on_click(take_away)
+        show.on_click(remove)
+        close.on_click(remove)
         return card

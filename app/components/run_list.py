@@ -21,7 +21,7 @@ from app.services.run_selection import select_runs
 from app.services.run_settings import differing_settings
 from app.services.watcher import RunSnapshot, watcher_of
 from app.session import MOST_RUNS, ORDERS, Listed, Session
-from app.theme import OUTLINED
+from app.theme import OUTLINED, SMALL
 from engine.errors import MesoscopeError
 from engine.runs.trash import deleted_runs, restore
 
@@ -49,7 +49,6 @@ NOTHING = {
     Listed.QUEUE: "No run is queued or running.",
     Listed.ARCHIVED: "No run is archived, or none holds these words.",
 }
-SMALL: dict[str, object] = {"size": "small", "margin": 0}
 
 
 class RunList:
@@ -157,7 +156,7 @@ class RunList:
     def _tick(self, event: Any) -> None:
         """Ticked rows are the runs to compare; the ninth replaces the oldest tick."""
         if self.session.page != "runs":
-            return  # a table that is put away reports that nothing is ticked
+            return  # a hidden table reports that nothing is ticked
         ids = self.all.ids
         ticked = [ids[row] for row in event.new if row < len(ids)]
         kept = [run for run in self.session.runs if run in ticked or run not in ids]

@@ -55,7 +55,7 @@ class SpectraCard:
         is_newest = self._drawing.begin()
         parts = await asyncio.to_thread(self._parts)
         if is_newest():
-            pn.state.execute(partial(self._body.__setitem__, slice(None), parts), schedule=True)
+            pn.state.execute(partial(self._body.param.update, objects=parts), schedule=True)
 
     def _parts(self) -> list[Any]:
         """The figure, or the words that stand in its place, and the effective resolutions."""

@@ -1,10 +1,9 @@
-"""Three ways to begin, where there is nothing to show yet: the example, files of one's own, a shared link."""
+"""Three ways to start where there is nothing to show yet: the example, the user's own files, a shared link."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 from urllib.parse import urlsplit
 
 import panel as pn
@@ -13,7 +12,7 @@ import panel_material_ui as pmui
 from app.components.demonstration import FIRST_SPEC
 from app.formatting import plain_text
 from app.session import Session, demo_folder
-from app.theme import BORDERED
+from app.theme import BORDERED, SMALL
 from engine.data.demo import write_demo
 from engine.errors import MesoscopeError
 from engine.spec import Spec
@@ -24,14 +23,13 @@ EXAMPLE = (
 OWN_FILES = "NetCDF, GRIB or Zarr with a time axis and a grid: look at a variable, use it as the target, design, train."
 LINK = "A colleague's view of runs in this store, or of a file."
 EXPECTED = "expected an address of this dashboard with a '?', as …/app?page=compare&runs=…"
-SMALL: dict[str, Any] = {"size": "small", "margin": 0}
 Generate = Callable[[object], Awaitable[None]]
 
 
 class StartCard:
     """Opens the example as the design, the Data page, or a link; `generate` replaces the first.
 
-    own_files : what to do for files of one's own, where a button would lead to the page that is open already.
+    own_files : instruction for the user's own files, where a button would lead to the page that is open already.
     """
 
     def __init__(self, session: Session, title: str, *, generate: Generate | None = None, own_files: str = ""):
@@ -47,7 +45,7 @@ class StartCard:
         self.open = pmui.Button(
             label="Open the link", icon="link", variant="outlined", size="small", margin=(8, 0, 0, 0)
         )
-        self.said = pmui.Alert(object="", severity="error", visible=False, margin=(12, 0, 0, 0))
+        self.message = pmui.Alert(object="", severity="error", visible=False, margin=(12, 0, 0, 0))
         self.example.on_click(self._generate)
         self.files.on_click(lambda _: session.param.update(page="data"))
         self.open.on_click(lambda _: self._open_link())
@@ -59,13 +57,13 @@ class StartCard:
             gap="12px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         self.view = pn.Column(
-            pmui.Typography(title, variant="h2", margin=(0, 0, 12, 0)), ways, self.said,
+            pmui.Typography(title, variant="h2", margin=(0, 0, 12, 0)), ways, self.message,
             margin=(24, 0), sizing_mode="stretch_width",
         )  # fmt: skip
 
     async def _generate(self, event: object) -> None:
         self.example.loading = True
-        self.said.visible = False
+        self.message.visible = False
         try:
             await self._make(event)
         except MesoscopeError as error:
@@ -83,7 +81,7 @@ class StartCard:
 
     def _open_link(self) -> None:
         """Show what a link of this dashboard names, whatever host it was copied from."""
-        self.said.visible = False
+        self.message.visible = False
         query = urlsplit(self.link.value_input.strip()).query
         if not query:
             self._refuse(f"this is no link of a view: {EXPECTED}")
@@ -93,7 +91,7 @@ class StartCard:
             self._refuse(f"the link names no page, file or run: {EXPECTED}")
 
     def _refuse(self, message: str) -> None:
-        self.said.param.update(object=plain_text(message), visible=True)
+        self.message.param.update(object=plain_text(message), visible=True)
 
 
 def _way(title: str, text: str, *controls: pn.viewable.Viewable) -> pmui.Paper:

@@ -25,32 +25,39 @@ REGION = "#c2334d"
 DASHES = {"predictor": "dashed", "static": "dotted"}
 ROOM = 0.2  # of the target's width and height, on each side
 ASPECT = 1.6  # width by height of the figure
+THICK = {"line_width": 2, "line_join": "round"}
+LARGEST_KM2 = 1.3e8  # a quarter of the globe; more of it has no place around one centre
 
 
 def domain_map(inputs: Sequence[Footprint], region: Region | None) -> Any:
     """Draw the border of each input, the first being the target, the region, and the coasts; a Bokeh figure."""
     target = inputs[0].grid
-    projection = MapProjection.of("stereographic", target)
+    is_large = target.cell_areas().sum() > LARGEST_KM2
+    projection = MapProjection.of("PlateCarree" if is_large else "stereographic", target)
     box = _widened(projection.box())
-
-    def line(lon: np.ndarray, lat: np.ndarray, colour: str, dash: str = "solid") -> gv.Path:
-        points = np.column_stack(projection.from_lonlat(lon, lat))
-        return gv.Path([points], crs=projection.crs).opts(color=colour, line_width=2, line_dash=dash, line_join="round")
-
-    coast = gv.Path([map_lines(projection, box)["coast"]], crs=projection.crs).opts(color=FAINT["light"], line_width=1)
-    layers = [coast]
+    lines = [(map_lines(projection, box)["coast"], {"color": FAINT["light"], "line_width": 1})]
     for one in reversed(inputs):
-        layers.append(line(*one.outline(), COLOURS[one.role], DASHES.get(one.role, "solid")))
+        style = {"color": COLOURS[one.role], "line_dash": DASHES.get(one.role, "solid"), **THICK}
+        lines.append((_line(projection, box, *one.outline()), style))
     if region is not None:
-        layers.append(line(*target.to_lonlat(*outline_of_region(target, region)), REGION))
+        border = target.to_lonlat(*outline_of_region(target, region))
+        lines.append((_line(projection, box, *border), {"color": REGION, **THICK}))
     with DRAWING:
-        shown = gv.Overlay(layers).opts(
+        paths = [gv.Path([line], crs=projection.crs).opts(**style) for line, style in lines if np.isfinite(line).any()]
+        shown = gv.Overlay(paths).opts(
             projection=projection.crs, xlim=(box.west, box.east), ylim=(box.south, box.north), responsive=True,
             aspect=ASPECT, toolbar=None, show_bounds=False, xaxis=None, yaxis=None, default_tools=[], backend="bokeh",
         )  # fmt: skip
         figure = hv.render(shown, backend="bokeh")
     figure.update(outline_line_color=None, background_fill_color=None, border_fill_color=None)
     return figure
+
+
+def _line(projection: MapProjection, box: Box, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+    """Points (n, 2) on the map, with a gap where the line leaves at one side and comes back at the other."""
+    points = np.column_stack(projection.from_lonlat(lon, lat))
+    jumps = np.flatnonzero(np.abs(np.diff(points[:, 0])) > (box.east - box.west) / 2) + 1
+    return np.insert(points, jumps, np.nan, axis=0)
 
 
 def _widened(box: Box) -> Box:

@@ -81,11 +81,14 @@ class Result:
 
     @cached_property
     def verification(self) -> xr.Dataset | None:
-        """Scores by cell, season and scale, read when asked for; None where the run has none that can be read."""
+        """Scores by cell, season and scale, read when asked for; None without any, and where `engine verify` has to
+        write a damaged file again.
+        """
         try:
-            return open_netcdf(self.run.verification, cache=False) if self.run.verification.is_file() else None
+            data = open_netcdf(self.run.verification, cache=False) if self.run.verification.is_file() else None
         except (OSError, ValueError):
             return None
+        return data if data is not None and "compared_steps" in data else None
 
     def close(self) -> None:
         self.data.close()
@@ -283,7 +286,7 @@ def _grid_notes(first: Result, other: Result) -> list[str]:
 
 
 def _common_times(results: list[Result]) -> tuple[list[Result], pd.Index, list[str]]:
-    """Those that have steps in common with the first, the common steps, and what to tell."""
+    """Those that have steps in common with the first, the common steps, and notes for the reader."""
     first, notes = results[0], []
     shown, times = [first], first.times
     for other in results[1:]:

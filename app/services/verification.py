@@ -120,5 +120,5 @@ def resolution_text(resolution: Mapping[str, tuple[float, float]]) -> str:
 
 
 def _verified(result: Result) -> xr.Dataset:
-    assert result.verification is not None  # as `missing_reason` has told
+    assert result.verification is not None  # else `missing_reason` gave a reason
     return result.verification

@@ -1,4 +1,4 @@
-"""The file that a command is told to write, checked before the work."""
+"""Check of a command's output file, before the work."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from engine.options import did_you_mean
 GEOGRAPHIC = {"time": ("T", "time"), "y": ("latitude",), "x": ("longitude",)}  # dimension → its names in cf_xarray
 PROJECTED = {"time": ("T", "time"), "y": ("Y",), "x": ("X",)}
 NUMERIC_KINDS = "fiub"  # of NumPy types: float, signed, unsigned, boolean
-CORNERS = re.compile(r".*_(bnds|bounds|vertices)|(vertices|bounds)_.*")  # names of cell corners that no `bounds` tells
+CORNERS = re.compile(r".*_(bnds|bounds|vertices)|(vertices|bounds)_.*")  # names of cell corners without `bounds`
 
 
 def choose_variable(dataset: xr.Dataset, variable: str, path: str) -> str:

@@ -70,7 +70,7 @@ def mae(moments: Moments) -> np.ndarray:
 
     Source: Wilks (2019), Statistical Methods in the Atmospheric Sciences, 4th ed., section 9.3.
     """
-    return _ratio(moments.abs_error, moments.count)
+    return ratio(moments.abs_error, moments.count)
 
 
 def rmse(moments: Moments) -> np.ndarray:
@@ -78,7 +78,7 @@ def rmse(moments: Moments) -> np.ndarray:
 
     Source: Wilks (2019), section 9.3.
     """
-    return np.sqrt(_ratio(moments.squared_error, moments.count))
+    return np.sqrt(ratio(moments.squared_error, moments.count))
 
 
 def bias(moments: Moments) -> np.ndarray:
@@ -91,7 +91,7 @@ def pearson(moments: Moments) -> np.ndarray:
 
     Source: Pearson (1895), Proc. R. Soc. Lond. 58, 240.
     """
-    return _ratio(moments.comoment, np.sqrt(moments.squares[1:]) * np.sqrt(moments.squares[0]))
+    return ratio(moments.comoment, np.sqrt(moments.squares[1:]) * np.sqrt(moments.squares[0]))
 
 
 def std_ratio(moments: Moments) -> np.ndarray:
@@ -99,7 +99,7 @@ def std_ratio(moments: Moments) -> np.ndarray:
 
     Source: Taylor (2001), J. Geophys. Res. 106, 7183, section 2.
     """
-    return _ratio(np.sqrt(moments.squares[1:]), np.sqrt(moments.squares[0]))
+    return ratio(np.sqrt(moments.squares[1:]), np.sqrt(moments.squares[0]))
 
 
 def kling_gupta(moments: Moments) -> np.ndarray:
@@ -110,7 +110,7 @@ def kling_gupta(moments: Moments) -> np.ndarray:
 
     Source: Gupta et al. (2009), J. Hydrol. 377, 80, eqs. 9 and 10.
     """
-    means = _ratio(moments.mean[1:], moments.mean[0])
+    means = ratio(moments.mean[1:], moments.mean[0])
     return 1 - np.sqrt((pearson(moments) - 1) ** 2 + (std_ratio(moments) - 1) ** 2 + (means - 1) ** 2)
 
 
@@ -133,11 +133,11 @@ def area_mean(score: str, moments: Moments, areas: np.ndarray) -> np.ndarray:
     power = 2 if score == "rmse" else 1
     values = CELL_SCORES[score](moments) ** power
     weights = np.where(np.isfinite(values), areas * moments.count, 0.0)
-    mean = _ratio((np.nan_to_num(values) * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
+    mean = ratio((np.nan_to_num(values) * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
     return mean ** (1 / power)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Divide; NaN where the denominator is 0."""
     shape = np.broadcast_shapes(numerator.shape, denominator.shape)
     return np.divide(numerator, denominator, out=np.full(shape, np.nan), where=denominator != 0)

@@ -12,6 +12,7 @@ from scipy.fft import rfft2
 from engine.data.grids import Grid, check_equal_spacing, spacing
 from engine.data.lengths import METRES_PER_DEGREE
 from engine.errors import GridError
+from engine.evaluation.moments import ratio
 
 MIN_SIDE = 8  # cells: with fewer there are less than four wavenumbers
 THRESHOLD = 0.5
@@ -113,7 +114,7 @@ def power_ratio(spectra: RadialSpectra) -> np.ndarray:
 
     Source: Skamarock (2004), Mon. Wea. Rev. 132, 3019, section 3.
     """
-    return _ratio(spectra.power[1:], np.broadcast_to(spectra.power[0], spectra.power[1:].shape))
+    return ratio(spectra.power[1:], spectra.power[0])
 
 
 def coherence(spectra: RadialSpectra) -> np.ndarray:
@@ -124,7 +125,7 @@ def coherence(spectra: RadialSpectra) -> np.ndarray:
 
     Source: Bendat and Piersol (2010), Random Data, 4th ed., eq. 5.91.
     """
-    return _ratio(spectra.cospectrum**2, spectra.power[1:] * spectra.power[0])
+    return ratio(spectra.cospectrum**2, spectra.power[1:] * spectra.power[0])
 
 
 def effective_resolution(wavenumber: np.ndarray, share: np.ndarray, threshold: float = THRESHOLD) -> float:
@@ -176,7 +177,3 @@ def _ring_mean(values: np.ndarray, ring: np.ndarray, x: int) -> np.ndarray:
     counts = np.broadcast_to(twice, ring.shape)
     sums, totals = (np.bincount(ring[inside], each[inside]) for each in (values * twice, counts))
     return sums / totals
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)

@@ -176,7 +176,7 @@ def _count_values(
 
 
 def _empty_spectra(grid: Grid, valid: np.ndarray) -> tuple[RadialSpectra | None, str]:
-    """Choose cells by a first block of steps (time, y, x); else tell why there can be no spectra."""
+    """Choose cells by a first block of steps (time, y, x); else give the reason why there are no spectra."""
     try:
         return RadialSpectra.empty(grid, np.logical_and.reduce(valid[valid.any(axis=(1, 2))]), len(PRODUCTS)), ""
     except GridError as error:

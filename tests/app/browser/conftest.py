@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,17 +85,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.process.wait(timeout=20)
 
 
-def start_server(folder: Path, port: int = 0) -> Server:
+def start_server(
+    folder: Path, port: int = 0, panel: Sequence[str] = ("-m", "panel"), options: Sequence[str] = ()
+) -> Server:
     """Serve the dashboard with `folder` for its store and its data, on a free port unless one is given.
 
-    Runs go to this machine only, unless the folder has a targets file.
+    Runs go to this machine only, unless the folder has a targets file. `panel` : Python's arguments that run it.
     """
     store, data, log, targets = folder / "runs", folder / "data", folder / "server.log", folder / "targets.yaml"
     data.mkdir(exist_ok=True)
     if not targets.exists():
         targets.write_text("version: 1\ntargets: {local: {}}\n")
     port = port or free_port()
-    command = [sys.executable, "-m", "panel", "serve", "app", "--address", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, *panel, "serve", "app", "--address", "127.0.0.1", "--port", str(port), *options]
     place = {
         **os.environ,
         "MESOSCOPE_STORE": str(store),

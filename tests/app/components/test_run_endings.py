@@ -1,4 +1,4 @@
-"""Ends of runs are told once, for runs that this tab had seen wait or run."""
+"""Each end of a run is announced once, for runs that were queued or running when this tab last looked."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_the_example_is_generated_and_opened_as_the_design(card, session, monkey
     asyncio.run(card._generate(None))
     assert session.page == "design"
     assert session.draft.get("data", "target") == Source(str(demo_folder() / "hr.nc"))
-    assert not card.said.visible
+    assert not card.message.visible
     assert not card.example.loading
 
 
@@ -45,8 +45,8 @@ def test_an_example_that_can_not_be_written_says_why(card, session, monkeypatch)
 
     monkeypatch.setattr(start_card, "write_demo", refuse)
     asyncio.run(card._generate(None))
-    assert (card.said.visible, session.page) == (True, "compare")
-    assert "the disk is full: free some space" in card.said.object
+    assert (card.message.visible, session.page) == (True, "compare")
+    assert "the disk is full: free some space" in card.message.object
     assert not card.example.loading
 
 
@@ -58,7 +58,7 @@ def test_own_files_are_chosen_on_the_data_page(card, session):
 def test_a_link_of_any_host_is_opened(card, session):
     open_link(card, " https://hub.example.org/user/ann/mesoscope/app?page=runs&sort=title ")
     assert (session.page, session.order) == ("runs", "title")
-    assert not card.said.visible
+    assert not card.message.visible
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_a_link_of_any_host_is_opened(card, session):
 )
 def test_a_link_that_can_not_be_used_is_explained(card, text, message):
     open_link(card, text)
-    assert card.said.visible
-    assert message in card.said.object.replace("\\", "")
+    assert card.message.visible
+    assert message in card.message.object.replace("\\", "")

@@ -198,7 +198,7 @@ def test_a_drawn_box_becomes_the_region(session, temperature_file):
 
     page = shown(session, temperature_file, draw)
     assert session.draft.get("data", "region") == Region((49.5, 53.5), (0.5, 4.5))
-    assert page.region.said.object == "4 × 4 of 4 × 5 cells; the region of the design."
+    assert page.region.message.object == "4 × 4 of 4 × 5 cells; the region of the design."
     assert page.region.use.disabled
 
 
@@ -210,8 +210,8 @@ def test_a_box_that_is_too_small_is_refused_and_drawn_again(session, temperature
         drawn(page, (0.6, 4.4), (50.6, 53.4))  # 3 × 4 cells; 2 × 2 LR cells need 4 × 4
 
     page = shown(session, temperature_file, draw)
-    assert page.region.said.object.startswith("this region holds 3 × 4 cells: expected at least 4 a side")
-    assert page.region.said.color == "error"
+    assert page.region.message.object.startswith("this region holds 3 × 4 cells: expected at least 4 a side")
+    assert page.region.message.color == "error"
     assert page.region.is_drawing
     assert page.region.use.disabled
     assert numbers(page) == [""] * 4
@@ -226,7 +226,7 @@ def test_typed_sides_and_the_box_agree(session, temperature_file):
     xs, ys = (source.data for source in (page.region._sides, page.region._cells))
     for line in (xs, ys):
         assert (min(line["x"]), max(line["x"]), min(line["y"]), max(line["y"])) == (-0.5, 4.5, 49.5, 53.5)
-    assert page.region.said.object == "4 × 5 of 4 × 5 cells; not yet used in the design."
+    assert page.region.message.object == "4 × 5 of 4 × 5 cells; not yet used in the design."
 
 
 def test_a_region_typed_on_the_design_page_is_shown_and_cleared(session, temperature_file):
@@ -257,6 +257,6 @@ def test_sides_that_can_not_be_used_are_explained(session, temperature_file, sid
             line.value = text
 
     page = shown(session, temperature_file, type_sides)
-    assert message in page.region.said.object.replace("\\", "")
-    assert page.region.said.color == "error"
+    assert message in page.region.message.object.replace("\\", "")
+    assert page.region.message.color == "error"
     assert page.region.use.disabled

@@ -230,14 +230,14 @@ def test_ticked_rows_are_compared_eight_at_most(session):
     assert page.list.compare.label == "Compare 8"
 
 
-def test_a_table_that_is_put_away_takes_no_run_out_of_the_comparison(session):
+def test_a_hidden_table_removes_no_run_from_the_comparison(session):
     run = write_run(session.store.folder, "one", done=False)
     session.param.update(page="compare", runs=[run.id])
 
-    async def put_away(page):
+    async def report_nothing(page):
         page.list.all.widget.selection = []
 
-    at_page(session, put_away)
+    at_page(session, report_nothing)
     assert session.runs == [run.id]
 
 

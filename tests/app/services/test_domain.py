@@ -10,7 +10,8 @@ import xarray as xr
 
 from app.components.domain_card import inputs_html
 from app.plots.domain import domain_map
-from app.services.domain import footprints, overlap
+from app.services.domain import Footprint, footprints, overlap
+from engine.data.grids import Grid
 from engine.spec import Region, Spec
 
 LATLON = {
@@ -60,6 +61,24 @@ def test_the_map_holds_borders_and_region_in_a_projection_about_the_target(spec)
     west = crs.transform_point(0, 50, ccrs.Geodetic())[0]
     assert target == pytest.approx((west, -west), rel=1e-3)
     assert region[0] == pytest.approx(crs.transform_point(1, 51, ccrs.Geodetic())[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon"),
+    [
+        ((-88.75, 88.75, 72), (0, 357.5, 144)),  # the globe
+        ((61, 89, 15), (0, 355, 72)),  # around a pole
+        ((40, 49, 10), (-35, -26, 10)),  # no coast
+        ((-20, -11, 10), (170, 189, 20)),  # across the 180th meridian
+    ],
+)
+def test_every_region_of_the_globe_is_drawn(lat, lon):
+    figure = domain_map([Footprint("target", "t2m", Grid(np.linspace(*lat), np.linspace(*lon)))], None)
+    border = figure.renderers[-1].data_source.data
+    x, y = (np.concatenate(border[side]) for side in ("xs", "ys"))
+    inside = (x >= figure.x_range.start) & (x <= figure.x_range.end) & (y >= figure.y_range.start)
+    assert inside[np.isfinite(x)].all()
+    assert np.isfinite(x).sum() > 100
 
 
 def test_names_from_files_stay_text(spec):
