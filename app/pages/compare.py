@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import panel as pn
 import panel_material_ui as pmui
@@ -19,6 +20,8 @@ from app.services.comparison import Comparison
 from app.services.newest import Rerun
 from app.services.steps import Steps
 from app.session import Session
+
+SHOWN_S = 2.0  # the analysis waits so long at most for a browser to have laid out the maps
 
 
 class ComparePage:
@@ -108,6 +111,9 @@ class ComparePage:
         """What stands below the maps, once these are shown."""
         comparison, view = self.comparison, self._maps.shared
         assert view is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHOWN_S):
+                await view.shown.wait()
         scores = await asyncio.to_thread(comparison.scores)
         if comparison is self.comparison and view is self._maps.shared:
             pn.state.execute(lambda: self._scores.show(comparison, scores), schedule=True)

@@ -33,6 +33,7 @@ class SharedView:
 
     on_cell : called with y and x of the grid when a map is clicked.
     on_pointer : called with y and x of the grid under the pointer, or None when it leaves.
+    shown : set once the browser has laid out the first map.
     """
 
     def __init__(self, grid: Grid, on_cell: Callable[[float, float], None], projection: str = NATIVE):
@@ -64,6 +65,7 @@ class SharedView:
         self.glyphs = [(source, glyph, rows[source.id]) for source, glyph in glyphs]
         self._samplings: dict[Grid, Sampling] = {}
         self._moving = Newest()
+        self.shown = asyncio.Event()
 
     def _shared_glyphs(self) -> list[tuple[bm.ColumnDataSource, bm.Glyph]]:
         """Graticule, lines, labels and the clicked cell, in the order in which they are drawn."""
@@ -135,6 +137,8 @@ class SharedView:
         self.on_pointer(self.to_cell(new["x"][0], new["y"][0]) if len(new["x"]) else None)
 
     def _width_changed(self, attr: str, old: Any, new: Any) -> None:
+        if new:
+            self.shown.set()
         if new and abs(new - self.pixels) > 0.2 * self.pixels:
             self.pixels = int(new)
             self._window_changed(attr, old, new)
