@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from engine.available_memory import free_memory
 from engine.data.fields import open_field, steps_per_chunk
 from engine.data.pairs import Pairs
+from engine.evaluation.baselines import held_steps
 from engine.evaluation.tiles import input_shape, plan_tiles
 from engine.models.receptive_field import reach
 from engine.models.shapes import Shape
@@ -26,6 +28,7 @@ from engine.training.memory_budget import (
 
 BASE_BYTES = 900 * 2**20  # of a process that trains next to nothing: TensorFlow, its graphs and their kernels
 FIELDS_IN_PREDICTION = 12  # at HR, as float32, while one step is read, interpolated, put together and written
+BASELINE_BYTES_OF_CELL = 3000  # quantiles and coefficients; after that, sums of each product and season
 FIELDS_IN_SCORING = 20  # at HR, as float64: SSIM's means, squares and products
 
 
@@ -91,7 +94,13 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))
     network = prediction_bytes(spec.model, replace(shape, y_lr=y, x_lr=x), at_once)
     fields = FIELDS_IN_PREDICTION + shape.window + shape.static
-    return max(network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING)
+    baselines = _baseline_bytes(pairs) if cells <= HR_CELLS_AT_ONCE else 0
+    return max(network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING, baselines)
+
+
+def _baseline_bytes(pairs: Pairs) -> int:
+    """Bytes of baselines: training steps, and what is fitted to each cell, or the sums of verification after that."""
+    return held_steps(pairs)[1] + BASELINE_BYTES_OF_CELL * math.prod(pairs.hr_grid.shape)
 
 
 def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:

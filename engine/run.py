@@ -17,7 +17,9 @@ from engine.data.normalizer import Normalizer, fit_normalizer, load_hr_template
 from engine.data.pairs import Pairs, pair, pair_for_downscaling
 from engine.data.samples import Samples
 from engine.errors import RanksLostError, RunError
+from engine.evaluation.baseline_file import write_baselines
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
+from engine.evaluation.products import open_products
 from engine.evaluation.scores import constraint_violation, score
 from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
@@ -122,8 +124,10 @@ def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs)
     report(0, len(samples))
     for note in write_results(run.results, downscaler, samples, report, f"{run.title}: test part of run {run.id}"):
         _log(note)
+    heartbeat.phase("fitting baselines")
+    _add_baselines(run, pairs, samples, downscaler.bound)
     heartbeat.phase("scoring")
-    with open_netcdf(run.results) as results:
+    with open_products(run.results) as results:
         scores = score(results)
         if samples.constrained:
             violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
@@ -133,6 +137,20 @@ def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs)
     write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
     heartbeat.phase("verifying")
     verify_results(run)
+
+
+def _add_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> None:
+    """Write results/baselines.nc; a run is complete without it, so a failure is logged and leaves the rest alone."""
+    run.baselines.unlink(missing_ok=True)  # of an earlier evaluation
+    cells = math.prod(pairs.hr_grid.shape)
+    if cells > HR_CELLS_AT_ONCE:
+        _log(f"no baselines are fitted to fields of {cells} cells: more than {HR_CELLS_AT_ONCE} would take much memory")
+        return
+    try:
+        for note in write_baselines(run.baselines, pairs, samples, bound, f"{run.title}: baselines of run {run.id}"):
+            _log(note)
+    except Exception as error:
+        _log(f"baselines.nc was not written ({describe_error(error)})")
 
 
 def verify_results(run: Run) -> None:
@@ -147,7 +165,7 @@ def verify_results(run: Run) -> None:
             cells = math.prod(results["hr"].shape[1:])
         if cells > HR_CELLS_AT_ONCE:
             _log(
-                f"verification.nc of {cells} cells takes 1 kB each, so it is left to: python -m engine verify {run.id}"
+                f"verification.nc of {cells} cells takes 3 kB each, so it is left to: python -m engine verify {run.id}"
             )
             return
         write_verification(run.results, run.verification)

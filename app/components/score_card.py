@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
 import bokeh.models as bm
 import panel as pn
@@ -12,7 +13,9 @@ from app.components.cards import card, heading
 from app.plots.products import colour_of
 from app.services.comparison import Comparison
 from app.theme import read_asset
-from engine.evaluation.tables import ScoreTable, styled, to_csv, to_latex
+from engine.evaluation.products import BASELINES
+from engine.evaluation.score_records import ProductScores, Scores
+from engine.evaluation.tables import shortfall, styled, to_csv, to_latex
 
 COPY = read_asset("copy_scores.js")
 TABLE_CSS = read_asset("scores.css")
@@ -34,16 +37,23 @@ class ScoreCard:
         head.sizing_mode = "stretch_width"
         self.view = card(head, self._table)
 
-    def show(self, comparison: Comparison, scores: ScoreTable) -> None:
-        units = comparison.first.units
-        plain = {"interpolated": "interpolated"} | {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
-        badges = {
-            key: f'<i style="background:{colour_of(key)}">{key}</i>{html.escape(name[2:])}' if len(key) == 1 else name
-            for key, name in plain.items()
-        }
-        table = styled(scores, badges, units).set_table_attributes('aria-label="Scores"').to_html()
-        self._table.object = f'<div class="scroll">{table}</div>{_differences(comparison)}'
-        self._texts.data = {"text": [to_csv(scores, plain, units), to_latex(scores, plain, units)]}
+    def show(self, comparison: Comparison, scores: Mapping[str, Scores]) -> None:
+        units, first = comparison.first.units, scores[comparison.first.letter]
+        table: dict[str, ProductScores] = {"interpolated": first.interpolated, **first.baselines}
+        table |= {letter: of_run.downscaled for letter, of_run in scores.items()}
+        letters = {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
+        plain = {"interpolated": "interpolated"} | BASELINES | letters
+        badges = plain | {letter: _badge(letter, name, scores[letter]) for letter, name in letters.items()}
+        drawn = styled(table, badges, units).set_table_attributes('aria-label="Scores"').to_html()
+        self._table.object = f'<div class="scroll">{drawn}</div>{_differences(comparison)}'
+        self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
+
+
+def _badge(letter: str, name: str, scores: Scores) -> str:
+    """A run's letter in its colour, its title, and the simple method that it doesn't beat."""
+    title = f'<i style="background:{colour_of(letter)}">{letter}</i>{html.escape(name[2:])}'
+    mark = shortfall(scores)
+    return f"{title}<small>{html.escape(mark)}</small>" if mark else title
 
 
 def _differences(comparison: Comparison) -> str:

@@ -14,7 +14,8 @@ from engine.data.grids import GRID_MAPPING, Grid
 from engine.data.netcdf import open_netcdf
 from engine.data.projections import is_same_crs
 from engine.errors import DataError, MesoscopeError, StoreError
-from engine.evaluation.score_records import ProductScores, Scores
+from engine.evaluation.products import open_products
+from engine.evaluation.score_records import Scores
 from engine.evaluation.scores import pixel_rmse, score
 from engine.runs import Run, Store
 
@@ -175,10 +176,9 @@ class Comparison:
         maps = {"interpolated": self._rmse(self.first, "interpolated")}
         return maps | {result.letter: self._rmse(result, "downscaled") for result in self.results}
 
-    def scores(self) -> dict[str, ProductScores]:
-        """'interpolated' and letter → scores over the common steps."""
-        table = {"interpolated": self._scores(self.first).interpolated}
-        return table | {result.letter: self._scores(result).downscaled for result in self.results}
+    def scores(self) -> dict[str, Scores]:
+        """Letter → scores over the common steps."""
+        return {result.letter: self._scores(result) for result in self.results}
 
     def cell(self, y: float, x: float) -> dict[str, np.ndarray]:
         """hr, interpolated and each shown run's letter → (time,) values at the cell nearest to y, x."""
@@ -236,7 +236,10 @@ class Comparison:
         return stored.copy(data=pixel_rmse(self._common(result), product)) if self._beyond(result) else stored
 
     def _scores(self, result: Result) -> Scores:
-        return score(self._common(result)) if self._beyond(result) else result.stored_scores
+        if not self._beyond(result):
+            return result.stored_scores
+        with open_products(result.run.results) as products:
+            return score(products.isel(time=self.steps[result.letter]))
 
 
 def _open(run: Run) -> xr.Dataset:

@@ -33,8 +33,12 @@ def report(args: argparse.Namespace, line: str) -> None:
 
 
 def scores_table(runs: list[Run], form: str = "text") -> str:
-    """Scores of each run's downscaled field, then of each interpolated field: mean ± std over time steps."""
+    """Scores of each run's downscaled field, then of interpolated fields and baselines: mean ± std over time steps.
+
+    The text names the runs that are no better than one of these.
+    """
     from engine.evaluation import tables
+    from engine.evaluation.products import BASELINES
     from engine.evaluation.score_records import Scores
 
     titles = [run.title for run in runs]
@@ -42,12 +46,15 @@ def scores_table(runs: list[Run], form: str = "text") -> str:
     scores = {run.id: Scores.from_plain(run.scores() or {}) for run in runs}
     table = {key: of_run.downscaled for key, of_run in scores.items()}
     for run in runs:
-        baseline = scores[run.id].interpolated
-        if baseline not in table.values():
-            table[f"baseline {run.id}"] = baseline
-            names[f"baseline {run.id}"] = f"interpolated ({run.spec.data.interpolation})"
+        simple = {f"interpolated ({run.spec.data.interpolation})": scores[run.id].interpolated}
+        simple |= {BASELINES[name]: of_baseline for name, of_baseline in scores[run.id].baselines.items()}
+        for name, of_product in simple.items():
+            if of_product not in table.values():
+                table[f"{name} {run.id}"], names[f"{name} {run.id}"] = of_product, name
     write = {"text": tables.to_text, "csv": tables.to_csv, "latex": tables.to_latex}[form]
-    return write(table, _numbered(names), _unit_of(runs[0])).rstrip("\n")
+    text = write(table, _numbered(names), _unit_of(runs[0])).rstrip("\n")
+    marks = [f"{names[run.id]} {mark}" for run in runs if (mark := tables.shortfall(scores[run.id]))]
+    return "\n".join([text, *marks]) if form == "text" else text
 
 
 def _numbered(names: dict[str, str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from engine.data.grids import GRID_MAPPING
 from engine.data.netcdf import open_netcdf, write_netcdf
 from engine.data.pairs import FieldBlock, HrTemplate, Pairs
 from engine.data.resample import interpolate
-from engine.data.times import in_blocks
+from engine.data.times import in_blocks, spread_evenly
 from engine.errors import DataError
 from engine.files import whole_file
 
@@ -194,14 +194,9 @@ def check_log(pairs: Pairs) -> None:
     """
     if is_nonnegative_quantity(pairs.hr.attrs.get("standard_name", "")):
         return
-    steps = _sampled_steps(pairs.parts.train)
+    steps = spread_evenly(pairs.parts.train, MAX_SAMPLED_STEPS)
     for some in in_blocks(steps, pairs.hr_grid.shape, CELLS_AT_ONCE):
         _check_nonnegative(str(pairs.hr.name), _Moments(pairs.hr.isel(time=some).values).min)
-
-
-def _sampled_steps(train: np.ndarray) -> np.ndarray:
-    """Choose at most MAX_SAMPLED_STEPS, spread evenly over the training part."""
-    return train[np.unique(np.linspace(0, len(train) - 1, min(len(train), MAX_SAMPLED_STEPS)).astype(int))]
 
 
 def _check_nonnegative(name: str, lowest: float) -> None:
@@ -298,7 +293,7 @@ class _Blocks:
     """Fields of the sampled steps in blocks; read once where they fit into CACHE_BYTES."""
 
     def __init__(self, pairs: Pairs):
-        self.pairs, self.steps = pairs, _sampled_steps(pairs.parts.train)
+        self.pairs, self.steps = pairs, spread_evenly(pairs.parts.train, MAX_SAMPLED_STEPS)
         self.cached: list[FieldBlock] = []
         self.is_cached = 8 * len(self.steps) * int(np.prod(pairs.hr_grid.shape)) < CACHE_BYTES
 

@@ -117,6 +117,11 @@ def in_blocks(steps: np.ndarray, shape: tuple[int, ...], cells: int) -> Iterator
         yield steps[start : start + per_block]
 
 
+def spread_evenly(steps: np.ndarray, most: int) -> np.ndarray:
+    """Choose at most so many steps, evenly from the first to the last."""
+    return steps[np.unique(np.linspace(0, len(steps) - 1, min(len(steps), most)).astype(int))]
+
+
 def segment_numbers(times: xr.DataArray) -> np.ndarray:
     """Number the unbroken segments of a time axis: (time,); one ends where a step is longer than usual."""
     steps = np.diff(elapsed_seconds(times))

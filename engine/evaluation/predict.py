@@ -158,7 +158,7 @@ def missing_input(samples: Samples, block: FieldBlock) -> np.ndarray:
 def _write(
     path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str, with_hr: bool
 ) -> tuple[str, ...]:
-    _create(path, samples, title, ("hr", *FIELDS) if with_hr else FIELDS)
+    create_results(path, samples, title, (*(("hr",) if with_hr else ()), *FIELDS, "lr"))
     if downscaler.members:
         _declare_spread(path, samples, downscaler.members)
     cells, scale = _with_data(samples.pairs), samples.pairs.scale
@@ -196,8 +196,8 @@ def _with_data(pairs: Pairs) -> tuple[slice, slice]:
     return slice(pairs.data_shape[0]), slice(pairs.data_shape[1])
 
 
-def _create(path: Path, samples: Samples, title: str, names: tuple[str, ...]) -> None:
-    """Create a file with coordinates and the declarations of the fields."""
+def create_results(path: Path, samples: Samples, title: str, names: tuple[str, ...]) -> None:
+    """Create a file with coordinates and the declarations of fields (time, y, x), and of lr on its own grid."""
     pairs = samples.pairs
     grid = pairs.hr_grid.select(*_with_data(pairs))
     lr_coords = pairs.lr_grid.coords()
@@ -208,7 +208,7 @@ def _create(path: Path, samples: Samples, title: str, names: tuple[str, ...]) ->
     dataset = xr.Dataset(coords={"time": times, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
     write_netcdf(dataset, path, format="NETCDF4")
     with netcdf_file(path, "a") as file:
-        for name in (*names, "lr"):
+        for name in names:
             dims = ("time", "y_lr", "x_lr") if name == "lr" else ("time", "y", "x")
             _declare(file, name, dims, _attrs(pairs), has_mapping=bool(grid.crs))
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from engine.evaluation.products import BASELINES
+
 
 @dataclass(frozen=True)
 class MetricScore:
@@ -34,26 +36,32 @@ class ConstraintViolation:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of the downscaled and the interpolated field, and of the constraint, if the network has one."""
+    """Scores of the downscaled and the interpolated field, and of the constraint, if the network has one.
+
+    baselines : by name, as in results/baselines.nc; empty in runs made before there were any.
+    """
 
     downscaled: ProductScores = field(default_factory=dict)
     interpolated: ProductScores = field(default_factory=dict)
     constraint: ConstraintViolation | None = None
+    baselines: Mapping[str, ProductScores] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, object]:
-        """Give the content of scores.json."""
+        """Give the content of scores.json, in which the baselines stand beside the others."""
         plain = asdict(self)
-        return plain if self.constraint else {name: plain[name] for name in ("downscaled", "interpolated")}
+        baselines = plain.pop("baselines")
+        return {name: scores for name, scores in (plain | baselines).items() if scores is not None}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """Read the content of scores.json, beside which more may stand; a product that is missing has no scores."""
-        downscaled, interpolated = (
-            {
+        products = {
+            name: {
                 metric: MetricScore(numbers.get("mean"), numbers.get("std"))
                 for metric, numbers in plain.get(name, {}).items()
             }
-            for name in ("downscaled", "interpolated")
-        )
+            for name in ("downscaled", "interpolated", *(name for name in BASELINES if name in plain))
+        }
         constraint = plain.get("constraint")
-        return cls(downscaled, interpolated, constraint and ConstraintViolation(**constraint))
+        of_run = products.pop("downscaled"), products.pop("interpolated")
+        return cls(*of_run, constraint and ConstraintViolation(**constraint), products)

@@ -13,6 +13,7 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
 from engine.data.times import in_blocks
+from engine.evaluation.products import products_of
 from engine.evaluation.score_records import ConstraintViolation, MetricScore, ProductScores, Scores
 
 FIELDS = ("downscaled", "interpolated")
@@ -24,19 +25,21 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03  # ibid.
 
 
 def score(results: xr.Dataset) -> Scores:
-    """Compute mean and standard deviation over time of each metric, for the downscaled and the interpolated field.
+    """Compute mean and standard deviation over time of each metric, for each product.
 
     Parameters
     ----------
-    results : hr, downscaled, interpolated (time, y, x), as in results/test.nc.
+    results : hr, downscaled, interpolated (time, y, x), as in results/test.nc, and baselines, if there are any.
     """
     span = value_range(results)
-    steps: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in FIELDS}
+    steps: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in products_of(results)}
     for block in time_blocks(results):
         hr = block["hr"].values
-        for name in FIELDS:
-            steps[name].append(step_scores(hr, block[name].values, span))
-    return Scores(downscaled=_summary(steps["downscaled"]), interpolated=_summary(steps["interpolated"]))
+        for name, of_blocks in steps.items():
+            of_blocks.append(step_scores(hr, block[name].values, span))
+    summaries = {name: _summary(of_blocks) for name, of_blocks in steps.items()}
+    downscaled, interpolated = (summaries.pop(name) for name in FIELDS)
+    return Scores(downscaled, interpolated, baselines=summaries)
 
 
 def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.ndarray]:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from engine.evaluation.score_records import MetricScore, ProductScores
+from engine.evaluation.products import BASELINES
+from engine.evaluation.score_records import MetricScore, ProductScores, Scores
 
 METRICS = {"mae": "MAE", "rmse": "RMSE", "pearson": "PearCorr", "ssim": "SSIM", "psnr": "PSNR", "bias": "bias"}
 IN_UNIT = ("mae", "rmse", "bias")
@@ -63,6 +64,22 @@ def to_text(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:
     return aligned(
         [["", *frame.columns], *([name, *cells] for name, cells in zip(frame.index, frame.values, strict=True))]
     )
+
+
+def shortfall(scores: Scores, names: Mapping[str, str] = BASELINES) -> str:
+    """Say that a network is no better than the best simple method, by RMSE; '' where it beats them all.
+
+    As 'does not beat PC regression: 1.71 against 1.63', in the target's unit.
+    """
+    simple = {"interpolated": scores.interpolated, **scores.baselines}
+    rmse = {name: _cell(of_product, "rmse")[0] for name, of_product in simple.items()}
+    known = {name: value for name, value in rmse.items() if np.isfinite(value)}
+    mine = _cell(scores.downscaled, "rmse")[0]
+    if not known or not mine >= (best := min(known.values())):
+        return ""
+    name = next(name for name, value in known.items() if value == best)
+    decimals = _decimals({"downscaled": scores.downscaled}, "rmse")
+    return f"does not beat {names.get(name, name)}: {mine:.{decimals}f} against {best:.{decimals}f}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

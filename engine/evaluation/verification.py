@@ -1,7 +1,7 @@
 """Verification of a run's test part: where, when and at which scales products are near HR.
 
 One pass over results/test.nc, some time steps at a time, makes results/verification.nc; docs/verification.md has the
-formulas. Beside a block of steps, some 1 kB a cell is held.
+formulas. Beside a block of steps, some 0.3 kB a cell and product are held.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 import xarray as xr
 
 from engine.data.grids import GRID_MAPPING, Grid
-from engine.data.netcdf import open_netcdf, write_netcdf
+from engine.data.netcdf import write_netcdf
 from engine.errors import DataError, GridError, RunError
 from engine.evaluation.moments import CELL_SCORES, Moments, area_mean
+from engine.evaluation.products import open_products, products_of
 from engine.evaluation.quantiles import Histogram, quantiles
 from engine.evaluation.radial_spectra import (
     RadialSpectra,
@@ -27,7 +28,6 @@ from engine.evaluation.scores import time_blocks
 from engine.evaluation.tables import aligned
 from engine.files import whole_file
 
-PRODUCTS = ("interpolated", "downscaled")
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 ALL = "all"  # of the values of `season`, the one for all time steps
 LEVELS = (0.01, 0.05, 0.5, 0.95, 0.99)
@@ -58,7 +58,7 @@ def write_verification(results_path: Path, path: Path) -> None:
 
 
 def _write(results_path: Path, path: Path) -> None:
-    with open_netcdf(results_path, decode_coords="all") as results:
+    with open_products(results_path) as results:
         verification = verify(results)
     maps = {"zlib": True, "complevel": 1, "dtype": "float32"}
     encoding = dict.fromkeys(CELL_SCORES, maps)
@@ -71,8 +71,8 @@ def verify(results: xr.Dataset) -> xr.Dataset:
 
     Parameters
     ----------
-    results : hr, interpolated, downscaled (time, y, x), as in results/test.nc. Values are compared where all three are
-        there, and weighted by the area of their cells.
+    results : hr, interpolated, downscaled (time, y, x), as in results/test.nc, and baselines, if there are any. Values
+        are compared where all are there, and weighted by the area of their cells.
 
     Returns
     -------
@@ -85,7 +85,8 @@ def verify(results: xr.Dataset) -> xr.Dataset:
     DataError
         If a field is missing.
     """
-    names = ("hr", *PRODUCTS)
+    products = products_of(results)
+    names = ("hr", *products)
     if absent := [name for name in names if name not in results]:
         raise DataError(f"the results have no {', '.join(absent)}", action="evaluate the run again")
     grid = Grid.of(results["hr"])
@@ -105,10 +106,10 @@ def verify(results: xr.Dataset) -> xr.Dataset:
             continue
         histogram = _count_values(histogram, fields, valid, seasons, areas)
         if not (spectra or spectra_left_out):
-            spectra, spectra_left_out = _empty_spectra(grid, valid)
+            spectra, spectra_left_out = _empty_spectra(grid, valid, len(products))
         spectra = spectra and spectra.add(fields)
     by_season = {ALL: reduce(Moments.merge, moments.values()), **moments}
-    coords = {"season": list(by_season), "product": list(PRODUCTS), "quantile": list(LEVELS), **grid.coords()}
+    coords = {"season": list(by_season), "product": list(products), "quantile": list(LEVELS), **grid.coords()}
     verification = xr.Dataset(
         {
             **_score_variables(by_season, areas),
@@ -175,10 +176,10 @@ def _count_values(
     return counted
 
 
-def _empty_spectra(grid: Grid, valid: np.ndarray) -> tuple[RadialSpectra | None, str]:
+def _empty_spectra(grid: Grid, valid: np.ndarray, products: int) -> tuple[RadialSpectra | None, str]:
     """Choose cells by a first block of steps (time, y, x); else give the reason why there are no spectra."""
     try:
-        return RadialSpectra.empty(grid, np.logical_and.reduce(valid[valid.any(axis=(1, 2))]), len(PRODUCTS)), ""
+        return RadialSpectra.empty(grid, np.logical_and.reduce(valid[valid.any(axis=(1, 2))]), products), ""
     except GridError as error:
         return None, str(error)
 
@@ -205,10 +206,7 @@ def _quantile_variables(histogram: Histogram) -> dict[str, tuple]:
 def _spectral_variables(spectra: RadialSpectra) -> dict[str, tuple]:
     ratio, shared = power_ratio(spectra), coherence(spectra)
     resolutions = np.array(
-        [
-            [effective_resolution(spectra.wavenumber, share[k]) for share in (ratio, shared)]
-            for k in range(len(PRODUCTS))
-        ]
+        [[effective_resolution(spectra.wavenumber, share[k]) for share in (ratio, shared)] for k in range(len(ratio))]
     )
     power = spectra.power / max(spectra.steps, 1)
     km = {"units": "km"}

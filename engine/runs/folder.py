@@ -94,6 +94,11 @@ class RunPaths:
         return self.folder / "results" / "test.nc"
 
     @property
+    def baselines(self) -> Path:
+        """Simple methods' fields of the test part; absent in runs made before there were any."""
+        return self.folder / "results" / "baselines.nc"
+
+    @property
     def verification(self) -> Path:
         """Scores of the results by cell, season and scale; absent in runs made before it existed."""
         return self.folder / "results" / "verification.nc"

@@ -73,9 +73,14 @@ def test_memory_by_hand(folder):
     fields = 4 * (2 * 10 + 4) * (96 + 6)  # float32, training twice and validation, HR and one channel at LR
     weights = 4 * 4 * summary.parameters  # themselves, gradients, two moments
     activations = 2 * activation_bytes(spec(folder).model, Shape(2, 3, 1, 0, 4), 3)
-    assert summary.memory_bytes == BASE_BYTES + fields + weights + activations
-    whole = summarize(spec(folder, model={"localized": False}))
-    patches = summarize(spec(folder, model={"localized": False}, data={"patch_size": 8}))
+    baselines = 10 * 4 * (2 * 96 + 3 * 6) + 3000 * 96  # training steps: HR, interpolated and LR; quantiles and sums
+    assert weights + activations < baselines
+    assert summary.memory_bytes == BASE_BYTES + fields + baselines
+    training = {"batch_size": 64}
+    activations = 2 * activation_bytes(spec(folder).model, Shape(2, 3, 1, 0, 4), 64)
+    assert summarize(spec(folder, training=training)).memory_bytes == BASE_BYTES + fields + weights + activations
+    whole = summarize(spec(folder, training=training, model={"localized": False}))
+    patches = summarize(spec(folder, training=training, model={"localized": False}, data={"patch_size": 8}))
     assert patches.memory_bytes < whole.memory_bytes
 
 

@@ -88,6 +88,7 @@ def test_the_run_folder_holds_what_it_should_and_nothing_else(run):
         "checkpoints/best.npz",
         "checkpoints/scaling.nc",
         "results/test.nc",
+        "results/baselines.nc",
         "results/scores.json",
         "results/verification.nc",
         "results/manifest.json",
@@ -97,7 +98,7 @@ def test_the_run_folder_holds_what_it_should_and_nothing_else(run):
     manifest = json.loads((run.folder / "results" / "manifest.json").read_text())
     assert manifest == {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name in ("scores.json", "test.nc", "verification.nc")
+        for name in ("baselines.nc", "scores.json", "test.nc", "verification.nc")
         for content in [(run.folder / "results" / name).read_bytes()]
     }
     assert [record.event for record in run.launches()] == ["submitted", "started", "ended"]

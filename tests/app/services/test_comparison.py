@@ -24,7 +24,7 @@ def test_two_runs_on_one_truth(tmp_path):
     with xr.open_dataset(b.results) as stored:
         np.testing.assert_array_equal(fields["B"], stored["downscaled"][3])
         np.testing.assert_array_equal(fields["lr"].x, stored["x_lr"])
-    assert both.scores()["A"]["rmse"].mean < both.scores()["B"]["rmse"].mean
+    assert both.scores()["A"].downscaled["rmse"].mean < both.scores()["B"].downscaled["rmse"].mean
 
 
 def test_overlapping_periods_are_compared_over_their_common_steps(tmp_path):
@@ -39,7 +39,7 @@ def test_overlapping_periods_are_compared_over_their_common_steps(tmp_path):
         error = (one["downscaled"] - one["hr"])[10:].values.astype(float)
     np.testing.assert_allclose(both.rmse_maps()["A"], np.sqrt((error**2).mean(axis=0)), rtol=1e-5)
     rmse_of_steps = np.sqrt((error**2).mean(axis=(1, 2)))
-    assert both.scores()["A"]["rmse"].mean == pytest.approx(rmse_of_steps.mean(), rel=1e-5)
+    assert both.scores()["A"].downscaled["rmse"].mean == pytest.approx(rmse_of_steps.mean(), rel=1e-5)
 
 
 def test_a_run_without_common_steps_keeps_its_scores(tmp_path):

@@ -17,12 +17,13 @@ from engine.data.netcdf import open_netcdf
 from engine.errors import DataError
 from engine.evaluation import scores
 from engine.evaluation.moments import CELL_SCORES
-from engine.evaluation.verification import PRODUCTS, SEASONS, summary, to_text, verify, write_verification
+from engine.evaluation.verification import SEASONS, summary, to_text, verify, write_verification
 from engine.files import read_json, write_whole
 from engine.runs import Run, Store
 from engine.spec import Spec
 
 NAN = np.nan
+PRODUCTS = ("interpolated", "downscaled")
 
 
 def results(
@@ -179,5 +180,5 @@ def test_a_verification_that_fails_is_logged_and_loses_nothing(error, run, capsy
 def test_fields_too_large_for_the_runs_memory_are_left_to_the_command(run, capsys, monkeypatch):
     monkeypatch.setattr(story, "HR_CELLS_AT_ONCE", 12 * 16 - 1)
     story.verify_results(run)
-    assert f"192 cells takes 1 kB each, so it is left to: python -m engine verify {run.id}" in capsys.readouterr().out
+    assert f"192 cells takes 3 kB each, so it is left to: python -m engine verify {run.id}" in capsys.readouterr().out
     assert not run.verification.exists()

@@ -1,0 +1,53 @@
+"""The file of baselines, results/baselines.nc: their fields of the test part, as those in results/test.nc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from engine.data.netcdf import netcdf_file
+from engine.data.pairs import Pairs
+from engine.data.samples import Samples
+from engine.evaluation.baselines import Baseline, Steps, fit_baselines
+from engine.evaluation.predict import batches, create_results, missing_input
+from engine.evaluation.products import BASELINES
+from engine.files import whole_file
+
+
+def write_baselines(path: Path, pairs: Pairs, samples: Samples, bound: str, title: str) -> tuple[str, ...]:
+    """Fit baselines to the training part of `pairs`, and write their fields of `samples` as CF NetCDF.
+
+    Parameters
+    ----------
+    bound : as of the network (`engine.evaluation.predict.Downscaler`): nothing falls below zero unless it is linear.
+
+    Returns
+    -------
+    Notes on what they were fitted on.
+    """
+    baselines, notes = fit_baselines(pairs, samples.normalizer)
+    mask, scale, own = samples.normalizer.mask, pairs.scale, pairs.data_shape
+    months = pairs.times.dt.month.values[samples.steps]
+    with whole_file(path) as sibling:
+        create_results(sibling, samples, title, tuple(baselines))
+        _label(sibling, baselines)
+        for rows in batches(samples):
+            block = samples.pairs.read(samples.steps[rows])
+            steps = Steps.of(block, months[rows], pairs, samples.normalizer)
+            missing = missing_input(samples, block).repeat(scale, 1).repeat(scale, 2)
+            for name, baseline in baselines.items():
+                field = np.full((len(rows), *mask.shape), np.nan, np.float32)
+                values = baseline(steps)
+                field[:, mask] = values if bound == "linear" else np.maximum(values, 0)
+                field[missing] = np.nan
+                with netcdf_file(sibling, "a") as file:
+                    file[name][rows] = field[:, : own[0], : own[1]]
+    return notes
+
+
+def _label(path: Path, names: dict[str, Baseline]) -> None:
+    with netcdf_file(path, "a") as file:
+        for name in names:
+            described = file[name].long_name.removeprefix(name.replace("_", " ")).strip()
+            file[name].long_name = f"{BASELINES[name]}: {described}" if described else BASELINES[name]
