@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,10 +18,10 @@ import param
 
 from app.services.newest import Newest
 from app.services.verification import ALL, RMSE, SCORES, SEASONS, SPECTRA
-from engine.errors import StoreError
-from engine.options import Options
+from engine.errors import SpecError, StoreError
+from engine.options import Options, did_you_mean
 from engine.runs import Store, check_run_id, default_store
-from engine.spec import SECTIONS, DataOptions, Source, Spec
+from engine.spec import SECTIONS, DataOptions, Source, Spec, dump_yaml, load_yaml
 
 PAGES = ["data", "design", "runs", "compare"]
 PROJECTIONS = ["native", "PlateCarree", "Mercator", "Lambert conformal", "stereographic", "orthographic"]
@@ -31,6 +31,7 @@ SCHEMES = ["system", "light", "dark"]
 MOST_RUNS = 8
 STILL_S = 0.4
 MOST_STEPS = 10**9  # more than any test period has; an index of arrays holds it
+MOST_KEPT = 65_536  # characters of a draft that a browser keeps
 SHOWN = 40  # characters of a word that can't be used
 
 
@@ -64,6 +65,31 @@ class Draft:
     def of(cls, spec: Spec) -> Self:
         return cls({section: getattr(spec, section).draft() for section in SECTIONS})
 
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """A draft as `to_yaml` writes it, checked as one that is typed; raises SpecError."""
+        if len(text) > MOST_KEPT:
+            raise SpecError(f"the draft has {len(text):,} characters", hint=f"expected at most {MOST_KEPT:,}")
+        draft = cls()
+        for word, options in _mapping(load_yaml(text, "the draft"), "the draft").items():
+            if word == "version":
+                continue
+            if word not in SECTIONS:
+                raise SpecError(f"{word} is not a section", hint=did_you_mean(str(word), SECTIONS))
+            for option, value in _mapping(options, word).items():
+                if option not in (known := SECTIONS[word].declared()):
+                    raise SpecError(f"{word}.{option} is not an option", hint=did_you_mean(str(option), known))
+                draft.set(word, option, value)
+        return draft
+
+    def changed(self) -> dict[str, object]:
+        """Options that differ from their defaults, as a user would write them; they may be no whole spec."""
+        sections = {section: draft.changed() for section, draft in self.sections.items()}
+        return {"version": 1, **{section: options for section, options in sections.items() if options}}
+
+    def to_yaml(self) -> str:
+        return dump_yaml(self.changed())
+
     def seal(self) -> Spec:
         """The checked spec; raises SpecError for what is missing or at odds."""
         return Spec(**{section: draft.seal() for section, draft in self.sections.items()})
@@ -76,6 +102,12 @@ class Draft:
         return getattr(self.sections[section], option)
 
 
+def _mapping(plain: Any, where: str) -> Mapping[Any, Any]:
+    if not isinstance(plain, Mapping):
+        raise SpecError(f"{where} is {str(plain)[:SHOWN]!r}", hint="expected a mapping of options")
+    return plain
+
+
 class Session(param.Parameterized):
     """What one browser tab holds."""
 
@@ -84,6 +116,7 @@ class Session(param.Parameterized):
     source_path = param.String(default="", doc="File or Zarr store shown on the Data page.")
     source_variable = param.String(default="", doc="Variable shown on the Data page.")
     draft = param.ClassSelector(class_=Draft, doc="Spec under design; set or triggered from outside the form.")
+    kept = param.String(default="", doc="The draft as text for the browser, which keeps it; '' where it is blank.")
     run = param.String(default="", doc="Id of the run shown on the Runs page.")
     listed = param.Selector(default=Listed.ALL, objects=list(Listed), doc="Runs that the Runs page lists.")
     found = param.String(default="", doc="Words that listed runs hold.")
@@ -109,6 +142,16 @@ class Session(param.Parameterized):
     @param.depends("scheme", "prefers_dark", watch=True)
     def _follow_scheme(self) -> None:
         self.dark = self.prefers_dark if self.scheme == "system" else self.scheme == "dark"
+
+    @param.depends("draft", watch=True)
+    def keep_draft(self) -> None:
+        """Have the browser keep the draft as it is now: it outlives this server's process."""
+        text = self.draft.to_yaml()
+        self.kept = "" if text == Draft().to_yaml() or len(text) > MOST_KEPT else text
+
+    def restore_draft(self, text: str) -> None:
+        """Make the draft that the browser has kept the draft again; raises SpecError, and leaves it, for other text."""
+        self.draft = Draft.from_yaml(text)
 
     def query(self) -> str:
         """What differs from the defaults, as the query of a link, '?' included; '' when nothing does."""

@@ -23,8 +23,10 @@ from app.pages.runs import RunsPage
 from app.services.watcher import watcher_of
 from app.session import PAGES, Session
 from app.theme import ASSETS, MENU_SX, PAGE_SX, THEME
+from engine.errors import SpecError
 
 LOOK_MS = 1000
+REFUSAL_MS = 10_000
 CONTROLS = {"Tab": "Next control", "Space, Enter": "Press it", "← →": "Move a slider, as that of the time"}
 MINUTE_S = 60
 
@@ -57,7 +59,7 @@ class Shell:
         self._pages: dict[str, Page] = {}
         self._views: dict[str, pn.viewable.Viewable] = {}
         keys = {str(i): Key(name.capitalize(), partial(self._open, name)) for i, name in enumerate(PAGES, 1)}
-        self._keyboard = Keyboard({**keys, "d": Key("Dark or light", self._toggle_dark)}, CONTROLS)
+        self._keyboard = Keyboard({**keys, "d": Key("Dark or light", self._toggle_dark)}, CONTROLS, self._restore)
         self._endings = RunEndings(session)
         self._help = pmui.IconButton(
             icon="keyboard", description="Keys (?)", size="small", margin=(0, 8), align="center"
@@ -103,6 +105,7 @@ class Shell:
         self.session.param.watch(lambda event: self.page.param.update(dark_theme=event.new), "dark")
         browser = self._keyboard.browser
         browser.param.watch(lambda event: self.session.param.update(prefers_dark=event.new), "prefers_dark")
+        self.session.param.watch(lambda event: browser.param.update(kept=event.new), "kept")
         self._menu.active = PAGES.index(self.session.page)
         self._page(self.session.page)
         pn.state.onload(lambda: self._begin(refused))
@@ -135,6 +138,15 @@ class Shell:
         for text in refused:
             pn.state.notifications.warning(text)
         pn.state.add_periodic_callback(self._look, period=LOOK_MS)
+
+    def _restore(self, draft: str) -> None:
+        """Put the draft of this tab back after the server or the page was started anew."""
+        try:
+            with pn.io.hold():
+                self.session.restore_draft(draft)
+        except SpecError as error:
+            text = f"The form that this browser has kept can't be used: left out. {error}"
+            pn.state.onload(lambda: pn.state.notifications.warning(text, duration=REFUSAL_MS))
 
     def _show(self) -> None:
         name = self.session.page

@@ -15,7 +15,7 @@ from app.services.watcher import watcher_of
 from app.session import Session
 from app.theme import PAGE_CSS
 from engine.errors import MesoscopeError, SiteError, SpecError
-from engine.spec import Spec, dump_yaml
+from engine.spec import Spec
 
 SIDE_WIDTH = 404
 
@@ -49,7 +49,7 @@ class DesignPage:
 
     def yaml_text(self) -> str:
         """The whole spec, or as much of it as there is."""
-        return self.summary.spec.to_yaml() if self.summary.spec else dump_yaml(self._changed())
+        return self.summary.spec.to_yaml() if self.summary.spec else self.session.draft.to_yaml()
 
     def _show_draft(self) -> None:
         with pn.io.hold():
@@ -58,6 +58,7 @@ class DesignPage:
 
     def _validate(self) -> None:
         """Hold the draft against the declarations, mark what is wrong, and ask the engine about the rest."""
+        self.session.keep_draft()
         spec: Spec | None = None
         fault: MesoscopeError | None = None
         try:
@@ -66,13 +67,9 @@ class DesignPage:
             fault = None if self.form.is_blank else error
         with pn.io.hold():
             self.form.mark(fault)
-            self._yaml.object = f"<pre class='text clip'>{html.escape(dump_yaml(self._changed()))}</pre>"
+            self._yaml.object = f"<pre class='text clip'>{html.escape(self.session.draft.to_yaml())}</pre>"
             self.summary.show(spec, str(fault or ""))
             self.domain.show(spec)
-
-    def _changed(self) -> dict[str, object]:
-        changed = {section: draft.changed() for section, draft in self.session.draft.sections.items()}
-        return {"version": 1, **{section: options for section, options in changed.items() if options}}
 
     def _return(self) -> None:
         """Meanwhile the demonstration set may have been generated, or the targets file changed."""

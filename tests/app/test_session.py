@@ -1,5 +1,7 @@
 """The session: what stands in the link, what a link can and can't bring in, and the draft."""
 
+import re
+
 import pytest
 
 from app.session import Draft, Session
@@ -106,6 +108,46 @@ def test_a_draft_parses_what_a_form_gives():
     assert draft.get("data", "target") == Source("hr.nc", "t2m")
     with pytest.raises(SpecError, match="expected the south edge first"):
         draft.set("data", "region", {"lat": [60, 50], "lon": [0, 10]})
+
+
+def test_a_draft_that_is_no_spec_yet_comes_back_from_its_text(session, tmp_path):
+    session.draft.set("data", "scale", 4)
+    session.draft.set("data", "predictors", [{"path": "a.nc", "variable": "u10"}])
+    session.draft.set("launch", "title", "yes: it's 'mine'")
+    session.keep_draft()
+    other = Session(store=Store(tmp_path))
+    other.restore_draft(session.kept)
+    assert other.draft.get("data", "predictors") == (Source("a.nc", "u10"),)
+    assert other.draft.changed() == session.draft.changed() == other.draft.from_yaml(other.kept).changed()
+    assert session.kept == other.kept
+
+
+def test_a_blank_draft_is_not_kept(session):
+    session.draft.set("training", "epochs", 7)
+    session.draft_changed()
+    assert session.kept == "version: 1\ntraining:\n  epochs: 7\n"
+    session.draft = Draft()
+    assert session.kept == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("training: {epochs: 0}", "training.epochs is 0"),
+        ("training: {epoch: 3}", "training.epoch is not an option: did you mean 'epochs'"),
+        ("trainings: {epochs: 3}", "trainings is not a section"),
+        ("training: 3", "training is '3': expected a mapping"),
+        ("just words", "the draft is 'just words'"),
+        ("training: !!python/object/apply:os.system [true]", "is not YAML"),
+        ("data: &a {lr: *a}", "is not YAML"),
+        ("x" * 65_537, "65,537 characters"),
+    ],
+)
+def test_a_kept_draft_of_another_kind_is_refused_and_leaves_the_draft(session, text, fault):
+    session.draft.set("training", "epochs", 7)
+    with pytest.raises(SpecError, match=re.escape(fault)):
+        session.restore_draft(text)
+    assert session.draft.get("training", "epochs") == 7
 
 
 def test_two_sessions_share_no_draft(tmp_path):
