@@ -43,9 +43,9 @@ Report = Callable[[int, int], None]  # of samples done, of so many
 class Downscaler:
     """Trained network that turns samples into fields in the target's unit.
 
-    members : number of members drawn with Monte Carlo dropout, the network's random state being part of its weights;
-        with 0 there is one prediction, without dropout. Each tile draws its own members, so that they differ from
-        those of the whole field, with the same distribution.
+    members : number of members drawn by noise or Monte Carlo dropout, the network's random state being part of its
+        weights; with 0 there is one prediction, without dropout. Each tile draws its own members, so that they differ
+        from those of the whole field, with the same distribution.
     reach : None if the network has to be given whole fields.
     """
 
@@ -216,7 +216,7 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
 def _declare_spread(path: Path, samples: Samples, members: int) -> None:
     attrs = _attrs(samples.pairs)
     methods = f"{attrs.get('cell_methods', '')} realization: standard_deviation".strip()
-    attrs |= {"cell_methods": methods, "comment": f"over {members} members drawn with Monte Carlo dropout"}
+    attrs |= {"cell_methods": methods, "comment": f"over {members} members"}
     if attrs.get("standard_name", "").endswith("temperature"):
         attrs["units_metadata"] = "temperature: difference"  # CF-1.11, section 3.1.2
     with netcdf_file(path, "a") as file:

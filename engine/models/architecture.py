@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.models.backbones import BACKBONES
-from engine.models.layers import Block, Concatenate, Conv, Field, Layer, Recurrence, Step, trace
+from engine.models.layers import Block, Concatenate, Conv, Field, Layer, Noise, Recurrence, Step, trace
 from engine.models.shapes import Shape, is_recurrent
 from engine.models.upsampling import hr_filters, stage_blocks
 from engine.spec import ModelOptions
@@ -35,11 +35,12 @@ class Architecture:
         each = f", each of {shape.window} steps" if recurrent else ""
         joined: list[Layer] = [Concatenate("hr_and_static", STATIC)] if shape.static else []
         beside = " with static variables" if shape.static else ""
+        noisy = [Noise("noise", options.noise)] if options.noise else []
         both = max(4, options.n_filters // 2)  # hidden states of two directions: as many channels as the backbone
         recurrence = Recurrence("recurrence", both, shape.window)
         start = "zeros" if options.residual else "glorot_uniform"  # a residual network starts as the interpolation
         return cls(
-            Block("entry", f"{CONVOLUTION}{each}", backbone.entry),
+            Block("entry", f"{CONVOLUTION}{each}", (*noisy, *backbone.entry)),
             (Block("recurrence", "convolutional LSTM, both ways", (recurrence,)),) if recurrent else (),
             backbone.blocks,
             tuple(stage_blocks(options, shape.scale)),

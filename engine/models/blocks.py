@@ -50,19 +50,45 @@ DROPOUTS: dict[str, type[layers.Layer]] = {
 }
 
 
+class Noise(layers.Layer):
+    """Channels of standard normal noise beside those of a field; zeros in prediction, unless drawn: see `drawn`.
+
+    (batch, y, x, c) → (batch, y, x, c + channels). The random state is one of the network's variables, so that a
+    resumed training goes on with the same numbers; ranks with one state differ by `rank`.
+    """
+
+    drawn, rank = False, 0
+
+    def __init__(self, channels: int, **settings: Any):
+        super().__init__(**settings)
+        self.channels, self.seed_generator = channels, keras.random.SeedGenerator()
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        shape = tf.concat([tf.shape(x)[:-1], [self.channels]], axis=0)
+        if training or self.drawn:
+            seed = tf.cast(self.seed_generator.next(), tf.int32) + tf.constant([self.rank, 0])
+            noise = tf.random.stateless_normal(shape, seed)
+        else:
+            noise = tf.zeros(shape)
+        return tf.concat([x, tf.cast(noise, x.dtype)], axis=-1)
+
+    def compute_output_shape(self, shape: Sides) -> Sides:
+        return (*shape[:-1], shape[-1] + self.channels)
+
+
 @contextmanager
 def drawn(network: keras.Model) -> Iterator[None]:
     """Within, each call of the network draws one member (Gal and Ghahramani 2016, eq. 6); all else is as in prediction.
 
     In a graph it counts while the graph is made.
     """
-    dropouts = [layer for layer in network.layers if isinstance(layer, MonteCarlo)]
-    for layer in dropouts:
+    stochastic = [layer for layer in network.layers if isinstance(layer, MonteCarlo | Noise)]
+    for layer in stochastic:
         layer.drawn = True
     try:
         yield
     finally:
-        for layer in dropouts:
+        for layer in stochastic:
             layer.drawn = False
 
 

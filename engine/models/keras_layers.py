@@ -90,6 +90,7 @@ APPLICATIONS: dict[type[layers.Layer], Callable[[Any, tf.Tensor, Kept], tf.Tenso
     layers.Normalization: _of_input(_normalization),
     layers.Activation: _of_input(lambda layer: keras.layers.Activation(layer.kind, name=layer.name)),
     layers.Dropout: _of_input(lambda layer: blocks.DROPOUTS[layer.kind](layer.rate, name=layer.name)),
+    layers.Noise: _of_input(lambda layer: blocks.Noise(layer.channels, name=layer.name)),
     layers.ChannelScale: _of_input(lambda layer: blocks.ChannelScale(name=layer.name)),
     layers.ChannelAttention: _attention,
     layers.Recurrence: _recurrence,

@@ -198,6 +198,16 @@ class Dropout(Layer):
 
 
 @dataclass(frozen=True)
+class Noise(Layer):
+    """Channels of Gaussian noise beside those of the input."""
+
+    channels: int
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return replace(field, channels=field.channels + self.channels)
+
+
+@dataclass(frozen=True)
 class ChannelScale(Layer):
     """One factor for each channel (Touvron et al. 2021, CaiT, eq. 8)."""
 

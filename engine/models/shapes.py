@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from engine.data.samples import Samples
 from engine.models.layers import Conv
-from engine.spec import ModelOptions
+from engine.spec import ModelOptions, TrainingOptions
 
 DISCRIMINATOR_HR_FILTERS, DISCRIMINATOR_FILTERS, DISCRIMINATOR_BLOCKS = 16, 32, 2
 
@@ -49,6 +49,11 @@ class Shape:
 def outputs_of(loss: str) -> int:
     """Channels that the network's last convolution makes."""
     return PARAMETERS.get(loss, 1)
+
+
+def members_of(options: TrainingOptions) -> int:
+    """Predictions of each sample that a step of training compares with HR."""
+    return options.members if options.loss == "crps" else 1
 
 
 def is_recurrent(options: ModelOptions, shape: Shape) -> bool:

@@ -48,6 +48,7 @@ class Spec:
         _check_patches(self)
         _check_recurrence(self)
         _check_distribution(self)
+        _check_members(self)
         _check_constraint(self)
 
     @property
@@ -154,6 +155,23 @@ def _check_distribution(spec: Spec) -> None:
             "never negative",
             option="model.output_activation",
             action="set model.output_activation=auto",
+        )
+
+
+def _check_members(spec: Spec) -> None:
+    if spec.training.loss == "crps" and not spec.model.is_stochastic:
+        raise SpecError(
+            "training.loss is crps, but model.noise is 0",
+            option="training.loss",
+            hint="without noise all members are the same",
+            action="set model.noise=4, or a model.dropout_variant that begins with mc_",
+        )
+    if spec.model.noise and spec.training.loss != "crps":
+        raise SpecError(
+            f"model.noise is {spec.model.noise}, but training.loss is {spec.training.loss}",
+            option="model.noise",
+            hint="without crps a network learns to ignore noise",
+            action="set training.loss=crps, or model.noise=0",
         )
 
 

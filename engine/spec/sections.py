@@ -153,7 +153,14 @@ class ModelOptions(Options):
         doc="Type of dropout. mc: Monte Carlo dropout, which stays active in prediction; the downscaled field is then "
         "the mean of several members, and their spread is in the results. Validation during training has no dropout.",
     )
-    members = Whole(8, bounds=(1, 256), unit="members", doc="Predictions drawn with Monte Carlo dropout.")
+    noise = Whole(
+        0,
+        bounds=(0, 64),
+        unit="channels",
+        doc="Channels of random noise beside the inputs, which make each prediction another one; with training.loss "
+        "crps. The downscaled field is then the mean of several members. 0: none.",
+    )
+    members = Whole(8, bounds=(1, 256), unit="members", doc="Predictions drawn with noise or Monte Carlo dropout.")
     attention = Flag(False, doc="Channel attention in each block (squeeze and excitation).")
     localized = Flag(True, doc="Localized convolutional block (LCB): separate weights for each HR cell.")
     residual = Flag(True, doc="Learn the difference from the interpolated field.")
@@ -180,7 +187,7 @@ class ModelOptions(Options):
                 hint="its convolutions are depthwise already",
                 action="set model.separable=false, or model.backbone=resnet",
             )
-        if self.is_stochastic and not self.dropout_rate:
+        if self.dropout_variant.startswith("mc_") and not self.dropout_rate:
             raise SpecError(
                 f"model.dropout_variant is {self.dropout_variant}, but model.dropout_rate is 0",
                 option="model.dropout_variant",
@@ -190,8 +197,8 @@ class ModelOptions(Options):
 
     @property
     def is_stochastic(self) -> bool:
-        """True if predictions are drawn, by Monte Carlo dropout."""
-        return self.dropout_variant.startswith("mc_")
+        """True if predictions are drawn, by noise or Monte Carlo dropout."""
+        return bool(self.noise) or self.dropout_variant.startswith("mc_")
 
 
 class TrainingOptions(Options):
@@ -223,17 +230,23 @@ class TrainingOptions(Options):
             "spectral",
             "quantile",
             "bernoulli_gamma",
+            "crps",
         ],
         default="mae",
         doc="Quantity that training minimises, over all cells with a value. dssim: structural dissimilarity, at "
         "several scales with ms_; mixtures have DL4DS's weights. spectral: MAE plus the distance of log power "
         "spectra, against fields that are too smooth. quantile: the field is a quantile of HR, see training.quantile. "
-        "bernoulli_gamma: likelihood of precipitation, its occurrence and amount; the field is its mean.",
+        "bernoulli_gamma: likelihood of precipitation, its occurrence and amount; the field is its mean. "
+        "crps: continuous ranked probability score of members and of their spectra, for networks with model.noise or "
+        "Monte Carlo dropout.",
     )
     quantile = Real(
         0.9,
         bounds=(0.01, 0.99),
         doc="Quantile of HR that the downscaled field estimates with loss quantile; other losses don't use it.",
+    )
+    members = Whole(
+        2, bounds=(2, 16), unit="members", doc="Predictions of each sample in a step with loss crps; others take one."
     )
     epochs = Whole(
         100, bounds=(1, 100_000), unit="epochs", doc="Maximum number of epochs; each ends with a validation."

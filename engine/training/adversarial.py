@@ -55,7 +55,7 @@ class AdversarialStep(Step):
         """Compute the three losses, and the gradients of the network's weights, then of the discriminator's."""
         inputs, static, hr, weights = batch
         with tf.GradientTape(persistent=True) as tape:
-            downscaled = self.network([inputs, static], training=True)  # (batch, y, x, channels)
+            downscaled = self.predict(inputs, static, training=True)  # (batch, y, x, channels)
             pixel_loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
             generator_loss, discriminator_loss, area = self._adversarial_sums(inputs, hr, downscaled[..., :1], weights)
             weight, area = (tf.maximum(mean, 1e-6) for mean in self.workers.allreduce_mean([weight, area]))

@@ -26,6 +26,7 @@ MIXTURES = {
     "ms_dssim_mae": {"ms_dssim": 0.8, "mae": 0.2},
     "ms_dssim_mae_mse": {"ms_dssim": 0.6, "mae": 0.2, "mse": 0.2},
     "spectral": {"mae": 1.0, "log_spectrum": SPECTRAL_WEIGHT},
+    "crps": {"fair_crps": 1.0, "spectral_crps": SPECTRAL_WEIGHT},
 }
 
 
@@ -61,8 +62,8 @@ class Loss:
 class Compared:
     """HR and the downscaled field, equal where HR is missing, so that nothing is learned in these cells.
 
-    mask : true where HR has a value; weights : of the cells, 0 where it has none; parameters : (batch, y, x, 0 or 3),
-        of the distribution, if the network gives one.
+    mask : true where HR has a value; weights : of the cells, 0 where it has none; parameters : (batch, y, x, n), of the
+        distribution, if the network gives one, or further members.
     """
 
     hr: tf.Tensor
@@ -70,6 +71,11 @@ class Compared:
     mask: tf.Tensor
     weights: tf.Tensor
     parameters: tf.Tensor
+
+    @property
+    def members(self) -> tf.Tensor:
+        """The field, and those beside it: (batch, y, x, member)."""
+        return tf.concat([self.field, self.parameters], axis=-1)
 
     @property
     def error(self) -> tf.Tensor:
@@ -83,7 +89,7 @@ class Compared:
 def weighted_sum(loss: Loss, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Sum weight · loss, and weight, over the cells where HR has a value.
 
-    The first channel of `downscaled` is the field; others are the parameters of a distribution.
+    The first channel of `downscaled` is the field; others are the parameters of a distribution, or further members.
     Two sums rather than their quotient, so that batches and ranks with different numbers of missing
     values add up to what one process would find.
     """
@@ -131,6 +137,36 @@ def log_spectrum(loss: Loss, compared: Compared) -> tf.Tensor:
     return spectra.log_distance(*compared.within(loss), compared.mask)
 
 
+def fair_crps(loss: Loss, compared: Compared) -> tf.Tensor:
+    """Fair CRPS of the members at each cell."""
+    return _crps(compared.members, compared.hr)
+
+
+def spectral_crps(loss: Loss, compared: Compared) -> tf.Tensor:
+    """Fair CRPS of the amplitudes of each sample's 2-D Fourier transform, mean over wavenumbers, the same at all cells.
+
+    Missing cells count as 0 in HR and members. Source: the loss of the noisy DeepESD in deep4downscaling.
+    """
+    has_value = tf.cast(compared.mask, tf.float32)
+    hr = tf.where(compared.mask, compared.hr, 0.0)
+    members, hr = (spectra.amplitude(has_value * fields) for fields in (compared.members, hr))
+    return tf.reduce_mean(_crps(members, hr), axis=(1, 2), keepdims=True)
+
+
+def _crps(members: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """Fair CRPS at each cell: (batch, y, x, member), (batch, y, x, 1) → (batch, y, x, 1); of one, its absolute error.
+
+    mean |x_m - y| - Σ |x_m - x_n| / (2 M (M - 1)): Ferro (2014), Q. J. R. Meteorol. Soc. 140, 1917, eq. 8; as a
+    training loss: Kochkov et al. (2024), Nature 632, 1060; Lang et al. (2024), arXiv 2412.15832. The pairs are summed
+    by rank, Σ_{m<n} |x_m - x_n| = Σ_k (2 k - M - 1) x_(k).
+    """
+    many = members.shape[-1]
+    error = tf.reduce_mean(tf.abs(members - value), axis=-1, keepdims=True)
+    ranks = tf.constant([2.0 * k - many - 1 for k in range(1, many + 1)])
+    pairs = tf.reduce_sum(ranks * tf.sort(members, axis=-1), axis=-1, keepdims=True)
+    return error - pairs / max(many * (many - 1), 1)
+
+
 def bernoulli_gamma(loss: Loss, compared: Compared) -> tf.Tensor:
     """Negative log-likelihood of HR, amounts in units of their mean; it may fall below zero."""
     amount = in_unit(compared.hr, loss.target) / loss.mean
@@ -146,4 +182,6 @@ TERMS: dict[str, Callable[[Loss, Compared], tf.Tensor]] = {
     "ms_dssim": ms_dssim,
     "log_spectrum": log_spectrum,
     "bernoulli_gamma": bernoulli_gamma,
+    "fair_crps": fair_crps,
+    "spectral_crps": spectral_crps,
 }

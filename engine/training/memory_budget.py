@@ -18,6 +18,7 @@ from engine.models.shapes import (
     DISCRIMINATOR_HR_FILTERS,
     Shape,
     count_discriminator,
+    members_of,
 )
 from engine.models.upsampling import hr_filters, stages
 from engine.spec import ModelOptions, Spec
@@ -37,7 +38,7 @@ def training_bytes(spec: Spec, shape: Shape) -> int:
     patch, batch_size = spec.data.patch_size // spec.data.scale, spec.training.batch_size
     step = replace(shape, y_lr=patch, x_lr=patch) if patch else shape
     parameters = sum(count_parameters(spec.model, shape).values())
-    activations = activation_bytes(spec.model, step, batch_size)
+    activations = activation_bytes(spec.model, step, batch_size * members_of(spec.training))
     if spec.training.learning == "adversarial":
         parameters += count_discriminator(shape)
         activations += _discriminator_bytes(step, batch_size)

@@ -5,6 +5,8 @@ Fields are (batch, y, x, 1) float32, from 0 to 1 over the range of the data.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -41,6 +43,16 @@ def radial_power(fields: tf.Tensor) -> tf.Tensor:
     flat = tf.transpose(tf.reshape(power, (-1, rings.size))) * tf.constant(shares[:, None], tf.float32)
     sums = tf.math.unsorted_segment_sum(flat, tf.constant(rings), int(rings.max()) + 1)
     return tf.transpose(sums[1:-1])
+
+
+def amplitude(fields: tf.Tensor) -> tf.Tensor:
+    """Amplitudes of the 2-D Fourier transform of each channel: (batch, y, x, c) → (batch, y, x // 2 + 1, c).
+
+    Their mean square over all wavenumbers is that of the field over its cells.
+    """
+    y, x = fields.shape[1:3]
+    spectrum = tf.signal.rfft2d(tf.transpose(fields, (0, 3, 1, 2)))
+    return tf.transpose(tf.abs(spectrum), (0, 2, 3, 1)) / math.sqrt(y * x)
 
 
 def _rings(y: int, x: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 
 from engine.data.normalizer import Normalizer, ValueTransform
+from engine.models.blocks import Noise, drawn
+from engine.models.shapes import members_of
 from engine.spec import TrainingOptions
 from engine.training.averaging import WeightAverage
 from engine.training.losses import Loss, weighted_sum
@@ -26,6 +28,10 @@ class Step:
     ):
         self.network, self.options, self.workers = network, options, workers
         self.target, self.loss = normalizer.target, Loss.of(options, normalizer)
+        self.members = members_of(options)
+        for layer in network.layers:
+            if isinstance(layer, Noise):
+                layer.rank = workers.rank
         self.optimizer = keras.optimizers.AdamW(
             Schedule(options, steps, workers.size), weight_decay=options.weight_decay, beta_2=0.99, epsilon=1e-7
         )
@@ -49,11 +55,21 @@ class Step:
         """Compute loss and gradients over the batches of all ranks, as if they were one batch."""
         inputs, static, hr, weights = batch
         with tf.GradientTape() as tape:
-            downscaled = self.network([inputs, static], training=True)  # (batch, y, x, channels)
+            downscaled = self.predict(inputs, static, training=True)  # (batch, y, x, channels)
             loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
             loss /= tf.maximum(self.workers.allreduce_mean([weight])[0], 1e-6)
         gradients = tape.gradient(loss, self.network.trainable_variables)
         return loss, self.workers.allreduce_mean(gradients)
+
+    def predict(self, inputs: tf.Tensor, static: tf.Tensor, training: bool) -> tf.Tensor:
+        """Run the network; members, if there are several, stand side by side: (batch, y, x, channels or members)."""
+        if self.members == 1:
+            return self.network([inputs, static], training=training)
+        static = tf.broadcast_to(static, tf.concat([tf.shape(inputs)[:1], tf.shape(static)[1:]], 0))
+        repeated = [tf.tile(fields, (self.members, 1, 1, 1)) for fields in (inputs, static)]
+        with drawn(self.network):
+            fields = self.network(repeated, training=training)  # (members · batch, y, x, 1)
+        return tf.concat(tf.split(fields, self.members), axis=-1)
 
     @tf.function
     def run(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:
@@ -76,10 +92,11 @@ class Step:
         sums = tf.zeros(4, tf.float64)
         for _ in tf.range(steps):
             inputs, static, hr, weights = next(batches)
-            downscaled = self.network([inputs, static], training=False)  # (batch, y, x, channels)
+            downscaled = self.predict(inputs, static, training=False)  # (batch, y, x, channels)
             loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
             mask = tf.math.is_finite(hr)
-            error = tf.where(mask, _in_unit(hr, self.target) - _in_unit(downscaled[..., :1], self.target), 0.0)
+            field = tf.reduce_mean(_in_unit(downscaled[..., : self.members], self.target), axis=-1, keepdims=True)
+            error = tf.where(mask, _in_unit(hr, self.target) - field, 0.0)
             cells = tf.reduce_sum(tf.cast(mask, tf.float32))
             sums += tf.cast(tf.stack([loss, weight, tf.reduce_sum(error**2), cells]), tf.float64)
         return sums

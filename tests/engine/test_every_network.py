@@ -33,6 +33,7 @@ BASE: dict[str, dict[str, Any]] = {
     "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01, "warm_up": 0.0},
 }
 IN_GRAPHS = [each for each in COMBINATIONS if each.upsampling == "spc" or each.backbone == "unet"]
+NOISE = {"model": {"noise": 1, "members": 2}, "training": {"loss": "crps"}}
 LEARNING = TrainingOptions.declared()["learning"].objects
 OPTIONS = ("data", "model", "training")
 # What has to change with a value; None: files of another kind, which tests of the data read.
@@ -44,6 +45,7 @@ WITH: dict[tuple[str, Any], dict[str, dict[str, Any]] | None] = {
     ("model.dropout_variant", "spatial"): {"model": {"dropout_rate": 0.2}},
     ("model.dropout_variant", "mc_vanilla"): {"model": {"dropout_rate": 0.2, "members": 2}},
     ("model.dropout_variant", "mc_gaussian"): {"model": {"dropout_rate": 0.2, "members": 2}},
+    ("training.loss", "crps"): {"model": {"noise": 2, "members": 2}},
     ("training.loss", "bernoulli_gamma"): {"training": {"learning_rate": 1e-4}},  # it moves 280 K by shares of them
     ("model.dropout_variant", "mc_spatial"): {"model": {"dropout_rate": 0.2, "members": 2}},
 }
@@ -130,6 +132,18 @@ def spec_of_network(combination: Combination, learning: str) -> Spec:
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 def test_every_network_is_trained_saved_loaded_and_predicted_with(combination, learning, tmp_path):
     trained_and_loaded(spec_of_network(combination, learning), Store(tmp_path))
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("combination", [each for each in IN_GRAPHS if each.backbone in ("resnet", "unet")], ids=str)
+def test_networks_learn_members_from_noise(combination, tmp_path):
+    """At LR, at HR, and recurrent: in bfloat16, with patches, static variables and a constraint."""
+    others = {
+        "data": {"time_window": combination.window, "patch_size": 4},
+        "model": {**combination.model, "constraint": "additive"},
+        "training": {"precision": "mixed_bfloat16"},
+    }
+    trained_and_loaded(spec_of(NOISE, others), Store(tmp_path))
 
 
 @pytest.mark.slow

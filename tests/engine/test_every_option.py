@@ -52,6 +52,8 @@ BEFORE: dict[str, Sections] = {
     "training.quantile": {"training": {"loss": "quantile"}},
     "model.temporal": {"data": {"time_window": 3}},
     "model.members": {"model": STOCHASTIC},
+    "model.noise": {"model": {"noise": 1}, "training": {"loss": "crps"}},
+    "training.members": {"model": {"noise": 1}, "training": {"loss": "crps"}},
     "launch.min_processes": {"launch": {"processes": 3}},
 }
 AFTER: dict[str, Sections] = {
@@ -70,6 +72,8 @@ AFTER: dict[str, Sections] = {
     "training.label_smoothing": {"training": {**ADVERSARIAL, "label_smoothing": 0.3}},
     "model.temporal": {"data": {"time_window": 3}, "model": {"temporal": "stacked"}},
     "model.members": {"model": {**STOCHASTIC, "members": 9}},
+    "model.noise": {"model": {"noise": 2}, "training": {"loss": "crps"}},
+    "training.members": {"model": {"noise": 1}, "training": {"loss": "crps", "members": 3}},
     "training.epochs": {"training": {"epochs": 9}},
     "training.patience": {"training": {"patience": 3}},
     "training.start_from": {"training": {"start_from": "trained"}},

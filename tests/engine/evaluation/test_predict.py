@@ -184,7 +184,7 @@ def test_the_spread_stands_beside_the_downscaled_field(tmp_path, standard_name):
         spread = file["spread"]
         assert (spread.dims, spread.dtype, spread.attrs["units"]) == (("time", "y", "x"), np.float32, "K")
         assert spread.attrs["cell_methods"] == "realization: standard_deviation"
-        assert spread.attrs["comment"] == "over 3 members drawn with Monte Carlo dropout"
+        assert spread.attrs["comment"] == "over 3 members"
         difference = {"air_temperature": "temperature: difference"}.get(standard_name)
         assert spread.attrs.get("units_metadata") == difference
         assert spread.attrs["long_name"] == f"spread of {standard_name}"

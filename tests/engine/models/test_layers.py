@@ -27,6 +27,7 @@ KINDS = [
     layers.Normalization("a", "layer"),
     layers.Activation("a", "silu"),
     layers.Dropout("a", "mc_spatial", 0.1),
+    layers.Noise("a", 3),
     layers.ChannelScale("a"),
     layers.ChannelAttention("a"),
     layers.Recurrence("a", 4, window=3),

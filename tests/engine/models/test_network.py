@@ -15,6 +15,7 @@ from engine.data.normalizer import Normalizer, ValueTransform
 from engine.data.resample import interpolate
 from engine.errors import SpecError
 from engine.models.architecture import count_parameters
+from engine.models.blocks import Noise, drawn
 from engine.models.network import Output, bound_of, build, scaled_zero
 from engine.models.shapes import Shape
 from engine.spec import ModelOptions
@@ -26,6 +27,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"attention": True, "normalization": "batch", "n_blocks": 2, "n_filters": 16},  # 4 units weigh the channels
     {"normalization": "layer", "residual": False, "dropout_rate": 0.2, "dropout_variant": "mc_spatial"},
     {"localized": True, "n_filters": 3},
+    {"noise": 3},
     {"separable": True, "normalization": "batch"},
 ]
 
@@ -126,6 +128,33 @@ def test_a_localized_network_is_bound_to_its_grid():
     model = network({"localized": True}, Shape(3, 4, 1, 0, 2))
     with pytest.raises(ValueError, match=r"expected shape=\(None, 3, 4, 1\)"):
         model(inputs_for(Shape(4, 4, 1, 0, 2)))
+
+
+def test_noise_makes_members_and_adds_weights_by_paper():
+    """Three channels more for the 3 × 3 kernels of the entry's 6 filters.
+
+    Draws from one state are those of the rank; a prediction that isn't drawn has none.
+    """
+    shape = Shape(4, 5, 2, 1, 2)
+    plain, noisy = network({}, shape), shake(network({"noise": 3}, shape))
+    assert noisy.count_params() - plain.count_params() == 9 * 3 * 6
+    inputs = inputs_for(shape, 1)
+    states = [layer.seed_generator.state for layer in noisy.layers if isinstance(layer, Noise)]
+    begin = [state.numpy() for state in states]
+
+    def member(rank: int) -> np.ndarray:
+        for state, value in zip(states, begin, strict=True):
+            state.assign(value)
+        for layer in noisy.layers:
+            layer.rank = rank
+        with drawn(noisy):
+            return noisy(inputs).numpy()
+
+    np.testing.assert_array_equal(member(0), member(0))
+    assert np.abs(member(0) - member(1)).mean() > 0.1
+    np.testing.assert_array_equal(noisy(inputs), noisy(inputs))
+    with drawn(noisy):
+        assert np.abs(noisy(inputs) - noisy(inputs)).mean() > 0.1
 
 
 def test_there_are_seventeen_spatial_and_twelve_spatio_temporal_networks():

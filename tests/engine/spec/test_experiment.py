@@ -142,6 +142,27 @@ def test_networks_that_make_no_sense_are_refused(given, words):
     assert refusal({**BASE, "model": given}) == words
 
 
+@pytest.mark.parametrize(
+    ("loss", "noise", "words"),
+    [
+        (
+            "crps",
+            0,
+            "training.loss is crps, but model.noise is 0: without noise all members are the same; set model.noise=4, "
+            "or a model.dropout_variant that begins with mc_",
+        ),
+        (
+            "mae",
+            2,
+            "model.noise is 2, but training.loss is mae: without crps a network learns to ignore noise; set "
+            "training.loss=crps, or model.noise=0",
+        ),
+    ],
+)
+def test_noise_and_crps_go_together(loss, noise, words):
+    assert refusal({**BASE, "model": {"noise": noise}, "training": {"loss": loss}}) == words
+
+
 def test_the_checks_between_sections_hold_for_a_replacement_too():
     spec = Spec.from_plain(BASE)
     assert spec.replace(training={"epochs": 3}).training.epochs == 3
@@ -160,18 +181,21 @@ def test_a_renamed_option_is_refused_with_its_new_name(old, new):
 
 
 def test_a_spec_recorded_before_options_were_renamed_still_opens(tmp_path):
-    """The file is as the version before wrote it: every option, in its order, with the old names."""
+    """The file is as the version before wrote it: every option there was, in its order, with the old names."""
     text = RECORDED_BEFORE.read_text()
     spec = Spec.from_yaml(text.replace("lr_scaling:", "learning_rate_scaling:").replace("  target: hpc", "  site: hpc"))
     assert Spec.read_recorded(RECORDED_BEFORE) == spec
     assert (spec.launch.site, spec.training.learning_rate_scaling) == ("hpc", "sqrt")
-    assert [
+    recorded = [
         f"{section}.{name}" for section, group in yaml.safe_load(text).items() if section != "version" for name in group
-    ] == [
+    ]
+    declared = [
         {new: old for old, new in RENAMED.items()}.get(f"{section}.{name}", f"{section}.{name}")
         for section, kind in SECTIONS.items()
         for name in kind.declared()
     ]
+    added = {"model.noise", "training.members"}
+    assert recorded == [name for name in declared if name not in added]
     with pytest.raises(SpecError, match="lr_scaling has a new name"):  # the same file, given by a user
         Spec.read(RECORDED_BEFORE)
 

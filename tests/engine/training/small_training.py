@@ -58,6 +58,7 @@ class Lab:
     validation: Samples
     step: Step
     start: list[np.ndarray]
+    spec: Spec = SPEC
 
     def variables(self) -> list[Any]:
         return [variable for group in self.step.groups.values() for variable in group]
@@ -87,13 +88,13 @@ def make_step(train: Samples, normalizer: Normalizer, spec: Spec = SPEC) -> Step
     return Step(network, spec.training, 4 * spec.training.epochs, SOLE_WORKER, normalizer)
 
 
-def make_lab() -> Lab:
-    assembly.make_reproducible(SPEC)
+def make_lab(spec: Spec = SPEC) -> Lab:
+    assembly.make_reproducible(spec)
     hr = waves(32, 8, 8) + np.float32([1, -1] * 4)  # a pattern within LR cells, to be learned
     hr[::3, 1, 2] = np.nan
     train, validation, normalizer = samples_of(hr)
-    step = make_step(train, normalizer)
-    lab = Lab(train, validation, step, [])
+    step = make_step(train, normalizer, spec)
+    lab = Lab(train, validation, step, [], spec)
     lab.start = [variable.numpy() for variable in lab.variables()]
     return lab
 
@@ -106,7 +107,7 @@ def make_training(
     report: Callable[[ProgressRecord], None] | None = None,
     **given: Any,
 ) -> Training:
-    shuffle = Shuffle.of(SPEC, len(lab.train), lab.train.pairs.lr_grid.shape)
+    shuffle = Shuffle.of(lab.spec, len(lab.train), lab.train.pairs.lr_grid.shape)
     folder.mkdir(exist_ok=True)
     stop = stop or StopAt()
     stop.training = Training(
@@ -114,7 +115,7 @@ def make_training(
         train=Feed(lab.train, in_memory=True),
         validation=Validation(lab.step, Feed(lab.validation, in_memory=True), shuffle, SOLE_WORKER),
         shuffle=shuffle,
-        options=SPEC.training,
+        options=lab.spec.training,
         workers=SOLE_WORKER,
         folder=folder,
         report=report or (lambda record: None),

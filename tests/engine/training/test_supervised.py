@@ -95,6 +95,27 @@ def test_stopped_and_resumed_it_comes_to_the_same_weights(lab, undisturbed, tmp_
     assert checkpoints.fingerprint(lab.step.network.trainable_variables) == undisturbed.at_end
 
 
+def test_members_from_noise_go_on_with_the_same_numbers(tmp_path):
+    lab = make_lab(SPEC.replace(model={"noise": 2}, training={"loss": "crps", "members": 3}))
+    undisturbed = run_undisturbed(lab, tmp_path / "undisturbed")
+    lab.reset()
+    assert make_training(lab, tmp_path / "stopped", stop=StopAt(2, 0)).run() is False
+    lab.scramble()
+    resumed = make_training(lab, tmp_path / "stopped")
+    assert resumed.resume() is True
+    assert resumed.run() is True
+    assert_same(tmp_path / "stopped", undisturbed)
+    ends = [record for record in undisturbed.records if record.val_loss is not None]
+    assert ends[-1].loss < 0.9 * ends[0].loss
+    batch = next(iter(resumed.train.stream(lambda: iter([resumed.shuffle.epoch(0)]))))
+    for variable in lab.step.network.trainable_variables:  # also those that begin at zero
+        variable.assign_add(0.1 * tf.ones_like(variable))
+    _, gradients = lab.step.gradients(batch)
+    for gradient, variable in zip(gradients, lab.step.network.trainable_variables, strict=True):
+        assert np.isfinite(gradient).all(), variable.path
+        assert np.any(gradient), variable.path
+
+
 def test_a_killed_training_resumes_from_its_last_checkpoint(lab, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_S", 0.0)  # a checkpoint each epoch
 
