@@ -19,7 +19,7 @@ from app.plots.series import cell_series, cell_spectrum, time_axis
 from app.services.comparison import Comparison
 from app.services.newest import Newest
 from app.session import Session
-from engine.data.grids import Grid
+from engine.data.grids import CurvilinearGrid, Grid
 
 HEIGHT = 250
 NOW = {"dimension": "height", "line_color": "#d9a21b", "line_width": 1.5, "line_alpha": 0.9}
@@ -121,7 +121,9 @@ class CellCard:
 
 def place_text(grid: Grid, y: float, x: float) -> str:
     """A place of a grid as people read it: '50.25° N, 3.50° W', or x and y of a projection."""
-    if grid.crs:
+    if isinstance(grid, CurvilinearGrid):
+        x, y = (float(side) for side in grid.to_lonlat(np.array(x), np.array(y)))
+    elif not grid.is_lonlat:
         return f"x {x:,.0f}, y {y:,.0f} {grid.x_attrs.get('units', '')}"
     lon = (x + 180) % 360 - 180
     return f"{abs(y):.2f}° {'N' if y >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"

@@ -150,7 +150,7 @@ class RegionCard:
         self.use.disabled = self.region == in_draft
         (ny, nx), (all_y, all_x) = cells.shape, self._grid.shape
         used = "the region of the design" if self.region == in_draft else "not yet used in the design"
-        more = " The dashed line is the region, the full one its cells." if self._grid.crs else ""
+        more = " The dashed line is the region, the full one its cells." if not self._grid.is_lonlat else ""
         self._set_message(f"{ny} × {nx} of {all_y} × {all_x} cells; {used}.{more}")
 
     def _set_message(self, text: str, *, is_fault: bool = False) -> None:

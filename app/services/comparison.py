@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from engine.data.grids import GRID_MAPPING, Grid
+from engine.data.grids import GRID_MAPPING, LAT, LON, Grid, without_suffix
 from engine.data.netcdf import open_netcdf
-from engine.data.projections import is_same_crs
 from engine.errors import DataError, MesoscopeError, StoreError
 from engine.evaluation.products import open_products
 from engine.evaluation.score_records import Scores
@@ -259,10 +258,8 @@ def _open(run: Run) -> xr.Dataset:
 
 def _on_map(values: xr.DataArray) -> xr.DataArray:
     """With dimensions y and x, also on the LR grid."""
-    if "y_lr" in values.dims:
-        values = values.drop_vars([name for name in ("y", "x") if name in values.coords])
-        values = values.rename(y_lr="y", x_lr="x")
-    keep = {"y", "x", GRID_MAPPING}
+    values = without_suffix(values)
+    keep = {"y", "x", LAT, LON, GRID_MAPPING}
     return values.drop_vars([name for name in values.coords if name not in keep])
 
 
@@ -271,7 +268,7 @@ def _unlike(first: Result, other: Result) -> str:
     if first.units != other.units:
         mine, yours = first.units or "no unit", other.units or "no unit"
         return f"{other.letter} {other.title} is in {yours}, {first.letter} in {mine}: compare runs of one variable"
-    if not is_same_crs(first.grid.crs, other.grid.crs):
+    if not first.grid.shares_axes(other.grid):
         return f"{other.letter} {other.title} is on another map projection than {first.letter}: compare it by itself"
     return ""
 

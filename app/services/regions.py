@@ -34,7 +34,7 @@ def region_of_box(grid: Grid, x: tuple[float, float], y: tuple[float, float]) ->
     columns = np.flatnonzero((grid.x >= min(x)) & (grid.x <= max(x)))
     if not len(rows) or not len(columns):
         raise GridError("the box holds no cell of the grid", action="draw a larger one on the map")
-    if not grid.crs:
+    if grid.is_lonlat:
         lat, lon = edges(grid.y)[rows[0] : rows[-1] + 2], edges(grid.x)[columns[0] : columns[-1] + 2]
         west, east = float(lon.min()), float(lon.max())
         south, north = max(float(lat.min()), -90.0), min(float(lat.max()), 90.0)
@@ -80,7 +80,7 @@ def outline_of_cells(grid: Grid, cells: Grid) -> Line:
     """Draw the border of some cells of a grid."""
     x, y = edges(cells.x), edges(cells.y)
     line = _around(float(x.min()), float(x.max()), float(y.min()), float(y.max()))
-    return _in_view(grid, *(line if grid.crs else grid.from_lonlat(*line)))
+    return _in_view(grid, *(grid.from_lonlat(*line) if grid.is_lonlat else line))
 
 
 def _around(west: float, east: float, south: float, north: float) -> Line:

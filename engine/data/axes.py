@@ -129,20 +129,13 @@ def _check_axes(field: xr.DataArray, axes: Mapping[str, xr.Variable], path: str)
 
 
 def _missing_axis(field: xr.DataArray, side: str, known: dict[Any, list[Any]], path: str) -> str:
-    two_dimensional = [str(name) for name in field.coords if field[name].ndim == 2]
     where = f"{field.name} in {path}, with dimensions ({', '.join(map(str, field.dims))}),"
-    if two_dimensional:
-        names = ", ".join(two_dimensional)
-        return (
-            f"{where} is on a curvilinear grid (2-D coordinates {names}): expected 1-D coordinates; "
-            "remap it to latitude and longitude first (CDO: cdo remapbil,…; Python: xESMF)"
-        )
     if known.get(side.upper()):
         return (
             f"{where} has a coordinate {known[side.upper()][0]}, but names no projection: expected latitude and "
             "longitude, or a CF grid mapping (attribute grid_mapping); add it, or remap the file first"
         )
     return (
-        f"{where} has no coordinate along {side}: expected 1-D latitude and longitude, or projected x and y, "
+        f"{where} has no coordinate along {side}: expected latitude and longitude, or projected x and y, "
         "named so or with CF attributes (units degrees_north and degrees_east, or standard_name)"
     )

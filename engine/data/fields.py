@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.axes import NUMERIC_KINDS, choose_variable, find_axes, has_axes, take_axes
+from engine.data.cell_numbers import Places, number_cells, without_repeats
 from engine.data.dates import DECODED_FROM
 from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
@@ -32,7 +33,8 @@ def open_field(source: Source, *, static: bool = False, notes: list[str] | None 
     Returns
     -------
     (time, y, x), or (y, x) if static; float32, missing values are NaN. y and x are the cell centres as in
-    the file, with CF attributes; the scalar coordinate `crs` holds the grid mapping of a projected grid.
+    the file, with CF attributes; the scalar coordinate `crs` holds the grid mapping of a projected grid, and `lat`
+    and `lon` (y, x) the places of a curvilinear one, whose y and x count its rows and columns.
     `units` is always among the attributes, empty when unknown.
 
     Raises
@@ -40,7 +42,7 @@ def open_field(source: Source, *, static: bool = False, notes: list[str] | None 
     DataError
         If a file can't be read, or has no such variable.
     GridError
-        If the grid isn't rectilinear, or files have different grids.
+        If there are no coordinates of the cells, they can't be used, or files have different grids.
     TimeError
         If there is no time (or a static field has one), or it doesn't increase.
     """
@@ -53,6 +55,7 @@ def open_field(source: Source, *, static: bool = False, notes: list[str] | None 
     names: dict[str, str] = {}
     fields = [_standard_field(source, path, static, names, notes) for path in files]
     field = fields[0] if len(fields) == 1 else _join(fields, files, notes)
+    field = without_repeats(field, f"{field.name} in {_name_of(files)}", notes)
     if not static:
         if field["time"].dtype.kind in "MO":
             # Times that are stored as a fraction of a day or an hour come back a millisecond off.
@@ -74,7 +77,7 @@ def steps_per_chunk(source: Source) -> int:
     dataset = open_dataset(path, source.variable)
     field = dataset[choose_variable(dataset, source.variable, path)]
     chunks = field.encoding.get("chunksizes") or field.encoding.get("chunks")
-    names = find_axes(field, bool(_read_grid_mapping(dataset, field, path)), path, [])
+    field, names, _ = _with_axes(dataset, field, bool(_read_grid_mapping(dataset, field, path)), path, [])
     time = take_axes(field, names, path).get("time")
     if not chunks or time is None or not time.dims:  # contiguous storage, or GRIB with a message for each step
         return 1
@@ -91,9 +94,10 @@ def _standard_field(source: Source, path: str, static: bool, names: dict[str, st
     if field.dtype.kind not in NUMERIC_KINDS:
         raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers", action="choose another variable")
     _check_packing(field, path)
-    mapping = _read_grid_mapping(dataset, field, path)
+    mapping, places = _read_grid_mapping(dataset, field, path), Places()
     if is_first or not has_axes(field, names):
-        names.update(find_axes(field, bool(mapping), path, notes))
+        field, found, places = _with_axes(dataset, field, bool(mapping), path, notes if is_first else [])
+        names.update(found)
     axes = take_axes(field, names, path)
     field = _with_time_axis(field, axes, path, static)
     field = _drop_extra_dims(field, axes, path, notes if is_first else [])
@@ -106,7 +110,21 @@ def _standard_field(source: Source, path: str, static: bool, names: dict[str, st
     standard = as_float32(values, coords, is_single_step).rename(str(field.name)).assign_attrs(attrs)
     if is_first and (units := axes["time"].attrs.get(DECODED_FROM) if "time" in axes else None):
         notes.append(f"time in {path} is {units!r}, read as dates from {first_and_last(standard['time'])[0]} on")
-    return _describe_grid(mask_invalid(standard, field), mapping, path)
+    masked = mask_invalid(standard, field)
+    return masked.assign_coords(places) if places else _describe_grid(masked, mapping, path)
+
+
+def _with_axes(
+    dataset: xr.Dataset, field: xr.DataArray, is_projected: bool, path: str, notes: list[str]
+) -> tuple[xr.DataArray, dict[str, str], Places]:
+    """Find the names of the coordinates; rows and columns are numbered where latitude and longitude have two dims."""
+    try:
+        return field, find_axes(field, is_projected, path, notes), Places()
+    except GridError:
+        numbered = number_cells(dataset, field, path, notes)
+        if numbered is None:
+            raise
+        return numbered[0], find_axes(numbered[0], True, path, notes), numbered[1]
 
 
 def _check_packing(field: xr.DataArray, path: str) -> None:

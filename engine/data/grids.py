@@ -1,22 +1,28 @@
-"""Rectilinear grids: latitude and longitude, or the x and y of a map projection."""
+"""Grids: latitude and longitude, the x and y of a map projection, or rows and columns that follow neither."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy.spatial import KDTree
 
-from engine.data.lengths import EARTH_RADIUS_KM, METRES_PER_UNIT
+from engine.data import spherical_cells
+from engine.data.lengths import EARTH_RADIUS_KM, METRES_PER_DEGREE, METRES_PER_UNIT
 from engine.data.projections import ROTATED_POLE, from_lonlat, is_same_crs, to_lonlat
 from engine.errors import GridError
 
 SPACING_TOLERANCE = 0.01  # of a cell: coordinates kept in float32 or with few digits still count as equally spaced
 GRID_MAPPING = "crs"  # name of the CF grid-mapping variable in what the engine hands on
+LAT, LON = "lat", "lon"  # names of the 2-D coordinates of a curvilinear grid in what the engine hands on
 LATITUDE = {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"}
 LONGITUDE = {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"}
+ROW = {"long_name": "row", "units": "1", "axis": "Y"}
+COLUMN = {"long_name": "column", "units": "1", "axis": "X"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,22 +40,30 @@ class Grid:
     y_attrs: Mapping[str, Any] = field(default_factory=lambda: dict(LATITUDE))
     x_attrs: Mapping[str, Any] = field(default_factory=lambda: dict(LONGITUDE))
 
-    @classmethod
-    def of(cls, field: xr.DataArray) -> Self:
+    @staticmethod
+    def of(field: xr.DataArray) -> Grid:
         """Take the grid of a field with 1-D coordinates y and x, without references to their bounds."""
-        y, x = field["y"], field["x"]
+        y, x = (field[side].values.astype(float) for side in "yx")
         crs = dict(field[GRID_MAPPING].attrs) if GRID_MAPPING in field.coords else {}
-        y_attrs, x_attrs = ({k: v for k, v in side.attrs.items() if k != "bounds"} for side in (y, x))
-        return cls(y.values.astype(float), x.values.astype(float), crs, y_attrs, x_attrs)
+        y_attrs, x_attrs = ({k: v for k, v in field[side].attrs.items() if k != "bounds"} for side in "yx")
+        if LAT not in field.coords or LON not in field.coords:
+            return Grid(y, x, crs, y_attrs, x_attrs)
+        lat, lon = (field[name].transpose("y", "x").values.astype(float) for name in (LAT, LON))
+        return CurvilinearGrid(y, x, {}, y_attrs, x_attrs, lat=lat, lon=lon)
 
     @property
     def shape(self) -> tuple[int, int]:
         return len(self.y), len(self.x)
 
     @property
+    def is_lonlat(self) -> bool:
+        """True if y is latitude and x longitude."""
+        return not self.crs
+
+    @property
     def is_spherical(self) -> bool:
         """True if y and x are angles: latitude and longitude, of the globe or of a rotated pole."""
-        return not self.crs or self.crs.get("grid_mapping_name") == ROTATED_POLE
+        return self.is_lonlat or self.crs.get("grid_mapping_name") == ROTATED_POLE
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Grid) and self.is_close_to(other, 0.0)
@@ -63,22 +77,31 @@ class Grid:
 
     def extent(self) -> str:
         """Describe the outermost centres, as in 'lat 50 to 58, lon -10 to 2'."""
-        y, x = ("lat", "lon") if not self.crs else ("y", "x")
+        y, x = ("lat", "lon") if self.is_lonlat else ("y", "x")
         return f"{y} {self.y.min():g} to {self.y.max():g}, {x} {self.x.min():g} to {self.x.max():g}"
 
     def is_close_to(self, other: Grid, tolerance: float = SPACING_TOLERANCE) -> bool:
         """Compare centres, to a fraction `tolerance` of a cell; longitudes modulo 360°."""
-        if self.shape != other.shape or not is_same_crs(self.crs, other.crs):
+        if self.shape != other.shape or not self.shares_axes(other):
             return False
         off_y, off_x = np.abs(self.y - other.y), np.abs(self.x - other.x)
         if self.is_spherical:
             off_x = np.minimum(off_x % 360, 360 - off_x % 360)
         return bool((off_y <= tolerance * spacing(self.y)).all() and (off_x <= tolerance * spacing(self.x)).all())
 
+    def shares_axes(self, other: Grid) -> bool:
+        """Tell whether y and x mean the same place on both grids."""
+        return not isinstance(other, CurvilinearGrid) and is_same_crs(self.crs, other.crs)
+
     def crop(self, scale: int) -> Grid:
         """Drop the last rows and columns that don't fill an LR cell."""
         rows, columns = (n - n % scale for n in self.shape)
-        return replace(self, y=self.y[:rows], x=self.x[:columns])
+        return self.select(slice(rows), slice(columns))
+
+    def clamp_to(self, inner: Grid) -> Grid:
+        """Move centres beyond the outermost of `inner`, which shares the axes, onto these."""
+        y, x = (np.clip(c, i.min(), i.max()) for c, i in ((self.y, inner.y), (self.x, inner.x)))
+        return replace(self, y=y, x=x)
 
     def extend(self, scale: int) -> Grid:
         """Add equally spaced cells at the end of each side, up to a multiple of `scale`."""
@@ -99,6 +122,9 @@ class Grid:
                     action="crop with data.region, or choose another scale",
                 )
             check_equal_spacing(centres, side)
+        return self._block_means(scale)
+
+    def _block_means(self, scale: int) -> Grid:
         return replace(self, y=self.y.reshape(-1, scale).mean(1), x=self.x.reshape(-1, scale).mean(1))
 
     def select(self, rows: np.ndarray | slice, columns: np.ndarray | slice) -> Grid:
@@ -113,6 +139,14 @@ class Grid:
             return EARTH_RADIUS_KM**2 * np.outer(heights, np.deg2rad(np.abs(np.diff(x))))
         areas = np.outer(np.abs(np.diff(y)), np.abs(np.diff(x)))
         return areas * self.metres_per_unit("y") * self.metres_per_unit("x") / 1e6
+
+    def cell_sides_km(self) -> tuple[float, float]:
+        """Compute the sides of a cell along y and x, of latitude and longitude those of the middle row."""
+        dy, dx = spacing(self.axis("y")), spacing(self.axis("x"))
+        if not self.is_spherical:
+            return dy / 1000, dx / 1000
+        dy, dx = dy * METRES_PER_DEGREE / 1000, dx * METRES_PER_DEGREE / 1000
+        return dy, dx * float(np.cos(np.deg2rad(self.y.mean())))
 
     def cell_size_km(self) -> float:
         """Compute the side of a square as large as the middle cell."""
@@ -140,6 +174,10 @@ class Grid:
         axes = {"y": xr.Variable("y", self.y, self.y_attrs), "x": xr.Variable("x", self.x, self.x_attrs)}
         return axes | ({GRID_MAPPING: xr.Variable((), np.int32(0), self.crs)} if self.crs else {})
 
+    def references(self, suffix: str = "") -> dict[str, str]:
+        """Make the attributes by which a variable names its coordinates (CF section 5); `suffix` ends their names."""
+        return {"grid_mapping": GRID_MAPPING} if self.crs else {}
+
     def axis(self, side: str) -> np.ndarray:
         """Give centres along "y" or "x" in degrees or metres."""
         return (self.y if side == "y" else self.x) * self.metres_per_unit(side)
@@ -158,14 +196,158 @@ class Grid:
         return METRES_PER_UNIT[units]
 
 
+@dataclass(frozen=True, eq=False)
+class CurvilinearGrid(Grid):
+    """Grid whose rows and columns follow neither parallels nor a known projection.
+
+    y, x : (ny,) and (nx,) numbers of rows and columns, as in the file; fractions between them.
+    lat, lon : (ny, nx) degrees of the cell centres. Corners of cells lie amid four centres.
+    """
+
+    lat: np.ndarray = field(kw_only=True)
+    lon: np.ndarray = field(kw_only=True)
+
+    @property
+    def is_lonlat(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return f"{len(self.y)} × {len(self.x)} cells, {self.extent()}, curvilinear"
+
+    def extent(self) -> str:
+        """Describe the range of the centres; of longitudes from west to east."""
+        middle = self.lon[len(self.y) // 2, len(self.x) // 2]
+        lon = (self.lon - middle + 180) % 360 - 180 + middle
+        return f"lat {self.lat.min():.4g} to {self.lat.max():.4g}, lon {lon.min():.4g} to {lon.max():.4g}"
+
+    def is_close_to(self, other: Grid, tolerance: float = SPACING_TOLERANCE) -> bool:
+        """Compare centres, to a fraction `tolerance` of a cell."""
+        if not isinstance(other, CurvilinearGrid) or self.shape != other.shape:
+            return False
+        if np.array_equal(self.lat, other.lat) and np.array_equal(self.lon, other.lon):
+            return True
+        off = np.linalg.norm(self._centres - other._centres, axis=-1)
+        return bool((off <= tolerance * self.cell_size_km() / EARTH_RADIUS_KM).all())
+
+    def shares_axes(self, other: Grid) -> bool:
+        """Tell whether rows and columns of the same numbers lie in the same places on both, and there are such."""
+        if not isinstance(other, CurvilinearGrid):
+            return False
+        (_, *rows), (_, *columns) = (
+            np.intersect1d(*pair, return_indices=True) for pair in ((self.y, other.y), (self.x, other.x))
+        )
+        mine, others = (grid.select(r, c) for grid, r, c in zip((self, other), rows, columns, strict=True))
+        return bool(mine.y.size and mine.x.size) and mine.is_close_to(others)
+
+    def clamp_to(self, inner: Grid) -> Grid:
+        """Move centres beyond the outermost of `inner`, which counts the same rows and columns, onto these."""
+        y, x = (np.clip(c, i.min(), i.max()) for c, i in ((self.y, inner.y), (self.x, inner.x)))
+        lon, lat = inner.to_lonlat(*np.meshgrid(x, y))
+        return replace(self, y=y, x=x, lon=lon, lat=lat)
+
+    def extend(self, scale: int) -> Grid:
+        """Add cells at the end of each side, up to a multiple of `scale`, as far apart as the last ones."""
+        rows, columns = (-n % scale for n in self.shape)
+        more = spherical_cells.extrapolate(self._centres, 0, rows, 0)
+        return self._at(super().extend(scale), spherical_cells.extrapolate(more, 0, columns, 1))
+
+    def select(self, rows: np.ndarray | slice, columns: np.ndarray | slice) -> Grid:
+        """Take some rows and columns."""
+        lat, lon = (side[rows][:, columns] for side in (self.lat, self.lon))
+        return replace(self, y=self.y[rows], x=self.x[columns], lat=lat, lon=lon)
+
+    def cell_areas(self) -> np.ndarray:
+        """Compute areas (ny, nx) in km² on the sphere."""
+        return EARTH_RADIUS_KM**2 * spherical_cells.cell_areas(self._centres)
+
+    def cell_sides_km(self) -> tuple[float, float]:
+        """Average the distances between neighbours along y and x."""
+        steps = (np.linalg.norm(np.diff(self._centres, axis=axis), axis=-1).mean() for axis in (0, 1))
+        dy, dx = (EARTH_RADIUS_KM * float(step) for step in steps)
+        return dy, dx
+
+    def lonlat(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give longitude and latitude of each centre, two arrays (ny, nx) in degrees."""
+        return self.lon, self.lat
+
+    def to_lonlat(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Convert fractions of columns and rows to longitude and latitude in degrees; NaN outside of the cells."""
+        x, y = (np.asarray(side, float) for side in (x, y))
+        inside = self._is_inside(x, y)
+        rows, columns = ((np.where(inside, at, c[0]) - c[0]) / _step(c) for at, c in ((y, self.y), (x, self.x)))
+        lon, lat = spherical_cells.to_degrees(spherical_cells.interpolate(self._centres, rows, columns))
+        return np.where(inside, lon, np.nan), np.where(inside, lat, np.nan)
+
+    def from_lonlat(self, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Convert degrees to fractions of columns and rows; NaN outside of the cells."""
+        x, y = self.nearest_place(lon, lat)
+        inside = self._is_inside(x, y)
+        return np.where(inside, x, np.nan), np.where(inside, y, np.nan)
+
+    def nearest_place(self, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Convert degrees to fractions of columns and rows; outside of the cells a place beyond the nearest one."""
+        lon, lat = np.broadcast_arrays(np.asarray(lon, float), np.asarray(lat, float))
+        known = np.isfinite(lon) & np.isfinite(lat)
+        points = spherical_cells.to_vectors(lon[known], lat[known])
+        rows, columns = np.full((2, *known.shape), np.nan)[..., None]  # a last dimension, so that one place will do
+        rows[known, 0], columns[known, 0] = spherical_cells.positions(self._centres, self._tree, points)
+        return self.x[0] + columns[..., 0] * _step(self.x), self.y[0] + rows[..., 0] * _step(self.y)
+
+    def metres_per_unit(self, side: str) -> float:
+        """Give 1: rows and columns are counted."""
+        return 1.0
+
+    def coords(self) -> dict[str, xr.Variable]:
+        """Make coordinates for xarray with CF attributes: rows, columns, and 2-D latitude and longitude."""
+        places = ((LAT, self.lat, LATITUDE), (LON, self.lon, LONGITUDE))
+        attrs = ({word: text for word, text in known.items() if word != "axis"} for _, _, known in places)
+        return super().coords() | {
+            name: xr.Variable(("y", "x"), values, words) for (name, values, _), words in zip(places, attrs, strict=True)
+        }
+
+    def references(self, suffix: str = "") -> dict[str, str]:
+        """Make the attribute by which a variable names its 2-D coordinates (CF section 5.2)."""
+        return {"coordinates": f"{LAT}{suffix} {LON}{suffix}"}
+
+    @cached_property
+    def _centres(self) -> np.ndarray:
+        return spherical_cells.to_vectors(self.lon, self.lat)
+
+    @cached_property
+    def _tree(self) -> KDTree:
+        return KDTree(self._centres.reshape(-1, 3))
+
+    def _block_means(self, scale: int) -> Grid:
+        return self._at(super()._block_means(scale), spherical_cells.block_centres(self._centres, scale))
+
+    def _at(self, numbered: Grid, centres: np.ndarray) -> Grid:
+        lon, lat = spherical_cells.to_degrees(centres)
+        return replace(self, y=numbered.y, x=numbered.x, lat=lat, lon=lon)
+
+    def _is_inside(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        inside = np.ones(np.broadcast_shapes(x.shape, y.shape), bool)
+        for at, centres in ((x, self.x), (y, self.y)):
+            borders = edges(centres)
+            slack = 1e-6 * abs(_step(centres))
+            inside &= (at >= borders.min() - slack) & (at <= borders.max() + slack)
+        return inside
+
+
+def without_suffix(lr: xr.DataArray) -> xr.DataArray:
+    """Rename y_lr, x_lr and the other coordinates of LR in a results file as those of any field."""
+    named = {str(name): str(name).removesuffix("_lr") for name in (*lr.dims, *lr.coords)}
+    changed = {name: plain for name, plain in named.items() if name != plain}
+    return lr.drop_vars(changed.values(), errors="ignore").rename(changed)
+
+
 def is_periodic(grid: Grid) -> bool:
     """Tell whether the longitudes go all around the globe."""
-    return not grid.crs and abs(spacing(grid.x) * len(grid.x) - 360) < 0.1 * spacing(grid.x)
+    return grid.is_lonlat and abs(spacing(grid.x) * len(grid.x) - 360) < 0.1 * spacing(grid.x)
 
 
 def spacing(centres: np.ndarray) -> float:
     """Average the distance between neighbouring centres."""
-    return abs(float(centres[-1] - centres[0])) / max(len(centres) - 1, 1)
+    return abs(_step(centres))
 
 
 def edges(centres: np.ndarray) -> np.ndarray:
@@ -189,5 +371,8 @@ def check_equal_spacing(centres: np.ndarray, side: str) -> None:
 
 def _extended(centres: np.ndarray, scale: int) -> np.ndarray:
     missing = -len(centres) % scale
-    step = (centres[-1] - centres[0]) / max(len(centres) - 1, 1)
-    return np.concatenate([centres, centres[-1] + step * np.arange(1, missing + 1)])
+    return np.concatenate([centres, centres[-1] + _step(centres) * np.arange(1, missing + 1)])
+
+
+def _step(centres: np.ndarray) -> float:
+    return float(centres[-1] - centres[0]) / max(len(centres) - 1, 1)

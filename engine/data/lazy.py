@@ -33,7 +33,8 @@ def apply_lazily(
     -------
     (…, new y, new x), same name and attributes.
     """
-    remaining = field.drop_vars(["y", "x"]) if coords else field
+    on_grid = [name for name, coord in field.coords.items() if {"y", "x"} & set(coord.dims)]
+    remaining = field.drop_vars(on_grid) if coords else field
     values = indexing.LazilyIndexedArray(_Regridded(field, change, coords) if coords else _Applied(field, change))
     coords_left = {name: coord.variable for name, coord in remaining.coords.items()}
     return xr.DataArray(values, {**coords_left, **(coords or {})}, field.dims, field.name, field.attrs)

@@ -130,7 +130,7 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) 
     notes: list[str] = []
     hr_grid = Grid.of(template.hr)
     lr_grid = hr_grid.coarsen(options.scale)
-    needed = _centres_within(lr_grid, hr_grid.select(slice(template.data_shape[0]), slice(template.data_shape[1])))
+    needed = lr_grid.clamp_to(hr_grid.select(slice(template.data_shape[0]), slice(template.data_shape[1])))
     named = {"LR": _open_as_trained(options.lr or options.target, path, template.hr.attrs["units"], "LR", notes)}
     units = template.predictor_units or (None,) * len(options.predictors)
     for number, (predictor, unit) in enumerate(zip(options.predictors, units, strict=True)):
@@ -170,7 +170,7 @@ def pair(options: DataOptions) -> Pairs:
     hr_grid = Grid.of(hr)
     lr_grid = hr_grid.coarsen(options.scale)
     data_shape = min(hr.sizes["y"], target.sizes["y"]), min(hr.sizes["x"], target.sizes["x"])
-    needed = _centres_within(lr_grid, hr_grid.select(slice(data_shape[0]), slice(data_shape[1])))
+    needed = lr_grid.clamp_to(hr_grid.select(slice(data_shape[0]), slice(data_shape[1])))
     fields = {"data.target": hr}
     if options.lr is not None:
         lr = open_field(options.lr, notes=notes)
@@ -314,12 +314,6 @@ def _note_scale(given: Grid, lr_grid: Grid, scale: int, notes: list[str]) -> Non
 
 def _shape(grid: Grid) -> str:
     return f"{grid.shape[0]} × {grid.shape[1]}"
-
-
-def _centres_within(grid: Grid, inner: Grid) -> Grid:
-    """Move the centres of `grid` that lie beyond the outermost of `inner` onto these: what a source has to cover."""
-    y, x = (np.clip(c, i.min(), i.max()) for c, i in ((grid.y, inner.y), (grid.x, inner.x)))
-    return dataclasses.replace(grid, y=y, x=x)
 
 
 def _regrid_to_lr(

@@ -26,7 +26,7 @@ def cells_within(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray, Gr
     GridError
         If there are none, or their longitudes leave a gap.
     """
-    rows, columns = _projected_box(grid, region) if grid.crs else _lonlat_box(grid, region)
+    rows, columns = _lonlat_box(grid, region) if grid.is_lonlat else _smallest_box(grid, region)
     if not len(rows) or not len(columns):
         lon, lat = grid.lonlat()
         raise GridError(
@@ -35,11 +35,11 @@ def cells_within(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray, Gr
             action="choose a region within them",
         )
     chosen = grid.select(rows, columns)
-    return rows, columns, chosen if grid.crs else replace(chosen, x=_unwrap_longitudes(chosen.x, grid))
+    return rows, columns, replace(chosen, x=_unwrap_longitudes(chosen.x, grid)) if grid.is_lonlat else chosen
 
 
-def _projected_box(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:
-    """Give rows and columns of the smallest box of a projected grid with all centres that lie in the region."""
+def _smallest_box(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """Give rows and columns of the smallest box of a grid with all centres that lie in the region."""
     lon, lat = grid.lonlat()
     (south, north), (west, east) = region.lat, region.lon
     inside = (lat >= south) & (lat <= north) & ((lon - west) % 360 <= _width(west, east))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from engine.data.grids import Grid, edges, is_periodic
+from engine.data.grids import CurvilinearGrid, Grid, edges, is_periodic
 from engine.data.kernels import SPLINE_PAD, cell_positions, kernel_taps, kernel_weights, spline_filter
-from engine.data.projections import from_lonlat, is_same_crs
+from engine.data.projections import from_lonlat
 
 MARGIN = 16  # cells kept around a region, more than half the width of any kernel
 
@@ -50,16 +50,22 @@ def weights_between(source: Grid, grid: Grid, method: str) -> SideWeights | Poin
 
     Source of area: Jones (1999), Mon. Wea. Rev. 127, 2204, first-order conservative remapping.
     """
-    return (_along_sides if is_same_crs(source.crs, grid.crs) else _by_point)(source, grid, method)
+    return (_along_sides if _is_along_axes(source, grid) else _by_point)(source, grid, method)
 
 
 def centres_in(source: Grid, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Give the centres of `grid` along y and x in the projection of `source`: (ny,) and (nx,), else (ny * nx,) both."""
-    if is_same_crs(source.crs, grid.crs):
+    if _is_along_axes(source, grid):
         y, x = grid.axis("y"), grid.axis("x")
+    elif isinstance(source, CurvilinearGrid):
+        x, y = (side.ravel() for side in source.nearest_place(*grid.lonlat()))
     else:
         x, y = (side.ravel() for side in from_lonlat(source.crs, *grid.lonlat()))
-    return y, x if source.crs else _shift_longitudes(x, source)
+    return y, _shift_longitudes(x, source) if source.is_lonlat else x
+
+
+def _is_along_axes(source: Grid, grid: Grid) -> bool:
+    return source.shares_axes(grid) and not isinstance(source, CurvilinearGrid)
 
 
 def _shift_longitudes(longitudes: np.ndarray, source: Grid) -> np.ndarray:

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from engine.data.grids import Grid, edges
+from engine.data.grids import Grid, edges, without_suffix
 from engine.evaluation.map_lines import coast_line
 
 COLUMNS = 4
@@ -80,11 +80,10 @@ def _draw(fields: Mapping[str, xr.DataArray], clim: tuple[float, float], cmap: s
 
 def _panel(panel: Any, field: xr.DataArray, clim: tuple[float, float], colours: Any) -> Any:
     """Draw one map with its coast; a degree of longitude is as wide as it is at the middle latitude."""
-    y, x = field.dims
-    grid = Grid.of(field.rename({y: "y", x: "x"}) if (y, x) != ("y", "x") else field)
+    grid = Grid.of(without_suffix(field))
     drawn = panel.pcolormesh(edges(grid.x), edges(grid.y), field.values, cmap=colours, vmin=clim[0], vmax=clim[1])
     coast = coast_line(grid)
     panel.plot(coast[:, 0], coast[:, 1], color="white", linewidth=0.5)
     panel.set(xlim=sorted(edges(grid.x)[[0, -1]]), ylim=sorted(edges(grid.y)[[0, -1]]), xticks=[], yticks=[])
-    panel.set_aspect(1.0 if grid.crs else 1.0 / np.cos(np.deg2rad(float(np.mean(grid.y)))))
+    panel.set_aspect(1.0 / np.cos(np.deg2rad(float(np.mean(grid.y)))) if grid.is_lonlat else 1.0)
     return drawn

@@ -19,6 +19,7 @@ import xarray as xr
 
 from engine.data.fields import COPIED_ATTRS
 from engine.data.gaps import fill_missing
+from engine.data.grids import Grid
 from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
 from engine.data.pairs import FieldBlock, Pairs
 from engine.data.resample import interpolate
@@ -201,7 +202,11 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
     pairs = samples.pairs
     grid = pairs.hr_grid.select(*_with_data(pairs))
     lr_coords = pairs.lr_grid.coords()
-    lr_axes = {f"{side}_lr": xr.Variable(f"{side}_lr", lr_coords[side].values, lr_coords[side].attrs) for side in "yx"}
+    lr_axes = {
+        f"{name}_lr": xr.Variable([f"{dim}_lr" for dim in coord.dims], coord.values, coord.attrs)
+        for name, coord in lr_coords.items()
+        if coord.dims
+    }
     times = pairs.times.isel(time=samples.steps).variable.copy()
     for described in (times.attrs, times.encoding):
         described.pop("bounds", None)  # the name of a variable that isn't written
@@ -209,8 +214,9 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
     write_netcdf(dataset, path, format="NETCDF4")
     with netcdf_file(path, "a") as file:
         for name in names:
-            dims = ("time", "y_lr", "x_lr") if name == "lr" else ("time", "y", "x")
-            _declare(file, name, dims, _attrs(pairs), has_mapping=bool(grid.crs))
+            suffix = "_lr" if name == "lr" else ""
+            dims = ("time", f"y{suffix}", f"x{suffix}")
+            _declare(file, name, dims, _attrs(pairs), grid.references(suffix))
 
 
 def _declare_spread(path: Path, samples: Samples, members: int) -> None:
@@ -220,31 +226,31 @@ def _declare_spread(path: Path, samples: Samples, members: int) -> None:
     if attrs.get("standard_name", "").endswith("temperature"):
         attrs["units_metadata"] = "temperature: difference"  # CF-1.11, section 3.1.2
     with netcdf_file(path, "a") as file:
-        _declare(file, "spread", ("time", "y", "x"), attrs, has_mapping=bool(samples.pairs.hr_grid.crs))
+        _declare(file, "spread", ("time", "y", "x"), attrs, samples.pairs.hr_grid.references())
 
 
 def _attrs(pairs: Pairs) -> dict[str, str]:
     return {word: str(pairs.hr.attrs[word]) for word in COPIED_ATTRS if word in pairs.hr.attrs}
 
 
-def _declare(file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, str], has_mapping: bool) -> None:
+def _declare(
+    file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, str], references: dict[str, str]
+) -> None:
     chunks = [1 if dim == "time" else len(file.dimensions[dim]) for dim in dims]
     variable = file.createVariable(
         name, "f4", dims, compression="zlib", complevel=1, chunksizes=chunks, fill_value=np.float32(np.nan)
     )
     label = {"hr": "HR", "lr": "LR", "spread": "spread of"}.get(name, name.replace("_", " "))
     described = attrs.get("long_name") or attrs.get("standard_name") or ""
-    variable.setncatts({**attrs, "long_name": f"{label} {described}".strip()})
-    if has_mapping:
-        variable.grid_mapping = "crs"
+    variable.setncatts({**attrs, "long_name": f"{label} {described}".strip(), **references})
 
 
 def _add_pixel_rmse(path: Path) -> None:
-    with open_netcdf(path) as results:
+    with open_netcdf(path, decode_coords="all") as results:
         maps = {name: pixel_rmse(results, name) for name in FIELDS}
         units = {"units": results["hr"].attrs["units"]} if "units" in results["hr"].attrs else {}
-        has_mapping = "grid_mapping" in results["hr"].attrs or "grid_mapping" in results["hr"].encoding
+        references = Grid.of(results["hr"]).references()
     with netcdf_file(path, "a") as file:
         for name, values in maps.items():
-            _declare(file, f"rmse_{name}", ("y", "x"), units, has_mapping)
+            _declare(file, f"rmse_{name}", ("y", "x"), units, references)
             file[f"rmse_{name}"][:] = values

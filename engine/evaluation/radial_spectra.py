@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 from scipy.fft import rfft2
 
-from engine.data.grids import Grid, check_equal_spacing, spacing
-from engine.data.lengths import METRES_PER_DEGREE
+from engine.data.grids import Grid, check_equal_spacing
 from engine.errors import GridError
 from engine.evaluation.moments import ratio
 
@@ -163,10 +162,7 @@ def cell_sides_km(grid: Grid) -> tuple[float, float]:
     """
     for side, centres in (("y", grid.y), ("x", grid.x)):
         check_equal_spacing(centres, side)
-    if grid.is_spherical:
-        dy, dx = (spacing(centres) * METRES_PER_DEGREE for centres in (grid.y, grid.x))
-        return dy / 1000, dx / 1000 * float(np.cos(np.deg2rad(grid.y.mean())))
-    return spacing(grid.axis("y")) / 1000, spacing(grid.axis("x")) / 1000
+    return grid.cell_sides_km()
 
 
 def _ring_mean(values: np.ndarray, ring: np.ndarray, x: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from app.plots.geography import graticule, map_lines
 from app.plots.projection import MapProjection
 from app.plots.sampling import Sampling
 from app.session import PROJECTIONS
-from engine.data.grids import Grid
+from engine.data.grids import CurvilinearGrid, Grid
 from tests.app.fake import ALBERS
 
 ROTATED = {
@@ -35,9 +35,12 @@ def grids() -> dict[str, tuple[Grid, tuple[float, float]]]:
     x, y = albers.transform(*CAPE_HOWE)
     lon, lat = rotated(*LANDS_END)
     axes = {"y_attrs": {"units": "m"}, "x_attrs": {"units": "m"}}
+    around = Grid(lat + np.linspace(-5, 5, 81), lon + np.linspace(-6, 6, 97), ROTATED)
+    curved_lon, curved_lat = around.lonlat()
     return {
         "latitude and longitude": (Grid(np.linspace(58, 46, 97), np.linspace(-12, 4, 129)), LANDS_END),
-        "rotated pole": (Grid(lat + np.linspace(-5, 5, 81), lon + np.linspace(-6, 6, 97), ROTATED), LANDS_END),
+        "rotated pole": (around, LANDS_END),
+        "curvilinear": (CurvilinearGrid(np.arange(81.0), np.arange(97.0), lat=curved_lat, lon=curved_lon), LANDS_END),
         "Albers": (Grid(y + np.linspace(2e5, -2e5, 101), x + np.linspace(-2e5, 2e5, 101), ALBERS, **axes), CAPE_HOWE),
     }
 

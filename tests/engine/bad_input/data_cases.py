@@ -143,19 +143,19 @@ def coordinate_not_monotonic(request: Request) -> None:
 
 
 @case(
-    "t2m in {here}/hr.nc, with dimensions (time, j, i), is on a curvilinear grid (2-D "
-    "coordinates lat, lon): expected 1-D coordinates; remap it to latitude and longitude first "
-    "(CDO: cdo remapbil,…; Python: xESMF)"
+    "lat in {here}/hr.nc is missing, or no degrees, in 1 of 192 cells: expected the place of each cell; choose the "
+    "part of the grid that has them first (Python: dataset.isel(…))"
 )
-def curvilinear_grid(request: Request) -> None:
+def curvilinear_grid_with_a_cell_of_no_place(request: Request) -> None:
     flat = make_field(**HR).rename_dims(lat="j", lon="i")
     lat, lon = xr.broadcast(flat["lat"], flat["lon"])
+    lat = lat.where((lat > lat.min()) | (lon > lon.min()))
     request.file("hr.nc", flat.drop_vars(["lat", "lon"]).assign_coords(lat=lat, lon=lon))
 
 
 @case(
     "t2m in {here}/hr.nc, with dimensions (time, row, column), has no coordinate along y: "
-    "expected 1-D latitude and longitude, or projected x and y, named so or with CF attributes "
+    "expected latitude and longitude, or projected x and y, named so or with CF attributes "
     "(units degrees_north and degrees_east, or standard_name)"
 )
 def no_coordinates(request: Request) -> None:

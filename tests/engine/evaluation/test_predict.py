@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from engine.data.fields import open_field
 from engine.data.gaps import fill_missing
+from engine.data.grids import COLUMN, ROW, CurvilinearGrid, Grid, without_suffix
 from engine.data.normalizer import fit_normalizer
-from engine.data.resample import interpolate
+from engine.data.resample import coarsen, interpolate
 from engine.data.samples import Samples
 from engine.evaluation import predict
 from engine.evaluation.predict import Downscaler, batches, write_downscaled, write_results
@@ -21,7 +23,7 @@ from engine.evaluation.scores import pixel_rmse, score
 from engine.evaluation.tiles import plan_tiles
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
-from engine.spec import DataOptions, ModelOptions
+from engine.spec import DataOptions, ModelOptions, Source
 from tests.engine.small_pairs import make_pairs, waves
 
 OPTIONS = DataOptions(target={"path": "hr.nc"}, scale=2)
@@ -124,6 +126,24 @@ def test_results_say_what_they_are(results):
             assert file[name].dtype == np.float32
         assert file["y"].attrs["standard_name"] == "latitude"
         assert file["hr"].attrs["long_name"] == "HR"
+
+
+def test_results_on_a_curvilinear_grid_hold_its_places_and_open_again(tmp_path):
+    rows, columns = np.mgrid[:8, :8]
+    lat, lon = 50 + 0.5 * rows + 0.1 * columns, 0.7 * columns - 0.1 * rows
+    grid = CurvilinearGrid(np.arange(8.0), np.arange(8.0), {}, ROW, COLUMN, lat=lat, lon=lon)
+    plain = make_pairs(waves(16))
+    hr = xr.DataArray(plain.hr.values, {"time": plain.times, **grid.coords()}, plain.hr.dims, "t2m", plain.hr.attrs)
+    lr = coarsen(hr, 2)
+    pairs = dataclasses.replace(plain, hr=hr, lr=lr, hr_grid=grid, lr_grid=Grid.of(lr))
+    samples = Samples(pairs, fit_normalizer(pairs, "standard"), OPTIONS, pairs.parts.test)
+    write_results(tmp_path / "test.nc", downscaler_of(samples), samples, nothing, "a title")
+    for name, expected in (("hr", grid), ("lr", grid.coarsen(2)), ("rmse_downscaled", grid)):
+        with xr.open_dataset(tmp_path / "test.nc", decode_coords="all") as file:
+            assert Grid.of(without_suffix(file[name])).is_close_to(expected, 1e-9)
+    again = open_field(Source(str(tmp_path / "test.nc"), "downscaled"))
+    assert Grid.of(again).is_close_to(grid, 1e-9)
+    assert Grid.of(open_field(Source(str(tmp_path / "test.nc"), "lr"))).is_close_to(grid.coarsen(2), 1e-9)
 
 
 def test_results_hold_the_rmse_of_each_cell(results):
