@@ -143,7 +143,7 @@ def coordinate_not_monotonic(request: Request) -> None:
 
 
 @case(
-    "lat in {here}/hr.nc is missing, or no degrees, in 1 of 192 cells: expected the place of each cell; choose the "
+    "lat in {here}/hr.nc is missing, or no degrees, in 1 of 256 cells: expected the place of each cell; choose the "
     "part of the grid that has them first (Python: dataset.isel(…))"
 )
 def curvilinear_grid_with_a_cell_of_no_place(request: Request) -> None:
