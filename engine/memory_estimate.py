@@ -27,6 +27,7 @@ from engine.training.memory_budget import (
 )
 
 BASE_BYTES = 900 * 2**20  # of a process that trains next to nothing: TensorFlow, its graphs and their kernels
+COPIES_OF_MEMBERS = 5  # while they are sorted and compared with HR
 FIELDS_IN_PREDICTION = 12  # at HR, as float32, while one step is read, interpolated, put together and written
 BASELINE_BYTES_OF_CELL = 3000  # quantiles and coefficients; after that, sums of each product and season
 FIELDS_IN_SCORING = 20  # at HR, as float64: SSIM's means, squares and products
@@ -90,10 +91,11 @@ def _chunks(spec: Spec) -> list[str]:
 def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     """Bytes that predicting and scoring the test part takes."""
     cells = int(np.prod(pairs.hr_grid.shape))
-    at_once = min(max(1, HR_CELLS_AT_ONCE // cells), len(pairs.parts.test))
+    members = spec.model.members if spec.model.is_stochastic else 0
+    at_once = min(max(1, HR_CELLS_AT_ONCE // max(1, members) // cells), len(pairs.parts.test))
     y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))
     network = prediction_bytes(spec.model, replace(shape, y_lr=y, x_lr=x), at_once)
-    fields = FIELDS_IN_PREDICTION + shape.window + shape.static
+    fields = FIELDS_IN_PREDICTION + shape.window + shape.static + COPIES_OF_MEMBERS * members
     baselines = _baseline_bytes(pairs) if cells <= HR_CELLS_AT_ONCE else 0
     return max(network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING, baselines)
 

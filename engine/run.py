@@ -18,6 +18,7 @@ from engine.data.pairs import Pairs, pair, pair_for_downscaling
 from engine.data.samples import Samples
 from engine.errors import RanksLostError, RunError
 from engine.evaluation.baseline_file import write_baselines
+from engine.evaluation.ensemble import EnsembleSums
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.products import open_products
 from engine.evaluation.scores import constraint_violation, score
@@ -122,13 +123,14 @@ def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs)
         heartbeat.phase(f"downscaling {done} of {total}")
 
     report(0, len(samples))
-    for note in write_results(run.results, downscaler, samples, report, f"{run.title}: test part of run {run.id}"):
+    ensemble, title = EnsembleSums(), f"{run.title}: test part of run {run.id}"
+    for note in write_results(run.results, downscaler, samples, report, title, ensemble):
         _log(note)
     heartbeat.phase("fitting baselines")
     _add_baselines(run, pairs, samples, downscaler.bound)
     heartbeat.phase("scoring")
     with open_products(run.results) as results:
-        scores = score(results)
+        scores = replace(score(results), ensemble=ensemble.scores())
         if samples.constrained:
             violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
             scores = replace(scores, constraint=violation)

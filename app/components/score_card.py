@@ -15,7 +15,7 @@ from app.services.comparison import Comparison
 from app.theme import read_asset
 from engine.evaluation.products import BASELINES
 from engine.evaluation.score_records import ProductScores, Scores
-from engine.evaluation.tables import shortfall, styled, to_csv, to_latex
+from engine.evaluation.tables import ensemble_text, shortfall, styled, to_csv, to_latex
 
 COPY = read_asset("copy_scores.js")
 TABLE_CSS = read_asset("scores.css")
@@ -45,7 +45,7 @@ class ScoreCard:
         plain = {"interpolated": "interpolated"} | BASELINES | letters
         badges = plain | {letter: _badge(letter, name, scores[letter]) for letter, name in letters.items()}
         drawn = styled(table, badges, units).set_table_attributes('aria-label="Scores"').to_html()
-        self._table.object = f'<div class="scroll">{drawn}</div>{_differences(comparison)}'
+        self._table.object = f'<div class="scroll">{drawn}</div>{_members(scores, units)}{_differences(comparison)}'
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 
 
@@ -54,6 +54,12 @@ def _badge(letter: str, name: str, scores: Scores) -> str:
     title = f'<i style="background:{colour_of(letter)}">{letter}</i>{html.escape(name[2:])}'
     mark = shortfall(scores)
     return f"{title}<small>{html.escape(mark)}</small>" if mark else title
+
+
+def _members(scores: Mapping[str, Scores], units: str) -> str:
+    """How good the members of each run are that has some."""
+    lines = {letter: ensemble_text(of_run, units) for letter, of_run in scores.items()}
+    return "".join(f"<p>{letter}: {html.escape(line)}</p>" for letter, line in lines.items() if line)
 
 
 def _differences(comparison: Comparison) -> str:

@@ -35,7 +35,7 @@ def report(args: argparse.Namespace, line: str) -> None:
 def scores_table(runs: list[Run], form: str = "text") -> str:
     """Scores of each run's downscaled field, then of interpolated fields and baselines: mean ± std over time steps.
 
-    The text names the runs that are no better than one of these.
+    The text tells of members, and names the runs that are no better than one of these.
     """
     from engine.evaluation import tables
     from engine.evaluation.products import BASELINES
@@ -51,10 +51,12 @@ def scores_table(runs: list[Run], form: str = "text") -> str:
         for name, of_product in simple.items():
             if of_product not in table.values():
                 table[f"{name} {run.id}"], names[f"{name} {run.id}"] = of_product, name
+    unit = _unit_of(runs[0])
     write = {"text": tables.to_text, "csv": tables.to_csv, "latex": tables.to_latex}[form]
-    text = write(table, _numbered(names), _unit_of(runs[0])).rstrip("\n")
+    text = write(table, _numbered(names), unit).rstrip("\n")
+    members = [f"{names[run.id]}: {line}" for run in runs if (line := tables.ensemble_text(scores[run.id], unit))]
     marks = [f"{names[run.id]} {mark}" for run in runs if (mark := tables.shortfall(scores[run.id]))]
-    return "\n".join([text, *marks]) if form == "text" else text
+    return "\n".join([text, *members, *marks]) if form == "text" else text
 
 
 def _numbered(names: dict[str, str]) -> dict[str, str]:

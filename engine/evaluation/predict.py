@@ -25,6 +25,7 @@ from engine.data.pairs import FieldBlock, Pairs
 from engine.data.resample import interpolate
 from engine.data.samples import Samples
 from engine.data.times import in_blocks
+from engine.evaluation.ensemble import EnsembleSums, mean_and_spread
 from engine.evaluation.scores import FIELDS, pixel_rmse
 from engine.evaluation.tiles import Tile, plan_tiles
 from engine.files import whole_file
@@ -70,32 +71,24 @@ class Downscaler:
         return self.fields(samples, inputs)["downscaled"]
 
     def fields(self, samples: Samples, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Predict `downscaled`, and `spread` if members are drawn, holding one tile of one member at a time."""
+        """Predict `downscaled`, and `spread` if members are drawn."""
+        return self.statistics(self.predict_members(samples, inputs))
+
+    def statistics(self, members: np.ndarray) -> dict[str, np.ndarray]:
+        """Mean of members as `downscaled`, and `spread` if they are drawn (Gal and Ghahramani 2016, eq. 6)."""
+        if not self.members:
+            return {"downscaled": members[0]}
+        mean, spread = mean_and_spread(members)
+        return {"downscaled": mean.astype(np.float32), "spread": spread.astype(np.float32)}
+
+    def predict_members(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
+        """Predict all members, one tile of one at a time: (member, sample, y, x), one where none are drawn."""
         pairs = samples.pairs
-        predicted: tuple[np.ndarray, ...]
-        names = ("downscaled", "spread") if self.members else ("downscaled",)
-        fields = {name: np.empty((len(inputs), *pairs.hr_grid.shape), np.float32) for name in names}
+        members = np.empty((max(1, self.members), len(inputs), *pairs.hr_grid.shape), np.float32)
         for tile in plan_tiles(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE):
-            if self.members:
-                predicted = self._member_statistics(samples, inputs, tile)
-            else:
-                predicted = (self._predict_tile(samples, inputs, tile),)
-            for name, values in zip(names, predicted, strict=True):
-                fields[name][:, *tile.output_at_hr(pairs.scale)] = values
-        return fields
-
-    def _member_statistics(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-        """Compute mean and spread of the members in a tile.
-
-        Source: Gal and Ghahramani (2016), eq. 6, for the mean; Welford (1962), eq. I, for the running sums.
-        """
-        mean = squares = np.zeros(())
-        for number in range(1, self.members + 1):
-            member = self._predict_tile(samples, inputs, tile).astype(np.float64)
-            deviation = member - mean
-            mean = mean + deviation / number
-            squares = squares + deviation * (member - mean)
-        return mean, np.sqrt(squares / max(self.members - 1, 1))
+            for member in members:
+                member[:, *tile.output_at_hr(pairs.scale)] = self._predict_tile(samples, inputs, tile)
+        return members
 
     def _predict_tile(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> np.ndarray:
         """Predict the output cells of a tile, in the target's unit."""
@@ -125,13 +118,21 @@ class Downscaler:
             return self.network([inputs, static], training=False)
 
 
-def write_results(path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str) -> tuple[str, ...]:
+def write_results(
+    path: Path,
+    downscaler: Downscaler,
+    samples: Samples,
+    report: Report,
+    title: str,
+    ensemble: EnsembleSums | None = None,
+) -> tuple[str, ...]:
     """Write hr, interpolated, downscaled and lr of a part, and RMSE at each cell, as CF NetCDF that appears whole.
 
-    Where members are drawn, `downscaled` is their mean and `spread` stands beside it. Returns notes on missing LR.
+    Where members are drawn, `downscaled` is their mean, `spread` stands beside it, and they are added to `ensemble`.
+    Returns notes on missing LR.
     """
     with whole_file(path) as sibling:
-        notes = _write(sibling, downscaler, samples, report, title, with_hr=True)
+        notes = _write(sibling, downscaler, samples, report, title, with_hr=True, ensemble=ensemble)
         _add_pixel_rmse(sibling)
     return notes
 
@@ -157,24 +158,34 @@ def missing_input(samples: Samples, block: FieldBlock) -> np.ndarray:
 
 
 def _write(
-    path: Path, downscaler: Downscaler, samples: Samples, report: Report, title: str, with_hr: bool
+    path: Path,
+    downscaler: Downscaler,
+    samples: Samples,
+    report: Report,
+    title: str,
+    with_hr: bool,
+    ensemble: EnsembleSums | None = None,
 ) -> tuple[str, ...]:
     create_results(path, samples, title, (*(("hr",) if with_hr else ()), *FIELDS, "lr"))
     if downscaler.members:
         _declare_spread(path, samples, downscaler.members)
     cells, scale = _with_data(samples.pairs), samples.pairs.scale
     n_missing = n_empty = 0
-    for rows in batches(samples):
+    for rows in batches(samples, downscaler.members):
         inputs, block = samples.read(rows)
         missing = missing_input(samples, block)
         n_empty += int(missing.all((1, 2)).sum())
         n_missing += int(missing.sum())
         at_hr = missing.repeat(scale, 1).repeat(scale, 2)
-        products = {"interpolated": downscaler.interpolated(samples, block.lr), **downscaler.fields(samples, inputs)}
+        members = downscaler.predict_members(samples, inputs)
+        products = {"interpolated": downscaler.interpolated(samples, block.lr), **downscaler.statistics(members)}
         fields = {name: np.where(at_hr, np.float32(np.nan), values)[:, *cells] for name, values in products.items()}
         fields["lr"] = block.lr
         if with_hr:
             fields["hr"] = block.hr[:, *cells]
+        if ensemble and downscaler.members:
+            valid = np.isfinite(fields["hr"]) & np.isfinite(fields["downscaled"])
+            ensemble.add(members[:, :, *cells], fields["hr"], valid)
         with netcdf_file(path, "a") as file:
             for name, values in fields.items():
                 file[name][rows] = values
@@ -188,9 +199,9 @@ def _write(
     )
 
 
-def batches(samples: Samples) -> Iterator[np.ndarray]:
-    """Cut the rows of the part into blocks that HR_CELLS_AT_ONCE allows."""
-    return in_blocks(np.arange(len(samples)), samples.pairs.hr_grid.shape, HR_CELLS_AT_ONCE)
+def batches(samples: Samples, members: int = 1) -> Iterator[np.ndarray]:
+    """Cut the rows of the part into blocks whose members HR_CELLS_AT_ONCE allows."""
+    return in_blocks(np.arange(len(samples)), samples.pairs.hr_grid.shape, HR_CELLS_AT_ONCE // max(1, members))
 
 
 def _with_data(pairs: Pairs) -> tuple[slice, slice]:

@@ -35,6 +35,38 @@ class ConstraintViolation:
 
 
 @dataclass(frozen=True)
+class IntervalScore:
+    """Share of HR's values within an interval that is to hold 90 % of them, and its mean width in the target's unit."""
+
+    coverage: float
+    width: float
+
+
+@dataclass(frozen=True)
+class EnsembleScores:
+    """Scores of the members that the downscaled field is the mean of, over all values of the test part.
+
+    crps : fair continuous ranked probability score, in the target's unit; for one field it would be its MAE.
+    spread_error_ratio : √((M + 1) / M · mean variance of the M members) over the RMSE of their mean: 1 where members
+        differ as much as HR from them, less where they are too much alike (Fortin et al. 2014, J. Hydrometeorol. 15,
+        1708); None without error.
+    rank_histogram : share of HR's values above none, above one … above all of the members, all 1 / (M + 1) at best.
+    interval : between the members' quantiles 0.05 and 0.95.
+    """
+
+    members: int
+    crps: float
+    spread_error_ratio: float | None
+    rank_histogram: tuple[float, ...]
+    interval: IntervalScore
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        interval, ranks = IntervalScore(**plain["interval"]), tuple(plain["rank_histogram"])
+        return cls(**{**plain, "rank_histogram": ranks, "interval": interval})
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores of the downscaled and the interpolated field, and of the constraint, if the network has one.
 
@@ -45,6 +77,7 @@ class Scores:
     interpolated: ProductScores = field(default_factory=dict)
     constraint: ConstraintViolation | None = None
     baselines: Mapping[str, ProductScores] = field(default_factory=dict)
+    ensemble: EnsembleScores | None = None
 
     def to_plain(self) -> dict[str, object]:
         """Give the content of scores.json, in which the baselines stand beside the others."""
@@ -62,6 +95,11 @@ class Scores:
             }
             for name in ("downscaled", "interpolated", *(name for name in BASELINES if name in plain))
         }
-        constraint = plain.get("constraint")
+        constraint, ensemble = plain.get("constraint"), plain.get("ensemble")
         of_run = products.pop("downscaled"), products.pop("interpolated")
-        return cls(*of_run, constraint and ConstraintViolation(**constraint), products)
+        return cls(
+            *of_run,
+            constraint and ConstraintViolation(**constraint),
+            products,
+            ensemble and EnsembleScores.from_plain(ensemble),
+        )

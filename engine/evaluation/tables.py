@@ -88,6 +88,16 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)  # noqa: B905
 
 
+def ensemble_text(scores: Scores, units: str) -> str:
+    """Tell in a line how good the members are, and their intervals; '' where none were drawn."""
+    ensemble, unit = scores.ensemble, f" {units}" if units else ""
+    if ensemble is None:
+        return ""
+    ratio = "–" if ensemble.spread_error_ratio is None else f"{ensemble.spread_error_ratio:.2f}"
+    interval = f"90 % interval covers {ensemble.interval.coverage:.1%}, {ensemble.interval.width:.3g}{unit} wide"
+    return f"{ensemble.members} members: CRPS {ensemble.crps:.3g}{unit}, spread–error ratio {ratio}, {interval}"
+
+
 def to_latex(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:
     """Format a LaTeX table (booktabs), best values in bold."""
     table = styled(scores, names, units).format_index(escape="latex", axis=0)

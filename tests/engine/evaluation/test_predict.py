@@ -18,6 +18,7 @@ from engine.data.normalizer import fit_normalizer
 from engine.data.resample import coarsen, interpolate
 from engine.data.samples import Samples
 from engine.evaluation import predict
+from engine.evaluation.ensemble import EnsembleSums
 from engine.evaluation.predict import Downscaler, batches, write_downscaled, write_results
 from engine.evaluation.scores import pixel_rmse, score
 from engine.evaluation.tiles import plan_tiles
@@ -198,7 +199,8 @@ def test_the_spread_stands_beside_the_downscaled_field(tmp_path, standard_name):
     hr = waves(16)
     hr[:, 0, :3] = np.nan
     samples = samples_of(hr, standard_name=standard_name)
-    write_results(tmp_path / "test.nc", drawn_downscaler(samples, 3), samples, nothing, "a title")
+    ensemble = EnsembleSums()
+    write_results(tmp_path / "test.nc", drawn_downscaler(samples, 3), samples, nothing, "a title", ensemble)
     write_downscaled(tmp_path / "new.nc", drawn_downscaler(samples, 3), samples, "new")
     with xr.open_dataset(tmp_path / "test.nc") as file, xr.open_dataset(tmp_path / "new.nc") as new:
         spread = file["spread"]
@@ -212,6 +214,9 @@ def test_the_spread_stands_beside_the_downscaled_field(tmp_path, standard_name):
         assert (spread[:, 1:] > 0).all()
         xr.testing.assert_equal(spread, new["spread"])
         assert set(score(file).to_plain()) == {"downscaled", "interpolated"}
+        expected = np.sqrt(4 / 3 * (spread**2).mean() / ((file["downscaled"] - file["hr"]) ** 2).mean())
+        assert ensemble.scores().spread_error_ratio == pytest.approx(float(expected), rel=1e-4)
+        assert ensemble.count == np.isfinite(file["hr"]).sum()
     write_results(tmp_path / "plain.nc", downscaler_of(samples), samples, nothing, "a title")
     with xr.open_dataset(tmp_path / "plain.nc") as file:
         assert "spread" not in file
