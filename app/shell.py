@@ -29,6 +29,7 @@ LOOK_MS = 1000
 REFUSAL_MS = 10_000
 CONTROLS = {"Tab": "Next control", "Space, Enter": "Press it", "← →": "Move a slider, as that of the time"}
 MINUTE_S = 60
+UNSEEN = {"position": "absolute", "overflow": "hidden", "clip-path": "inset(50%)"}  # for screen readers
 
 
 class Page(Protocol):
@@ -71,6 +72,7 @@ class Shell:
             margin=(0, 0, 0, 8),
             sx=MENU_SX,
         )
+        self._heading = pn.pane.HTML("", width=1, height=1, margin=0, styles=UNSEEN)
         self.page = self._build_page()
         with edit_readonly(self.page):
             # Bound to the server's one busy state, it would hold every tab for ever, and each event of any tab would
@@ -86,7 +88,7 @@ class Shell:
             logo=ASSETS / "logo.svg",
             favicon=ASSETS / "logo.svg",
             header=[self._menu, self._help],
-            main=[self._keyboard.browser, self._keyboard.dialog, self._endings.view],
+            main=[self._heading, self._keyboard.browser, self._keyboard.dialog, self._endings.view],
             theme_config=THEME,
             sx=PAGE_SX,
             dark_theme=self.session.dark,
@@ -152,6 +154,7 @@ class Shell:
         name = self.session.page
         with pn.io.hold():
             self._menu.active = PAGES.index(name)
+            self._heading.object = f"<h1>Mesoscope: {name.capitalize()}</h1>"
             if name not in self._views:
                 self._views[name] = self._page(name).view()
                 self.page.main = [*self.page.main, self._views[name]]

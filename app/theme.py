@@ -41,8 +41,8 @@ def _theme(mode: str) -> dict[str, object]:
         "typography": {
             "fontSize": 13,
             "h1": {"fontSize": "1.35rem", "fontWeight": 600},
-            "h2": {"fontSize": "1.1rem", "fontWeight": 600},
-            "h3": {"fontSize": "1.05rem", "fontWeight": 600, "letterSpacing": "0.01em"},
+            "h2": {"fontSize": "1.05rem", "fontWeight": 600, "letterSpacing": "0.01em"},
+            "h3": {"fontSize": "1rem", "fontWeight": 600},
             "button": {"textTransform": "none", "fontWeight": 600},
         },
         "shape": {"borderRadius": 6},
@@ -67,15 +67,16 @@ PAGE_SX: dict[str, object] = {
     "& main": {"backgroundColor": "background.default"},
 }
 
-# In a header the theme's colours are inverted: these fit both modes.
+# In a header the theme's colours are inverted: what is inherited fits both modes.
 MENU_SX: dict[str, object] = {
     "& .MuiTab-root": {
-        "color": "#7b8794",
+        "color": "inherit",
+        "opacity": 0.75,
         "minWidth": {"xs": 56, "sm": 84},
         "minHeight": 62,
         "padding": {"xs": "8px", "sm": "12px 16px"},
     },
-    "& .MuiTab-root.Mui-selected": {"color": "inherit"},
+    "& .MuiTab-root.Mui-selected": {"color": "inherit", "opacity": 1},
     "& .MuiTabs-indicator": {"backgroundColor": "#2a93b5", "height": "3px"},
 }
 

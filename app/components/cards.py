@@ -34,7 +34,8 @@ def columns(*parts: pn.viewable.Viewable, **styles: str) -> pn.Row:
 
 def heading(text: str, fact: str = "") -> pn.pane.HTML:
     """A card's heading with a quiet fact beside it."""
-    words = f'<div class="heading">{html.escape(text)}<small>{html.escape(fact)}</small></div>'
+    words = f"{html.escape(text)}<small>{html.escape(fact)}</small>"
+    words = f'<div class="heading" role="heading" aria-level="2">{words}</div>'
     return pn.pane.HTML(words, stylesheets=[HEADING_CSS], sizing_mode="stretch_width", height=24, margin=(0, 0, 4, 0))
 
 
@@ -49,6 +50,6 @@ def titled_card(title: str, *objects: Any) -> pmui.Card:
     """A titled surface that doesn't fold."""
     style = {"border": "1px solid", "borderColor": "divider", "& .MuiCardHeader-root": {"paddingBottom": "10px"}}
     return pmui.Card(
-        *objects, title=title, collapsible=False, elevation=0, margin=(0, 0, 12, 0), sizing_mode="stretch_width",
-        sx=style,
+        *objects, title=title, title_variant="h2", collapsible=False, elevation=0, margin=(0, 0, 12, 0),
+        sizing_mode="stretch_width", sx=style,
     )  # fmt: skip

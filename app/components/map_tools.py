@@ -42,9 +42,7 @@ class MapTools:
         reset = pmui.Button(label="Reset view", icon="zoom_out_map", variant="text", **SMALL)
         self._low = pmui.FloatInput(label="from", width=92, sx=NO_STEPPERS, **SMALL)
         self._high = pmui.FloatInput(label="to", width=92, sx=NO_STEPPERS, **SMALL)
-        self._lock = pmui.ToggleIcon(
-            icon="lock_open", active_icon="lock", value=session.locked, description="Keep the colour range", **SMALL
-        )
+        self._lock = pmui.Switch(label="keep", value=session.locked, **SMALL)
         self.view = pn.FlexBox(
             self._layout, self._projection, self._sides, pn.Spacer(styles={"flex": "1"}), self._hint, self._png, reset,
             self._low, self._high, self._lock, sizing_mode="stretch_width", margin=(4, 0, 6, 0), gap="8px",

@@ -68,7 +68,7 @@ class RunChips:
         edge = {"borderColor": colour_of(letter), "borderLeft": f"6px solid {colour_of(letter)}"}
         chip = pmui.Button(
             label=f"{letter}  {title}", end_icon="close", size="small", variant="outlined",
-            description=f"Remove {run_id} from the comparison", margin=(0, 8, 0, 0),
+            description=f"{letter} {title}: remove it from the comparison ({run_id})", margin=(0, 8, 0, 0),
             sx={"color": "text.primary", **edge},
         )  # fmt: skip
         others = [other for other in self.session.runs if other != run_id]

@@ -61,7 +61,8 @@ class RunRecords:
         if run is not self._run:
             return
         self._offset = offset
-        log = f"<div class='tail'><pre class='text'>{html.escape(tail) or 'No log yet.'}</pre></div>"
+        text = f"<pre class='text'>{html.escape(tail) or 'No log yet.'}</pre>"
+        log = f"<div class='tail' tabindex='0' role='group' aria-label='Log'>{text}</div>"
         with pn.io.hold():
             if log != self.log.object:
                 self.log.object = log

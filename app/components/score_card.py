@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping
 
 import bokeh.models as bm
@@ -45,7 +46,9 @@ class ScoreCard:
         plain = {"interpolated": "interpolated"} | BASELINES | letters
         badges = plain | {letter: _badge(letter, name, scores[letter]) for letter, name in letters.items()}
         drawn = styled(table, badges, units).set_table_attributes('aria-label="Scores"').to_html()
-        self._table.object = f'<div class="scroll">{drawn}</div>{_members(scores, units)}{_differences(comparison)}'
+        drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
+        place = 'class="scroll" tabindex="0" role="group" aria-label="Table of scores"'
+        self._table.object = f"<div {place}>{drawn}</div>{_members(scores, units)}{_differences(comparison)}"
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 
 

@@ -33,8 +33,8 @@ class SuiteButton:
     def __init__(self, session: Session, spec: Callable[[], Spec | None]):
         self.session, self._spec = session, spec
         self.button = pmui.Button(
-            label="Train the suite A–H", icon="view_module", variant="outlined", size="small", description=ABOUT,
-            margin=0,
+            label="Train the suite A–H", icon="view_module", variant="outlined", size="small", margin=0,
+            description=f"Train the suite A–H: {ABOUT[0].lower()}{ABOUT[1:]}",
         )  # fmt: skip
         self.message = pmui.Alert(object="", severity="info", visible=False, margin=(8, 0, 0, 0), sx=WRAPPED)
         self.view = pmui.Column(self.button, self.message, margin=(10, 0, 0, 0))

@@ -67,7 +67,8 @@ class DesignPage:
             fault = None if self.form.is_blank else error
         with pn.io.hold():
             self.form.mark(fault)
-            self._yaml.object = f"<pre class='text clip'>{html.escape(self.session.draft.to_yaml())}</pre>"
+            text = html.escape(self.session.draft.to_yaml())
+            self._yaml.object = f"<pre class='text clip' tabindex='0' role='group' aria-label='Spec'>{text}</pre>"
             self.summary.show(spec, str(fault or ""))
             self.domain.show(spec)
 

@@ -32,7 +32,8 @@ def network(parts: Sequence[Part]) -> str:
     for part, centre in zip(parts, centres, strict=True):
         drawn += [_text(centre, number, text, "" if number else "name") for number, text in enumerate(_column(part))]
     return (
-        f'<div class="network"><svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="the network" '
+        '<div class="network" tabindex="0" role="group" aria-label="Network">'
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="the network" '
         f'width="{width:.0f}" height="{height:.0f}">{"".join(drawn)}</svg></div>'
     )
 
