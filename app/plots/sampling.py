@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.plots.projection import Box, MapProjection
-from engine.data.grids import Grid, edges
+from engine.data.grids import CurvilinearGrid, Grid, edges
 
 UNEVEN = 0.03  # axes whose cell widths differ by more than this share are drawn on an even axis
 N_COLOURS = 255  # one byte a cell, of which the last value means missing
@@ -42,6 +42,9 @@ class Sampling:
             return cls((rows[:, None] * len(grid.x) + columns).astype(np.int32), left, bottom, right, top)
         x = _middles(window.west, window.east, pixels)
         y = _middles(window.south, window.north, rows_wanted)
+        if isinstance(grid, CurvilinearGrid):
+            index = grid.cells_at(*projection.to_lonlat(*np.meshgrid(x, y))).astype(np.int32)
+            return cls(index, window.west, window.south, window.east, window.north)
         x, y = projection.to_grid(grid, *np.meshgrid(x, y))
         rows, columns = cell_index(grid.y, y), cell_index(grid.x, x)
         index = np.where((rows >= 0) & (columns >= 0), rows * len(grid.x) + columns, -1).astype(np.int32)

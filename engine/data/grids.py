@@ -293,6 +293,14 @@ class CurvilinearGrid(Grid):
         rows[known, 0], columns[known, 0] = spherical_cells.positions(self._centres, self._tree, points)
         return self.x[0] + columns[..., 0] * _step(self.x), self.y[0] + rows[..., 0] * _step(self.y)
 
+    def cells_at(self, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+        """Number the cells, one row after the other, that degrees lie in; -1 outside of all and for NaN."""
+        cells = np.full(lon.shape, -1)
+        known = np.isfinite(lon) & np.isfinite(lat)
+        points = spherical_cells.to_vectors(lon[known], lat[known])
+        cells[known] = spherical_cells.nearest_cells(self._centres, self._tree, points)
+        return cells
+
     def metres_per_unit(self, side: str) -> float:
         """Give 1: rows and columns are counted."""
         return 1.0

@@ -85,6 +85,24 @@ def positions(centres: np.ndarray, tree: KDTree, points: np.ndarray) -> tuple[np
     return np.where(is_far, outward[0], rows), np.where(is_far, outward[1], columns)
 
 
+def nearest_cells(centres: np.ndarray, tree: KDTree, points: np.ndarray) -> np.ndarray:
+    """Number the cells (ny, nx), one row after the other, whose centres are nearest to unit vectors (n, 3).
+
+    -1 outside of the grid. In a tenth of the time that `positions` takes.
+    """
+    ny, nx, _ = centres.shape
+    distance, nearest = tree.query(points, distance_upper_bound=_diagonals(centres).max())
+    rows, columns = np.divmod(nearest, nx)
+    is_outer = (rows == 0) | (rows == ny - 1) | (columns == 0) | (columns == nx - 1)
+    is_outside = ~np.isfinite(distance)
+    is_outer &= ~is_outside
+    at_border = positions(centres, tree, points[is_outer])
+    is_outside[is_outer] = np.any(
+        [np.abs(at - (n - 1) / 2) > n / 2 for at, n in zip(at_border, (ny, nx), strict=True)], 0
+    )
+    return np.where(is_outside, -1, nearest)
+
+
 def without_repeats(centres: np.ndarray, where: str) -> tuple[slice, slice]:
     """Find the rows and columns that are left without outer ones that repeat cells, as where a global grid closes.
 

@@ -111,6 +111,15 @@ def test_areas_and_places_are_those_of_the_sphere(grid):
     cells = curved(grid)
     x, y = np.meshgrid(np.linspace(-0.4, len(grid.x) - 0.6, 23), np.linspace(-0.4, len(grid.y) - 0.6, 17))
     np.testing.assert_allclose(cells.from_lonlat(*cells.to_lonlat(x, y)), (x, y), atol=1e-9)
+    found = cells.cells_at(*cells.to_lonlat(x, y)).ravel()
+    geodesic = pyproj.Geod(ellps="sphere")
+    for number in range(0, x.size, 7):
+        place = (float(np.ravel(side)[number]) for side in cells.to_lonlat(x, y))
+        from_lon, from_lat = (np.full(cells.lon.size, side) for side in place)
+        away = geodesic.inv(from_lon, from_lat, cells.lon.ravel(), cells.lat.ravel())[2]
+        assert away[found[number]] == pytest.approx(away.min())
+    beyond = grid.to_lonlat(grid.x[0] - 0.6 * (grid.x[1] - grid.x[0]), grid.y[3:4])
+    assert cells.cells_at(*(np.ravel(side) for side in beyond)).tolist() == [-1]
     # A place halfway between two centres of a projection lies almost halfway between them on the sphere.
     middle = grid.to_lonlat(grid.x[4] + (grid.x[5] - grid.x[4]) / 2, grid.y[4])
     np.testing.assert_allclose(np.ravel(cells.from_lonlat(*middle)), (4.5, 4), atol=0.02)
