@@ -1,4 +1,4 @@
-"""Times that xarray doesn't decode: YYYYMMDD as a number, and calendar months or years since a date."""
+"""Times that xarray doesn't decode: YYYYMMDD as a number, text of WRF, and calendar months or years since a date."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ DECODED_FROM = "decoded_from"  # attribute of a coordinate: its units in the fil
 SINCE = re.compile(
     r"\s*(month|year)s?\s+since\s+(\d{1,4})-(\d{1,2})-(\d{1,2})(?:[T ]+0?0(?::0?0)*(?:\.0*)?)?\s*(?:Z|UTC)?"
 )
+WRF_TIMES = "Times"  # in files without XTIME, the only time
 DAYS = "days since 1970-01-01"
 
 
@@ -24,11 +25,18 @@ def with_days_since(dataset: xr.Dataset) -> xr.Dataset:
     """
     converted = {}
     for name, times in dataset.variables.items():
-        if times.ndim > 1 or times.dtype.kind not in "iuf" or not times.size:
+        if times.ndim > 1 or times.dtype.kind not in "iufSU" or not times.size:
             continue
         units = str(times.attrs.get("units", ""))
         calendar = str(times.attrs.get("calendar", "standard")).lower()
-        if found := SINCE.fullmatch(units):
+        if times.dtype.kind in "SU":
+            if name != WRF_TIMES or any(
+                t.dtype.kind == "M" and t.dims == times.dims for t in dataset.variables.values()
+            ):
+                continue
+            dates = [_from_text(text, calendar) for text in times.values.astype(str).tolist()]
+            units = "text"
+        elif found := SINCE.fullmatch(units):
             step, start = found[1], tuple(int(part) for part in found.groups()[1:])
             dates = [_add(number, step, start, calendar) for number in times.values.ravel().tolist()]
         elif "%Y%m%d" in units or (not units and (name in dataset.dims or name == "time")):
@@ -53,6 +61,14 @@ def _from_digits(number: float, calendar: str) -> cftime.datetime | None:
     except ValueError:
         return None
     return date + datetime.timedelta(seconds=round((number - day) * 86400))
+
+
+def _from_text(text: str, calendar: str) -> cftime.datetime | None:
+    """Read YYYY-MM-DD_hh:mm:ss; None if it is no date."""
+    try:
+        return cftime.datetime.strptime(text, "%Y-%m-%d_%H:%M:%S", calendar=calendar)
+    except ValueError:
+        return None
 
 
 def _add(number: float, step: str, start: tuple[int, ...], calendar: str) -> cftime.datetime | None:

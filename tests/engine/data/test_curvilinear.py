@@ -13,7 +13,7 @@ from engine.data.fields import open_field
 from engine.data.grids import COLUMN, ROW, CurvilinearGrid, Grid
 from engine.data.normalizer import fit_normalizer, load_hr_template
 from engine.data.pairs import pair, pair_for_downscaling
-from engine.data.resample import regrid
+from engine.data.resample import interpolate, regrid
 from engine.errors import GridError
 from engine.spec import DataOptions, Source
 from tests.engine.data.mock import make_field, refusal, steps, write_field
@@ -96,6 +96,23 @@ def test_coordinates_for_each_time_step_must_stand_still(tmp_path):
     np.testing.assert_array_equal(still.lonlat()[1], dataset["lat"])
     assert "lat in " in (message := refusal(GridError, tmp_path / "moving.nc"))
     assert message.endswith("changes with time: expected a grid that doesn't move")
+
+
+@pytest.mark.parametrize("has_xtime", [True, False])
+def test_files_of_wrf_open_with_their_times(tmp_path, has_xtime):
+    dims = ("Time", "south_north", "west_east")
+    lon, lat = (np.broadcast_to(side.astype("f4"), (3, 8, 12)) for side in rotated().lonlat())
+    texts = [f"2001-01-0{day}_06:00:00" for day in (1, 2, 3)]
+    dataset = xr.Dataset({"T2": (dims, np.ones((3, 8, 12), "f4"), {"units": "K", "coordinates": "XLONG XLAT"})})
+    dataset["XLAT"], dataset["XLONG"] = (dims, lat, {"units": "degree_north"}), (dims, lon, {"units": "degree_east"})
+    dataset["Times"] = ("Time", np.array(texts, "S19"))
+    if has_xtime:
+        dataset["XTIME"] = ("Time", [0.0, 1440, 2880], {"units": "minutes since 2001-01-01 06:00:00"})
+        dataset["T2"].attrs["coordinates"] += " XTIME"
+    dataset.to_netcdf(tmp_path / "wrfout.nc", encoding={"Times": {"char_dim_name": "DateStrLen"}})
+    opened = open_field(Source(str(tmp_path / "wrfout.nc"), "T2"))
+    assert opened["time"].dt.strftime("%Y-%m-%d_%H:%M:%S").values.tolist() == texts
+    np.testing.assert_array_equal(Grid.of(opened).lonlat()[1], lat[0])
 
 
 @pytest.mark.parametrize(
@@ -264,3 +281,19 @@ def test_several_files_must_have_the_same_cells(tmp_path):
     assert joined.shape == (6, 8, 12)
     with pytest.raises(GridError, match="has another grid"):
         open_field(Source((str(tmp_path / "0.nc"), str(tmp_path / "2.nc"))))
+
+
+@pytest.mark.parametrize(("scale", "rmse"), [(2, 0.988), (4, 2.123)])
+def test_a_regional_model_as_it_is(shared_data, scale, rmse):
+    """Bicubic interpolation has the RMSE of the reference, cut at 0 and over the last fifth of the days."""
+    pairs = pair(options(Path(), target={"path": str(shared_data / "cordex_iberia_pr.nc")}, scale=scale))
+    block = pairs.read(np.arange(1444, 1805))
+    interpolated = np.maximum(interpolate(block.lr, scale, "bicubic"), 0)
+    assert np.sqrt(np.mean((interpolated - block.hr) ** 2.0)) == pytest.approx(rmse, abs=6e-4)
+    # Areas by the cross product of the distances to the neighbours, in NumPy alone; they are all alike to 3 %.
+    lon, lat = (np.deg2rad(side) for side in pairs.hr_grid.lonlat())
+    centres = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
+    areas = np.linalg.norm(np.cross(np.gradient(centres, axis=0), np.gradient(centres, axis=1)), axis=-1)
+    (ny, nx), shape = pairs.lr_grid.shape, (-1, pairs.lr_grid.shape[0], scale, pairs.lr_grid.shape[1], scale)
+    means = (block.hr * areas).reshape(shape).sum((2, 4)) / areas.reshape(ny, scale, nx, scale).sum((1, 3))
+    np.testing.assert_allclose(block.lr, means, atol=1e-3)
