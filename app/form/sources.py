@@ -27,8 +27,9 @@ class SourceLine:
         "path": "file, glob or Zarr store",
         "variable": "the only one",
         "units": "as in the file",
+        "select": "level: 850",
     }
-    WIDTHS: ClassVar[dict[str, int]] = {"variable": 120, "units": 105}
+    WIDTHS: ClassVar[dict[str, int]] = {"variable": 120, "units": 105, "select": 120}
 
     def __init__(self, texts: dict[str, str], changed: Callable[..., None], *beside: Any):
         self.lines = {
@@ -137,9 +138,13 @@ def join_source(texts: dict[str, str]) -> dict[str, object]:
     path: Any = texts.get("path", "")
     if path.startswith("["):
         path = load_yaml(path, "the path")
-    return {"path": path, **{part: texts[part] for part in ("variable", "units") if texts.get(part)}}
+    named: dict[str, object] = {part: texts[part] for part in ("variable", "units") if texts.get(part)}
+    if select := texts.get("select", "").strip():
+        named["select"] = load_yaml(select if select.startswith("{") else f"{{{select}}}", "select")
+    return {"path": path, **named}
 
 
 def part_source(plain: Mapping[str, Any]) -> dict[str, str]:
-    path = plain["path"]
-    return {**plain, "path": path if isinstance(path, str) else flow_yaml(path)}
+    path, select = plain["path"], plain.get("select")
+    chosen = {"select": flow_yaml(select).strip("{}")} if select else {}
+    return {**plain, "path": path if isinstance(path, str) else flow_yaml(path), **chosen}

@@ -12,6 +12,7 @@ from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, first_valid, join_times
 from engine.data.projections import GridMapping, mapping_from_wkt
+from engine.data.selection import example, select_values
 from engine.data.times import first_and_last
 from engine.data.units import IN_THE_FILE, IN_THE_SPEC, LONGEST_UNIT, convert
 from engine.data.valid_values import mask_invalid
@@ -26,7 +27,8 @@ def open_field(source: Source, *, static: bool = False, notes: list[str] | None 
 
     Parameters
     ----------
-    source : file, glob, list of files or Zarr store, the variable, and its unit if the file doesn't say it.
+    source : file, glob, list of files or Zarr store, the variable, its unit if the file doesn't say it, and the level,
+        member or the like to select.
     static : expect a field without time.
     notes : gets sentences on what was done to the coordinates.
 
@@ -76,12 +78,13 @@ def steps_per_chunk(source: Source) -> int:
     path = source.files()[0]
     dataset = open_dataset(path, source.variable)
     field = dataset[choose_variable(dataset, source.variable, path)]
-    chunks = field.encoding.get("chunksizes") or field.encoding.get("chunks")
+    chunks, dims = field.encoding.get("chunksizes") or field.encoding.get("chunks"), field.dims
+    field = select_values(field, dict(source.select), path, [])
     field, names, _ = _with_axes(dataset, field, bool(_read_grid_mapping(dataset, field, path)), path, [])
     time = take_axes(field, names, path).get("time")
     if not chunks or time is None or not time.dims:  # contiguous storage, or GRIB with a message for each step
         return 1
-    return int(chunks[field.dims.index(time.dims[0])])
+    return int(chunks[dims.index(time.dims[0])])
 
 
 def _standard_field(source: Source, path: str, static: bool, names: dict[str, str], notes: list[str]) -> xr.DataArray:
@@ -94,6 +97,7 @@ def _standard_field(source: Source, path: str, static: bool, names: dict[str, st
     if field.dtype.kind not in NUMERIC_KINDS:
         raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers", action="choose another variable")
     _check_packing(field, path)
+    field = select_values(field, dict(source.select), path, notes if is_first else [])
     mapping, places = _read_grid_mapping(dataset, field, path), Places()
     if is_first or not has_axes(field, names):
         field, found, places = _with_axes(dataset, field, bool(mapping), path, notes if is_first else [])
@@ -178,7 +182,7 @@ def _drop_extra_dims(field: xr.DataArray, axes: dict[str, xr.Variable], path: st
             raise DataError(
                 f"{field.name} in {path} has {field.sizes[dim]} values along {dim}",
                 hint="expected a field over time, y and x",
-                action=f"select one first (CDO: cdo sellevel,…; Python: dataset.isel({dim}=0).to_netcdf(…))",
+                action=f"choose one with select: {example(field, str(dim))}",
             )
     return field.isel(dict.fromkeys(extras, 0), drop=True)
 

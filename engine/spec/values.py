@@ -27,6 +27,7 @@ class Source:
     path: str | tuple[str, ...]
     variable: str = ""  # may be left out where the file has just one
     units: str = ""  # replaces the unit in the file, or gives the one that is missing there
+    select: tuple[tuple[str, float | str], ...] = ()  # a value along each dimension beside time, y and x
 
     @classmethod
     def parse(cls, value: Any, where: str) -> Self:
@@ -39,11 +40,17 @@ class Source:
             raise SpecError(f"{where}.variable is {variable!r}", hint="expected the name of a variable in the file")
         if not isinstance(units, str):
             raise SpecError(f"{where}.units is {units!r}", hint="expected a unit as text, as in 'K' or 'mm/day'")
-        return cls(tuple(path) if is_list else path, variable, units)
+        select = parts.get("select") or {}
+        if not (isinstance(select, Mapping) and all(_is_choice(*chosen) for chosen in select.items())):
+            raise SpecError(
+                f"{where}.select is {select!r}",
+                hint="expected a mapping of dimensions to a value each, as in {level: 850}",
+            )
+        return cls(tuple(path) if is_list else path, variable, units, tuple(select.items()))
 
     def plain(self) -> dict[str, object]:
         path = list(self.path) if isinstance(self.path, tuple) else self.path
-        names = {"variable": self.variable, "units": self.units}
+        names = {"variable": self.variable, "units": self.units, "select": dict(self.select)}
         return {"path": path, **{part: name for part, name in names.items() if name}}
 
     def within(self, folder: Path) -> Source:
@@ -177,6 +184,10 @@ class Split:
     def plain(self) -> dict[str, object]:
         parts = {part: to_plain(getattr(self, part)) for part in ("train", "validation", "test")}
         return {**parts, "gap": self.gap} if self.gap else parts
+
+
+def _is_choice(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and (_is_number(value) or (isinstance(value, str) and bool(value)))
 
 
 def _is_number(value: Any) -> bool:

@@ -21,7 +21,10 @@ SPEC = Spec.from_plain(
             "target": {"path": ["a.nc", "b.nc"], "variable": "t2m", "units": "K"},
             "pairing": "mos",
             "lr": {"path": "lr_*.nc"},
-            "predictors": [{"path": "p.nc", "variable": "psl"}, {"path": "q.nc"}],
+            "predictors": [
+                {"path": "p.nc", "variable": "psl", "select": {"level": 850.5, "kind": "a, b"}},
+                {"path": "q.nc"},
+            ],
             "static": [{"path": "s.nc", "variable": "z"}],
             "scale": 5,
             "region": {"lat": [50, 58.5], "lon": [-10, 2]},

@@ -76,8 +76,8 @@ def several_variables_none_named(request: Request) -> None:
 
 
 @case(
-    "t2m in {here}/hr.nc has 2 values along level: expected a field over time, y and x; select "
-    "one first (CDO: cdo sellevel,…; Python: dataset.isel(level=0).to_netcdf(…))"
+    "t2m in {here}/hr.nc has 2 values along level: expected a field over time, y and x; choose "
+    "one with select: {{level: 850}}"
 )
 def several_levels(request: Request) -> None:
     request.file("hr.nc", make_field(**HR).expand_dims(level=[850.0, 500.0]))

@@ -33,6 +33,11 @@ def data_refusal(**given: object) -> str:
         ({"target": {"path": []}}, "data.target.path is []: expected a file name"),
         ({"target": {"path": "a", "variable": 3}}, "data.target.variable is 3: expected the name of a variable"),
         ({"target": {"path": "a", "units": 1}}, "data.target.units is 1: expected a unit as text"),
+        ({"target": {"path": "a", "select": 850}}, "data.target.select is 850: expected a mapping of dimensions to a"),
+        (
+            {"target": {"path": "a", "select": {"level": [1]}}},
+            "data.target.select is {'level': [1]}: expected a mapping",
+        ),
         ({"target": {"file": "a"}}, "data.target.file is not known: "),
         ({"static": [{"variable": "z"}]}, "data.static[0].path is missing: expected a mapping"),
         ({"region": {"lat": [1, 2]}}, "data.region.lon is missing"),
