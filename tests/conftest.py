@@ -11,6 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 CHECKOUT = Path(__file__).parents[1]
+os.environ["MESOSCOPE_EXAMPLE"] = "off"  # the stores of tests begin empty, and hold what a test puts in
 
 # Files that take minutes and whose tests share what they set up: they come first and stay together.
 LONGEST = (

@@ -29,10 +29,15 @@ class RunEndings:
         self.view = pn.Column(margin=0, styles=PLACE, visible=False)
 
     def look(self, seen: Sequence[RunSnapshot]) -> None:
-        """Announce runs that have ended since the last call; a run seen for the first time is not announced."""
+        """Announce runs that have ended since the last call; a run seen for the first time is not announced.
+
+        Where no run is chosen to be compared, one that is done is.
+        """
         before = {run_id for run_id, state in self._states.items() if state.may_be_active}
         ended = [run for run in seen if run.status.state.is_final and run.id in before]
         self._states = {run.id: run.status.state for run in seen}
+        if done := [run.id for run in ended if run.status.state is RunState.DONE and not self.session.runs]:
+            self.session.runs = done[:1]
         if ended:
             self._put([*self.view, *(self._card(run) for run in reversed(ended))][-MOST:])
 

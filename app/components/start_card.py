@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from app.components.demonstration import FIRST_SPEC
 from app.formatting import plain_text
+from app.services.watcher import watcher_of
 from app.session import Session, demo_folder
 from app.theme import BORDERED, SMALL
 from engine.data.demo import write_demo
@@ -56,8 +57,12 @@ class StartCard:
             _way("3  A shared link", LINK, self.link, self.open),
             gap="12px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
+        self.waiting = pmui.Alert(object="", severity="info", visible=False, margin=(0, 0, 12, 0))
+        if active := [one.title for one in watcher_of(session.store).snapshots() if one.status.state.is_active]:
+            text = f"In training: {', '.join(active)}. What is done first is shown on Compare."
+            self.waiting.param.update(object=plain_text(text), visible=True)
         self.view = pn.Column(
-            pmui.Typography(title, variant="h2", margin=(0, 0, 12, 0)), ways, self.message,
+            pmui.Typography(title, variant="h2", margin=(0, 0, 12, 0)), self.waiting, ways, self.message,
             margin=(24, 0), sizing_mode="stretch_width",
         )  # fmt: skip
 

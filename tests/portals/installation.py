@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 CHECKOUT = Path(__file__).parents[2]
 START_S = 120
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "MESOSCOPE_EXAMPLE")
 
 
 @dataclass(frozen=True)

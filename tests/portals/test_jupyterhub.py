@@ -43,6 +43,7 @@ CONFIGURATION = """
     c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/home/{{username}}"
     c.Spawner.environment = {{
         "PYTHONPATH": "{packages}",
+        "MESOSCOPE_EXAMPLE": "off",
         "JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp",
     }}
     c.Spawner.args = ["--allow-root"]  # as tests may run

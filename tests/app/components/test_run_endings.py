@@ -51,6 +51,17 @@ def test_the_end_of_a_run_is_told_once(endings, run, before, state, text, severi
     assert endings.view[0][0].severity == severity
 
 
+def test_a_run_that_is_done_is_compared_where_no_other_is_chosen(endings, run, session):
+    endings.look([at(run, RunState.RUNNING)])
+    endings.look([at(run, RunState.FAILED)])
+    assert session.runs == []
+    for chosen, compared in (["other"], ["other"]), ([], [run.id]):
+        session.runs = chosen
+        endings.look([at(run, RunState.RUNNING)])
+        endings.look([at(run, RunState.DONE)])
+        assert session.runs == compared
+
+
 def test_runs_that_had_ended_before_are_not_told(endings, run):
     endings.look([])
     endings.look([at(run, RunState.DONE)])

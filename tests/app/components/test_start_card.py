@@ -8,9 +8,12 @@ import pytest
 
 from app.components import start_card
 from app.components.start_card import StartCard
-from app.session import demo_folder
+from app.services.watcher import watcher_of
+from app.session import Session, demo_folder
 from engine.errors import DataError
+from engine.runs import Store
 from engine.spec import Source
+from tests.app.fake import write_run
 
 
 @pytest.fixture
@@ -48,6 +51,15 @@ def test_an_example_that_can_not_be_written_says_why(card, session, monkeypatch)
     assert (card.message.visible, session.page) == (True, "compare")
     assert "the disk is full: free some space" in card.message.object
     assert not card.example.loading
+
+
+def test_a_run_in_training_is_named(session):
+    write_run(session.store.folder, "Example: NO₂", done=False)
+    assert not StartCard(Session(store=Store(session.store.folder / "other")), "No run").waiting.visible
+    watcher_of(session.store).look()
+    waiting = StartCard(session, "No run to compare").waiting
+    assert waiting.visible
+    assert "In training: Example" in waiting.object
 
 
 def test_own_files_are_chosen_on_the_data_page(card, session):
