@@ -11,6 +11,7 @@ from engine.available_memory import free_memory
 from engine.data.fields import open_field, steps_per_chunk
 from engine.data.pairs import Pairs
 from engine.evaluation.baselines import held_steps
+from engine.evaluation.calibration import most_steps
 from engine.evaluation.tiles import input_shape, plan_tiles
 from engine.models.receptive_field import reach
 from engine.models.shapes import Shape
@@ -27,6 +28,7 @@ from engine.training.memory_budget import (
 )
 
 BASE_BYTES = 900 * 2**20  # of a process that trains next to nothing: TensorFlow, its graphs and their kernels
+COPIES_IN_CALIBRATION = 5  # as float64, of errors and spread
 COPIES_OF_MEMBERS = 5  # while they are sorted and compared with HR
 FIELDS_IN_PREDICTION = 12  # at HR, as float32, while one step is read, interpolated, put together and written
 BASELINE_BYTES_OF_CELL = 3000  # quantiles and coefficients; after that, sums of each product and season
@@ -97,7 +99,9 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     network = prediction_bytes(spec.model, replace(shape, y_lr=y, x_lr=x), at_once)
     fields = FIELDS_IN_PREDICTION + shape.window + shape.static + COPIES_OF_MEMBERS * members
     baselines = _baseline_bytes(pairs) if cells <= HR_CELLS_AT_ONCE else 0
-    return max(network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING, baselines)
+    held = min(len(pairs.parts.validation), most_steps(pairs.hr_grid.shape)) if members else 0
+    calibration = network + 8 * COPIES_IN_CALIBRATION * held * cells
+    return max(calibration, network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING, baselines)
 
 
 def _baseline_bytes(pairs: Pairs) -> int:

@@ -116,8 +116,14 @@ def prepare_training(
 
 def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs) -> None:
     """Downscale the test part and score it."""
-    samples = Samples.of(run.spec, pairs.for_evaluation(), Normalizer.load(run.normalizer_file), pairs.parts.test)
+    parts, normalizer = pairs.parts, Normalizer.load(run.normalizer_file)
+    validation, samples = (
+        Samples.of(run.spec, pairs.for_evaluation(), normalizer, part) for part in (parts.validation, parts.test)
+    )
     downscaler = Downscaler.of(network, run.spec.model, samples)
+    if downscaler.members:
+        heartbeat.phase("calibrating intervals")
+        downscaler = _calibrate(downscaler, validation)
 
     def report(done: int, total: int) -> None:
         heartbeat.phase(f"downscaling {done} of {total}")
@@ -139,6 +145,15 @@ def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs)
     write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
     heartbeat.phase("verifying")
     verify_results(run)
+
+
+def _calibrate(downscaler: Downscaler, validation: Samples) -> Downscaler:
+    """Calibrate intervals of members; a run is complete without them, so a failure is logged, and nothing else."""
+    try:
+        return downscaler.calibrate(validation)
+    except Exception as error:
+        _log(f"intervals were not calibrated ({describe_error(error)})")
+        return downscaler
 
 
 def _add_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> None:

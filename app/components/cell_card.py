@@ -35,6 +35,7 @@ class CellCard:
         self._now = bm.Span(**NOW)
         self._reading = Newest()
         self._series: dict[str, np.ndarray] = {}
+        self._intervals: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._head = heading("Cell")
         self._tabs = pmui.RadioButtonGroup(options=list(TABS), value=TABS[0], size="small", margin=0)
         self._place = pn.Column(sizing_mode="stretch_width", height=HEIGHT, margin=0)
@@ -59,8 +60,9 @@ class CellCard:
             cell = await asyncio.to_thread(self._cell)
             pn.state.execute(partial(self._mark, cell), schedule=True)
             series = await asyncio.to_thread(self._comparison.cell, *cell)
+            intervals = await asyncio.to_thread(self._comparison.intervals, *cell)
             if is_newest():
-                self._series = series
+                self._series, self._intervals = series, intervals
                 await self.draw()
         finally:
             if is_newest():
@@ -113,7 +115,8 @@ class CellCard:
             lines = cell_spectrum(self._series, comparison.times, comparison.first.units, dark)
             few = "A spectrum needs at least 16 evenly spaced steps without a gap."
             return few if lines is None else line_figure(lines, height=HEIGHT)
-        figure = line_figure(cell_series(self._series, comparison.times, attrs, dark), height=HEIGHT)
+        lines = cell_series(self._series, comparison.times, attrs, dark, self._intervals)
+        figure = line_figure(lines, height=HEIGHT)
         self._now = bm.Span(**NOW, location=self._time_at(min(self.session.time, comparison.n_steps - 1)))
         figure.add_layout(self._now)
         return figure

@@ -20,16 +20,24 @@ FEWEST_STEPS = 16  # evenly spaced and without a gap, for a spectrum that says s
 
 
 def cell_series(
-    series: Mapping[str, np.ndarray], times: pd.Index, attrs: Mapping[str, Any], dark: bool = False
+    series: Mapping[str, np.ndarray],
+    times: pd.Index,
+    attrs: Mapping[str, Any],
+    dark: bool = False,
+    intervals: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> hv.Overlay:
-    """A line a product against time; a gap in time breaks the line.
+    """A line a product against time, on the band of its interval, if it has one; a gap in time breaks both.
 
-    series : product → (time,) in the unit of `attrs`; `times` : of any calendar.
+    series : product → (time,) in the unit of `attrs`; `times` : of any calendar; intervals : product → bounds (time,).
     """
     x, axis = time_axis(times)
     value = hv.Dimension("value", label=label_of(attrs))
     gaps = _gaps(times)
-    lines = []
+    lines: list[hv.Element] = []
+    for product, bounds in (intervals or {}).items():
+        lower, upper = (np.insert(bound, gaps, np.nan) for bound in bounds)
+        band = hv.Area((np.insert(x, gaps, x[gaps]), lower, upper), axis, [value, "upper"])
+        lines.append(band.opts(color=colour_of(product, dark), alpha=0.2, line_width=0))
     for product, values in series.items():
         points = (np.insert(x, gaps, x[gaps]), np.insert(values, gaps, np.nan))
         lines.append(hv.Curve(points, axis, value, label=name_of(product)).opts(**_line(product, dark)))

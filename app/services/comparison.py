@@ -187,6 +187,15 @@ class Comparison:
             series[result.letter] = result.series("downscaled", y, x, self.steps[result.letter])
         return series
 
+    def intervals(self, y: float, x: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Letter → (time,) lower and upper bound at the cell nearest to y, x, of each shown run that has them."""
+        bounds = {}
+        for result in self.shown:
+            if "lower" in result.data and "upper" in result.data:
+                steps = self.steps[result.letter]
+                bounds[result.letter] = result.series("lower", y, x, steps), result.series("upper", y, x, steps)
+        return bounds
+
     def nearest(self, y: float, x: float) -> tuple[float, float]:
         """Centre of the first run's cell nearest to y, x."""
         grid = self.first.grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,16 +35,20 @@ def fair_crps(members: np.ndarray, hr: np.ndarray) -> np.ndarray:
 
 @dataclass
 class IntervalSums:
+    count: int = 0
     covered: int = 0
     width: float = 0.0
 
     def add(self, hr: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Count the values within an interval, and sum its widths."""
+        """Count the values within an interval, where there is one, and sum its widths."""
+        known = np.isfinite(lower)
+        hr, lower, upper = hr[known], lower[known], upper[known]
+        self.count += hr.size
         self.covered += int(((hr >= lower) & (hr <= upper)).sum())
         self.width += float((upper - lower).sum(dtype=np.float64))
 
-    def score(self, count: int) -> IntervalScore:
-        return IntervalScore(self.covered / count, self.width / count)
+    def score(self) -> IntervalScore | None:
+        return IntervalScore(self.covered / self.count, self.width / self.count) if self.count else None
 
 
 @dataclass
@@ -56,12 +61,19 @@ class EnsembleSums:
     squares: float = 0.0
     ranks: np.ndarray = field(default_factory=lambda: np.zeros(1))
     of_members: IntervalSums = field(default_factory=IntervalSums)
+    calibrated: IntervalSums = field(default_factory=IntervalSums)
 
-    def add(self, members: np.ndarray, hr: np.ndarray, valid: np.ndarray) -> None:
+    def add(
+        self, members: np.ndarray, hr: np.ndarray, valid: np.ndarray, interval: Sequence[np.ndarray] | None = None
+    ) -> None:
         """Add a block of members (member, time, y, x) and HR (time, y, x) where it is valid (time, y, x).
+
+        interval : bounds of the calibrated interval, (time, y, x) each.
 
         A value of HR that equals some members has all the ranks that it may have, in equal shares.
         """
+        if interval:
+            self.calibrated.add(hr[valid], *(bound[valid] for bound in interval))
         members, hr, many = members[:, valid], hr[valid], len(members)  # (member, value), (value,)
         mean, spread = mean_and_spread(members)
         self.count += hr.size
@@ -88,5 +100,6 @@ class EnsembleSums:
             crps=self.crps / self.count,
             spread_error_ratio=float(np.sqrt(spread / error)) if error else None,
             rank_histogram=tuple((self.ranks / self.count).tolist()),
-            interval=self.of_members.score(self.count),
+            interval=self.of_members.score(),
+            calibrated=self.calibrated.score(),
         )

@@ -6,9 +6,9 @@ A field larger than HR_CELLS_AT_ONCE is predicted in tiles, if the network allow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -24,8 +24,9 @@ from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
 from engine.data.pairs import FieldBlock, Pairs
 from engine.data.resample import interpolate
 from engine.data.samples import Samples
-from engine.data.times import in_blocks
-from engine.evaluation.ensemble import EnsembleSums, mean_and_spread
+from engine.data.times import in_blocks, spread_evenly
+from engine.evaluation.calibration import Calibration, most_steps
+from engine.evaluation.ensemble import LEVEL, EnsembleSums, mean_and_spread
 from engine.evaluation.scores import FIELDS, pixel_rmse
 from engine.evaluation.tiles import Tile, plan_tiles
 from engine.files import whole_file
@@ -36,6 +37,7 @@ from engine.models.shapes import Shape
 from engine.spec import ModelOptions
 from engine.training.memory_budget import HR_CELLS_AT_ONCE
 
+INTERVAL = {name: f"{name} bound of the {LEVEL:.0%} interval of" for name in ("lower", "upper")}
 CF = {"Conventions": "CF-1.11"}
 
 Report = Callable[[int, int], None]  # of samples done, of so many
@@ -49,12 +51,14 @@ class Downscaler:
         weights; with 0 there is one prediction, without dropout. Each tile draws its own members, so that they differ
         from those of the whole field, with the same distribution.
     reach : None if the network has to be given whole fields.
+    calibration : of the interval beside members, if there is one.
     """
 
     network: keras.Model
     bound: str  # as model.output_activation, without auto
     members: int = 0
     reach: Reach | None = None
+    calibration: Calibration | None = None
 
     @classmethod
     def of(cls, network: keras.Model, options: ModelOptions, samples: Samples) -> Downscaler:
@@ -80,6 +84,25 @@ class Downscaler:
             return {"downscaled": members[0]}
         mean, spread = mean_and_spread(members)
         return {"downscaled": mean.astype(np.float32), "spread": spread.astype(np.float32)}
+
+    def calibrate(self, samples: Samples) -> Downscaler:
+        """Make one with intervals calibrated on samples, of a part that the network hasn't learned from."""
+        shape, scale = samples.pairs.hr_grid.shape, samples.pairs.scale
+        rows = spread_evenly(np.arange(len(samples)), most_steps(shape))
+        errors, spread = (np.empty((len(rows), *shape), np.float32) for _ in range(2))
+        for some in in_blocks(np.arange(len(rows)), shape, HR_CELLS_AT_ONCE // self.members):
+            inputs, block = samples.read(rows[some])
+            predicted = self.fields(samples, inputs)
+            errors[some], spread[some] = predicted["downscaled"] - block.hr, predicted["spread"]
+            errors[some][_enlarged(missing_input(samples, block), scale)] = np.nan
+        return replace(self, calibration=Calibration.fit(errors, spread, _seasons(samples, rows)))
+
+    def interval(self, fields: Mapping[str, np.ndarray], seasons: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute the calibrated interval, `lower` and `upper`, beside `fields`; empty without calibration."""
+        if not self.calibration:
+            return {}
+        bounds = self.calibration.interval(fields["downscaled"], fields["spread"], seasons)
+        return {name: field if self.bound == "linear" else np.maximum(field, 0.0) for name, field in bounds.items()}
 
     def predict_members(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
         """Predict all members, one tile of one at a time: (member, sample, y, x), one where none are drawn."""
@@ -168,7 +191,7 @@ def _write(
 ) -> tuple[str, ...]:
     create_results(path, samples, title, (*(("hr",) if with_hr else ()), *FIELDS, "lr"))
     if downscaler.members:
-        _declare_spread(path, samples, downscaler.members)
+        _declare_members(path, samples, downscaler)
     cells, scale = _with_data(samples.pairs), samples.pairs.scale
     n_missing = n_empty = 0
     for rows in batches(samples, downscaler.members):
@@ -176,16 +199,17 @@ def _write(
         missing = missing_input(samples, block)
         n_empty += int(missing.all((1, 2)).sum())
         n_missing += int(missing.sum())
-        at_hr = missing.repeat(scale, 1).repeat(scale, 2)
-        members = downscaler.predict_members(samples, inputs)
+        at_hr, members = _enlarged(missing, scale), downscaler.predict_members(samples, inputs)
         products = {"interpolated": downscaler.interpolated(samples, block.lr), **downscaler.statistics(members)}
+        products |= downscaler.interval(products, _seasons(samples, rows))
         fields = {name: np.where(at_hr, np.float32(np.nan), values)[:, *cells] for name, values in products.items()}
         fields["lr"] = block.lr
         if with_hr:
             fields["hr"] = block.hr[:, *cells]
         if ensemble and downscaler.members:
             valid = np.isfinite(fields["hr"]) & np.isfinite(fields["downscaled"])
-            ensemble.add(members[:, :, *cells], fields["hr"], valid)
+            interval = [fields[name] for name in INTERVAL if name in fields]
+            ensemble.add(members[:, :, *cells], fields["hr"], valid, interval)
         with netcdf_file(path, "a") as file:
             for name, values in fields.items():
                 file[name][rows] = values
@@ -230,14 +254,27 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
             _declare(file, name, dims, _attrs(pairs), grid.references(suffix))
 
 
-def _declare_spread(path: Path, samples: Samples, members: int) -> None:
-    attrs = _attrs(samples.pairs)
+def _enlarged(missing: np.ndarray, scale: int) -> np.ndarray:
+    """HR cells of LR cells: (n, y_lr, x_lr) → (n, y, x)."""
+    return missing.repeat(scale, 1).repeat(scale, 2)
+
+
+def _seasons(samples: Samples, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(samples.pairs.times.isel(time=samples.steps[rows]).dt.season.values)
+
+
+def _declare_members(path: Path, samples: Samples, downscaler: Downscaler) -> None:
+    """Declare what stands beside the mean of members: their spread, and the calibrated interval, if there is one."""
+    attrs, dims, references = _attrs(samples.pairs), ("time", "y", "x"), samples.pairs.hr_grid.references()
     methods = f"{attrs.get('cell_methods', '')} realization: standard_deviation".strip()
-    attrs |= {"cell_methods": methods, "comment": f"over {members} members"}
+    of_spread = attrs | {"cell_methods": methods, "comment": f"over {downscaler.members} members"}
     if attrs.get("standard_name", "").endswith("temperature"):
-        attrs["units_metadata"] = "temperature: difference"  # CF-1.11, section 3.1.2
+        of_spread["units_metadata"] = "temperature: difference"  # CF-1.11, section 3.1.2
     with netcdf_file(path, "a") as file:
-        _declare(file, "spread", ("time", "y", "x"), attrs, samples.pairs.hr_grid.references())
+        _declare(file, "spread", dims, of_spread, references)
+        if downscaler.calibration:
+            for name in INTERVAL:
+                _declare(file, name, dims, attrs | {"comment": downscaler.calibration.describes}, references)
 
 
 def _attrs(pairs: Pairs) -> dict[str, str]:
@@ -251,7 +288,7 @@ def _declare(
     variable = file.createVariable(
         name, "f4", dims, compression="zlib", complevel=1, chunksizes=chunks, fill_value=np.float32(np.nan)
     )
-    label = {"hr": "HR", "lr": "LR", "spread": "spread of"}.get(name, name.replace("_", " "))
+    label = ({"hr": "HR", "lr": "LR", "spread": "spread of"} | INTERVAL).get(name, name.replace("_", " "))
     described = attrs.get("long_name") or attrs.get("standard_name") or ""
     variable.setncatts({**attrs, "long_name": f"{label} {described}".strip(), **references})
 

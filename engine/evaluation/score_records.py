@@ -17,6 +17,7 @@ class MetricScore:
     std: float | None = None
 
 
+_INTERVALS = ("interval", "calibrated")
 ProductScores = Mapping[str, MetricScore]  # of one field, by metric
 
 
@@ -51,19 +52,20 @@ class EnsembleScores:
         differ as much as HR from them, less where they are too much alike (Fortin et al. 2014, J. Hydrometeorol. 15,
         1708); None without error.
     rank_histogram : share of HR's values above none, above one … above all of the members, all 1 / (M + 1) at best.
-    interval : between the members' quantiles 0.05 and 0.95.
+    interval : between the members' quantiles 0.05 and 0.95; calibrated : `lower` to `upper` of results/test.nc.
     """
 
     members: int
     crps: float
     spread_error_ratio: float | None
     rank_histogram: tuple[float, ...]
-    interval: IntervalScore
+    interval: IntervalScore | None
+    calibrated: IntervalScore | None = None
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
-        interval, ranks = IntervalScore(**plain["interval"]), tuple(plain["rank_histogram"])
-        return cls(**{**plain, "rank_histogram": ranks, "interval": interval})
+        intervals = {name: score and IntervalScore(**score) for name in _INTERVALS if (score := plain.get(name))}
+        return cls(**{**plain, "rank_histogram": tuple(plain["rank_histogram"]), **intervals})
 
 
 @dataclass(frozen=True)

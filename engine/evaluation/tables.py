@@ -94,8 +94,11 @@ def ensemble_text(scores: Scores, units: str) -> str:
     if ensemble is None:
         return ""
     ratio = "–" if ensemble.spread_error_ratio is None else f"{ensemble.spread_error_ratio:.2f}"
-    interval = f"90 % interval covers {ensemble.interval.coverage:.1%}, {ensemble.interval.width:.3g}{unit} wide"
-    return f"{ensemble.members} members: CRPS {ensemble.crps:.3g}{unit}, spread–error ratio {ratio}, {interval}"
+    intervals = {"90 % interval": ensemble.interval, "calibrated": ensemble.calibrated}
+    lines = [f"{name} covers {s.coverage:.1%}, {s.width:.3g}{unit} wide" for name, s in intervals.items() if s]
+    return "; ".join(
+        [f"{ensemble.members} members: CRPS {ensemble.crps:.3g}{unit}, spread–error ratio {ratio}", *lines]
+    )
 
 
 def to_latex(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from app.plots.histogram import bin_edges, histogram
+from app.plots.lines import line_figure
 from app.plots.series import cell_series, cell_spectrum, longest_stretch, time_axis
 
 HOURS = pd.date_range("2019-03-01", periods=240, freq="h")
@@ -17,6 +18,16 @@ def test_a_gap_in_time_breaks_the_line():
     times = HOURS[:10].append(HOURS[50:60])
     line = cell_series({"hr": np.arange(20.0)}, times, KELVIN).values()[0]
     assert np.flatnonzero(np.isnan(line.dimension_values("value"))).tolist() == [10]
+
+
+def test_an_interval_is_a_band_behind_the_lines():
+    times, values = pd.date_range("2001-01-01", periods=20), np.arange(20.0)
+    lines = cell_series({"A": values}, times, KELVIN, intervals={"A": (values - 1, values + 2)})
+    band, _ = lines.values()
+    np.testing.assert_array_equal(band.dimension_values(1), values - 1)
+    np.testing.assert_array_equal(band.dimension_values(2), values + 2)
+    figure = line_figure(lines, height=200)
+    assert (figure.y_range.start, figure.y_range.end) == pytest.approx((-1, 21), abs=2.5)
 
 
 def test_the_longest_stretch_has_neither_gaps_nor_missing_values():

@@ -123,3 +123,9 @@ def test_a_cell_is_the_one_nearest(tmp_path):
         y, x = float(stored.y[4]), float(stored.x[7])
         assert one.nearest(y + 0.1, x - 0.1) == (y, x)
         np.testing.assert_allclose(one.cell(y, x)["hr"], stored["hr"][:, 4, 7])
+        stored.load()
+    assert one.intervals(y, x) == {}
+    one.close()
+    stored.assign(lower=stored["hr"] - 1, upper=stored["hr"] + 2).to_netcdf(run.results)
+    lower, upper = compare(tmp_path, run).intervals(y, x)["A"]
+    np.testing.assert_allclose([lower, upper], stored["hr"].values[:, 4, 7] + np.array([[-1], [2]]), rtol=1e-6)

@@ -196,7 +196,7 @@ def test_without_monte_carlo_dropout_a_prediction_is_always_the_same():
 
 @pytest.mark.parametrize("standard_name", ["air_temperature", "precipitation_flux"])
 def test_the_spread_stands_beside_the_downscaled_field(tmp_path, standard_name):
-    hr = waves(16)
+    hr = waves(64)
     hr[:, 0, :3] = np.nan
     samples = samples_of(hr, standard_name=standard_name)
     ensemble = EnsembleSums()
@@ -217,6 +217,21 @@ def test_the_spread_stands_beside_the_downscaled_field(tmp_path, standard_name):
         expected = np.sqrt(4 / 3 * (spread**2).mean() / ((file["downscaled"] - file["hr"]) ** 2).mean())
         assert ensemble.scores().spread_error_ratio == pytest.approx(float(expected), rel=1e-4)
         assert ensemble.count == np.isfinite(file["hr"]).sum()
+        assert "lower" not in file
+    calibrated = drawn_downscaler(samples, 3).calibrate(
+        samples
+    )  # on the steps that are written, so nine of ten lie within
+    ensemble = EnsembleSums()
+    write_results(tmp_path / "calibrated.nc", calibrated, samples, nothing, "a title", ensemble)
+    with xr.open_dataset(tmp_path / "calibrated.nc") as file:
+        within = (file["hr"] >= file["lower"]) & (file["hr"] <= file["upper"])
+        counted = float(within.sum() / np.isfinite(file["hr"]).sum())
+        assert ensemble.scores().calibrated.coverage == pytest.approx(counted)
+        assert counted > 0.8
+        assert "split conformal" in file["upper"].attrs["comment"]
+        assert file["lower"].attrs["long_name"] == f"lower bound of the 90% interval of {standard_name}"
+        assert np.isnan(file["upper"][:, 0, :3]).all()
+        assert ((file["lower"] <= file["downscaled"]) | np.isnan(file["hr"])).all()
     write_results(tmp_path / "plain.nc", downscaler_of(samples), samples, nothing, "a title")
     with xr.open_dataset(tmp_path / "plain.nc") as file:
         assert "spread" not in file
