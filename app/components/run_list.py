@@ -56,7 +56,7 @@ class RunList:
 
     def __init__(self, session: Session):
         self.session = session
-        self._seen: Sequence[RunSnapshot] = ()
+        self.listed: Sequence[RunSnapshot] = ()  # as shown
         self._shown = ""
         self._settings: dict[str, str] = {}
         self._read_settings = Rerun(self._read_differing).run
@@ -74,16 +74,16 @@ class RunList:
         """Show the runs that the session lists; `shown` is the id of the run shown in detail."""
         listed = self.session.listed
         is_queue = listed is Listed.QUEUE
-        self._seen = select_runs(seen, listed, self.session.found, self.session.order)
+        self.listed = select_runs(seen, listed, self.session.found, self.session.order)
         self._shown = shown
         self.which.value, self.find.value, self.sort.value = listed.capitalize(), self.session.found, self.session.order
         self._hint.object, self.nothing.object = HINTS[listed], NOTHING[listed]
-        self.nothing.visible = not self._seen
-        self.all.widget.visible = bool(self._seen) and not is_queue
-        self.queue.widget.visible = bool(self._seen) and is_queue
+        self.nothing.visible = not self.listed
+        self.all.widget.visible = bool(self.listed) and not is_queue
+        self.queue.widget.visible = bool(self.listed) and is_queue
         self.compare.visible = self._tools.visible = not is_queue
         if is_queue:
-            self.queue.show(queue_table(self._seen, shown))
+            self.queue.show(queue_table(self.listed, shown))
         else:
             self._show_table()
             if self.differing.value:
@@ -117,7 +117,7 @@ class RunList:
         self._tools = pn.FlexBox(self.find, self.sort, self.differing, self.trash, margin=(4, 0, 8, 0), **line)
 
     def _show_table(self) -> None:
-        self.all.show(table_of(self._seen, self._shown, self._settings))
+        self.all.show(table_of(self.listed, self._shown, self._settings))
         self._mark_ticks()
 
     def _choose_columns(self, event: Any) -> None:
@@ -127,7 +127,7 @@ class RunList:
 
     async def _read_differing(self) -> None:
         """Read the specs of the runs listed, once each, outside the event loop."""
-        self._settings = await asyncio.to_thread(differing_settings, [one.run for one in self._seen])
+        self._settings = await asyncio.to_thread(differing_settings, [one.run for one in self.listed])
         with pn.io.hold():
             self._show_table()
 

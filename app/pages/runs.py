@@ -1,4 +1,4 @@
-"""Runs: the table of all runs, and one of them in detail."""
+"""Runs: the table of all runs, charts of them, and one of them in detail."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app.components.cards import columns
+from app.components.run_charts import RunCharts
 from app.components.run_detail import RunDetail
 from app.components.run_list import RunList
 from app.services.watcher import watcher_of
@@ -14,7 +15,7 @@ from app.theme import BORDERED
 
 
 class RunsPage:
-    """The table above, the chosen run below."""
+    """The table above, charts of its runs and the chosen run below."""
 
     def __init__(self, session: Session):
         self.session = session
@@ -25,12 +26,12 @@ class RunsPage:
             pmui.Row(*ways, sx={"gap": "8px"}, margin=0), elevation=0, margin=0,
             sx={"padding": "48px", **BORDERED}, sizing_mode="stretch_width",
         )  # fmt: skip
-        self.list, self.detail = RunList(session), RunDetail(session)
+        self.list, self.charts, self.detail = RunList(session), RunCharts(session), RunDetail(session)
         session.param.watch(lambda _: self.refresh(), ["run", "listed", "found", "order"])
 
     def view(self) -> pn.viewable.Viewable:
         self.refresh()
-        parts = self.empty, self.list.view, self.detail.view
+        parts = self.empty, self.list.view, self.charts.view, self.detail.view
         return columns(pn.Column(*parts, sizing_mode="stretch_width"))
 
     def refresh(self) -> None:
@@ -39,8 +40,9 @@ class RunsPage:
         newest = next((one for one in seen if not one.notes.archived), None)
         chosen = self._watcher.find(self.session.run) if self.session.run else newest
         with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models
-            self.empty.visible, self.list.view.visible = not seen, bool(seen)
+            self.empty.visible, self.list.view.visible, self.charts.view.visible = not seen, bool(seen), bool(seen)
             self.list.show(seen, chosen.id if chosen else "")
+            self.charts.show(self.list.listed)
             self.detail.show(chosen)
 
     def _way(self, label: str, page: str) -> pmui.Button:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.errors import MesoscopeError
+from engine.options import to_plain
 from engine.runs import Run
-from engine.spec import flow_yaml
+from engine.spec import SECTIONS, flow_yaml
 
 MOST_KEPT = 4000
 _kept: dict[str, dict[str, str]] = {}  # by run folder
@@ -31,12 +32,26 @@ def settings_of(run: Run) -> dict[str, str]:
     return _kept[key]
 
 
-def differing_settings(runs: Sequence[Run]) -> dict[str, str]:
-    """Run id → its values of the options in which these runs differ: 'backbone unet · epochs 60'."""
+def varied_settings(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
+    """'section.option' → run id → value, for the options in which these runs differ; the default is left out."""
     settings = {run.id: settings_of(run) for run in runs}
     options = sorted({option for one in settings.values() for option in one} - {"launch.title"})
     differing = [option for option in options if len({one.get(option) for one in settings.values()}) > 1]
+    return {option: {run: one[option] for run, one in settings.items() if option in one} for option in differing}
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id → its values of the options in which these runs differ: 'backbone unet · epochs 60'."""
+    varied = varied_settings(runs)
     return {
-        run: " · ".join(f"{option.partition('.')[2]} {one.get(option, 'default')}" for option in differing)
-        for run, one in settings.items()
+        run.id: " · ".join(
+            f"{option.partition('.')[2]} {values.get(run.id, 'default')}" for option, values in varied.items()
+        )
+        for run in runs
     }
+
+
+def default_of(setting: str) -> str:
+    """The default of 'section.option' as text."""
+    section, _, option = setting.partition(".")
+    return flow_yaml(to_plain(SECTIONS[section].declared()[option].default))

@@ -54,12 +54,15 @@ def queries(demo: Path, runs: list[Run]) -> dict[str, str]:
 
 
 def open_page(tab: Page, server: Server, name: str, query: str) -> None:
-    """Open a page and wait until nothing moves; the form of the Design page is filled."""
+    """Open a page and wait until nothing moves; the form of Design is filled, the charts of Runs are open."""
     tab.goto(server.url + query)
     tab.wait_for_function(IDLE_JS, timeout=60_000)
     if name == "design":
         tab.get_by_role("button", name="Start from").click()
         tab.get_by_role("menuitem").nth(1).click()
+    if name == "runs":
+        tab.get_by_role("button", name="show more").click()
+        tab.get_by_text("One dot and one line").wait_for(timeout=60_000)
     tab.get_by_text(SHOWN[name]).first.wait_for(timeout=60_000)
     tab.wait_for_timeout(SETTLE_MS)
 
