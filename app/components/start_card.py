@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from app.components.demonstration import FIRST_SPEC
 from app.formatting import plain_text
+from app.services.first_example import is_being_made
 from app.services.watcher import watcher_of
 from app.session import Session, demo_folder
 from app.theme import BORDERED, SMALL
@@ -58,9 +59,14 @@ class StartCard:
             gap="12px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         self.waiting = pmui.Alert(object="", severity="info", visible=False, margin=(0, 0, 12, 0))
-        if active := [one.title for one in watcher_of(session.store).snapshots() if one.status.state.is_active]:
-            text = f"In training: {', '.join(active)}. What is done first is shown on Compare."
-            self.waiting.param.update(object=plain_text(text), visible=True)
+        active = [one.title for one in watcher_of(session.store).snapshots() if one.status.state.is_active]
+        if active or is_being_made(session.store):
+            doing = (
+                f"In training: {', '.join(active)}." if active else "An example is being made, which takes a minute."
+            )
+            self.waiting.param.update(
+                object=plain_text(f"{doing} What is done first is shown on Compare."), visible=True
+            )
         self.view = pn.Column(
             pmui.Typography(title, variant="h2", margin=(0, 0, 12, 0)), self.waiting, ways, self.message,
             margin=(24, 0), sizing_mode="stretch_width",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from pathlib import Path
 
 from engine.data.demo import write_demo
 from engine.errors import MesoscopeError
@@ -27,15 +28,22 @@ NOTE = (
     "to look at. Delete it like any run; it doesn't come back."
 )
 log = logging.getLogger(__name__)
+_making: set[Path] = set()  # stores whose example is not a run yet
 
 
 def begin_example(store: Store) -> threading.Thread | None:
     """Make the example in a thread, if this is the first start; None if it isn't, or $MESOSCOPE_EXAMPLE is off."""
     if os.environ.get(SWITCH, "on").casefold() in ("off", "no", "0", "false") or not _is_first_start(store):
         return None
+    _making.add(store.folder)
     thread = threading.Thread(target=_make, args=(store,), name="first example", daemon=True)
     thread.start()
     return thread
+
+
+def is_being_made(store: Store) -> bool:
+    """True from the first start until the example is a run, or failed to become one."""
+    return store.folder in _making
 
 
 def make_example(store: Store) -> Run:
@@ -65,3 +73,5 @@ def _make(store: Store) -> None:
         make_example(store)
     except (MesoscopeError, OSError) as error:
         log.warning("The example of the first start was not made: %s", error)
+    finally:
+        _making.discard(store.folder)

@@ -1,11 +1,13 @@
 """The example of the first start: made once, for an empty store, where it isn't switched off."""
 
+import threading
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from app.services import first_example
-from app.services.first_example import begin_example
+from app.services.first_example import begin_example, is_being_made
 from engine.launch import local
 from engine.runs import Run
 from engine.runs.trash import delete
@@ -31,6 +33,16 @@ def test_an_empty_store_gets_one_example(store, started):
         assert data.no2.shape == (40 * 8, 64, 96)
         assert np.isfinite(data.no2[0]).all()
     assert begin_example(store) is None
+
+
+def test_a_page_can_tell_that_it_is_being_made(store, started, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(first_example, "make_example", lambda store: go.wait())
+    thread = begin_example(store)
+    assert is_being_made(store)
+    go.set()
+    thread.join()
+    assert not is_being_made(store)
 
 
 def test_a_deleted_example_does_not_come_back(store, started, monkeypatch):
