@@ -157,7 +157,12 @@ class Comparison:
     @cached_property
     def steps(self) -> dict[str, np.ndarray]:
         """Letter → the run's own step number of each common step."""
-        return {result.letter: result.times.get_indexer(self.times) for result in self.shown}
+        return {
+            result.letter: np.arange(self.n_steps)
+            if result.times.equals(self.times)  # those of forecasts come more than once
+            else result.times.get_indexer(self.times)
+            for result in self.shown
+        }
 
     def on_same_grid(self, result: Result) -> bool:
         return result.grid.is_close_to(self.first.grid)
@@ -302,7 +307,10 @@ def _common_times(results: list[Result]) -> tuple[list[Result], pd.Index, list[s
         alike = type(other.times) is type(times) and getattr(other.times, "calendar", "") == getattr(
             times, "calendar", ""
         )
-        common = times[times.isin(other.times)] if alike else times[:0]
+        can_match = times.equals(other.times) or (
+            times.is_unique and other.times.is_unique
+        )  # those of forecasts aren't
+        common = times[times.isin(other.times)] if alike and can_match else times[:0]
         if len(common):
             shown, times = [*shown, other], common
         else:

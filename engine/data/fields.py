@@ -8,6 +8,7 @@ import xarray as xr
 from engine.data.axes import NUMERIC_KINDS, choose_variable, find_axes, has_axes, take_axes
 from engine.data.cell_numbers import Places, number_cells, without_repeats
 from engine.data.dates import DECODED_FROM
+from engine.data.forecasts import is_forecast, stack_forecast
 from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, first_valid, join_times
@@ -61,8 +62,9 @@ def open_field(source: Source, *, static: bool = False, notes: list[str] | None 
     if not static:
         if field["time"].dtype.kind in "MO":
             # Times that are stored as a fraction of a day or an hour come back a millisecond off.
-            field = field.assign_coords(time=field["time"].dt.round("s"))
-        _check_times(field, _name_of(files))
+            field = field.assign_coords(time=field["time"].variable.copy(data=field["time"].dt.round("s").values))
+        if not is_forecast(field["time"]):
+            _check_times(field, _name_of(files))
     field.attrs["units"] = source.units or str(field.attrs.get("units", ""))
     if (length := len(field.attrs["units"])) > LONGEST_UNIT:
         raise UnitError(
@@ -79,7 +81,8 @@ def steps_per_chunk(source: Source) -> int:
     dataset = open_dataset(path, source.variable)
     field = dataset[choose_variable(dataset, source.variable, path)]
     chunks, dims = field.encoding.get("chunksizes") or field.encoding.get("chunks"), field.dims
-    field = select_values(field, dict(source.select), path, [])
+    if stack_forecast(field := select_values(field, dict(source.select), path, []), path, [])[1]:
+        return 1
     field, names, _ = _with_axes(dataset, field, bool(_read_grid_mapping(dataset, field, path)), path, [])
     time = take_axes(field, names, path).get("time")
     if not chunks or time is None or not time.dims:  # contiguous storage, or GRIB with a message for each step
@@ -98,6 +101,7 @@ def _standard_field(source: Source, path: str, static: bool, names: dict[str, st
         raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers", action="choose another variable")
     _check_packing(field, path)
     field = select_values(field, dict(source.select), path, notes if is_first else [])
+    field, samples = stack_forecast(field, path, notes if is_first else [])
     mapping, places = _read_grid_mapping(dataset, field, path), Places()
     if is_first or not has_axes(field, names):
         field, found, places = _with_axes(dataset, field, bool(mapping), path, notes if is_first else [])
@@ -112,6 +116,7 @@ def _standard_field(source: Source, path: str, static: bool, names: dict[str, st
     for coord in coords.values():
         coord.attrs.pop(DECODED_FROM, None)
     standard = as_float32(values, coords, is_single_step).rename(str(field.name)).assign_attrs(attrs)
+    standard = standard.assign_coords(samples)
     if is_first and (units := axes["time"].attrs.get(DECODED_FROM) if "time" in axes else None):
         notes.append(f"time in {path} is {units!r}, read as dates from {first_and_last(standard['time'])[0]} on")
     masked = mask_invalid(standard, field)

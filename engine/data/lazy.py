@@ -50,10 +50,11 @@ def as_float32(field: xr.DataArray, coords: Mapping[str, xr.Variable], is_single
 
 def join_times(fields: Sequence[xr.DataArray]) -> xr.DataArray:
     """Join fields (time, y, x) on one grid, one after another; name, attributes and grid are those of the first."""
-    times = xr.Variable.concat([field["time"].variable for field in fields], "time")
+    over_time = [name for name, coord in fields[0].coords.items() if coord.dims == ("time",)]
+    times = {name: xr.Variable.concat([field[name].variable for field in fields], "time") for name in over_time}
     values = indexing.LazilyIndexedArray(_Joined(fields))
-    coords = {name: coord.variable for name, coord in fields[0].coords.items() if name != "time"}
-    return xr.DataArray(values, {**coords, "time": times}, fields[0].dims, fields[0].name, fields[0].attrs)
+    coords = {name: coord.variable for name, coord in fields[0].coords.items() if name not in over_time}
+    return xr.DataArray(values, {**coords, **times}, fields[0].dims, fields[0].name, fields[0].attrs)
 
 
 def first_valid(field: xr.DataArray, dim: str) -> xr.DataArray:
@@ -62,6 +63,27 @@ def first_valid(field: xr.DataArray, dim: str) -> xr.DataArray:
     values = indexing.LazilyIndexedArray(_FirstValid(stacked.variable))
     merged = xr.DataArray(values, dims=stacked.dims[:-1], name=field.name, attrs=field.attrs)
     return merged.assign_coords({name: coord for name, coord in field.coords.items() if dim not in coord.dims})
+
+
+def stack_samples(field: xr.DataArray, dims: Sequence[str], times: xr.Variable) -> xr.DataArray:
+    """Put some dimensions of a field, in this order, along one in front that is called time: (time, …)."""
+    stacked = field.transpose(*dims, ...)
+    values = indexing.LazilyIndexedArray(_Stacked(stacked.variable, len(dims)))
+    rest = stacked.dims[len(dims) :]
+    coords = {name: coord.variable for name, coord in field.coords.items() if set(coord.dims) <= set(rest)}
+    made = xr.DataArray(values, {**coords, "time": times}, ("time", *rest), field.name, field.attrs)
+    made.encoding = field.encoding
+    return made
+
+
+def take_steps(field: xr.DataArray, steps: np.ndarray) -> xr.DataArray:
+    """Take time steps of a field (time, y, x), also more than once and in any order, when they are read."""
+    if (np.diff(steps) > 0).all():
+        return field.isel(time=steps)
+    values = indexing.LazilyIndexedArray(_Repeated(field, steps))
+    coords = {name: coord.variable for name, coord in field.coords.items() if "time" not in coord.dims}
+    times = {name: coord.variable[steps] for name, coord in field.coords.items() if coord.dims == ("time",)}
+    return xr.DataArray(values, {**coords, **times}, field.dims, field.name, field.attrs)
 
 
 class _Lazy(BackendArray, ABC):
@@ -136,4 +158,36 @@ class _Joined(_Lazy):
             in_file, field = files == number, self.fields[number]
             first = self.ends[number] - field.sizes["time"]
             values[in_file] = field.variable[(wanted[in_file] - first, *key[1:])].values
+        return values if np.ndim(steps) else values[0]
+
+
+class _Stacked(_Lazy):
+    """Values over some outer dimensions, numbered in order; those along the last of them are read at once."""
+
+    def __init__(self, variable: xr.Variable, outer: int):
+        self.variable, self.dtype, self.outer = variable, np.dtype(variable.dtype), variable.shape[:outer]
+        self.shape = (int(np.prod(self.outer)), *variable.shape[outer:])
+
+    def _read(self, key: Key) -> np.ndarray:
+        steps = np.arange(self.shape[0])[key[0]]
+        wanted = np.atleast_1d(steps)
+        lines, places = np.divmod(wanted, self.outer[-1])
+        cells = [np.arange(n)[part].shape for n, part in zip(self.shape[1:], key[1:], strict=True)]
+        values = np.empty((len(wanted), *(n for shape in cells for n in shape)), self.dtype)
+        for line in np.unique(lines):
+            on_line = lines == line
+            at = np.unravel_index(line, self.outer[:-1])
+            values[on_line] = self.variable[(*map(int, at), places[on_line], *key[1:])].values
+        return values if np.ndim(steps) else values[0]
+
+
+class _Repeated(_Lazy):
+    def __init__(self, field: xr.DataArray, steps: np.ndarray):
+        self.field, self.steps, self.dtype = field, steps, field.dtype
+        self.shape = (len(steps), *field.shape[1:])
+
+    def _read(self, key: Key) -> np.ndarray:
+        steps = self.steps[key[0]]
+        unique, order = np.unique(np.atleast_1d(steps), return_inverse=True)
+        values = self.field.variable[(unique, *key[1:])].values[order]
         return values if np.ndim(steps) else values[0]

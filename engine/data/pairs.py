@@ -13,8 +13,9 @@ import numpy as np
 import xarray as xr
 
 from engine.data.fields import open_field
+from engine.data.forecasts import samples_of
 from engine.data.grids import Grid
-from engine.data.lazy import apply_lazily
+from engine.data.lazy import apply_lazily, take_steps
 from engine.data.regions import cells_within
 from engine.data.resample import coarsen, coarsening, regrid
 from engine.data.times import Parts, match, span, split_parts, within
@@ -138,7 +139,7 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) 
         named[name] = _open_as_trained(predictor, path, unit, name, notes)
     matched = match([field["time"] for field in named.values()], list(named))
     on_lr = [_regrid_to_lr(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
-    lr, *predictors = (field.isel(time=steps) for field, steps in zip(on_lr, matched.steps, strict=True))
+    lr, *predictors = (take_steps(field, steps) for field, steps in zip(on_lr, matched.steps, strict=True))
     no_steps = np.arange(0)
     return Pairs(
         hr=_without_values(template.hr, lr["time"]),
@@ -266,7 +267,7 @@ def _without_values(hr: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
     """Make a field (time, y, x) of missing values that takes no memory."""
     values = np.broadcast_to(np.float32(np.nan), (len(times), *hr.shape))
     return xr.DataArray(
-        values, dims=("time", "y", "x"), coords={"time": times, **hr.coords}, name=hr.name, attrs=hr.attrs
+        values, dims=("time", "y", "x"), coords={**times.coords, **hr.coords}, name=hr.name, attrs=hr.attrs
     )
 
 
@@ -344,8 +345,13 @@ def _common_times(fields: dict[str, xr.DataArray], options: DataOptions, notes: 
         raise TimeError(
             f"there is {span(times[chosen])}", hint="expected enough to train, validate and test", action="add files"
         )
-    selected = (field.isel(time=steps[chosen]) for field, steps in zip(fields.values(), matched.steps, strict=True))
-    return [field.assign_coords(time=times[chosen]) for field in selected]
+    samples = [samples_of(field["time"][steps]) for field, steps in zip(fields.values(), matched.steps, strict=True)]
+    of_each = {name: coord[chosen] for name, coord in next(filter(None, samples), {}).items()}
+    axis = {"time": times[chosen].variable, **of_each}
+    return [
+        take_steps(field, steps[chosen]).assign_coords(axis)
+        for field, steps in zip(fields.values(), matched.steps, strict=True)
+    ]
 
 
 def _open_static(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from engine.data.forecasts import MEMBER, START, is_forecast, same_samples
 from engine.errors import TimeError
 from engine.spec import Period, Split
 
@@ -60,18 +61,16 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
     elif all(_is_daily(s) for s in seconds) and len({int(s[0] % 10**6) for s in seconds}) > 1:
         seconds = [s // 10**6 for s in seconds]
         notes.append(f"{', '.join(names)} are daily but stamped at different hours: matched by day")
-    common = _common(seconds)
+    common = _common([np.unique(s) for s in seconds])
     if not len(common):
         spans = "; ".join(f"{name} has {span(t)}" for name, t in zip(names, times, strict=True))
         raise TimeError(
             f"no time step is in all fields ({spans})", hint="expected common times", action="choose overlapping files"
         )
     for name, keys in zip(names, seconds, strict=True):
-        if len(keys) > len(common):
-            notes.append(
-                f"{name}: {len(keys) - len(common)} of {len(keys)} time steps have no partner and are left out"
-            )
-    return Match(tuple(np.flatnonzero(np.isin(keys, common)) for keys in seconds), tuple(notes))
+        if lonely := int((~np.isin(keys, common)).sum()):
+            notes.append(f"{name}: {lonely} of {len(keys)} time steps have no partner and are left out")
+    return Match(_partners(times, seconds, common, names), tuple(notes))
 
 
 def within(times: xr.DataArray, period: Period) -> np.ndarray:
@@ -85,13 +84,15 @@ def split_parts(times: xr.DataArray, split: Split) -> Parts:
     """Split the time steps into training, validation and test part.
 
     Fractions are taken in order of time. `split.gap` steps before a later part are left out of the earlier one, so
-    the test part is the same with and without a gap.
+    the test part is the same with and without a gap. Of forecasts, starts are split in place of steps.
 
     Raises
     ------
     TimeError
         If a part is empty, or two parts share steps.
     """
+    if is_forecast(times):
+        return _by_starts(times[START], split)
     parts = _by_dates(times, split) if isinstance(split.train, Period) else _by_fractions(len(times), split)
     train, validation, test = (parts[name] for name in PARTS)
     train = _leave_gap(train, np.concatenate([validation, test]), split.gap)
@@ -128,7 +129,10 @@ def segment_numbers(times: xr.DataArray) -> np.ndarray:
     if not len(steps):
         return np.zeros(len(times), int)
     usual = np.median(steps)
-    return np.concatenate([[0], np.cumsum(steps > 1.5 * usual)]).astype(int)
+    is_break = steps > 1.5 * usual
+    for name in {START, MEMBER} & set(times.coords):
+        is_break |= times[name].values[1:] != times[name].values[:-1]
+    return np.concatenate([[0], np.cumsum(is_break)]).astype(int)
 
 
 def window(indices: np.ndarray, k: int, segment: np.ndarray) -> np.ndarray:
@@ -212,6 +216,35 @@ def _common(keys: Sequence[np.ndarray]) -> np.ndarray:
     return functools.reduce(np.intersect1d, keys)
 
 
+def _partners(
+    times: Sequence[xr.DataArray], keys: Sequence[np.ndarray], common: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, ...]:
+    """Find the steps of each field; where some are forecasts, for each of their samples, which must be the same."""
+    forecasts = [number for number, axis in enumerate(times) if is_forecast(axis)]
+    if not forecasts:
+        return tuple(np.flatnonzero(np.isin(one, common)) for one in keys)
+    first = forecasts[0]
+    for other in forecasts[1:]:
+        if not same_samples(times[first], times[other]):
+            raise TimeError(
+                f"{names[first]} and {names[other]} are forecasts of different starts, members or lead times",
+                hint="expected the same in both",
+                action="choose files of one forecast system, or one member with select",
+            )
+    samples = np.flatnonzero(np.isin(keys[first], common))
+    wanted = keys[first][samples]
+    return tuple(samples if k in forecasts else np.searchsorted(one, wanted) for k, one in enumerate(keys))
+
+
+def _by_starts(starts: xr.DataArray, split: Split) -> Parts:
+    """Split the samples of forecasts so that no start is in two parts."""
+    each = np.unique(starts.values)
+    parts = split_parts(xr.DataArray(each, dims="time"), split)
+    return Parts(
+        *(np.flatnonzero(np.isin(starts.values, each[s])) for s in (parts.train, parts.validation, parts.test))
+    )
+
+
 def _note_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> list[str]:
     calendars = [str(t.dt.calendar).replace("proleptic_gregorian", "standard") for t in times]
     calendars = [calendar.replace("gregorian", "standard") for calendar in calendars]
@@ -231,7 +264,7 @@ def _is_monthly(keys: np.ndarray) -> bool:
 
 def _is_daily(keys: np.ndarray) -> bool:
     """Tell whether there is one step a day, always at the same hour."""
-    return len(np.unique(keys % 10**6)) == 1 and len(np.unique(keys // 10**6)) == len(keys)
+    return len(np.unique(keys % 10**6)) == 1 and len(np.unique(keys // 10**6)) == len(np.unique(keys))
 
 
 def _by_fractions(n: int, split: Split) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ import tensorflow as tf
 import xarray as xr
 
 from engine.data.fields import COPIED_ATTRS
+from engine.data.forecasts import samples_of
 from engine.data.gaps import fill_missing
 from engine.data.grids import Grid
 from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
@@ -245,13 +246,16 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
     times = pairs.times.isel(time=samples.steps).variable.copy()
     for described in (times.attrs, times.encoding):
         described.pop("bounds", None)  # the name of a variable that isn't written
-    dataset = xr.Dataset(coords={"time": times, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
+    each = {name: coord[samples.steps] for name, coord in samples_of(pairs.times).items()}
+    dataset = xr.Dataset(coords={"time": times, **each, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
     write_netcdf(dataset, path, format="NETCDF4")
     with netcdf_file(path, "a") as file:
         for name in names:
             suffix = "_lr" if name == "lr" else ""
             dims = ("time", f"y{suffix}", f"x{suffix}")
-            _declare(file, name, dims, _attrs(pairs), grid.references(suffix))
+            references = grid.references(suffix)
+            named = " ".join([*each, *filter(None, [references.get("coordinates")])])
+            _declare(file, name, dims, _attrs(pairs), references | ({"coordinates": named} if named else {}))
 
 
 def _enlarged(missing: np.ndarray, scale: int) -> np.ndarray:
