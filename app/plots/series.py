@@ -95,8 +95,8 @@ def _line(product: str, dark: bool) -> dict[str, Any]:
 
 
 def _gaps(times: pd.Index) -> np.ndarray:
-    """Number of each step that comes later after its forerunner than steps usually do."""
+    """Number of each step that comes later after its forerunner than steps usually do, or not later at all."""
     if len(times) < 3:
         return np.array([], dtype=int)
     waits = np.diff(seconds(times))
-    return np.flatnonzero(waits > 1.5 * np.median(waits)) + 1
+    return np.flatnonzero((waits > 1.5 * np.median(waits)) | (waits <= 0)) + 1

@@ -51,6 +51,11 @@ def test_a_spectrum_needs_sixteen_steps():
     assert isinstance(cell_spectrum({"hr": np.arange(16.0) ** 2}, HOURS[:16], "K"), hv.Overlay)
 
 
+def test_a_stretch_ends_where_the_next_member_of_a_forecast_begins():
+    times = HOURS[:5].append(HOURS[:20]).append(HOURS[:5])
+    assert longest_stretch({"hr": np.arange(30.0)}, times) == slice(5, 25)
+
+
 def test_an_unworldly_calendar_counts_days_since_its_first_step():
     times = xr.date_range("2019-02-29", periods=3, freq="D", calendar="360_day", use_cftime=True)
     days, dimension = time_axis(times)
