@@ -51,6 +51,23 @@ def test_a_run_without_common_steps_keeps_its_scores(tmp_path):
     assert {"A", "B"} <= set(both.scores())
 
 
+def test_members_of_a_forecast_are_compared_one_by_one_with_the_same_ones_alone(tmp_path):
+    a, b, other = (
+        write_run(tmp_path, title, **SMALL, skill=skill) for title, skill in (("a", 0.8), ("b", 0.2), ("c", 0))
+    )
+    for run in (a, b):  # two members that hold for the same 15 hours
+        with xr.open_dataset(run.results) as stored:
+            twice = stored.load()
+        times = twice["time"].values
+        twice.assign_coords(time=np.concatenate([times[:15], times[:15]])).to_netcdf(run.results)
+    three = compare(tmp_path, a, b, other)
+    assert [result.letter for result in three.shown] == ["A", "B"]
+    assert three.n_steps == 30
+    with xr.open_dataset(b.results) as stored:
+        np.testing.assert_array_equal(three.fields(20)["B"], stored["downscaled"][20])
+    assert three.cell(52, 0)["B"].shape == (30,)
+
+
 def test_another_calendar_has_no_common_steps(tmp_path):
     both = compare(tmp_path, write_run(tmp_path, "a", **SMALL), write_run(tmp_path, "b", **SMALL, calendar="360_day"))
     assert len(both.shown) == 1
