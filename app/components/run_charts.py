@@ -70,6 +70,9 @@ class RunCharts:
         self._drawn = wanted
         by_id = {one.id: one for one in self._seen}
         shown = [by_id[cost.id] for cost in costs]
+        if not self._charts.objects:  # each spec is read once, which takes a while for many
+            with pn.io.hold():
+                self._charts[:] = [_text(f"Reading the settings of {len(shown)} runs …")]
         axes = await asyncio.to_thread(setting_axes, shown)
         settings = await asyncio.to_thread(differing_settings, [one.run for one in shown])
         with pn.io.hold():
