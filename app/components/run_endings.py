@@ -26,20 +26,28 @@ class RunEndings:
     def __init__(self, session: Session):
         self.session = session
         self._states: dict[str, RunState] = {}
+        self._done = ""  # newest run that was seen to be done, and not compared since
+        session.param.watch(lambda _: self._compare(), "page")
         self.view = pn.Column(margin=0, styles=PLACE, visible=False)
 
     def look(self, seen: Sequence[RunSnapshot]) -> None:
         """Announce runs that have ended since the last call; a run seen for the first time is not announced.
 
-        Where no run is chosen to be compared, one that is done is.
+        On Compare, one that is done is shown where no run is chosen.
         """
         before = {run_id for run_id, state in self._states.items() if state.may_be_active}
         ended = [run for run in seen if run.status.state.is_final and run.id in before]
         self._states = {run.id: run.status.state for run in seen}
-        if done := [run.id for run in ended if run.status.state is RunState.DONE and not self.session.runs]:
-            self.session.runs = done[:1]
+        for run in ended:
+            self._done = run.id if run.status.state is RunState.DONE else self._done
+        self._compare()
         if ended:
             self._put([*self.view, *(self._card(run) for run in reversed(ended))][-MOST:])
+
+    def _compare(self) -> None:
+        if self._done and self.session.page == "compare":
+            self.session.runs = self.session.runs or [self._done]
+            self._done = ""
 
     def _put(self, cards: list[pn.viewable.Viewable]) -> None:
         with pn.io.hold():  # lets a callback without the document's lock change Bokeh's models

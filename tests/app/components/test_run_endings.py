@@ -52,14 +52,22 @@ def test_the_end_of_a_run_is_told_once(endings, run, before, state, text, severi
 
 
 def test_a_run_that_is_done_is_compared_where_no_other_is_chosen(endings, run, session):
-    endings.look([at(run, RunState.RUNNING)])
-    endings.look([at(run, RunState.FAILED)])
-    assert session.runs == []
-    for chosen, compared in (["other"], ["other"]), ([], [run.id]):
-        session.runs = chosen
+    for page, chosen, compared in ("compare", ["other"], ["other"]), ("runs", [], []), ("compare", [], [run.id]):
+        session.param.update(page=page, runs=chosen)
         endings.look([at(run, RunState.RUNNING)])
         endings.look([at(run, RunState.DONE)])
         assert session.runs == compared
+    session.param.update(page="runs", runs=[])
+    endings.look([at(run, RunState.RUNNING)])
+    endings.look([at(run, RunState.FAILED)])
+    session.page = "compare"
+    assert session.runs == []
+    session.page = "runs"
+    endings.look([at(run, RunState.RUNNING)])
+    endings.look([at(run, RunState.DONE)])
+    assert session.runs == []
+    session.page = "compare"
+    assert session.runs == [run.id]
 
 
 def test_runs_that_had_ended_before_are_not_told(endings, run):
