@@ -8,13 +8,14 @@ ours, which is held while they are opened, and which xarray takes to read them a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import netCDF4
 import xarray as xr
+from pandas.api.types import infer_dtype
 
 CACHE_BYTES = 2**24  # of chunks of each variable that is read; the library's own 64 MiB are much for several files
 
@@ -36,8 +37,19 @@ def netcdf_file(path: str | Path, mode: Literal["r", "a"] = "r") -> Iterator[net
         yield file
 
 
-def write_netcdf(dataset: xr.Dataset, path: str | Path, **options: Any) -> None:
-    """Write with the options of `Dataset.to_netcdf`; raises OSError or RuntimeError if the file can't be written."""
+def write_netcdf(
+    dataset: xr.Dataset, path: str | Path, encoding: Mapping[str, Mapping[str, Any]] | None = None, **options: Any
+) -> None:
+    """Write with the options of `Dataset.to_netcdf`; raises OSError or RuntimeError if the file can't be written.
+
+    Words are written as characters of fixed length: HDF5 (1.14.2 to 2.2.0 tried) ends the process when variables of
+    strings are opened after another file that has some was closed.
+    """
     dataset = dataset.compute()  # outside the lock, for which other threads wait
+    encodings: dict[Any, Mapping[str, Any]] = {
+        name: {"dtype": "S1"}
+        for name, variable in dataset.variables.items()
+        if infer_dtype(variable.values.ravel()) == "string"
+    }
     with _LOCK:
-        dataset.to_netcdf(path, engine="netcdf4", **options)
+        dataset.to_netcdf(path, engine="netcdf4", encoding={**encodings, **(encoding or {})}, **options)

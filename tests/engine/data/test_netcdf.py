@@ -41,6 +41,28 @@ expected = [4 * (10 * (turn % 4) + turn % 3) for turn in range(64)]
 assert totals == expected, (totals, expected)
 """
 
+# With variables of strings in the files, HDF5 reads freed memory within some hundred turns.
+IN_TURN = """
+import random, sys
+from pathlib import Path
+from engine.data.netcdf import open_netcdf
+
+paths, choose, held = sorted(Path(sys.argv[1]).glob("*.nc")), random.Random(0), []
+for turn in range(600):
+    if len(held) > choose.randint(0, 6):
+        held.pop(choose.randrange(len(held))).close()
+    else:
+        held.append(open_netcdf(choose.choice(paths)))
+        assert held[-1]["season"].values.tolist() == ["DJF", "été"]
+"""
+
+
+def test_files_with_words_are_opened_and_closed_in_any_order(tmp_path):
+    for number in range(8):
+        write_netcdf(xr.Dataset(coords={"season": ["DJF", "été"], "product": ["hr", "lr"]}), tmp_path / f"{number}.nc")
+    done = subprocess.run([sys.executable, "-c", IN_TURN, tmp_path], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+
 
 def test_a_crowd_of_threads_reads_what_is_there(tmp_path):
     lat = ("lat", [50.0, 51.0], {"units": "degrees_north"})
