@@ -47,7 +47,7 @@ class ScoreCard:
         badges = plain | {letter: _badge(letter, name, scores[letter]) for letter, name in letters.items()}
         drawn = styled(table, badges, units).set_table_attributes('aria-label="Scores"').to_html()
         drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
-        place = 'class="scroll" tabindex="0" role="group" aria-label="Table of scores"'
+        place = 'class="scroll" tabindex="0" role="group" aria-label="Products by metric"'
         self._table.object = f"<div {place}>{drawn}</div>{_members(scores, units)}{_differences(comparison)}"
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 
