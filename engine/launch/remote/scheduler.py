@@ -86,7 +86,7 @@ def jobs(kind: str, said: CommandResult) -> dict[str, Job]:
     if said.rc != 0:
         lines = said.err.strip().splitlines() or [f"exit code {said.rc}"]
         raise UnreachableError(f"the scheduler doesn't answer ({lines[-1]})")
-    return _slurm_jobs(said.out) if kind == "slurm" else _pbs_jobs(said)
+    return {"slurm": _slurm_jobs, "pbs": _pbs_jobs}[kind](said)
 
 
 def ended(kind: str, said: CommandResult) -> str:
@@ -142,11 +142,11 @@ def _pbs_header(target: Site, launch: LaunchOptions, token: str, run: str) -> di
     return {name: value for name, value in header.items() if value is not None}
 
 
-def _slurm_jobs(text: str) -> dict[str, Job]:
+def _slurm_jobs(said: CommandResult) -> dict[str, Job]:
     io = SlurmIO()
     names = [name for _, name in io.squeue_fields]
     found = {}
-    for line in text.splitlines():
+    for line in said.out.splitlines():
         parts = [part.strip() for part in line.split(io.split_separator)]
         if len(parts) == len(names):
             row = dict(zip(names, parts, strict=True))
