@@ -44,7 +44,7 @@ class ScoreCard:
         table |= {letter: of_run.downscaled for letter, of_run in scores.items()}
         letters = {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
         plain = {"interpolated": "interpolated"} | BASELINES | letters
-        badges = plain | {letter: _badge(letter, name, scores[letter]) for letter, name in letters.items()}
+        badges = plain | {letter: badge(letter, name, scores[letter]) for letter, name in letters.items()}
         drawn = styled(table, badges, units).set_table_attributes('aria-label="Scores"').to_html()
         drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
         place = 'class="scroll" tabindex="0" role="group" aria-label="Products by metric"'
@@ -52,10 +52,10 @@ class ScoreCard:
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 
 
-def _badge(letter: str, name: str, scores: Scores) -> str:
-    """A run's letter in its colour, its title, and the simple method that it doesn't beat."""
+def badge(letter: str, name: str, scores: Scores | None = None) -> str:
+    """A run's letter in its colour, its title, and the simple method that it doesn't beat by its scores."""
     title = f'<i style="background:{colour_of(letter)}">{letter}</i>{html.escape(name[2:])}'
-    mark = shortfall(scores)
+    mark = shortfall(scores) if scores else ""
     return f"{title}<small>{html.escape(mark)}</small>" if mark else title
 
 

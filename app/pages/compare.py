@@ -13,6 +13,7 @@ from app.components.compare_maps import CompareMaps
 from app.components.error_card import ErrorCard
 from app.components.run_chips import RunChips
 from app.components.score_card import ScoreCard
+from app.components.significance_card import SignificanceCard
 from app.components.spectra_card import SpectraCard
 from app.components.start_card import StartCard
 from app.components.time_bar import TimeBar
@@ -36,10 +37,11 @@ class ComparePage:
         self._stamps: dict[str, float] = {}
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
+        self._sure = SignificanceCard()
         self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._lower = pn.FlexBox(
-            self._scores.view, self._cell.view, self._spectra.view,
+            self._scores.view, self._cell.view, self._sure.view, self._spectra.view,
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
         for view in self._lower:
@@ -119,6 +121,7 @@ class ComparePage:
             pn.state.execute(lambda: self._scores.show(comparison, scores), schedule=True)
             await self._errors.take(comparison, view)
             await self._cell.take(comparison, view)
+            await self._sure.take(comparison)
             await self._spectra.take(comparison)
 
     def _step(self) -> int:

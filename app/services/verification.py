@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from app.services.comparison import Comparison, Result
+from engine.evaluation.significance import Interval, best_of, errors_of, intervals, verdict
 
 RMSE, ALL = "rmse", "all"  # RMSE of all steps is in test.nc too: there is always a map of it
 SEASONS = [ALL, "DJF", "MAM", "JJA", "SON"]
@@ -55,6 +56,20 @@ class Spectra:
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     resolution: dict[str, tuple[float, float]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Intervals and verdicts by product; a reason where there are none.
+
+    reference : what the verdicts are against; left_out : letter → why a run isn't among them.
+    """
+
+    intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    verdicts: dict[str, str] = field(default_factory=dict)
+    reference: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
 
 
 def missing_reason(comparison: Comparison) -> str:
@@ -106,6 +121,25 @@ def spectra(comparison: Comparison, kind: str) -> Spectra:
             effective = stored["effective_resolution"].sel(product=product, criterion="both")
             resolution[key] = (float(effective), float(wavelength.min()))
     return Spectra(curves, resolution, left_out)
+
+
+def uncertainty(comparison: Comparison, reference: str) -> Uncertainty:
+    """Scores of the domain over the common steps with their intervals, and verdicts against a product.
+
+    reference : 'interpolated', the name of a baseline, or a letter; '' for the best of those that aren't a network.
+    """
+    stored = {result.letter: result.verification for result in comparison.results}
+    verified = {letter: each for letter, each in stored.items() if each is not None and "step_mse" in each}
+    if len(verified) < len(stored):
+        runs = " ".join(result.run.id for result in comparison.results if result.letter not in verified)
+        return Uncertainty(reason=f"For intervals, run this and reload the page: python -m engine verify {runs}")
+    errors, left_out = errors_of(verified)
+    if not len(errors.weight):
+        return Uncertainty(reason="No values to compare.")
+    chosen = reference or best_of(errors, [name for name in errors.products if name not in stored])
+    chosen = chosen if chosen in errors.products else errors.products[0]
+    verdicts = {product: verdict(errors, product, chosen) for product in errors.products}
+    return Uncertainty(intervals(errors), verdicts, chosen, left_out)
 
 
 def resolution_text(resolution: Mapping[str, tuple[float, float]]) -> str:

@@ -95,6 +95,10 @@ def make_parser() -> CommandParser:
         "verify", runs.verify, "verify test parts by cell, season and scale; writes verification.nc", stored
     )
     verify.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
+    report = command("report", runs.report, "write a comparison of runs as one HTML file", stored)
+    report.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
+    report.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="(default: report.html)")
+    report.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     downscale = command("downscale", runs.downscale, "apply a trained model to new data", stored)
     downscale.add_argument("run")
     downscale.add_argument("input", help="file, glob or store with the LR field (and predictors), named as in the spec")

@@ -1,9 +1,10 @@
-"""Commands on runs of the store: runs, show, logs, cancel, resume, scores, verify, downscale."""
+"""Commands on runs of the store: runs, show, logs, cancel, resume, scores, verify, report, downscale."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from engine.cli.inputs import refresh, run_of, store_of
 from engine.cli.output import answer, scores_table
@@ -12,6 +13,9 @@ from engine.errors import RequestError
 from engine.runs import Run, RunState
 from engine.spec import Source, flow_yaml
 from engine.tensorflow_import import quiet_import
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def list_runs(args: argparse.Namespace) -> None:
@@ -97,8 +101,34 @@ def verify(args: argparse.Namespace) -> None:
             run.write_manifest(run.verification)
         with open_netcdf(run.verification) as verification:
             facts[run.id] = summary(verification)
-            texts.append(f"{run.title} ({run.id})\n{to_text(verification)}\nwrote {run.verification}")
+            lines = [f"{run.title} ({run.id})", to_text(verification), _significance_text(verification)]
+            texts.append("\n".join([*lines, f"wrote {run.verification}"]))
     answer(args, facts, "\n\n".join(texts))
+
+
+def _significance_text(verification: xr.Dataset) -> str:
+    """Format RMSE with its interval, and the network against the best simple method."""
+    from engine.evaluation.significance import best_of, errors_of, intervals, verdict
+
+    errors, _ = errors_of({"downscaled": verification})
+    if not len(errors.weight):
+        return "no values to compare"
+    best = best_of(errors, errors.products[:-1])
+    rmse = {product: of_product["rmse"] for product, of_product in intervals(errors).items()}
+    lines = [
+        f"RMSE of {product}: {each.value:.4g} ({each.low:.4g} to {each.high:.4g})" for product, each in rmse.items()
+    ]
+    lines.append(f"against {best}, downscaled is {verdict(errors, 'downscaled', best) or 'not tested: too few steps'}")
+    return "\n".join(["95 % intervals (block bootstrap):", *lines])
+
+
+def report(args: argparse.Namespace) -> None:
+    from engine.report import write_report
+
+    runs = [store_of(args).run(name) for name in args.run]
+    output = checked_output(args.output, (str(run.results) for run in runs), overwrite=args.overwrite)
+    write_report(runs, output)
+    answer(args, {"runs": [run.id for run in runs], "output": str(args.output)}, f"wrote {args.output}")
 
 
 def downscale(args: argparse.Namespace) -> None:

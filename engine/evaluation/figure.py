@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from engine.data.grids import Grid, edges, without_suffix
 from engine.evaluation.map_lines import coast_line
 
+Target = Path | BinaryIO
 COLUMNS = 4
 PANEL_INCHES = 3.1
 DPI = 150
@@ -39,15 +40,39 @@ def draw_fields(results: Mapping[str, xr.Dataset], step: int, path: Path) -> Non
     _draw(fields, (float(low), float(high)), "viridis", f"{_label(first)}, {moment}", path)
 
 
+def draw_spectra(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, is_power: bool, file: Target) -> None:
+    """Draw power or coherence (ring,) by wavelength in km (ring,) of each product as SVG, long waves left."""
+    figure = Figure(figsize=(2 * PANEL_INCHES, PANEL_INCHES), layout="constrained")
+    panel = figure.subplots()
+    for name, (wavelength, values) in curves.items():
+        panel.plot(
+            wavelength,
+            values,
+            label=name,
+            linewidth=2 if name == "HR" else 1.2,
+            color="black" if name == "HR" else None,
+        )
+    panel.set(xscale="log", yscale="log" if is_power else "linear", xlabel="wavelength (km)", ylabel=label)
+    panel.invert_xaxis()
+    panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    with mpl.rc_context({"svg.hashsalt": "mesoscope", "svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def draw_scores(fields: Mapping[str, xr.DataArray], label: str, is_centred: bool, file: Target) -> None:
+    """Draw maps (y, x) of a score as PNG with one range: from 0 on, or as far below 0 as above."""
+    values = np.abs(np.concatenate([np.ravel(field.values) for field in fields.values()]))
+    high = float(np.nanpercentile(values, COLOUR_PERCENTILES[1])) if np.isfinite(values).any() else 1.0
+    clim, cmap = ((-high, high), "RdBu_r") if is_centred else ((0.0, high), "magma")
+    _draw(fields, clim, cmap, label, file)
+
+
 def draw_rmse(results: Mapping[str, xr.Dataset], path: Path) -> None:
     """Draw RMSE over the test part at each cell, of the first run's interpolated field and of each downscaled field."""
     first = next(iter(results.values()))
     fields = {"interpolated": first["rmse_interpolated"]}
     fields |= {title: data["rmse_downscaled"] for title, data in results.items()}
-    high = np.nanpercentile(
-        np.concatenate([np.ravel(field.values) for field in fields.values()]), COLOUR_PERCENTILES[1]
-    )
-    _draw(fields, (0.0, float(high)), "magma", f"RMSE of {_label(first)}", path)
+    draw_scores(fields, f"RMSE of {_label(first)}", False, path)
 
 
 def highest_contrast_step(results: xr.Dataset) -> int:
@@ -62,7 +87,7 @@ def _label(data: xr.Dataset) -> str:
     return f"{name} ({attrs['units']})" if attrs.get("units") else name
 
 
-def _draw(fields: Mapping[str, xr.DataArray], clim: tuple[float, float], cmap: str, label: str, path: Path) -> None:
+def _draw(fields: Mapping[str, xr.DataArray], clim: tuple[float, float], cmap: str, label: str, file: Target) -> None:
     columns = min(COLUMNS, len(fields))
     rows = -(-len(fields) // columns)
     figure = Figure(figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), dpi=DPI, layout="constrained")
@@ -75,7 +100,7 @@ def _draw(fields: Mapping[str, xr.DataArray], clim: tuple[float, float], cmap: s
         drawn = _panel(panel, field, clim, colours)
         panel.set_title(title, fontsize=8)
     figure.colorbar(drawn, ax=list(panels[: len(fields)]), label=label, shrink=0.7, extend="max")
-    figure.savefig(path)
+    figure.savefig(file, format="png")
 
 
 def _panel(panel: Any, field: xr.DataArray, clim: tuple[float, float], colours: Any) -> Any:

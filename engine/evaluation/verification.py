@@ -15,7 +15,7 @@ import xarray as xr
 from engine.data.grids import GRID_MAPPING, Grid
 from engine.data.netcdf import write_netcdf
 from engine.errors import DataError, GridError, RunError
-from engine.evaluation.moments import CELL_SCORES, Moments, area_mean
+from engine.evaluation.moments import CELL_SCORES, Moments, area_mean, ratio
 from engine.evaluation.products import open_products, products_of
 from engine.evaluation.quantiles import Histogram, quantiles
 from engine.evaluation.radial_spectra import (
@@ -40,6 +40,7 @@ LABELS = {
     "std_ratio": "ratio of standard deviations over time",
     "kling_gupta": "Kling-Gupta efficiency",
 }
+STEP_ERRORS = ("mae", "mse", "bias")
 RASTER = ("season", "product", "y", "x")
 
 
@@ -76,8 +77,9 @@ def verify(results: xr.Dataset) -> xr.Dataset:
 
     Returns
     -------
-    Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); over the domain, `area_…` (season,
-    product), `quantile_bias` (season, product, quantile) and `hr_quantile`; spectra along `wavenumber`, with
+    Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); of each step, `step_…` (product, time)
+    and `step_area`; over the domain, `area_…` (season, product), `quantile_bias` (season, product, quantile) and
+    `hr_quantile`; spectra along `wavenumber`, with
     `effective_resolution` (product, criterion) in km. Where the grid allows no spectra, `spectra_left_out` says why.
 
     Raises
@@ -96,10 +98,15 @@ def verify(results: xr.Dataset) -> xr.Dataset:
     histogram: Histogram | None = None
     spectra: RadialSpectra | None = None
     spectra_left_out = ""
+    step_areas: list[np.ndarray] = []
+    step_errors: list[np.ndarray] = []
     for block in time_blocks(results):
         fields = np.stack([block[name].values for name in names])
         seasons = block["time"].dt.season.values
         valid = np.isfinite(fields).all(axis=0)
+        compared = np.where(valid, areas, 0)
+        step_areas.append(compared.sum(axis=(1, 2)))
+        step_errors.append(_step_errors(fields, compared))
         for season in np.unique(seasons):
             moments[season] = moments[season].merge(Moments.of(fields[:, seasons == season]))
         if not valid.any():
@@ -110,9 +117,11 @@ def verify(results: xr.Dataset) -> xr.Dataset:
         spectra = spectra and spectra.add(fields)
     by_season = {ALL: reduce(Moments.merge, moments.values()), **moments}
     coords = {"season": list(by_season), "product": list(products), "quantile": list(LEVELS), **grid.coords()}
+    coords["time"] = results["time"]
     verification = xr.Dataset(
         {
             **_score_variables(by_season, areas),
+            **_step_variables(np.concatenate(step_errors, axis=-1), np.concatenate(step_areas)),
             **(_quantile_variables(histogram) if histogram else {}),
             **(_spectral_variables(spectra) if spectra else {}),
         },
@@ -194,6 +203,24 @@ def _score_variables(by_season: dict[str, Moments], areas: np.ndarray) -> dict[s
     return variables
 
 
+def _step_errors(fields: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Average |f - o|, (f - o)² and f - o of each step by `areas` (time, y, x), 0 where not compared.
+
+    Returns (3, product, time), NaN where nothing is compared.
+    """
+    error = np.where(areas > 0, fields[1:] - fields[0], 0).astype(np.float64)
+    total = areas.sum(axis=(1, 2))
+    return np.stack([ratio(np.einsum("ptyx,tyx->pt", e, areas), total) for e in (np.abs(error), error**2, error)])
+
+
+def _step_variables(errors: np.ndarray, areas: np.ndarray) -> dict[str, tuple]:
+    attrs = {"long_name": "area of the cells that are compared in each step", "units": "km2"}
+    variables: dict[str, tuple] = {"step_area": ("time", areas, attrs)}
+    return variables | {
+        f"step_{name}": (("product", "time"), values) for name, values in zip(STEP_ERRORS, errors, strict=True)
+    }
+
+
 def _quantile_variables(histogram: Histogram) -> dict[str, tuple]:
     whole = Histogram(histogram.start, histogram.width, histogram.weights.sum(axis=0, keepdims=True))
     values = np.concatenate([quantiles(each, np.array(LEVELS)) for each in (whole, histogram)])
@@ -238,6 +265,9 @@ def _described(verification: xr.Dataset, target: dict[str, object], mapping: str
         in_unit = ({"units": unit} if unit else {}) | difference if name in IN_UNIT else {"units": "1"}
         verification[name].attrs |= {"long_name": LABELS[name], **in_unit}
         verification[f"area_{name}"].attrs |= {"long_name": f"{LABELS[name]}, of the domain", **in_unit}
+    for name, label in zip(STEP_ERRORS, ("mean absolute error", "mean square error", "mean error"), strict=True):
+        in_unit = {} if not unit else {"units": f"({unit})2"} if name == "mse" else {"units": unit} | difference
+        verification[f"step_{name}"].attrs |= {"long_name": f"{label} of each step", **in_unit}
     verification["compared_steps"].attrs |= {"long_name": "time steps that are compared", "units": "1"}
     labels = {"hr_quantile": "quantile of HR", "quantile_bias": "bias of the quantile", "power": "power by wavenumber"}
     for name, label in (labels | {"hr_power": "power of HR by wavenumber"}).items():

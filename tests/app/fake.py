@@ -50,10 +50,12 @@ def write_run(
     sea: bool = False,
     model: dict[str, Any] | None = None,
     verified: bool = True,
+    baselines: bool = False,
 ) -> Run:
     """A run folder as the engine leaves it; the same seed, sizes and start give the same truth.
 
     `skill` is the share of the interpolation's error that the downscaled field takes away.
+    `baselines` adds nearest and pc_regression.
     With done=False the run is in the middle of training: no results, a fresh heartbeat from another host.
     """
     run = Store(Path(store_folder)).create(_spec(title, scale, seed, model or {}), {"target": "local", "versions": {}})
@@ -63,6 +65,9 @@ def write_run(
         return run
     results = make_results(ny, nx, scale, n_times, seed, skill, start, calendar, projected, sea)
     results.to_netcdf(run.results)
+    if baselines:
+        results = results.assign(_baselines(results, scale))
+        results[["nearest", "pc_regression"]].to_netcdf(run.baselines)
     write_whole(run.folder / "results" / "scores.json", to_json(score(results).to_plain()))
     if verified:
         write_verification(run.results, run.verification)
@@ -136,6 +141,14 @@ def _spec(title: str, scale: int, seed: int, model: dict[str, Any]) -> Spec:
         "launch": {"title": title},
     }
     return Spec.from_plain(plain)
+
+
+def _baselines(results: xr.Dataset, scale: int) -> dict[str, xr.DataArray]:
+    """Two of the baselines: nearest, and a PC regression that leaves a third of the interpolation's error."""
+    nearest = results["lr"].values.repeat(scale, 1).repeat(scale, 2)
+    hr, interpolated = results["hr"], results["interpolated"]
+    regression = hr + (interpolated - hr) / 3
+    return {"nearest": hr.copy(data=np.where(np.isfinite(hr), nearest, np.nan)), "pc_regression": regression}
 
 
 def _truth(random: np.random.Generator, n_times: int, ny: int, nx: int) -> np.ndarray:

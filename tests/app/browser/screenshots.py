@@ -37,7 +37,7 @@ def prepare(folder: Path) -> tuple[Path, list[Run]]:
     """Write the demonstration set and runs; returns a file of the set and the finished runs."""
     demo = next(path for path in write_demo(folder / "demonstration", days=30, size=(64, 64)) if path.suffix == ".nc")
     titles = {"resnet spc": 0.6, "unet pin, trained for longer than the others": 0.75, "convnext rc": 0.5}
-    runs = [write_run(folder / "runs", title, skill=skill, sea=True) for title, skill in titles.items()]
+    runs = [write_run(folder / "runs", title, skill=skill, sea=True, baselines=True) for title, skill in titles.items()]
     write_run(folder / "runs", "in training", done=False)
     return demo, runs
 

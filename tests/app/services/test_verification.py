@@ -5,7 +5,14 @@ import pytest
 import xarray as xr
 
 from app.services.comparison import Comparison
-from app.services.verification import missing_reason, offered_seasons, resolution_text, score_maps, spectra
+from app.services.verification import (
+    missing_reason,
+    offered_seasons,
+    resolution_text,
+    score_maps,
+    spectra,
+    uncertainty,
+)
 from engine.runs import Run, Store
 from tests.app.fake import write_run
 
@@ -95,3 +102,26 @@ def test_the_reason_of_a_spectrum_that_was_left_out(tmp_path, two):
     found = spectra(compare(tmp_path, *two), "power")
     assert list(found.curves) == ["hr", "interpolated", "A"]
     assert found.left_out == {"B": "too few cells"}
+
+
+def test_verdicts_are_against_the_best_simple_method_or_a_chosen_product(tmp_path):
+    runs = [
+        write_run(tmp_path, title, **SMALL, skill=skill, baselines=True) for title, skill in (("one", 0.9), ("no", 0.1))
+    ]
+    both = compare(tmp_path, *runs)
+    found = uncertainty(both, "")
+    assert (found.reference, found.reason, found.left_out) == ("pc_regression", "", {})
+    assert list(found.intervals) == list(found.verdicts) == ["interpolated", "nearest", "pc_regression", "A", "B"]
+    assert found.verdicts["A"].startswith("better (p")
+    assert found.verdicts["B"].startswith("worse (p")
+    assert found.verdicts["pc_regression"] == ""
+    with xr.open_dataset(runs[1].verification) as stored:
+        rmse = float(stored["area_rmse"].sel(season="all", product="downscaled"))
+    assert found.intervals["B"]["rmse"].value == pytest.approx(rmse, rel=1e-6)
+    assert uncertainty(both, "B").verdicts["A"].startswith("better (p")
+    both.close()
+
+
+def test_a_file_without_errors_of_steps_is_to_be_made_again(tmp_path, two):
+    write_by_hand(two[1], 0.25)
+    assert uncertainty(compare(tmp_path, *two), "").reason.endswith(f"python -m engine verify {two[1].id}")

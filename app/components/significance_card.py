@@ -1,0 +1,87 @@
+"""How sure the scores are, and whether a run is better than another or than a simple method."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from functools import partial
+
+import panel as pn
+import panel_material_ui as pmui
+
+from app.components.cards import card, explanation, heading
+from app.components.score_card import TABLE_CSS, badge
+from app.services.comparison import Comparison
+from app.services.newest import Newest
+from app.services.verification import Uncertainty, uncertainty
+from app.theme import SMALL
+from engine.evaluation.products import BASELINES
+from engine.evaluation.significance import SCORES, Interval, interval_texts
+from engine.evaluation.tables import heading as score_heading
+
+SENTENCE = "Scores of the whole domain, with the range that another test period of this length would likely give."
+DEFINITION = (
+    "Errors of all values, weighted by area; 95 % intervals by circular block bootstrap over time steps. Better and "
+    "worse: Diebold-Mariano test of the squared errors with the small-sample correction of Coroneo and Iacone; no "
+    "clear difference from p = 0.05 on. docs/verification.md has the formulas and sources."
+)
+
+
+class SignificanceCard:
+    """Table of scores with intervals, and of verdicts against a reference that is chosen."""
+
+    def __init__(self) -> None:
+        self._comparison, self._drawing, self._updating = Comparison(), Newest(), False
+        self._reference = pmui.Select(options={}, label="against", width=190, visible=False, **SMALL)
+        self._reference.param.watch(lambda _: self._updating or pn.state.execute(self.draw), "value")
+        self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
+        title = heading("How sure?", "95 % intervals")
+        title.param.update(height=None, styles={"flex": "1 1 180px"})
+        head = pn.FlexBox(title, self._reference, sizing_mode="stretch_width", margin=0, align_items="center")
+        self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)
+
+    async def take(self, comparison: Comparison) -> None:
+        """Other runs."""
+        self._comparison = comparison
+        await self.draw()
+
+    async def draw(self) -> None:
+        """Compute in a thread, then show."""
+        if not self._comparison:
+            return
+        is_newest = self._drawing.begin()
+        found = await asyncio.to_thread(uncertainty, self._comparison, self._reference.value or "")
+        if is_newest():
+            pn.state.execute(partial(self._show, found), schedule=True)
+
+    def _show(self, found: Uncertainty) -> None:
+        letters = {r.letter: f"{r.letter} {r.title}" for r in self._comparison.results}
+        names = {"interpolated": "interpolated"} | BASELINES | letters
+        self._updating = True
+        offered = {names[product]: product for product in found.intervals}
+        self._reference.param.update(options=offered, value=found.reference or None, visible=bool(offered))
+        self._updating = False
+        self._table.object = _table(found, names, self._comparison.first.units)
+
+
+def _table(found: Uncertainty, names: dict[str, str], units: str) -> str:
+    if found.reason:
+        return f"<p>{html.escape(found.reason)}</p>"
+    against = html.escape(f"against {names[found.reference]}")
+    heads = "".join(f"<th>{html.escape(score_heading(score, units))}</th>" for score in SCORES)
+    rows = [f'<thead><tr><th></th><th class="verdict">{against}</th>{heads}</tr></thead><tbody>']
+    for product, scores in found.intervals.items():
+        label = badge(product, names[product]) if len(product) == 1 else names[product]
+        cells = "".join(f"<td>{_text(scores[score])}</td>" for score in SCORES)
+        verdict = found.verdicts[product] or "–"
+        rows.append(
+            f'<tr><th class="row_heading">{label}</th><td class="verdict">{html.escape(verdict)}</td>{cells}</tr>'
+        )
+    missing = "".join(f"<p>{html.escape(f'{key} is left out: {why}.')}</p>" for key, why in found.left_out.items())
+    place = 'class="scroll" tabindex="0" role="group" aria-label="Table of intervals"'
+    return f'<div {place}><table aria-label="Intervals">{"".join(rows)}</tbody></table></div>{missing}'
+
+
+def _text(interval: Interval) -> str:
+    value, low, high = interval_texts(interval)
+    return f"{value} <small>{low} to {high}</small>" if low else value
