@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
+from engine.data.input_values import InputValues, check_values, sample_values
 from engine.data.normalizer import check_log, load_hr_template
-from engine.data.pairs import Pairs, check_values, pair
+from engine.data.pairs import Pairs, pair
 from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
 from engine.models.architecture import count_parameters
@@ -41,11 +40,13 @@ class MeasuredPart(Part):
 class Summary:
     """Grids; samples and periods of each part of the data; weights of each block; bytes of one process.
 
+    inputs : values of the target, LR, predictors and static variables, by some steps.
     discriminator : weights beside the network's, while training is adversarial; else 0.
     network : the parts that a field goes through.
     """
 
     grids: dict[str, GridSummary]
+    inputs: list[InputValues]
     samples: dict[str, int]
     periods: dict[str, list[str]]
     blocks: dict[str, int]
@@ -61,6 +62,7 @@ class Summary:
 
     def text(self) -> str:
         lines = [f"{name.upper()} grid    {grid.text}" for name, grid in self.grids.items()]
+        lines += [f"values     {values.name}: {values}" for values in self.inputs]
         lines += [f"{part:<10} {n} samples, {' to '.join(self.periods[part])}" for part, n in self.samples.items()]
         lines.append(f"parameters {self.parameters:,}: {', '.join(f'{k} {v:,}' for k, v in self.blocks.items() if v)}")
         if self.discriminator:
@@ -99,10 +101,9 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     """
     pairs = pair(spec.data)
     _check_patch(spec, pairs)
-    notes = [*pairs.notes, *check_values(pairs, spec.data.scaling)]
-    train = pairs.parts.train
-    hr = pairs.read(train[[0, len(train) // 2, -1]]).hr  # a run checks all of them
-    check_field(spec, pairs, float(np.nanmin(hr)))
+    inputs = sample_values(pairs)
+    notes = [*pairs.notes, *check_values(inputs, spec.data.scaling)]
+    check_field(spec, pairs, inputs[0].lowest)  # a run checks all steps
     shape = shape_of(spec, pairs)
     notes.extend(_highest_rate(spec))
     if store and (start := store.start_run(spec)):
@@ -116,6 +117,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     cell_km = pairs.lr_grid.cell_size_km()
     return Summary(
         grids={name: GridSummary(grid.shape, str(grid)) for name, grid in grids.items()},
+        inputs=list(inputs),
         samples={part: len(steps) for part, steps in parts.items()},
         periods={
             part: [_iso(pairs.times.isel(time=int(steps[end]))) for end in (0, -1)] for part, steps in parts.items()

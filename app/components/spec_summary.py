@@ -113,6 +113,7 @@ class SpecSummary:
 def facts_of(answer: Answer) -> dict[str, str]:
     """The engine's answer as rows of a table; what it doesn't say is left out."""
     rows = {f"{name.upper()} grid": text for name, text in answer.grids.items()}
+    rows |= {f"Values of {values.name.removeprefix('data.')}": str(values) for values in answer.inputs}
     for part, samples in answer.samples.items():
         first, last = answer.periods.get(part, ("", ""))
         period = f"\n{formatting.minute(first)} to {formatting.minute(last)}" if first else ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from engine.data.input_values import InputValues
 from engine.errors import MesoscopeError, RequestError
 from engine.spec import Spec
 
@@ -29,6 +30,7 @@ class Answer:
     """
 
     grids: Mapping[str, str] = field(default_factory=dict)
+    inputs: Sequence[InputValues] = ()
     samples: Mapping[str, int] = field(default_factory=dict)
     periods: Mapping[str, Sequence[str]] = field(default_factory=dict)
     parameters: int | None = None
@@ -40,7 +42,9 @@ class Answer:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
-        return cls(**{**known, "grids": {name: grid["text"] for name, grid in document.get("grids", {}).items()}})
+        grids = {name: grid["text"] for name, grid in document.get("grids", {}).items()}
+        inputs = tuple(InputValues(**values) for values in document.get("inputs", []))
+        return cls(**{**known, "grids": grids, "inputs": inputs})
 
 
 def command_in(store: Path) -> tuple[str, ...]:

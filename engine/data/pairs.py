@@ -205,44 +205,6 @@ def pair(options: DataOptions) -> Pairs:
     )
 
 
-def check_values(pairs: Pairs, scaling: str = "standard") -> tuple[str, ...]:
-    """Check the values of the first, middle and last step of the training part.
-
-    Parameters
-    ----------
-    scaling : as `data.scaling`.
-
-    Returns
-    -------
-    Notes on fields that are the same everywhere.
-
-    Raises
-    ------
-    DataError
-        If a field has no value at all in these steps, or HR a negative one under scaling log.
-    """
-    train = pairs.parts.train
-    block = pairs.read(train[[0, len(train) // 2, -1]])
-    named = {"data.target": block.hr, "LR": block.lr}
-    named |= {f"data.predictors[{k}]": block.predictors[..., k] for k in range(len(pairs.predictors))}
-    named |= {f"data.static[{k}]": field.values for k, field in enumerate(pairs.static)}
-    notes = []
-    for name, values in named.items():
-        if np.isnan(values).all():
-            raise DataError(
-                f"{name} has no value at all in the first, middle and last training step",
-                hint="expected numbers",
-                action="check the variable, its fill value and data.region",
-            )
-        if np.isclose(np.nanmin(values), np.nanmax(values), rtol=1e-6, atol=0):
-            notes.append(f"{name} is {np.nanmin(values):g} everywhere in the first, middle and last training step")
-    if scaling == "log" and (lowest := np.nanmin(block.hr)) < 0:
-        raise DataError(
-            f"data.target falls to {lowest:g}, but data.scaling log needs values from 0 on", action="choose standard"
-        )
-    return tuple(notes)
-
-
 def _open_as_trained(source: Source, path: str, units: str | None, name: str, notes: list[str]) -> xr.DataArray:
     """Open a variable of new data in the units that the network learned from; None if these aren't known."""
     in_file = open_field(dataclasses.replace(source, path=path, units=""), notes=notes)

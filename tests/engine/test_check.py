@@ -123,10 +123,12 @@ def test_the_summary_as_text_and_as_json(folder):
     summary = summarize(spec(folder))
     lines = summary.text().splitlines()
     assert lines[0].startswith("HR grid    8 × 12 cells, lat 40 to 43.5, lon 0 to 5.5")
-    assert lines[2] == "train      10 samples, 2001-01-01T06:00 to 2001-01-10T06:00"
-    assert lines[5].startswith("parameters 3,673: entry 80, backbone 1,168, ")
-    assert lines[6] == "memory     about 0.9 GiB for each process"
-    table = [" ".join(line.split()) for line in lines[7:-1]]
+    assert lines[2] == "values     data.target: 276.5 to 284 K"
+    assert lines[3].startswith("values     LR: 27")
+    assert lines[4] == "train      10 samples, 2001-01-01T06:00 to 2001-01-10T06:00"
+    assert lines[7].startswith("parameters 3,673: entry 80, backbone 1,168, ")
+    assert lines[8] == "memory     about 0.9 GiB for each process"
+    table = [" ".join(line.split()) for line in lines[9:-1]]
     assert table[0] == "network y × x × channels parameters sees, LR cells"
     assert table[1].startswith("inputs 1 channel 2 × 3 × 1 0 1 (191 km)")
     assert table[3].startswith("block residual block 2 × 3 × 8 1,168 7 (")

@@ -256,3 +256,16 @@ def test_one_can_start_from_the_demonstration_set_and_from_an_empty_form(session
 
 def test_facts_leave_out_what_the_engine_does_not_say():
     assert facts_of(Answer(parameters=12)) == {"Parameters": "12"}
+
+
+def test_facts_have_the_values_of_each_input():
+    said = {
+        "name": "data.lr",
+        "unit": "K",
+        "lowest": 270.123,
+        "highest": 300.0,
+        "mean": 280,
+        "std": 9,
+        "missing": 0.125,
+    }
+    assert facts_of(Answer.of({"inputs": [said]})) == {"Values of lr": "270.1 to 300 K, 12 % missing"}

@@ -8,7 +8,8 @@ import xarray as xr
 from engine.data import lazy
 from engine.data.fields import open_field
 from engine.data.grids import Grid
-from engine.data.pairs import check_values, pair
+from engine.data.input_values import check_values, sample_values
+from engine.data.pairs import pair
 from engine.data.resample import coarsen
 from engine.errors import DataError, GridError, SpecError, TimeError, UnitError
 from engine.spec import DataOptions, Source
@@ -303,15 +304,15 @@ def test_one_time_step(tmp_path):
 def test_all_missing_and_constant(tmp_path):
     empty = pair(options(write_field(tmp_path / "a.nc", missing=1.1)))
     with pytest.raises(DataError, match="data.target has no value at all in the first, middle and last training step"):
-        check_values(empty)
+        sample_values(empty)
     dataset = make_field()
     dataset["t2m"][:] = 3
     dataset.to_netcdf(tmp_path / "b.nc")
-    assert check_values(pair(options(str(tmp_path / "b.nc")))) == (
+    assert check_values(sample_values(pair(options(str(tmp_path / "b.nc"))))) == (
         "data.target is 3 everywhere in the first, middle and last training step",
         "LR is 3 everywhere in the first, middle and last training step",
     )
-    assert check_values(pair(options(write_field(tmp_path / "c.nc")))) == ()
+    assert check_values(sample_values(pair(options(write_field(tmp_path / "c.nc"))))) == ()
 
 
 def test_a_file_that_vanishes_after_pairing(tmp_path):
