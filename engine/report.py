@@ -31,7 +31,7 @@ from engine.evaluation.significance import (
     verdict,
 )
 from engine.evaluation.tables import heading, score_frame, shortfall
-from engine.files import read_json, write_whole
+from engine.files import read_json
 from engine.runs import Run
 from engine.spec.yaml import dump_yaml, load_yaml
 
@@ -97,8 +97,8 @@ class Evidence:
         return str(self.results["hr"].attrs.get("units", ""))
 
 
-def write_report(runs: Sequence[Run], path: Path) -> None:
-    """Write the report of runs of one variable.
+def report_of(runs: Sequence[Run]) -> str:
+    """Make the report of runs of one variable, as HTML.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
                 f"run {other.run.id} is in {other.units or 'no unit'}, {runs[0].id} in {found[0].units or 'no unit'}",
                 action="report on runs of one variable",
             )
-        write_whole(path, _page(found))
+        return _page(found)
 
 
 def _page(runs: Sequence[Evidence]) -> str:

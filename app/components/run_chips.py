@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 from typing import Any
 
 import panel as pn
@@ -14,6 +16,7 @@ from app.theme import read_asset
 from engine.errors import MesoscopeError
 from engine.runs import Run
 
+REPORT, REASON = "report.html", "no_report.txt"
 COPY_LINK = read_asset("copy_link.js")
 
 
@@ -29,13 +32,19 @@ class RunChips:
         self._chips = pn.FlexBox(self._add, margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width")
         self._link = pmui.Button(label="link", icon="link", variant="text", size="small", margin=0)
         self._link.js_on_click(code=COPY_LINK, args={"button": self._link})
+        self._report = pmui.FileDownload(
+            callback=self._write_report, filename=REPORT, label="report", icon="description", variant="text",
+            size="small", margin=0,
+        )  # fmt: skip
         self.view = pn.Row(
-            self._chips, self._link, sizing_mode="stretch_width", margin=(0, 0, 8, 0), styles={"align-items": "center"},
+            self._chips, self._report, self._link,
+            sizing_mode="stretch_width", margin=(0, 0, 8, 0), styles={"align-items": "center"},
         )  # fmt: skip
 
     def refresh(self) -> None:
         """Show the chosen runs, offer the others that are done."""
         with pn.io.hold():
+            self._report.visible = bool(self.session.runs)
             if self._shown != self.session.runs:
                 self._shown = list(self.session.runs)
                 self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)), self._add]
@@ -48,6 +57,20 @@ class RunChips:
 
     def _done(self) -> list[Run]:
         return [run for run in self.session.store.runs() if run.results.is_file()]
+
+    async def _write_report(self) -> io.StringIO:
+        """The report's text; where there can't be one, the reason, also as a notification."""
+        from engine.report import report_of  # it takes matplotlib, which the page can do without
+
+        self._report.data = None  # the browser saves what differs from what it has
+        runs = [Run(self.session.store.folder / run_id) for run_id in self.session.runs]
+        try:
+            text, self._report.filename = await asyncio.to_thread(report_of, runs), REPORT
+        except (MesoscopeError, OSError) as error:
+            text, self._report.filename = f"There is no report: {error}\n", REASON
+            if pn.state.notifications is not None:
+                pn.state.notifications.error(text)
+        return io.StringIO(text)
 
     def _offer(self) -> None:
         runs = [run for run in self._done() if run.id not in self.session.runs]

@@ -1,4 +1,4 @@
-"""How sure the scores are, and whether a run is better than another or than a simple method."""
+"""Intervals of the scores, and whether a run is better than another or than a simple method."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SignificanceCard:
         self._reference = pmui.Select(options={}, label="against", width=190, visible=False, **SMALL)
         self._reference.param.watch(lambda _: self._updating or pn.state.execute(self.draw), "value")
         self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
-        title = heading("How sure?", "95 % intervals")
+        title = heading("Significance", "95 % intervals")
         title.param.update(height=None, styles={"flex": "1 1 180px"})
         head = pn.FlexBox(title, self._reference, sizing_mode="stretch_width", margin=0, align_items="center")
         self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)

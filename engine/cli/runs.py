@@ -10,6 +10,7 @@ from engine.cli.inputs import refresh, run_of, store_of
 from engine.cli.output import answer, scores_table
 from engine.cli.output_file import checked_output
 from engine.errors import RequestError
+from engine.files import write_whole
 from engine.runs import Run, RunState
 from engine.spec import Source, flow_yaml
 from engine.tensorflow_import import quiet_import
@@ -123,11 +124,11 @@ def _significance_text(verification: xr.Dataset) -> str:
 
 
 def report(args: argparse.Namespace) -> None:
-    from engine.report import write_report
+    from engine.report import report_of
 
     runs = [store_of(args).run(name) for name in args.run]
     output = checked_output(args.output, (str(run.results) for run in runs), overwrite=args.overwrite)
-    write_report(runs, output)
+    write_whole(output, report_of(runs))
     answer(args, {"runs": [run.id for run in runs], "output": str(args.output)}, f"wrote {args.output}")
 
 

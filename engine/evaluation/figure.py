@@ -60,9 +60,13 @@ def draw_spectra(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str
 
 
 def draw_scores(fields: Mapping[str, xr.DataArray], label: str, is_centred: bool, file: Target) -> None:
-    """Draw maps (y, x) of a score as PNG with one range: from 0 on, or as far below 0 as above."""
-    values = np.abs(np.concatenate([np.ravel(field.values) for field in fields.values()]))
-    high = float(np.nanpercentile(values, COLOUR_PERCENTILES[1])) if np.isfinite(values).any() else 1.0
+    """Draw maps (y, x) of a score as PNG with one range: from 0 on, or as far below 0 as above.
+
+    The range is that of the poorest map but one, so that one poor product leaves the others their colours.
+    """
+    values = [np.abs(field.values[np.isfinite(field.values)]) for field in fields.values()]
+    highs = sorted(float(np.percentile(each, COLOUR_PERCENTILES[1])) for each in values if each.size)
+    high = highs[-2:][0] if highs else 1.0
     clim, cmap = ((-high, high), "RdBu_r") if is_centred else ((0.0, high), "magma")
     _draw(fields, clim, cmap, label, file)
 

@@ -110,6 +110,11 @@ def compare(tab: Tab, run: Run) -> None:
     for product in ("interpolated", "downscaled"):
         rmse = scores[product]["rmse"]
         expect(table).to_contain_text(f"{rmse['mean']:.2f} ± {rmse['std']:.2f}")
+    for _ in range(2):  # the same report can be had again
+        with page.expect_download() as report:
+            page.get_by_role("button", name="report").click()
+        assert report.value.suggested_filename == "report.html"
+        assert run.id in Path(report.value.path()).read_text(encoding="utf-8")
 
 
 def test_a_run_outlives_a_dashboard_that_is_killed(own_server, chromium, tmp_path):
