@@ -33,9 +33,9 @@ class RunChips:
         self._link = pmui.Button(label="link", icon="link", variant="text", size="small", margin=0)
         self._link.js_on_click(code=COPY_LINK, args={"button": self._link})
         self._report = pmui.FileDownload(
-            callback=self._write_report, filename=REPORT, label="report", icon="description", variant="text",
-            size="small", margin=0,
+            callback=self._write_report, filename=REPORT, label="report", icon="description", size="small", margin=0,
         )  # fmt: skip
+        self._report.variant = "text"  # given above, it makes Panel warn of itself
         self.view = pn.Row(
             self._chips, self._report, self._link,
             sizing_mode="stretch_width", margin=(0, 0, 8, 0), styles={"align-items": "center"},

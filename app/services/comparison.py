@@ -194,12 +194,9 @@ class Comparison:
 
     def intervals(self, y: float, x: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Letter → (time,) lower and upper bound at the cell nearest to y, x, of each shown run that has them."""
-        bounds = {}
-        for result in self.shown:
-            if "lower" in result.data and "upper" in result.data:
-                steps = self.steps[result.letter]
-                bounds[result.letter] = result.series("lower", y, x, steps), result.series("upper", y, x, steps)
-        return bounds
+        with_bounds = [result for result in self.shown if "lower" in result.data and "upper" in result.data]
+        at = {result.letter: (y, x, self.steps[result.letter]) for result in with_bounds}
+        return {r.letter: (r.series("lower", *at[r.letter]), r.series("upper", *at[r.letter])) for r in with_bounds}
 
     def nearest(self, y: float, x: float) -> tuple[float, float]:
         """Centre of the first run's cell nearest to y, x."""
@@ -216,10 +213,9 @@ class Comparison:
         labels = [self.label(step) for step in range(self.n_steps)]
         if not text[:4].isdigit() or not labels:
             return None
-        begun = [step for step, label in enumerate(labels) if label.startswith(text)]
-        later = [step for step, label in enumerate(labels) if label >= text]
-        found = begun or later
-        return found[0] if found else None
+        begun = (step for step, label in enumerate(labels) if label.startswith(text))
+        later = (step for step, label in enumerate(labels) if label >= text)
+        return next(begun, next(later, None))
 
     def differing(self) -> dict[str, list[str]]:
         """Option → its value in each run, for the options that differ (titles and places to run left out)."""
@@ -241,12 +237,11 @@ class Comparison:
         """Whether this run has steps that aren't compared, so that what is stored doesn't hold."""
         return result in self.shown and len(result.times) > self.n_steps
 
-    def _common(self, result: Result) -> xr.Dataset:
-        return result.data[["hr", "interpolated", "downscaled"]].isel(time=self.steps[result.letter])
-
     def _rmse(self, result: Result, product: str) -> xr.DataArray:
         stored = result.rmse(product)
-        return stored.copy(data=pixel_rmse(self._common(result), product)) if self._beyond(result) else stored
+        if not self._beyond(result):
+            return stored
+        return stored.copy(data=pixel_rmse(result.data[["hr", product]].isel(time=self.steps[result.letter]), product))
 
     def _scores(self, result: Result) -> Scores:
         if not self._beyond(result):
