@@ -3,10 +3,14 @@
 Neither the NetCDF library nor HDF5 is safe in threads, netCDF4-python lets go of the GIL while it is in them, and
 xarray locks reading but neither the opening nor the closing of a file. So all files are opened with one lock of
 ours, which is held while they are opened, and which xarray takes to read them and to close them.
+
+Once a file with variables of strings was closed, HDF5 (1.14.2 to 2.2.0 tried) may read freed memory when it opens
+another one, and end the process. So such files stay open, and those that are written hold characters instead.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,19 +18,33 @@ from pathlib import Path
 from typing import Any, Literal
 
 import netCDF4
+import numpy as np
 import xarray as xr
 from pandas.api.types import infer_dtype
 
 CACHE_BYTES = 2**24  # of chunks of each variable that is read; the library's own 64 MiB are much for several files
 
 _LOCK = threading.RLock()
+_WITH_STRINGS: dict[tuple[str, int, int, str], xr.Dataset] = {}  # by file, its version, and options
+MOST_WITH_STRINGS = 500  # of the 1024 files that a process may usually have open
 
 
 def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
     """Open a NetCDF file lazily, with the options of `xarray.open_dataset`; raises what that raises."""
     with _LOCK:
+        stat = os.stat(path)
+        key = (str(path), stat.st_mtime_ns, stat.st_size, repr(sorted(options.items())))
+        if key in _WITH_STRINGS:
+            return _WITH_STRINGS[key].copy()
         netCDF4.set_chunk_cache(CACHE_BYTES)  # also holds when xarray closes files, and opens them again
-        return xr.open_dataset(path, engine="netcdf4", lock=_LOCK, **options)
+        dataset = xr.open_dataset(path, engine="netcdf4", lock=_LOCK, **{"cache": False, **options})
+        stored = [np.dtype(each.encoding.get("dtype", each.dtype)) for each in dataset.variables.values()]
+        if len(_WITH_STRINGS) == MOST_WITH_STRINGS or not any(dtype.kind in "OUT" for dtype in stored):
+            return dataset
+        dataset.set_close(None)
+        _WITH_STRINGS[key] = dataset
+        xr.set_options(file_cache_maxsize=128 + len(_WITH_STRINGS))  # xarray closes what is beyond it
+        return dataset.copy()
 
 
 @contextmanager
@@ -40,11 +58,7 @@ def netcdf_file(path: str | Path, mode: Literal["r", "a"] = "r") -> Iterator[net
 def write_netcdf(
     dataset: xr.Dataset, path: str | Path, encoding: Mapping[str, Mapping[str, Any]] | None = None, **options: Any
 ) -> None:
-    """Write with the options of `Dataset.to_netcdf`; raises OSError or RuntimeError if the file can't be written.
-
-    Words are written as characters of fixed length: HDF5 (1.14.2 to 2.2.0 tried) ends the process when variables of
-    strings are opened after another file that has some was closed.
-    """
+    """Write with the options of `Dataset.to_netcdf`; raises OSError or RuntimeError if the file can't be written."""
     dataset = dataset.compute()  # outside the lock, for which other threads wait
     encodings: dict[Any, Mapping[str, Any]] = {
         name: {"dtype": "S1"}
