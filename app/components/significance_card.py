@@ -69,7 +69,7 @@ def _table(found: Uncertainty, names: dict[str, str], units: str) -> str:
         return f"<p>{html.escape(found.reason)}</p>"
     against = html.escape(f"against {names[found.reference]}")
     heads = "".join(f"<th>{html.escape(score_heading(score, units))}</th>" for score in SCORES)
-    rows = [f'<thead><tr><th></th><th class="verdict">{against}</th>{heads}</tr></thead><tbody>']
+    rows = [f'<thead><tr><td></td><th class="verdict">{against}</th>{heads}</tr></thead><tbody>']
     for product, scores in found.intervals.items():
         label = badge(product, names[product]) if len(product) == 1 else names[product]
         cells = "".join(f"<td>{_text(scores[score])}</td>" for score in SCORES)

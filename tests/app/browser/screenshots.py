@@ -20,7 +20,7 @@ from tests.app.fake import write_run
 WIDTHS = {390: 844, 768: 1024, 1280: 800, 1920: 1080}  # px: width → height
 PAGES = ["data", "design", "runs", "compare"]
 SETTLE_MS = 2500
-SHOWN = {"data": "First, last", "design": "Ready to train.", "runs": "Throughput", "compare": "Scores"}
+SHOWN = {"data": "First, last", "design": "Ready to train.", "runs": "Throughput", "compare": "Effective resolution"}
 # Height of all that the page holds; it scrolls within <main>, which is in a shadow root.
 CONTENT_JS = """() => {
   let height = 0;
