@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
 
+from app.services.newest import Newest
 from app.theme import read_asset
 
 CARD_CSS = read_asset("card.css")
 HEADING_CSS = read_asset("heading.css")
 COLUMNS_CSS = read_asset("columns.css")
+Found = TypeVar("Found")
 
 
 def card(*objects: Any, padding: int = 12, **layout: Any) -> pn.Column:
@@ -53,3 +58,11 @@ def titled_card(title: str, *objects: Any) -> pmui.Card:
         *objects, title=title, title_variant="h2", collapsible=False, elevation=0, margin=(0, 0, 12, 0),
         sizing_mode="stretch_width", sx=style,
     )  # fmt: skip
+
+
+async def show_newest(requests: Newest, read: Callable[[], Found], show: Callable[[Found], object]) -> None:
+    """Read in a thread, then show what was found, unless a newer request has begun meanwhile."""
+    is_newest = requests.begin()
+    found = await asyncio.to_thread(read)
+    if is_newest():
+        pn.state.execute(partial(show, found), schedule=True)

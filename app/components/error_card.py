@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
 
-from app.components.cards import card, explanation, heading
+from app.components.cards import card, explanation, heading, show_newest
 from app.components.map_board import MapBoard, best_columns
 from app.components.map_frames import score_frames
 from app.plots.colours import ANY_VARIABLE, DIFFERENCES, ERRORS, colour_range
@@ -83,13 +82,10 @@ class ErrorCard:
 
     async def draw(self) -> None:
         """Read and draw the chosen maps in a thread, then show them."""
-        if self._view is None or not self._comparison:
-            return
-        is_newest, session = self._drawing.begin(), self.session
-        chosen = session.score, session.season, session.dark
-        maps = await asyncio.to_thread(ErrorMaps, self._comparison, self._view, *chosen)
-        if is_newest():
-            pn.state.execute(partial(self._show, maps), schedule=True)
+        if self._view is not None and self._comparison:
+            chosen = self.session.score, self.session.season, self.session.dark
+            read = partial(ErrorMaps, self._comparison, self._view, *chosen)
+            await show_newest(self._drawing, read, self._show)
 
     def _show(self, maps: ErrorMaps) -> None:
         self.board, score = maps.board, SCORES[maps.score]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 from functools import partial
 
 import panel as pn
 import panel_material_ui as pmui
 
-from app.components.cards import card, explanation, heading
+from app.components.cards import card, explanation, heading, show_newest
 from app.components.score_card import TABLE_CSS, badge
 from app.services.comparison import Comparison
 from app.services.newest import Newest
@@ -47,12 +46,9 @@ class SignificanceCard:
 
     async def draw(self) -> None:
         """Compute in a thread, then show."""
-        if not self._comparison:
-            return
-        is_newest = self._drawing.begin()
-        found = await asyncio.to_thread(uncertainty, self._comparison, self._reference.value or "")
-        if is_newest():
-            pn.state.execute(partial(self._show, found), schedule=True)
+        if self._comparison:
+            read = partial(uncertainty, self._comparison, self._reference.value or "")
+            await show_newest(self._drawing, read, self._show)
 
     def _show(self, found: Uncertainty) -> None:
         letters = {r.letter: f"{r.letter} {r.title}" for r in self._comparison.results}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
-from functools import partial
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from app.components.cards import card, explanation, heading
+from app.components.cards import card, explanation, heading, show_newest
 from app.plots.lines import line_figure
 from app.plots.spectra import radial_spectra
 from app.services.comparison import Comparison
@@ -50,12 +48,8 @@ class SpectraCard:
 
     async def draw(self) -> None:
         """Read and draw in a thread, then show."""
-        if not self._comparison:
-            return
-        is_newest = self._drawing.begin()
-        parts = await asyncio.to_thread(self._parts)
-        if is_newest():
-            pn.state.execute(partial(self._body.param.update, objects=parts), schedule=True)
+        if self._comparison:
+            await show_newest(self._drawing, self._parts, lambda parts: self._body.param.update(objects=parts))
 
     def _parts(self) -> list[Any]:
         """The figure, or the words that stand in its place, and the effective resolutions."""

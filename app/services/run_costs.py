@@ -12,7 +12,7 @@ from app.services.run_settings import default_of, varied_settings
 from app.services.watcher import RunSnapshot
 
 MOST_AXES = 8
-MOST_WORDS = 12  # values that aren't numbers: more can't be told apart on an axis
+MOST_CATEGORIES = 12  # of an option without numbers: more can't be told apart on an axis
 SECTIONS = ("data", "model", "training")  # of the settings that a score may follow from
 
 
@@ -56,7 +56,7 @@ def run_costs(seen: Sequence[RunSnapshot], target: str, score: str) -> list[RunC
 
 
 def setting_axes(seen: Sequence[RunSnapshot]) -> list[SettingAxis]:
-    """One axis for each option that the runs vary, at most MOST_AXES; numbers in their order, words by the alphabet.
+    """One axis for each option that the runs vary, at most MOST_AXES: numbers in their order, categories by name.
 
     Reads the specs of the runs, once each.
     """
@@ -81,8 +81,9 @@ def _axis(option: str, texts: Sequence[str]) -> SettingAxis | None:
     try:
         return number_axis(option, [float(text) for text in texts])
     except ValueError:
-        words = sorted(set(texts))
-    if len(words) > MOST_WORDS:
+        categories = sorted(set(texts))
+    if len(categories) > MOST_CATEGORIES:
         return None
-    place = {word: at / (len(words) - 1) for at, word in enumerate(words)}
-    return SettingAxis(option, np.array([place[text] for text in texts]), {at: word for word, at in place.items()})
+    place = {category: at / (len(categories) - 1) for at, category in enumerate(categories)}
+    ticks = {at: category for category, at in place.items()}
+    return SettingAxis(option, np.array([place[text] for text in texts]), ticks)

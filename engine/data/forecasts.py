@@ -45,8 +45,8 @@ def stack_forecast(field: xr.DataArray, path: str, notes: list[str]) -> tuple[xr
         for role, dim in dims.items()
         if dim
     }
-    words = ("starts", "members", "lead times") if member else ("starts", "lead times")
-    counts = ", ".join(f"{n} {word}" for n, word in zip(shape, words, strict=True))
+    labels = ("starts", "members", "lead times") if member else ("starts", "lead times")
+    counts = ", ".join(f"{n} {label}" for n, label in zip(shape, labels, strict=True))
     notes.append(f"{field.name} in {path} is a forecast: {counts}, each a sample; parts are split by start")
     return stack_samples(field, outer, xr.Variable("time", times, {"standard_name": "time"})), aux
 

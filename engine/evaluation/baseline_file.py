@@ -10,7 +10,7 @@ from engine.data.netcdf import netcdf_file
 from engine.data.pairs import Pairs
 from engine.data.samples import Samples
 from engine.evaluation.baselines import Baseline, Steps, fit_baselines
-from engine.evaluation.predict import batches, create_results, missing_input
+from engine.evaluation.predict import batches, create_results, enlarged, missing_input
 from engine.evaluation.products import BASELINES
 from engine.files import whole_file
 
@@ -35,7 +35,7 @@ def write_baselines(path: Path, pairs: Pairs, samples: Samples, bound: str, titl
         for rows in batches(samples):
             block = samples.pairs.read(samples.steps[rows])
             steps = Steps.of(block, months[rows], pairs, samples.normalizer)
-            missing = missing_input(samples, block).repeat(scale, 1).repeat(scale, 2)
+            missing = enlarged(missing_input(samples, block), scale)
             for name, baseline in baselines.items():
                 field = np.full((len(rows), *mask.shape), np.nan, np.float32)
                 values = baseline(steps)

@@ -95,7 +95,7 @@ class Downscaler:
             inputs, block = samples.read(rows[some])
             predicted = self.fields(samples, inputs)
             errors[some], spread[some] = predicted["downscaled"] - block.hr, predicted["spread"]
-            errors[some][_enlarged(missing_input(samples, block), scale)] = np.nan
+            errors[some][enlarged(missing_input(samples, block), scale)] = np.nan
         return replace(self, calibration=Calibration.fit(errors, spread, _seasons(samples, rows)))
 
     def interval(self, fields: Mapping[str, np.ndarray], seasons: np.ndarray) -> dict[str, np.ndarray]:
@@ -200,7 +200,7 @@ def _write(
         missing = missing_input(samples, block)
         n_empty += int(missing.all((1, 2)).sum())
         n_missing += int(missing.sum())
-        at_hr, members = _enlarged(missing, scale), downscaler.predict_members(samples, inputs)
+        at_hr, members = enlarged(missing, scale), downscaler.predict_members(samples, inputs)
         products = {"interpolated": downscaler.interpolated(samples, block.lr), **downscaler.statistics(members)}
         products |= downscaler.interval(products, _seasons(samples, rows))
         fields = {name: np.where(at_hr, np.float32(np.nan), values)[:, *cells] for name, values in products.items()}
@@ -258,8 +258,8 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
             _declare(file, name, dims, _attrs(pairs), references | ({"coordinates": named} if named else {}))
 
 
-def _enlarged(missing: np.ndarray, scale: int) -> np.ndarray:
-    """HR cells of LR cells: (n, y_lr, x_lr) → (n, y, x)."""
+def enlarged(missing: np.ndarray, scale: int) -> np.ndarray:
+    """Mark the HR cells of marked LR cells: (n, y_lr, x_lr) → (n, y, x)."""
     return missing.repeat(scale, 1).repeat(scale, 2)
 
 

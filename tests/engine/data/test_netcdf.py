@@ -58,7 +58,7 @@ for turn in range(600):
 
 
 @pytest.mark.parametrize("has_strings", [False, True])
-def test_files_with_words_are_opened_and_closed_in_any_order(tmp_path, has_strings):
+def test_files_with_text_are_opened_and_closed_in_any_order(tmp_path, has_strings):
     dataset = xr.Dataset(coords={"season": ["DJF", "été"], "product": ["hr", "lr"]})
     for number in range(8):
         if has_strings:
