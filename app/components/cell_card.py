@@ -108,7 +108,7 @@ class CellCard:
         if not any(np.isfinite(values).any() for values in self._series.values()):
             return "No values: the target is missing in this cell."
         comparison, dark = self._comparison, self.session.dark
-        attrs, tab = comparison.first.data["hr"].attrs, self._tabs.value
+        attrs, tab = comparison.first.attrs, self._tabs.value
         if tab == "histogram":
             return line_figure(histogram(self._series, attrs, dark=dark), height=HEIGHT)
         if tab == "PSD":

@@ -114,7 +114,7 @@ class CompareMaps:
     def _draw_board(self) -> MapBoard:
         assert self.shared is not None
         layout, frames = self.session.layout, self._frames()
-        attrs = dict(self.comparison.first.data["hr"].attrs)
+        attrs = self.comparison.first.attrs
         cmap = DIFFERENCES if layout == "difference" else colour_map(attrs)
         label = {**attrs, "long_name": "difference"} if layout == "difference" else attrs
         kind = SwipeBoard if layout == "swipe" else MapBoard

@@ -65,7 +65,7 @@ class StartCard:
                 f"In training: {', '.join(active)}." if active else "An example is being made, which takes a minute."
             )
             self.waiting.param.update(
-                object=plain_text(f"{doing} What is done first is shown on Compare."), visible=True
+                object=plain_text(f"{doing} Compare shows the first one that is done."), visible=True
             )
         self.view = pn.Column(
             pmui.Typography(title, variant="h2", margin=(0, 0, 12, 0)), self.waiting, ways, self.message,

@@ -44,8 +44,8 @@ class ComparePage:
             self._scores.view, self._cell.view, self._sure.view, self._spectra.view,
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
-        for view in self._lower:
-            view.styles = {**view.styles, "flex": "1 1 420px"}
+        for number, view in enumerate(self._lower):  # tables beside figures
+            view.styles = {**view.styles, "flex": f"1 1 {420 if number % 2 else 600}px"}
         self._page = pn.Column(
             self._chips.view,
             sizing_mode="stretch_width",

@@ -62,6 +62,12 @@ class Result:
         return str(self.data["hr"].attrs.get("units", ""))
 
     @property
+    def attrs(self) -> dict[str, object]:
+        """Attributes of the variable: those of HR, with a name that all fields share."""
+        attrs = self.data["hr"].attrs
+        return attrs | {"long_name": str(attrs.get("long_name", "")).removeprefix("HR ").removeprefix("HR")}
+
+    @property
     def title(self) -> str:
         """The run's title, without the letter that the suite gives where it is the one shown here."""
         return self.run.title.removeprefix(f"{self.letter} ")
