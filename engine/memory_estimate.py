@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -98,15 +97,11 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))
     network = prediction_bytes(spec.model, replace(shape, y_lr=y, x_lr=x), at_once)
     fields = FIELDS_IN_PREDICTION + shape.window + shape.static + COPIES_OF_MEMBERS * members
-    baselines = _baseline_bytes(pairs) if cells <= HR_CELLS_AT_ONCE else 0
+    # Training steps, and what is fitted to each cell, or the sums of verification after that.
+    baselines = held_steps(pairs)[1] + BASELINE_BYTES_OF_CELL * cells if cells <= HR_CELLS_AT_ONCE else 0
     held = min(len(pairs.parts.validation), most_steps(pairs.hr_grid.shape)) if members else 0
     calibration = network + 8 * COPIES_IN_CALIBRATION * held * cells
     return max(calibration, network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING, baselines)
-
-
-def _baseline_bytes(pairs: Pairs) -> int:
-    """Bytes of baselines: training steps, and what is fitted to each cell, or the sums of verification after that."""
-    return held_steps(pairs)[1] + BASELINE_BYTES_OF_CELL * math.prod(pairs.hr_grid.shape)
 
 
 def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:

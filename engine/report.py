@@ -23,7 +23,6 @@ from engine.evaluation.products import BASELINES
 from engine.evaluation.score_records import ProductScores, Scores
 from engine.evaluation.significance import (
     SCORES,
-    Interval,
     best_of,
     errors_of,
     interval_texts,
@@ -175,18 +174,16 @@ def _significance(runs: Sequence[Evidence]) -> str:
     rows = [
         [
             names[product],
-            *(_interval(of_product[score]) for score in SCORES),
+            *(
+                f"{value} ({low} to {high})" if low else value
+                for value, low, high in (interval_texts(of_product[score]) for score in SCORES)
+            ),
             *(verdict(errors, product, reference) or "–" for reference in references),
         ]
         for product, of_product in intervals(errors).items()
     ]
     heads = ["", *(heading(score, runs[0].units) for score in SCORES), *(f"against {names[r]}" for r in references)]
     return _table(heads, rows) + _paragraphs([f"{names[key]} is left out: {why}." for key, why in left_out.items()])
-
-
-def _interval(interval: Interval) -> str:
-    value, low, high = interval_texts(interval)
-    return f"{value} ({low} to {high})" if low else value
 
 
 def _maps(runs: Sequence[Evidence]) -> str:

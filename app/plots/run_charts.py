@@ -59,7 +59,8 @@ def setting_chart(source: bm.ColumnDataSource, axes: Sequence[SettingAxis], *, d
         is_last = x == len(axes) - 1  # what stood beside it would be cut off
         baselines = ["middle" if not is_last else "bottom" if place >= 0.5 else "top" for place in axis.ticks]
         plot.text(
-            [x] * len(axis.ticks), list(axis.ticks), [_short(text) for text in axis.ticks.values()],
+            [x] * len(axis.ticks), list(axis.ticks),
+            [text if len(text) <= LONGEST_WORD else f"{text[: LONGEST_WORD - 1]}…" for text in axis.ticks.values()],
             x_offset=0 if is_last else 5, text_align="center" if is_last else "left", text_baseline=baselines,
             text_font_size="11px", text_color=_mode(INK, dark), background_fill_color=_mode(SURFACE, dark),
             background_fill_alpha=0.7,
@@ -89,10 +90,6 @@ def _colour(source: bm.ColumnDataSource, dark: bool) -> dict[str, Any]:
         "field": "score",
         "transform": bm.LinearColorMapper(palette=COLOURS["dark" if dark else "light"], low=low, high=high),
     }
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_WORD else f"{text[: LONGEST_WORD - 1]}…"
 
 
 def _mode(colours: dict[str, str], dark: bool) -> str:

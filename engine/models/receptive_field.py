@@ -74,7 +74,8 @@ def network_parts(options: ModelOptions, shape: Shape, interpolation: str) -> li
     for step in _steps(options, shape, interpolation, SMALLEST_WEIGHT):
         back += step.back
         everywhere |= step.everywhere
-        sees = None if everywhere else _most_seen(back, step.beside, period)
+        seen = [] if everywhere else [_seen(cell, back, step.beside) for cell in range(period)]
+        sees = max(last - first + 1 for first, last in seen) if seen else None
         parts.append(Part(step.name, step.does, step.y, step.x, step.channels, step.parameters, sees, step.times))
     return parts
 
@@ -130,12 +131,6 @@ def _layers(options: ModelOptions, shape: Shape) -> list[_Step]:
 def _period(options: ModelOptions, shape: Shape) -> int:
     """HR cells after which a cell lies in its LR cell, and in the halved fields of a U-Net, as another did."""
     return shape.scale * Architecture.of(options, shape).halving
-
-
-def _most_seen(back: Sequence[Back], beside: Back | None, period: int) -> int:
-    """Cells of the inputs that an output cell depends on, of all places that it can have within an LR cell."""
-    seen = [_seen(cell, back, beside) for cell in range(period)]
-    return max(last - first + 1 for first, last in seen)
 
 
 def _seen(cell: int, back: Sequence[Back], beside: Back | None) -> tuple[int, int]:
