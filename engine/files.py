@@ -185,3 +185,8 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
+
+
+def numbered(name: str, number: int) -> str:
+    """Name of one of several files of a kind, counted from 0: best.npz, best-2.npz, and so on."""
+    return name.replace(".", f"-{number + 1}.") if number else name

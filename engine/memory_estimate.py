@@ -92,7 +92,7 @@ def _chunks(spec: Spec) -> list[str]:
 def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     """Bytes that predicting and scoring the test part takes."""
     cells = int(np.prod(pairs.hr_grid.shape))
-    members = spec.model.members if spec.model.is_stochastic else 0
+    members = spec.members
     at_once = min(max(1, HR_CELLS_AT_ONCE // max(1, members) // cells), len(pairs.parts.test))
     y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))
     network = prediction_bytes(spec.model, replace(shape, y_lr=y, x_lr=x), at_once)
@@ -108,15 +108,16 @@ def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:
     """A note where fields are large, and the network lets none be cut into tiles."""
     if np.prod(pairs.hr_grid.shape) <= HR_CELLS_AT_ONCE or reach(spec.model, shape, pairs.interpolation):
         return []
-    kind = "localized" if spec.model.localized else "attention"
-    why = {
-        "localized": "a localized block has weights for each cell",
-        "attention": "attention takes means over a field",
-    }
+    if spec.model.localized:
+        why, other = "a localized block has weights for each cell", "model.localized=false"
+    elif spec.model.attention:
+        why, other = "attention takes means over a field", "model.attention=false"
+    else:
+        why, other = "a Fourier filter takes waves of a field", "model.backbone=resnet"
     network = _size(prediction_bytes(spec.model, shape, 1))
     return [
-        f"fields are predicted whole, with {network} for the network, and not in tiles: {why[kind]} (without it, "
-        f"model.{kind}=false, memory is bounded)"
+        f"fields are predicted whole, with {network} for the network, and not in tiles: {why} (without it, {other}, "
+        "memory is bounded)"
     ]
 
 

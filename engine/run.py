@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from engine.training import checkpoints
 from engine.training.assembly import build_network, build_training, make_reproducible
 from engine.training.loop import Training
 from engine.training.memory_budget import HR_CELLS_AT_ONCE
-from engine.training.progress import ProgressRecord
+from engine.training.position import Position
+from engine.training.progress import Earlier, ProgressRecord
 from engine.training.workers import Workers, detect_lost_ranks, join, rejoin
 
 
@@ -39,17 +41,18 @@ def work(run: Run) -> None:
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
         heartbeat.phase("reading")
         pairs = pair(run.spec.data)
-        training, is_finished = _train_with_remaining_ranks(run, workers, heartbeat, pairs)
-        if not is_finished:
-            _log(f"stopped in epoch {training.position.epoch + 1}: {training.stop.reason}; resume continues from here")
+        networks, training = _train_with_remaining_ranks(run, workers, heartbeat, pairs)
+        if len(networks) < run.spec.training.ensemble:
+            epoch = len(networks) * run.spec.training.epochs + training.position.epoch + 1
+            _log(f"stopped in epoch {epoch}: {training.stop.reason}; resume continues from here")
             heartbeat.end(RankEnd.STOPPED, reason=training.stop.reason)
             return
-        network = training.step.network
         if training.workers.chief:
-            evaluate(run, heartbeat, network, pairs)
+            evaluate(run, heartbeat, networks, pairs)
             run.write_manifest()
             write_whole(run.folder / "DONE", to_json({"time": time.time()}))
-        heartbeat.end(RankEnd.DONE, weights=checkpoints.fingerprint(network.trainable_variables))
+        weights = [variable for network in networks for variable in network.trainable_variables]
+        heartbeat.end(RankEnd.DONE, weights=checkpoints.fingerprint(weights))
 
 
 def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
@@ -62,22 +65,25 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     DataError
         If the new data don't fit the run.
     """
-    if not run.best.exists():
-        raise RunError(f"run {run.id} has no trained weights yet", action="let it train, or give another run")
+    trained = sum(run.best_of(number).exists() for number in range(run.spec.training.ensemble))
+    if trained < run.spec.training.ensemble:
+        has = f"weights of {trained} of {run.spec.training.ensemble} networks" if trained else "no trained weights yet"
+        raise RunError(f"run {run.id} has {has}", action="let it train, or give another run")
     normalizer = Normalizer.load(run.normalizer_file)
     pairs = pair_for_downscaling(run.spec.data, load_hr_template(run.normalizer_file), data)
-    network = build_network(run.spec, pairs, normalizer)
-    restore_best_weights(network, run)
+    networks = [build_network(run.spec, pairs, normalizer) for _ in range(run.spec.training.ensemble)]
+    for number, network in enumerate(networks):
+        restore_best_weights(network, run, number)
     samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
-    downscaler = Downscaler.of(network, run.spec.model, samples)
+    downscaler = Downscaler.of(networks, run.spec.model, samples)
     notes = write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return (*pairs.notes, *notes)
 
 
-def restore_best_weights(network: keras.Model, run: Run) -> None:
-    """Give the network the best weights of a run."""
-    groups, _ = checkpoints.load(run.best)
-    checkpoints.restore(network.variables, groups["weights"], run.best)
+def restore_best_weights(network: keras.Model, run: Run, number: int = 0) -> None:
+    """Give the network the best weights of a run's network, counted from 0."""
+    path = run.best_of(number)
+    checkpoints.restore(network.variables, checkpoints.load(path)[0]["weights"], path)
 
 
 def share_normalizer(run: Run, workers: Workers, pairs: Pairs) -> Normalizer:
@@ -92,35 +98,43 @@ def share_normalizer(run: Run, workers: Workers, pairs: Pairs) -> Normalizer:
 
 
 def prepare_training(
-    run: Run, workers: Workers, network: keras.Model, pairs: Pairs, normalizer: Normalizer
+    run: Run,
+    workers: Workers,
+    network: keras.Model,
+    pairs: Pairs,
+    normalizer: Normalizer,
+    number: int = 0,
+    stop: StopRequest | None = None,
 ) -> Training:
-    """Build a training that is ready to run.
+    """Build a training that is ready to run, of one network of the ensemble, counted from 0.
 
     It starts from the last checkpoint if there is one, else from another run's weights, else from new ones.
     """
+    earlier, of = _trained_earlier(run, number), run.spec.training.ensemble
 
     def report(record: ProgressRecord) -> None:
-        append_line(run.folder / "progress.jsonl", record.plain())
+        append_line(run.folder / "progress.jsonl", record.after(earlier, of).plain())
 
-    folder, stop = run.folder / "checkpoints", StopRequest.of(run)
-    training = build_training(run.spec, workers, network, pairs, normalizer, folder, report, stop)
+    spec, folder, asked = run.spec.of_network(number), run.folder / "checkpoints", stop or StopRequest.of(run)
+    training = build_training(spec, workers, network, pairs, normalizer, folder, report, asked, number)
     if training.resume():
         _log(f"resumed in epoch {training.position.epoch + 1} after step {training.position.step}")
     elif start := Store(run.folder.parent).start_run(run.spec):
-        groups, _ = checkpoints.load(start.best)
-        checkpoints.import_checkpoint(network.variables, groups["weights"], start.best, optional="localized")
+        weights = start.best_of(number % start.spec.training.ensemble)
+        groups, _ = checkpoints.load(weights)
+        checkpoints.import_checkpoint(network.variables, groups["weights"], weights, optional="localized")
     source = "in memory" if training.train.in_memory else "read ahead from the files"
     _log(f"{len(training.train.samples)} training samples, {source}")
     return training
 
 
-def evaluate(run: Run, heartbeat: Heartbeat, network: keras.Model, pairs: Pairs) -> None:
+def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pairs: Pairs) -> None:
     """Downscale the test part and score it."""
     parts, normalizer = pairs.parts, Normalizer.load(run.normalizer_file)
     validation, samples = (
         Samples.of(run.spec, pairs.for_evaluation(), normalizer, part) for part in (parts.validation, parts.test)
     )
-    downscaler = Downscaler.of(network, run.spec.model, samples)
+    downscaler = Downscaler.of(networks, run.spec.model, samples)
     if downscaler.members:
         heartbeat.phase("calibrating intervals")
         downscaler = _calibrate(downscaler, validation)
@@ -215,8 +229,8 @@ class StopRequest:
 
 def _train_with_remaining_ranks(
     run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs
-) -> tuple[Training, bool]:
-    """Train, again after ranks are lost on the way; returns the training, and whether it came to its end."""
+) -> tuple[list[keras.Model], Training]:
+    """Train, again after ranks are lost on the way; returns the networks that are trained, and the last training."""
     while True:
         try:
             with detect_lost_ranks():
@@ -228,16 +242,31 @@ def _train_with_remaining_ranks(
         _log(f"rank {workers.first_rank} goes on as rank {workers.rank} of {workers.size}")
 
 
-def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tuple[Training, bool]:
+def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tuple[list[keras.Model], Training]:
+    """Train the networks one after another, up to the first that is asked to stop; those trained before are read."""
     if workers.chief:
         run.remove_partial_files()
-    make_reproducible(run.spec)
-    normalizer = share_normalizer(run, workers, pairs)
-    network = build_network(run.spec, pairs, normalizer)
-    training = prepare_training(run, workers, network, pairs, normalizer)
+    normalizer, networks = share_normalizer(run, workers, pairs), list[keras.Model]()
+    of, stop = run.spec.training.ensemble, StopRequest.of(run)
     left = "" if not workers.round else f" with {workers.size} of {run.spec.launch.processes} processes"
-    heartbeat.phase(f"training{left}")
-    return training, training.run()
+    while True:
+        number = len(networks)
+        make_reproducible(run.spec.of_network(number))
+        network = build_network(run.spec, pairs, normalizer)
+        training = prepare_training(run, workers, network, pairs, normalizer, number, stop)
+        heartbeat.phase(f"training{f' network {number + 1} of {of}' if of > 1 else ''}{left}")
+        if not training.run():
+            return networks, training
+        networks.append(network)
+        if len(networks) == of:
+            return networks, training
+
+
+def _trained_earlier(run: Run, number: int) -> Earlier:
+    """Networks before one, with what their last checkpoints say of their records and their time."""
+    positions = [Position.from_state(checkpoints.load(run.last_of(each))[1]) for each in range(number)]
+    seq, elapsed_s = (sum(getattr(position, name) for position in positions) for name in ("seq", "elapsed_s"))
+    return Earlier(number, seq, elapsed_s)
 
 
 def _fit_normalizer(run: Run, pairs: Pairs) -> Normalizer:

@@ -6,7 +6,7 @@ A field larger than HR_CELLS_AT_ONCE is predicted in tiles, if the network allow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,41 +46,46 @@ Report = Callable[[int, int], None]  # of samples done, of so many
 
 @dataclass(frozen=True)
 class Downscaler:
-    """Trained network that turns samples into fields in the target's unit.
+    """Trained networks that turn samples into fields in the target's unit: one, or those of an ensemble.
 
-    members : number of members drawn by noise or Monte Carlo dropout, the network's random state being part of its
-        weights; with 0 there is one prediction, without dropout. Each tile draws its own members, so that they differ
-        from those of the whole field, with the same distribution.
-    reach : None if the network has to be given whole fields.
+    draws : members that each network draws by noise or Monte Carlo dropout, its random state being part of its weights;
+        with 0 a network has one prediction, without dropout. Each tile draws its own members, so that they differ from
+        those of the whole field, with the same distribution.
+    reach : None if a network has to be given whole fields.
     calibration : of the interval beside members, if there is one.
     """
 
-    network: keras.Model
+    networks: tuple[keras.Model, ...]
     bound: str  # as model.output_activation, without auto
-    members: int = 0
+    draws: int = 0
     reach: Reach | None = None
     calibration: Calibration | None = None
 
     @classmethod
-    def of(cls, network: keras.Model, options: ModelOptions, samples: Samples) -> Downscaler:
+    def of(cls, networks: Sequence[keras.Model], options: ModelOptions, samples: Samples) -> Downscaler:
         """Make one for these samples, and others on the same grids."""
         return cls(
-            network,
+            tuple(networks),
             bound_of(options, samples.normalizer),
             options.members if options.is_stochastic else 0,
             reach(options, Shape.of(samples), samples.pairs.interpolation),
         )
+
+    @property
+    def members(self) -> int:
+        """Predictions of which the field is the mean; 0 if there is one network that draws none, as `Spec.members`."""
+        return len(self.networks) * max(1, self.draws) if len(self.networks) > 1 else self.draws
 
     def __call__(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
         """Downscale inputs of some samples to (sample, y, x) in the target's unit; NaN where HR never has a value."""
         return self.fields(samples, inputs)["downscaled"]
 
     def fields(self, samples: Samples, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Predict `downscaled`, and `spread` if members are drawn."""
+        """Predict `downscaled`, and `spread` if there are members."""
         return self.statistics(self.predict_members(samples, inputs))
 
     def statistics(self, members: np.ndarray) -> dict[str, np.ndarray]:
-        """Mean of members as `downscaled`, and `spread` if they are drawn (Gal and Ghahramani 2016, eq. 6)."""
+        """Mean of members as `downscaled`, and `spread` if there are any (Gal and Ghahramani 2016, eq. 6)."""
         if not self.members:
             return {"downscaled": members[0]}
         mean, spread = mean_and_spread(members)
@@ -106,19 +111,20 @@ class Downscaler:
         return {name: field if self.bound == "linear" else np.maximum(field, 0.0) for name, field in bounds.items()}
 
     def predict_members(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
-        """Predict all members, one tile of one at a time: (member, sample, y, x), one where none are drawn."""
+        """Predict all members, one tile of one at a time: (member, sample, y, x), one where there are none."""
         pairs = samples.pairs
         members = np.empty((max(1, self.members), len(inputs), *pairs.hr_grid.shape), np.float32)
         for tile in plan_tiles(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE):
-            for member in members:
-                member[:, *tile.output_at_hr(pairs.scale)] = self._predict_tile(samples, inputs, tile)
+            for number, member in enumerate(members):
+                network = number % len(self.networks)
+                member[:, *tile.output_at_hr(pairs.scale)] = self._predict_tile(samples, inputs, tile, network)
         return members
 
-    def _predict_tile(self, samples: Samples, inputs: np.ndarray, tile: Tile) -> np.ndarray:
+    def _predict_tile(self, samples: Samples, inputs: np.ndarray, tile: Tile, network: int = 0) -> np.ndarray:
         """Predict the output cells of a tile, in the target's unit."""
         scale = samples.pairs.scale
         static = samples.static[None, *tile.input_at_hr(scale)]
-        predicted = self._predict(tf.constant(inputs[:, *tile.input]), tf.constant(static), static.shape[1:3])
+        predicted = self._predict(network, tf.constant(inputs[:, *tile.input]), tf.constant(static), static.shape[1:3])
         scaled = predicted[..., 0].numpy()[:, *tile.output_in_input(scale)]
         field = samples.normalizer.target.inverse(scaled)
         if self.bound == "relu":  # a value on the bound is zero itself, not zero up to rounding
@@ -136,10 +142,11 @@ class Downscaler:
         return np.where(mask, fields, np.float32(np.nan))
 
     @tf.function(reduce_retracing=True)
-    def _predict(self, inputs: tf.Tensor, static: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-        """Run the network; one graph for any number of samples, but for each shape, which interpolation has to know."""
-        with drawn(self.network) if self.members else nullcontext():
-            return self.network([inputs, static], training=False)
+    def _predict(self, number: int, inputs: tf.Tensor, static: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
+        """Run a network, with one graph for any number of samples of one shape, which interpolation has to know."""
+        network = self.networks[number]
+        with drawn(network) if self.draws else nullcontext():
+            return network([inputs, static], training=False)
 
 
 def write_results(

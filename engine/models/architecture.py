@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.models.backbones import BACKBONES
-from engine.models.layers import Block, Concatenate, Conv, Field, Layer, Noise, Recurrence, Step, trace
+from engine.models.layers import Block, Concatenate, Conv, Field, Layer, Noise, Recurrence
 from engine.models.shapes import Shape, is_recurrent
+from engine.models.tracing import Step, trace
 from engine.models.upsampling import hr_filters, stage_blocks
 from engine.spec import ModelOptions
 
@@ -53,12 +55,13 @@ class Architecture:
         return self.entry, *self.recurrence, *self.backbone, *self.stages, self.tail, self.output
 
     @property
-    def halving(self) -> int:
-        """Cells along a side that the coarsest field inside the network puts together."""
-        product = 1
-        for layer in layers_of(self.blocks):
-            product *= layer.halving
-        return product
+    def period(self) -> int:
+        """Cells along a side of the backbone's input after which a cell is treated as another was.
+
+        These are the cells that the coarsest field inside puts together, or those of a window.
+        """
+        layers = layers_of(self.blocks)
+        return math.prod(layer.halving for layer in layers) * math.lcm(*(layer.window_side for layer in layers))
 
 
 def layers_of(blocks: Iterable[Block]) -> list[Layer]:

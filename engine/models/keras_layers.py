@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 
 from engine.models import blocks, layers
+from engine.models.fourier_filter import FourierFilter
+from engine.models.window_attention import WindowAttention
 
 Kept = Mapping[str, tf.Tensor]
 
@@ -93,6 +95,10 @@ APPLICATIONS: dict[type[layers.Layer], Callable[[Any, tf.Tensor, Kept], tf.Tenso
     layers.Noise: _of_input(lambda layer: blocks.Noise(layer.channels, name=layer.name)),
     layers.ChannelScale: _of_input(lambda layer: blocks.ChannelScale(name=layer.name)),
     layers.ChannelAttention: _attention,
+    layers.WindowAttention: _of_input(
+        lambda layer: WindowAttention(layer.window_side, layer.shift, layer.heads, layer.HEAD, name=layer.name)
+    ),
+    layers.FourierFilter: _of_input(lambda layer: FourierFilter(layer.MODES, name=layer.name)),
     layers.Recurrence: _recurrence,
     layers.Add: lambda layer, x, kept: keras.layers.Add(name=layer.name)([kept[layer.kept], x]),
     layers.Concatenate: lambda layer, x, kept: keras.layers.Concatenate(name=layer.name)(

@@ -6,7 +6,7 @@ parameter counts, memory, the receptive field and the table of parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -35,6 +35,7 @@ class Layer:
     copies : outputs that exist at once while it works.
     sees_whole_field : takes means over all cells.
     halving : the sides are divided by it.
+    window_side : side of the windows that it cuts a field into, from the first cell.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Layer:
     copies: ClassVar[int] = 1
     sees_whole_field: ClassVar[bool] = False
     halving: ClassVar[int] = 1
+    window_side: ClassVar[int] = 1
 
     def parameters(self, channels: int) -> int:
         """Trainable weights, for an input of so many channels."""
@@ -232,6 +234,54 @@ class ChannelAttention(Layer):
 
 
 @dataclass(frozen=True)
+class WindowAttention(Layer):
+    """Attention among the cells of each window (Liu et al. 2022, eq. 2); windows begin at cell `shift` of their first.
+
+    shift : less than the window; the cells before it are a window of their own.
+    """
+
+    HEAD: ClassVar[int] = 16  # channels of a head
+    window_side: ClassVar[int] = 8  # cells along a side, as Liu et al. (2021, SwinIR)
+
+    filters: int
+    shift: int = 0
+
+    @property
+    def heads(self) -> int:
+        return max(1, self.filters // self.HEAD)
+
+    @property
+    def tensors(self) -> int:  # type: ignore[override]
+        """Queries, keys, values, as they are and of length 1, a window's weights and their logits, and what follows."""
+        return 2 + -(-self.heads * (6 * self.HEAD + 2 * self.window_side**2) // self.filters)
+
+    copies = tensors
+
+    def parameters(self, channels: int) -> int:
+        """Queries, keys and values, and back; of each head the biases of all distances, and one scale."""
+        inner = self.heads * self.HEAD
+        return (channels + 1) * 3 * inner + (inner + 1) * channels + self.heads * ((2 * self.window_side - 1) ** 2 + 1)
+
+    def back(self) -> Back:
+        side, shift = self.window_side, self.shift
+        return lambda first, last: (
+            (first - shift) // side * side + shift,
+            (last - shift) // side * side + shift + side - 1,
+        )
+
+
+@dataclass(frozen=True)
+class FourierFilter(Layer):
+    """Weights across channels for each of the lowest wave numbers along y, and along x (Tran et al. 2023, eq. 8)."""
+
+    MODES: ClassVar[int] = 12
+    sees_whole_field: ClassVar[bool] = True
+
+    def parameters(self, channels: int) -> int:
+        return 2 * 2 * self.MODES * channels**2  # real and imaginary, along both sides
+
+
+@dataclass(frozen=True)
 class Keep(Layer):
     """Keeps its input under its name, for a later Add, Concatenate or DoubleLike."""
 
@@ -319,38 +369,6 @@ class Backbone:
 
     entry: tuple[Layer, ...]
     blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A layer with its input and output, and the values kept meanwhile for layers after it."""
-
-    layer: Layer
-    input: Field
-    output: Field
-    kept_values: int
-
-    @property
-    def parameters(self) -> int:
-        return self.layer.parameters(self.input.channels)
-
-
-def trace(blocks: Sequence[Block], field: Field, given: Mapping[str, Field] | None = None) -> list[list[Step]]:
-    """Follow a field through all blocks: the steps of each. given : fields kept before the first block."""
-    layers = [layer for block in blocks for layer in block.layers]
-    last_use = {name: number for number, layer in enumerate(layers) if (name := layer.uses())}
-    steps = iter(_steps(layers, field, dict(given or {}), last_use))
-    return [[next(steps) for _ in block.layers] for block in blocks]
-
-
-def _steps(layers: list[Layer], field: Field, kept: dict[str, Field], last_use: Mapping[str, int]) -> Iterator[Step]:
-    for number, layer in enumerate(layers):
-        if isinstance(layer, Keep):
-            kept[layer.name] = field
-        made = layer.output(field, kept)
-        live = sum(other.values for name, other in kept.items() if last_use.get(name, -1) >= number)
-        yield Step(layer, field, made, live)
-        field = made
 
 
 def neighbours(side: int) -> Back:

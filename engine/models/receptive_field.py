@@ -43,7 +43,8 @@ class Reach:
     """Cells that a network needs beside a piece of a field, to predict it as within the whole.
 
     halo : LR cells around the piece, on each side, up to the border of the field.
-    align : the first LR row and column given are multiples of it, as a U-Net halves its fields cell by cell.
+    align : the first LR row and column given are multiples of it, as a U-Net halves its fields cell by cell, and
+        attention cuts them into windows.
     """
 
     halo: int
@@ -83,7 +84,8 @@ def network_parts(options: ModelOptions, shape: Shape, interpolation: str) -> li
 def reach(options: ModelOptions, shape: Shape, interpolation: str) -> Reach | None:
     """Cells needed around a piece of the field; None where the network needs the whole field.
 
-    It has to with attention, which takes means over the field, and with a localized block, whose weights are of cells.
+    It has to with channel attention, which takes means over the field, with Fourier filters, and with a localized
+    block, whose weights are of cells.
     """
     steps = _steps(options, shape, interpolation, LOST_WEIGHT)
     if options.localized or any(step.everywhere for step in steps):
@@ -93,7 +95,8 @@ def reach(options: ModelOptions, shape: Shape, interpolation: str) -> Reach | No
     for cell in range(period):
         (first, last), own = _seen(cell, back, beside), cell // shape.scale
         halo = max(halo, own - first, last - own)
-    return Reach(halo, period // shape.scale // gcd(period // shape.scale, shape.scale))
+    align = period // shape.scale
+    return Reach(halo, align // gcd(align, shape.scale) if options.upsampling == "pin" else align)
 
 
 def _steps(options: ModelOptions, shape: Shape, interpolation: str, least: float) -> list[_Step]:
@@ -129,8 +132,8 @@ def _layers(options: ModelOptions, shape: Shape) -> list[_Step]:
 
 
 def _period(options: ModelOptions, shape: Shape) -> int:
-    """HR cells after which a cell lies in its LR cell, and in the halved fields of a U-Net, as another did."""
-    return shape.scale * Architecture.of(options, shape).halving
+    """HR cells after which a cell lies in its LR cell, and in halved fields and windows, as another did."""
+    return shape.scale * Architecture.of(options, shape).period
 
 
 def _seen(cell: int, back: Sequence[Back], beside: Back | None) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from engine.errors import RecordError, StoreError
-from engine.files import append_line, private, read_json, read_lines, sha256, to_json, write_whole
+from engine.files import append_line, numbered, private, read_json, read_lines, sha256, to_json, write_whole
 from engine.runs.description import field_of, title_of
 from engine.runs.records import (
     FetchRecord,
@@ -105,13 +105,20 @@ class RunPaths:
 
     @property
     def best(self) -> Path:
-        """Checkpoint with the best weights so far."""
-        return self.folder / "checkpoints" / "best.npz"
+        """Checkpoint with the best weights so far, of the first network."""
+        return self.best_of(0)
 
     @property
     def last(self) -> Path:
-        """Checkpoint with all that a resume needs."""
-        return self.folder / "checkpoints" / "last.npz"
+        """Checkpoint with all that a resume needs, of the first network."""
+        return self.last_of(0)
+
+    def best_of(self, number: int) -> Path:
+        """Checkpoint with the best weights of a network of the ensemble, counted from 0."""
+        return self.folder / "checkpoints" / numbered("best.npz", number)
+
+    def last_of(self, number: int) -> Path:
+        return self.folder / "checkpoints" / numbered("last.npz", number)
 
     @property
     def normalizer_file(self) -> Path:

@@ -6,6 +6,7 @@ other, and `yaml` reads and writes them as text.
 
 from engine.spec.experiment import RENAMED, SECTIONS, Spec
 from engine.spec.sections import (
+    INSEPARABLE,
     KERNELS,
     LEARNING_RATE_FACTORS,
     NEGATIVE_CONSTRAINTS,
@@ -20,6 +21,7 @@ from engine.spec.values import Period, Region, Source, Split
 from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
 
 __all__ = [
+    "INSEPARABLE",
     "KERNELS",
     "LEARNING_RATE_FACTORS",
     "NEGATIVE_CONSTRAINTS",

@@ -14,6 +14,7 @@ from engine.spec.sections import (
     NEGATIVE_CONSTRAINTS,
     NONNEGATIVE_CONSTRAINTS,
     RECURRENT,
+    SEEDS,
     DataOptions,
     LaunchOptions,
     ModelOptions,
@@ -104,6 +105,16 @@ class Spec:
         """A checked copy with other options: spec.replace(training={"epochs": 3})."""
         return dataclasses.replace(self, **{name: getattr(self, name).replace(**v) for name, v in sections.items()})
 
+    @property
+    def members(self) -> int:
+        """Predictions of which the downscaled field is the mean: of each network those it draws; 0 for a single one."""
+        drawn, networks = self.model.members if self.model.is_stochastic else 0, self.training.ensemble
+        return networks * max(1, drawn) if networks > 1 else drawn
+
+    def of_network(self, number: int) -> Self:
+        """The same spec with the seed of one network of the ensemble, counted from 0."""
+        return self.replace(training={"seed": (self.training.seed + number) % SEEDS})
+
     def plain(self) -> dict[str, object]:
         """Every option, as plain YAML types."""
         return {"version": VERSION, **{section: getattr(self, section).plain() for section in SECTIONS}}
@@ -132,6 +143,13 @@ def _check_patches(spec: Spec) -> None:
             option="model.localized",
             hint="a localized block has weights for each cell of the whole grid",
             action="set model.localized=false, or data.patch_size=0",
+        )
+    if spec.model.backbone == "fno" and spec.data.patch_size:
+        raise SpecError(
+            f"model.backbone is fno, but data.patch_size is {spec.data.patch_size}",
+            option="model.backbone",
+            hint="the waves of a patch have other lengths than those of the whole field",
+            action="set model.backbone=resnet, or data.patch_size=0",
         )
 
 

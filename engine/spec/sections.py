@@ -9,13 +9,16 @@ from engine.errors import SpecError
 from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Whole
 from engine.spec.values import Period, Region, Source, Split
 
-RECURRENT = ("resnet", "convnet", "densenet")  # backbones that have a recurrent form
+RECURRENT = ("resnet", "convnet", "densenet", "swin", "fno")  # backbones that have a recurrent form
+# Backbones that separable convolutions don't change, and why.
+INSEPARABLE = {"convnext": "its convolutions are depthwise already", "swin": "its blocks have no convolutions"}
 NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # allowed in a scheduler's header
 # Factor of the learning rate for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
 # sqrt: the learning rate's part of the rule of Malladi et al. (2022), NeurIPS 35, arXiv 2205.10287, for Adam.
 LEARNING_RATE_FACTORS: dict[str, Callable[[int], float]] = {"none": lambda n: 1.0, "linear": float, "sqrt": math.sqrt}
 # Constraints by what they do to values below zero: give some, or need a field without.
 NEGATIVE_CONSTRAINTS, NONNEGATIVE_CONSTRAINTS = ("additive",), ("multiplicative", "softmax")
+SEEDS = 2**31
 KERNELS = ["nearest", "bilinear", "bicubic", "lanczos", "area"]
 
 
@@ -115,9 +118,10 @@ class ModelOptions(Options):
     SECTION = "model"
 
     backbone = Choice(
-        ["resnet", "convnet", "densenet", "convnext", "unet"],
+        ["resnet", "convnet", "densenet", "convnext", "unet", "swin", "fno"],
         default="resnet",
-        doc="Main part of the network: the type of its blocks.",
+        doc="Main part of the network: the type of its blocks. swin: attention in shifted windows of 8 × 8 cells. "
+        "fno: a Fourier filter of the whole field beside convolutions.",
     )
     upsampling = Choice(
         ["spc", "rc", "dc", "pin"],
@@ -180,11 +184,11 @@ class ModelOptions(Options):
                 hint="a U-Net works at HR, after interpolation",
                 action="set model.upsampling=pin, or model.backbone=resnet",
             )
-        if self.separable and self.backbone == "convnext":
+        if self.separable and (why := INSEPARABLE.get(self.backbone)):
             raise SpecError(
-                "model.separable is true, but model.backbone is convnext",
+                f"model.separable is true, but model.backbone is {self.backbone}",
                 option="model.separable",
-                hint="its convolutions are depthwise already",
+                hint=why,
                 action="set model.separable=false, or model.backbone=resnet",
             )
         if self.dropout_variant.startswith("mc_") and not self.dropout_rate:
@@ -296,7 +300,14 @@ class TrainingOptions(Options):
         bounds=(0.0, 0.9999),
         doc="Decay of the exponential moving average of the weights, used in validation and prediction. 0: none.",
     )
-    seed = Whole(0, bounds=(0, 2**31 - 1), doc="Seed of initial weights, shuffling, patches and dropout.")
+    seed = Whole(0, bounds=(0, SEEDS - 1), doc="Seed of initial weights, shuffling, patches and dropout.")
+    ensemble = Whole(
+        1,
+        bounds=(1, 64),
+        unit="networks",
+        doc="Networks trained one after another, with the seeds seed, seed + 1, …. The downscaled field is their mean, "
+        "and their spread is in the results.",
+    )
     precision = Choice(["float32", "mixed_bfloat16"], default="float32", doc="Number format of the convolutions.")
     start_from = Text(
         "",

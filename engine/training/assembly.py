@@ -66,6 +66,7 @@ def build_training(
     folder: Path,
     report: Callable[[ProgressRecord], None],
     stop: StopRequest,
+    number: int = 0,
 ) -> Training:
     """Build a training at its beginning; its checkpoints go into `folder`."""
     reserved = training_bytes(spec, shape_of(spec, pairs, normalizer))
@@ -85,4 +86,5 @@ def build_training(
         folder=folder,
         report=report,
         stop=stop,
+        number=number,
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # reading the position of a checkpoint needs no TensorFlow
     import tensorflow as tf
 
 STATE = "state"
+LAST, BEST = "last.npz", "best.npz"  # with all that a resume needs, and with the best weights
 
 
 def arrays_of(variables: Sequence[Any]) -> dict[str, np.ndarray]:

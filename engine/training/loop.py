@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from engine.data.samples import Shuffle
 from engine.errors import DivergedError, RequestError
+from engine.files import numbered
 from engine.spec import TrainingOptions
 from engine.training import checkpoints
 from engine.training.feed import Feed
@@ -28,7 +29,6 @@ from engine.training.workers import Workers
 CHUNK_S = 1.0  # duration of one call of the step's graph, after which stop requests are looked for
 CHECKPOINT_S = 5.0  # between checkpoints: at most this much work, and an epoch, is lost to a kill
 FIRST_CHUNK = 8  # steps
-LAST, BEST = "last.npz", "best.npz"
 
 
 class StopRequest(Protocol):
@@ -41,7 +41,10 @@ class StopRequest(Protocol):
 
 @dataclass
 class Training:
-    """One training: its step, its data, its folder of checkpoints, and its position."""
+    """One training: its step, its data, its folder of checkpoints, and its position.
+
+    number : of the network in its ensemble, counted from 0.
+    """
 
     step: Step
     train: Feed
@@ -52,6 +55,7 @@ class Training:
     folder: Path
     report: Callable[[ProgressRecord], None]
     stop: StopRequest
+    number: int = 0
     position: Position = field(default_factory=Position)
     best_weights: dict[str, np.ndarray] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=lambda: {"loss": math.nan})  # means over the last steps
@@ -59,6 +63,16 @@ class Training:
     _pace: Pace = field(default_factory=lambda: Pace())
     _saved_at: float = field(default_factory=time.monotonic)
     _counted_at: float = 0.0
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint with all that a resume needs."""
+        return self.folder / numbered(checkpoints.LAST, self.number)
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint with the best weights."""
+        return self.folder / numbered(checkpoints.BEST, self.number)
 
     def run(self) -> bool:
         """Train to the end, or until asked to stop; returns whether it came to its end.
@@ -80,17 +94,16 @@ class Training:
             if time.monotonic() - self._saved_at > interval_s:
                 self.save()
         self.save()
-        checkpoints.restore(self.step.network.variables, self.best_weights, self.folder / BEST)
+        checkpoints.restore(self.step.network.variables, self.best_weights, self.best)
         return True
 
     def resume(self) -> bool:
         """Continue from the last checkpoint; returns False if there is none."""
-        path = self.folder / LAST
-        if not path.exists():
+        if not self.last.exists():
             return False
-        groups, state = checkpoints.load(path)
+        groups, state = checkpoints.load(self.last)
         for name, variables in self.step.groups.items():
-            checkpoints.restore(variables, groups.get(name, {}), path)
+            checkpoints.restore(variables, groups.get(name, {}), self.last)
         self.position = Position.from_state(state)
         self.best_weights = groups.get("best", {})
         self._statistics_of_ranks = groups.get("ranks", {}).get("statistics")
@@ -117,9 +130,9 @@ class Training:
         state = self.position.state()
         groups = {name: checkpoints.arrays_of(variables) for name, variables in self.step.groups.items()}
         ranks = {} if statistics_of_ranks is None else {"ranks": {"statistics": statistics_of_ranks}}
-        checkpoints.save(self.folder / LAST, {**groups, **ranks, "best": self.best_weights}, state)
+        checkpoints.save(self.last, {**groups, **ranks, "best": self.best_weights}, state)
         if self.best_weights:
-            checkpoints.save(self.folder / BEST, {"weights": self.best_weights}, state)
+            checkpoints.save(self.best, {"weights": self.best_weights}, state)
 
     def _train_epoch(self, batches: Iterator[tuple[tf.Tensor, ...]]) -> bool:
         """Take the remaining steps of the epoch; returns False if asked to stop within."""

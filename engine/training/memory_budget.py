@@ -11,7 +11,7 @@ from math import isqrt
 
 from engine.data.samples import CELLS_AT_ONCE
 from engine.models.architecture import Architecture, count_parameters, trace_network
-from engine.models.layers import Field, Keep, Recurrence, Step
+from engine.models.layers import Field, Keep, Recurrence
 from engine.models.shapes import (
     DISCRIMINATOR_BLOCKS,
     DISCRIMINATOR_FILTERS,
@@ -20,6 +20,7 @@ from engine.models.shapes import (
     count_discriminator,
     members_of,
 )
+from engine.models.tracing import Step
 from engine.models.upsampling import hr_filters, stages
 from engine.spec import ModelOptions, Spec
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 OPTIONAL = ("loss_adversarial", "loss_discriminator", "val_loss", "val_rmse")  # left out where there is none
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Networks of an ensemble that are trained already, with their records and their time."""
+
+    networks: int = 0
+    seq: int = 0
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,19 @@ class ProgressRecord:
     learning_rate: float
     elapsed_s: float
     eta_s: float | None
+
+    def after(self, earlier: Earlier, networks: int) -> ProgressRecord:
+        """The same state as of an ensemble of so many networks, of which `earlier` are trained."""
+        total, done = self.epochs * self.steps, (self.epoch - 1) * self.steps + self.step
+        following = (networks - earlier.networks - 1) * self.elapsed_s * total / done
+        return replace(
+            self,
+            seq=earlier.seq + self.seq,
+            epoch=earlier.networks * self.epochs + self.epoch,
+            epochs=networks * self.epochs,
+            elapsed_s=earlier.elapsed_s + self.elapsed_s,
+            eta_s=None if self.eta_s is None else self.eta_s + following,
+        )
 
     def plain(self) -> dict[str, object]:
         """Fields by name, as progress.jsonl holds them."""

@@ -20,7 +20,7 @@ from engine.launch.local import ROOT, environment
 from engine.runs import Store
 from engine.spec import Spec
 from engine.training import assembly
-from engine.training.loop import LAST
+from engine.training.checkpoints import LAST
 from engine.training.workers import Workers
 from tests.benchmarks.record import record
 from tests.engine.data.mock import write_field

@@ -25,6 +25,7 @@ from engine import run as story
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints, loop
+from engine.training.checkpoints import LAST
 
 LOOK_S = 0.0005
 LONGEST_START_S, LONGEST_STEP_S = 1.5, 0.02  # how long after its sign a moment may be
@@ -111,7 +112,7 @@ def _siblings(path: Path) -> list[str]:
 
 def position(run: Run) -> list[int] | None:
     """Epoch and step of the last checkpoint."""
-    path = run.folder / "checkpoints" / loop.LAST
+    path = run.folder / "checkpoints" / LAST
     if not path.exists():
         return None
     _, state = checkpoints.load(path)

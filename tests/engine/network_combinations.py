@@ -1,4 +1,4 @@
-"""Every network that there is: 17 spatial ones and 12 that go through the steps of a time window."""
+"""Every network that there is: 25 spatial ones and 20 that go through the steps of a time window."""
 
 from __future__ import annotations
 

@@ -39,9 +39,10 @@ def main(spec: Spec, store: Store, steps: list[int]) -> None:
 def stopped_after(run: Run) -> int:
     (beat,) = run.heartbeats()
     assert beat.end == "stopped"
-    _, state = loop.checkpoints.load(run.folder / "checkpoints" / "last.npz")
     steps = run.latest()["steps"] if run.latest() else 0
-    return state["epoch"] * steps + state["step"]
+    begun = [path for number in range(run.spec.training.ensemble) if (path := run.last_of(number)).exists()]
+    positions = [loop.checkpoints.position_of(path) for path in begun]
+    return sum(epoch * steps + step for epoch, step in positions)
 
 
 if __name__ == "__main__":

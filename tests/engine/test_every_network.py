@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,9 +18,9 @@ from engine.data.pairs import Pairs
 from engine.data.samples import Samples
 from engine.evaluation.predict import Downscaler
 from engine.options import Choice, Flag
-from engine.runs import Store
+from engine.runs import Run, Store
 from engine.spec import SECTIONS, Spec, TrainingOptions
-from engine.training import assembly
+from engine.training import assembly, checkpoints, loop
 from engine.training.workers import Workers
 from tests.engine.network_combinations import COMBINATIONS, Combination
 from tests.engine.small_pairs import make_pairs, waves
@@ -111,7 +112,7 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
     engine_run.restore_best_weights(loaded, run)
     samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     inputs, arrays = samples.read(np.arange(len(samples)))
-    fields, again = (Downscaler.of(each, spec.model, samples).fields(samples, inputs) for each in (network, loaded))
+    fields, again = (Downscaler.of([each], spec.model, samples).fields(samples, inputs) for each in (network, loaded))
     for name, field in fields.items():
         np.testing.assert_array_equal(field, again[name], err_msg=name)
         assert field.shape == arrays.hr.shape
@@ -132,6 +133,41 @@ def spec_of_network(combination: Combination, learning: str) -> Spec:
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 def test_every_network_is_trained_saved_loaded_and_predicted_with(combination, learning, tmp_path):
     trained_and_loaded(spec_of_network(combination, learning), Store(tmp_path))
+
+
+@dataclass
+class StopAfter:
+    """Says stop before one step more than `steps`."""
+
+    steps: int
+    reason: str = "cancelled"
+
+    def __call__(self) -> bool:
+        self.steps -= 1
+        return self.steps < 0
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("combination", IN_GRAPHS, ids=str)
+def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(combination, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "FIRST_CHUNK", 1)  # look up after every step
+    monkeypatch.setattr(loop, "CHUNK_S", 0.0)
+    learned = {"epochs": 2, "ema": 0.9, "loss": "mae"}
+    window = {"data": {"time_window": combination.window}}
+    spec = spec_of(window, {"model": {**combination.model, "dropout_rate": 0.2}, "training": learned})
+    pairs = pairs_of(spec)
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
+
+    def train(run: Run, stop_after: int) -> tuple[bool, str]:
+        assembly.make_reproducible(spec)
+        network = assembly.build_network(spec, pairs, normalizer)
+        training = engine_run.prepare_training(run, ALONE, network, pairs, normalizer)
+        training.stop = StopAfter(stop_after)
+        return training.run(), checkpoints.fingerprint(network.trainable_variables)
+
+    whole, stopped = (Store(tmp_path).create(spec, {}) for _ in range(2))
+    assert train(stopped, 3)[0] is False  # of 2 steps an epoch
+    assert train(stopped, 99) == train(whole, 99)
 
 
 @pytest.mark.usefixtures("eager")

@@ -27,7 +27,8 @@ from engine.launch.supervision.launch_token import LaunchToken
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import assembly, checkpoints
-from engine.training.loop import BEST, Training
+from engine.training.checkpoints import BEST
+from engine.training.loop import Training
 from engine.training.workers import Workers
 from tests.engine.data.mock import steps, write_field
 from tests.engine.option_variants import variants
@@ -136,7 +137,7 @@ def observe_model(spec: Spec, store: Store) -> list[Any]:
     """Observe the layers of the network with their configuration, and the number of predictions."""
     pairs, normalizer = _prepare(spec)
     network = assembly.build_network(spec, pairs, normalizer)
-    members = Downscaler.of(network, spec.model, Samples.of(spec, pairs, normalizer, pairs.parts.test)).members
+    members = Downscaler.of([network], spec.model, Samples.of(spec, pairs, normalizer, pairs.parts.test)).members
     return [members, *([type(layer).__name__, layer.get_config()] for layer in network.layers)]
 
 
@@ -146,7 +147,8 @@ def observe_training(spec: Spec, store: Store) -> dict[str, Any]:
     pairs, normalizer = _prepare(spec)
     network = assembly.build_network(spec, pairs, normalizer)
     _write_trained(store, spec, network, normalizer, pairs)
-    training = engine_run.prepare_training(store.create(spec, {}), ONE_WORKER, network, pairs, normalizer)
+    run = store.create(spec, {})
+    training = engine_run.prepare_training(run, ONE_WORKER, network, pairs, normalizer)
     seen: dict[str, Any] = {"weights": checkpoints.fingerprint(network.variables)}
     seen["formats"] = [layer.compute_dtype for layer in network.layers]
     plans = list(training.plans())
@@ -165,6 +167,7 @@ def observe_training(spec: Spec, store: Store) -> dict[str, Any]:
     training.step.average.update(tf.constant(1))
     seen["averaged"] = checkpoints.fingerprint(training.step.average.variables)
     seen["epochs"] = _count_epochs(training)
+    seen["epochs of all networks"] = run.latest()["epochs"]
     return seen
 
 

@@ -15,7 +15,7 @@ import pytest
 from engine.launch.local import ROOT, environment
 from engine.runs import Run, Store
 from engine.training import checkpoints
-from engine.training.loop import BEST, LAST
+from engine.training.checkpoints import BEST, LAST
 from tests.engine.launch.engine_processes import TIMEOUT_S, no_processes_left, write_spec
 
 SCRIPT = Path(__file__).with_name("kill_and_resume.py")

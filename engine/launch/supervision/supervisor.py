@@ -57,7 +57,7 @@ def _supervise(run: Run, launch_token: LaunchToken) -> int:
     run.withdraw_pause()
     supervisor = Supervisor(run, launch_token)
     supervisor.listen()
-    began_at = position_of(run.last)
+    began_at = _position(run)
     supervisor.record(LaunchEvent.STARTED, requeues=int(os.environ.get("SLURM_RESTART_COUNT", 0)))
     end = supervisor.attempt()
     while end.kind is ExitKind.DIED and supervisor.may_restart():
@@ -148,7 +148,7 @@ class Supervisor:
 
     def pause(self, end: ExitReason, began_at: tuple[int, int]) -> ExitReason:
         """Have Slurm queue the job again; without it, or where it refuses, or for nothing, that is the end."""
-        reached = position_of(self.run.last)
+        reached = _position(self.run)
         if reached <= began_at:
             reason = f"{PAUSED}, and no step was done since the job began: raise launch.time_limit, then resume"
             return ExitReason(ExitKind.FAILED, reason, 1)
@@ -220,6 +220,14 @@ class Supervisor:
     def _end_ranks(self) -> None:
         if self.has_ranks:
             end_marked(self.mark)
+
+
+def _position(run: Run) -> tuple[int, int]:
+    """Epochs done, those of all networks before counted in full, and steps of the next one, of the last checkpoint."""
+    begun = [number for number in range(run.spec.training.ensemble) if run.last_of(number).exists()]
+    number = begun[-1] if begun else 0
+    epoch, step = position_of(run.last_of(number))
+    return number * run.spec.training.epochs + epoch, step
 
 
 def _others(how: command.Ranks) -> list[str]:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from engine.models.backbones.convnet import convnet
 from engine.models.backbones.convnext import convnext
 from engine.models.backbones.densenet import densenet
+from engine.models.backbones.fno import fno
 from engine.models.backbones.resnet import resnet
+from engine.models.backbones.swin import swin
 from engine.models.backbones.unet import unet
 from engine.models.layers import Backbone
 from engine.spec import ModelOptions
@@ -18,4 +20,6 @@ BACKBONES: dict[str, Callable[[ModelOptions], Backbone]] = {
     "densenet": densenet,
     "convnext": convnext,
     "unet": unet,
+    "swin": swin,
+    "fno": fno,
 }

@@ -61,7 +61,10 @@ def number_for_a_section(request: Request) -> None:
     request.sections["model"] = 3
 
 
-@case("model.backbone is 'resnett': expected one of resnet, convnet, densenet, convnext, unet; did you mean 'resnet'?")
+@case(
+    "model.backbone is 'resnett': expected one of resnet, convnet, densenet, convnext, unet, swin, fno; did "
+    "you mean 'resnet'?"
+)
 def word_not_in_the_list(request: Request) -> None:
     request.sections["model"] = {"backbone": "resnett"}
 

@@ -42,7 +42,7 @@ def downscaler_of(samples: Samples, bound: str = "linear", bias: float = 0.0) ->
     output = Output.of(MODEL.replace(output_activation=bound), samples.normalizer, samples.pairs.interpolation)
     network = build(MODEL, Shape(4, 4, samples.channels, 0, 2), output)
     network.get_layer("output").bias.assign([bias])
-    return Downscaler(network, bound)
+    return Downscaler((network,), bound)
 
 
 def nothing(done: int, total: int) -> None:
@@ -164,7 +164,7 @@ def drawn_downscaler(samples: Samples, members: int, bound: str = "linear") -> D
     network = build(options, Shape(4, 4, samples.channels, 0, 2), output)
     kernel, bias = network.get_layer("output").get_weights()
     network.get_layer("output").set_weights([np.random.default_rng(0).normal(size=kernel.shape), bias])
-    return Downscaler.of(network, options, samples)
+    return Downscaler.of([network], options, samples)
 
 
 def test_monte_carlo_dropout_gives_the_mean_of_its_members_and_their_spread():
@@ -183,15 +183,30 @@ def test_monte_carlo_dropout_gives_the_mean_of_its_members_and_their_spread():
     np.testing.assert_allclose(single["downscaled"], members[0], rtol=1e-6)
 
 
+def test_members_of_several_networks_are_those_of_each():
+    samples = samples_of(waves(16))
+    inputs, _ = samples.read(np.arange(4))
+    networks = [drawn_downscaler(samples, 3).networks[0] for _ in range(2)]
+    networks[1].get_layer("output").bias.assign([0.5])
+    fields = [Downscaler.of([network], MODEL, samples)(samples, inputs) for network in networks]
+    both = Downscaler.of(networks, MODEL, samples)
+    assert both.members == 2
+    members = both.fields(samples, inputs)
+    np.testing.assert_allclose(members["downscaled"], np.mean(fields, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(members["spread"], np.std(fields, axis=0, ddof=1), rtol=1e-3, atol=1e-4)
+    assert fields[0].mean() != pytest.approx(fields[1].mean(), rel=1e-6)
+    assert dataclasses.replace(both, draws=3).predict_members(samples, inputs).shape == (6, 4, 8, 8)
+
+
 def test_without_monte_carlo_dropout_a_prediction_is_always_the_same():
     samples = samples_of(waves(16))
     inputs, _ = samples.read(np.arange(4))
     drawn = drawn_downscaler(samples, 5)
-    plain = Downscaler(drawn.network, "linear")
+    plain = Downscaler(drawn.networks, "linear")
     np.testing.assert_array_equal(plain(samples, inputs), plain(samples, inputs))
     assert list(plain.fields(samples, inputs)) == ["downscaled"]
     assert (drawn(samples, inputs) != plain(samples, inputs)).any()
-    assert Downscaler.of(drawn.network, MODEL, samples).members == 0
+    assert Downscaler.of(drawn.networks, MODEL, samples).members == 0
 
 
 @pytest.mark.parametrize("standard_name", ["air_temperature", "precipitation_flux"])

@@ -167,7 +167,7 @@ def lab(spec: Spec, pairs: Pairs) -> tuple[keras.Model, Samples]:
 
 def written(spec: Spec, pairs: Pairs, folder: Path) -> tuple[xr.Dataset, Samples]:
     network, samples = lab(spec, pairs)
-    downscaler = Downscaler(network, bound_of(spec.model, samples.normalizer))
+    downscaler = Downscaler((network,), bound_of(spec.model, samples.normalizer))
     write_results(folder / "test.nc", downscaler, samples, lambda done, total: None, "test")
     with xr.open_dataset(folder / "test.nc") as results:
         return results.load(), samples
@@ -286,7 +286,7 @@ def test_a_residual_network_starts_near_the_interpolated_field(form, tmp_path):
     for weight in network.get_layer("output").variables:
         weight.assign(tf.zeros_like(weight))
     inputs, arrays = samples.read(np.arange(4))
-    downscaler = Downscaler(network, "relu")
+    downscaler = Downscaler((network,), "relu")
     interpolated = downscaler.interpolated(samples, arrays.lr)
     lacking = interpolated.reshape(4, 6, 2, 6, 2).mean((2, 4)) - arrays.lr
     found = downscaler(samples, inputs) - interpolated

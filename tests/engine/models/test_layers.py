@@ -9,7 +9,8 @@ import pytest
 from engine.models import layers
 from engine.models.backbones import BACKBONES
 from engine.models.keras_layers import APPLICATIONS, apply
-from engine.models.layers import Block, Field, Keep, trace
+from engine.models.layers import Block, Field, Keep
+from engine.models.tracing import trace
 from engine.models.upsampling import UPSAMPLINGS
 from engine.spec import ModelOptions
 
@@ -30,6 +31,9 @@ KINDS = [
     layers.Noise("a", 3),
     layers.ChannelScale("a"),
     layers.ChannelAttention("a"),
+    layers.WindowAttention("a", 8),
+    layers.WindowAttention("a", 40, shift=4),
+    layers.FourierFilter("a"),
     layers.Recurrence("a", 4, window=3),
     layers.Add("a", "kept"),
     layers.Concatenate("a", "kept"),

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from engine.models.architecture import count_parameters
+from engine.models.layers import WindowAttention
 from engine.models.network import Output, build
 from engine.models.receptive_field import Part, network_parts
 from engine.models.shapes import Shape
@@ -137,5 +138,6 @@ def assert_seen(combination: Combination, shape: Shape, period: int, **more: Any
     model = build(given, shape, Output("bilinear", 1.0, 0.0, "linear"))  # the weights of a spline never end
     kernel = model.get_layer("output").kernel
     kernel.assign(tf.random.stateless_normal(kernel.shape, [1, 2]))  # zero at first, in a residual network
-    period *= 4 if combination.backbone == "unet" else 1  # two levels
-    assert network_parts(given, shape, "bilinear")[-1].sees == seen_by(model, shape, period)
+    period *= {"unet": 4, "swin": WindowAttention.window_side}.get(combination.backbone, 1)  # two levels, windows
+    sees = network_parts(given, shape, "bilinear")[-1].sees or shape.y_lr  # the whole field
+    assert sees == seen_by(model, shape, period)

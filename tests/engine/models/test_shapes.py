@@ -114,6 +114,14 @@ def test_after_pin_the_tail_sees_the_backbone_itself():
         # One level: 8 → 8 (its first convolution is the entry), bottom 8 → 16 → 16, up 16 + 8 → 8 → 8.
         ("unet", {"upsampling": "pin"}, 584 + 73 * 16 + 145 * 16 + 217 * 8 + 584),
         ("unet", {"upsampling": "pin", "normalization": "batch"}, 584 + 73 * 16 + 145 * 16 + 217 * 8 + 584 + 2 * 56),
+        # One head of 16 channels: queries, keys and values, and back; biases of 15 × 15 distances, and a scale. Then
+        # 8 → 16 → 8.
+        ("swin", {}, 9 * 48 + 17 * 8 + 225 + 1 + 9 * 16 + 17 * 8),
+        ("swin", {"n_filters": 40, "n_blocks": 2}, 2 * (41 * 96 + 33 * 40 + 2 * 226 + 41 * 80 + 81 * 40)),
+        ("swin", {"normalization": "layer", "attention": True}, 9 * 48 + 17 * 8 + 226 + 144 + 136 + 2 * 16 + 18 + 24),
+        # Complex 8 × 8 matrices for 12 wave numbers along both sides, beside two convolutions.
+        ("fno", {}, 2 * 584 + 2 * 12 * 2 * 64),
+        ("fno", {"separable": True, "normalization": "batch"}, 2 * 144 + 2 * 16 + 2 * 12 * 2 * 64),
         # Separable, from a to b channels: 9 a without bias, then (a + 1) b.
         ("resnet", {"separable": True}, 2 * (72 + 72)),
         ("convnet", {"separable": True, "n_blocks": 2}, 2 * (72 + 72)),

@@ -111,6 +111,28 @@ def test_a_localized_block_has_no_patches():
     assert message.endswith("set model.localized=false, or data.patch_size=0")
 
 
+def test_members_of_ensemble_and_draws():
+    assert Spec.from_plain(BASE).members == 0
+    assert Spec.from_plain(BASE).replace(training={"ensemble": 3}).members == 3
+    drawn = {**BASE, "model": {"dropout_rate": 0.1, "dropout_variant": "mc_vanilla", "members": 4}}
+    assert Spec.from_plain(drawn).members == 4
+    assert Spec.from_plain(drawn).replace(training={"ensemble": 3}).members == 12
+
+
+def test_networks_of_an_ensemble_have_seeds_of_their_own():
+    spec = Spec.from_plain({**BASE, "training": {"ensemble": 3, "seed": 2**31 - 2}})
+    assert [spec.of_network(number).training.seed for number in range(3)] == [2**31 - 2, 2**31 - 1, 0]
+    assert spec.of_network(0) == spec
+
+
+def test_a_fourier_filter_has_no_patches():
+    model = {"backbone": "fno", "localized": False}
+    assert refusal({**BASE, "data": {**BASE["data"], "patch_size": 8}, "model": model}) == (
+        "model.backbone is fno, but data.patch_size is 8: the waves of a patch have other lengths than those of the "
+        "whole field; set model.backbone=resnet, or data.patch_size=0"
+    )
+
+
 @pytest.mark.parametrize("backbone", ["unet", "convnext"])
 def test_a_recurrent_network_has_its_own_backbones(backbone):
     model = {"backbone": backbone, "upsampling": "pin"}
@@ -129,6 +151,11 @@ def test_a_recurrent_network_has_its_own_backbones(backbone):
         (
             {"backbone": "convnext", "separable": True},
             "model.separable is true, but model.backbone is convnext: its convolutions are depthwise already; set "
+            "model.separable=false, or model.backbone=resnet",
+        ),
+        (
+            {"backbone": "swin", "separable": True},
+            "model.separable is true, but model.backbone is swin: its blocks have no convolutions; set "
             "model.separable=false, or model.backbone=resnet",
         ),
         (
@@ -194,7 +221,7 @@ def test_a_spec_recorded_before_options_were_renamed_still_opens(tmp_path):
         for section, kind in SECTIONS.items()
         for name in kind.declared()
     ]
-    added = {"model.noise", "training.members"}
+    added = {"model.noise", "training.members", "training.ensemble"}
     assert recorded == [name for name in declared if name not in added]
     with pytest.raises(SpecError, match="lr_scaling has a new name"):  # the same file, given by a user
         Spec.read(RECORDED_BEFORE)

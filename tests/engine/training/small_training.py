@@ -16,8 +16,9 @@ from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training import assembly, checkpoints
+from engine.training.checkpoints import BEST, LAST
 from engine.training.feed import Feed
-from engine.training.loop import BEST, LAST, Training
+from engine.training.loop import Training
 from engine.training.progress import ProgressRecord
 from engine.training.supervised import Step
 from engine.training.validation import Validation

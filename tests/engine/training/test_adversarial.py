@@ -19,7 +19,7 @@ from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training import assembly, checkpoints, loop
 from engine.training.adversarial import AdversarialStep
-from engine.training.loop import BEST, LAST
+from engine.training.checkpoints import BEST, LAST
 from engine.training.losses import weighted_sum
 from engine.training.supervised import Step
 from engine.training.workers import Workers

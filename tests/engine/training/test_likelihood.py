@@ -169,7 +169,7 @@ def test_a_network_learns_and_its_field_is_never_negative(scaling, model):
     assert np.isfinite(loss / weight)
     inputs, hr = samples.load(np.arange(4))
     assert 0 < squares / cells < 4 * np.nanvar(samples.normalizer.target.inverse(hr))
-    field = Downscaler(network, bound_of(spec.model, samples.normalizer))(samples, inputs)
+    field = Downscaler((network,), bound_of(spec.model, samples.normalizer))(samples, inputs)
     assert np.nanmin(field) >= 0
     assert np.isfinite(field).sum() == 4 * samples.normalizer.mask.sum()
 

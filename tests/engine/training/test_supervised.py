@@ -20,7 +20,8 @@ from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.runs.records import Progress
 from engine.training import checkpoints, loop, supervised
-from engine.training.loop import BEST, LAST, Pace
+from engine.training.checkpoints import BEST, LAST
+from engine.training.loop import Pace
 from engine.training.progress import ProgressRecord
 from engine.training.workers import Workers
 from tests.engine.small_pairs import waves

@@ -79,6 +79,8 @@ WHAT = {
         "training": {"steps_per_epoch": 3},
     },
     "adversarial": {"training": {"learning": "adversarial", "adversarial_weight": 0.5}},
+    "windows": {"model": {"backbone": "swin"}},
+    "waves": {"model": {"backbone": "fno"}},
 }
 
 
