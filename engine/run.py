@@ -27,7 +27,7 @@ from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
 from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
 from engine.training import checkpoints
-from engine.training.assembly import build_network, build_training, make_reproducible
+from engine.training.assembly import build_network, build_training, make_reproducible, with_precision
 from engine.training.loop import Training
 from engine.training.memory_budget import HR_CELLS_AT_ONCE
 from engine.training.position import Position
@@ -248,10 +248,13 @@ def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tu
         run.remove_partial_files()
     normalizer, networks = share_normalizer(run, workers, pairs), list[keras.Model]()
     of, stop = run.spec.training.ensemble, StopRequest.of(run)
+    spec, note = with_precision(run.spec, workers)
+    if note and workers.chief:
+        _log(note)
     left = "" if not workers.round else f" with {workers.size} of {run.spec.launch.processes} processes"
     while True:
         number = len(networks)
-        make_reproducible(run.spec.of_network(number))
+        make_reproducible(spec.of_network(number))
         network = build_network(run.spec, pairs, normalizer)
         training = prepare_training(run, workers, network, pairs, normalizer, number, stop)
         heartbeat.phase(f"training{f' network {number + 1} of {of}' if of > 1 else ''}{left}")

@@ -252,8 +252,8 @@ class WindowAttention(Layer):
 
     @property
     def tensors(self) -> int:  # type: ignore[override]
-        """Queries, keys, values, as they are and of length 1, a window's weights and their logits, and what follows."""
-        return 2 + -(-self.heads * (6 * self.HEAD + 2 * self.window_side**2) // self.filters)
+        """Queries, keys, values, as they are and of length 1; four of the weights of a window; and what follows."""
+        return 2 + -(-self.heads * (6 * self.HEAD + 4 * self.window_side**2) // self.filters)
 
     copies = tensors
 

@@ -308,7 +308,12 @@ class TrainingOptions(Options):
         doc="Networks trained one after another, with the seeds seed, seed + 1, …. The downscaled field is their mean, "
         "and their spread is in the results.",
     )
-    precision = Choice(["float32", "mixed_bfloat16"], default="float32", doc="Number format of the convolutions.")
+    precision = Choice(
+        ["float32", "mixed_bfloat16", "auto"],
+        default="float32",
+        doc="Number format of the layers; weights, loss and the field itself stay float32. auto: mixed_bfloat16 on "
+        "processors with AMX and on GPUs with tensor cores for it, else float32; the log says which.",
+    )
     start_from = Text(
         "",
         doc="Run whose best weights training starts from (fine-tuning), on the same data or others; the normalisation "

@@ -20,6 +20,7 @@ from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed
 from engine.training.loop import StopRequest, Training
 from engine.training.memory_budget import training_bytes
+from engine.training.precision import choose_precision
 from engine.training.progress import ProgressRecord
 from engine.training.supervised import Step
 from engine.training.validation import Validation
@@ -31,7 +32,18 @@ def make_reproducible(spec: Spec) -> None:
     keras.backend.clear_session()  # layers have the same names whenever they are made
     keras.utils.set_random_seed(spec.training.seed)
     tf.config.experimental.enable_op_determinism()
-    keras.config.set_dtype_policy(spec.training.precision)
+    precision = spec.training.precision
+    keras.config.set_dtype_policy(choose_precision().policy if precision == "auto" else precision)
+
+
+def with_precision(spec: Spec, workers: Workers) -> tuple[Spec, str]:
+    """Put the number format that suits rank 0's processor in place of auto; returns a note on it, or an empty one."""
+    if spec.training.precision != "auto":
+        return spec, ""
+    chosen = choose_precision()
+    (halved,) = workers.broadcast_integers([int(chosen.policy != "float32")])
+    policy = "mixed_bfloat16" if halved else "float32"
+    return spec.replace(training={"precision": policy}), f"precision {policy}: {chosen.reason}"
 
 
 def shape_of(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> Shape:
