@@ -157,6 +157,13 @@ def _remember_faults(page: Page, server: Server, remember: Callable[[str], None]
     page.on("requestfailed", lambda r: remember(f"failed: {r.url}") if "ERR_ABORTED" not in str(r.failure) else None)
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + HANG_S
+    while not true():
+        assert time.monotonic() < end, f"it didn't happen within {HANG_S} s"
+        time.sleep(0.2)
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from tests.app.browser.conftest import Server, open_tab, start_server
-from tests.app.browser.test_thread import wait_for_maps, wait_until
+from tests.app.browser.conftest import Server, open_tab, start_server, wait_until
+from tests.app.browser.test_thread import wait_for_maps
 from tests.app.fake import write_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

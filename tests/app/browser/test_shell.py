@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import FloatRect, expect
 
 from engine.runs.records import LaunchEvent
+from tests.app.browser.conftest import wait_until
 from tests.app.fake import write_run
 
 pytestmark = pytest.mark.browser
@@ -38,13 +39,25 @@ def test_the_link_follows_the_page_and_back_goes_back(tab):
     expect(page.get_by_text("Summary", exact=True)).to_be_visible()
 
 
-def value_under_pointer(page) -> float:
-    """The value that stands below the map when the pointer is in the middle of it."""
-    shown = page.locator(".bk-Plot, .bk-Figure").first.bounding_box()
-    page.mouse.move(0, 0)
-    expect(page.get_by_text(READING)).to_have_count(0)
-    page.mouse.move(shown["x"] + shown["width"] / 2, shown["y"] + shown["height"] / 2, steps=3)
-    return float(re.match(READING, page.get_by_text(READING).inner_text())[1])
+def box_of_map(page) -> FloatRect:
+    """Where the map is, once it keeps its place and nothing covers it."""
+    shown = page.locator(".bk-Plot, .bk-Figure").first
+    shown.hover()
+    return shown.bounding_box()
+
+
+def value_under_pointer(page, before: float = float("nan")) -> float:
+    """The value below the map when the pointer is in the middle of it, once it is another one than `before`."""
+    values: list[float] = []
+
+    def has_another_value() -> bool:
+        page.mouse.move(0, 0)
+        box_of_map(page)
+        values[:] = [float(re.match(READING, text)[1]) for text in page.get_by_text(READING).all_inner_texts()]
+        return values not in ([], [before])
+
+    wait_until(has_another_value)
+    return values[0]
 
 
 def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
@@ -53,16 +66,15 @@ def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
     page.get_by_role("button", name="reload").click()
     page.get_by_text("t2m.nc", exact=True).click()
     expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible()
-    page.wait_for_timeout(SETTLE_MS)
-    before, value = sorted(tab.sources()), value_under_pointer(page)
+    value = value_under_pointer(page)
+    before = sorted(tab.sources())
     page.get_by_role("slider").first.focus()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text("2001-01-01 06:00")).to_be_visible()
-    page.wait_for_timeout(SETTLE_MS)
+    # One step on, each cell is 1 K warmer.
+    assert value_under_pointer(page, before=value) - value == pytest.approx(1, abs=0.011)
     after = sorted(tab.sources())
     assert sum(one != other for one, other in zip(after, before, strict=True)) == 1  # the map; the colour bar stays
-    # One step on, each cell is 1 K warmer.
-    assert value_under_pointer(page) - value == pytest.approx(1, abs=0.011)
     page.get_by_role("button", name="Use as target").click()
     page.get_by_role("tab", name="Design").click()
     expect(page.get_by_role("textbox", name="path").first).to_have_value(str(path))
@@ -71,10 +83,10 @@ def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
 def test_a_box_drawn_on_the_map_is_the_region_of_the_design(tab, temperature_file):
     page = tab.open(f"?source_path={temperature_file}")
     expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible()
-    page.wait_for_timeout(SETTLE_MS)
+    wait_until(lambda: tab.sources() != [])
     page.get_by_role("button", name="Draw a box").click()
     expect(page.get_by_role("button", name="Stop drawing")).to_be_visible()
-    shown = page.locator(".bk-Plot, .bk-Figure").first.bounding_box()
+    shown = box_of_map(page)
     west, east = shown["x"] + 0.2 * shown["width"], shown["x"] + 0.98 * shown["width"]
     north, south = shown["y"] + 0.02 * shown["height"], shown["y"] + 0.97 * shown["height"]
     page.mouse.move(west, north)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from engine.data.demo import write_demo
 from engine.runs import Run, Store
-from tests.app.browser.conftest import HANG_S, Server, Tab, open_tab, start_server
+from tests.app.browser.conftest import Server, Tab, open_tab, start_server, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG_SPEC = """
@@ -148,10 +147,3 @@ def wait_for_maps(tab: Tab, at_least: int = 1) -> None:
     seen: list[float] = []
     while seen != (seen := tab.sources()):
         tab.page.wait_for_timeout(700)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + HANG_S
-    while not true():
-        assert time.monotonic() < end, f"it didn't happen within {HANG_S} s"
-        time.sleep(0.2)
