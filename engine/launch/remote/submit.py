@@ -138,7 +138,8 @@ def _send_start(run: Run, target: Site, home: str) -> None:
     start = Store(run.folder.parent).start_run(run.spec)
     if start is None:
         return
-    names = ("spec.yaml", "checkpoints/best.npz", "checkpoints/scaling.nc")
+    networks = (start.best_of(number) for number in range(start.spec.training.ensemble))
+    names = ["spec.yaml", "checkpoints/scaling.nc", *(f"checkpoints/{path.name}" for path in networks)]
     files = {name: _send(target, staging.content_of(start.folder / name), home) for name in names}
     ask(target, ImportCheckpoint(start.id, files))
 

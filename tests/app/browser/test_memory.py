@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.app.browser.conftest import Server, open_tab, start_server, wait_until
+from tests.app.browser.conftest import HANG_S, Server, open_tab, start_server, wait_until
 from tests.app.browser.test_thread import wait_for_maps
 from tests.app.fake import write_run
 
@@ -43,7 +43,7 @@ def test_a_closed_tab_leaves_no_session_in_the_server(tmp_path, chromium, monkey
         wait_until(lambda: sessions(server, counts) == 0)
     finally:
         server.process.terminate()
-        server.process.wait(timeout=20)
+        server.process.wait(timeout=HANG_S)
 
 
 def sessions(server: Server, counts) -> int:

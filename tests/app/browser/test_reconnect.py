@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.app.browser.conftest import IDLE_JS, Server, open_tab, start_server
+from tests.app.browser.conftest import HANG_S, IDLE_JS, Server, open_tab, start_server
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,7 @@ def own_server(tmp_path: Path) -> Iterator[list[Server]]:
     servers = [start_server(tmp_path)]
     yield servers
     servers[-1].process.terminate()
-    servers[-1].process.wait(timeout=20)
+    servers[-1].process.wait(timeout=HANG_S)
 
 
 def test_the_page_and_its_form_come_back_with_the_server(own_server, tmp_path, chromium):

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from engine.data.demo import write_demo
 from engine.runs import Store
-from tests.app.browser.conftest import Server, open_tab, start_server
+from tests.app.browser.conftest import HANG_S, Server, open_tab, start_server
 from tests.app.browser.test_thread import wait_for_maps
 from tests.engine.launch import servers
 from tests.engine.launch.conftest import need
@@ -57,7 +57,7 @@ def remote_server(tmp_path: Path, station: Sshd, monkeypatch: pytest.MonkeyPatch
         write_demo(server.data, days=20, size=(32, 32))
         yield server
         server.process.terminate()
-        server.process.wait(timeout=20)
+        server.process.wait(timeout=HANG_S)
 
 
 def test_a_run_goes_over_ssh_and_its_maps_come_back(remote_server, station, chromium, tmp_path):

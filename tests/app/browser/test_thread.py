@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from engine.data.demo import write_demo
 from engine.runs import Run, Store
-from tests.app.browser.conftest import Server, Tab, open_tab, start_server, wait_until
+from tests.app.browser.conftest import HANG_S, Server, Tab, open_tab, start_server, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG_SPEC = """
@@ -38,7 +39,7 @@ def own_server(tmp_path: Path) -> Iterator[list[Server]]:
     write_demo(servers[0].data, days=20, size=(32, 32))
     yield servers
     servers[-1].process.terminate()
-    servers[-1].process.wait(timeout=20)
+    servers[-1].process.wait(timeout=HANG_S)
 
 
 def test_from_a_file_to_the_comparison(own_server, chromium):
@@ -103,7 +104,9 @@ def compare(tab: Tab, run: Run) -> None:
     before = tab.sources()
     page.get_by_role("button", name="One step forward").click()
     expect(page).to_have_url(re.compile(r"time=1\b"))
-    wait_until(lambda: sum(new != old for new, old in zip(tab.sources(), before, strict=True)) >= 4)
+    wait_until(
+        lambda: len(now := tab.sources()) == len(before) and sum(map(operator.ne, now, before)) >= 4
+    )
     scores = json.loads((run.folder / "results" / "scores.json").read_text())
     table = page.get_by_label("Scores")
     for product in ("interpolated", "downscaled"):

@@ -33,7 +33,7 @@ def shown(session, path, act=None, variable=""):
 
 
 async def settled(page):
-    for _ in range(400):
+    for _ in range(30_000):
         await asyncio.sleep(0.01)
         if not page.surface.loading and len(asyncio.all_tasks()) == 1:
             return

@@ -45,7 +45,7 @@ def at_page(session, act=None):
 
 
 async def settled():
-    for _ in range(400):
+    for _ in range(30_000):
         await asyncio.sleep(0.01)
         if len(asyncio.all_tasks()) == 1:
             return
