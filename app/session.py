@@ -29,6 +29,7 @@ LAYOUTS = ["grid", "swipe", "difference"]
 ORDERS = ["newest", "oldest", "title", "state", "RMSE", "gain", "validation loss"]
 SCHEMES = ["system", "light", "dark"]
 MOST_RUNS = 8
+MOST_THRESHOLDS = 5
 STILL_S = 0.4
 MOST_STEPS = 10**9  # more than any test period has; an index of arrays holds it
 MOST_KEPT = 65_536  # characters of a draft that a browser keeps
@@ -127,6 +128,9 @@ class Session(param.Parameterized):
     score = param.Selector(default=RMSE, objects=list(SCORES), doc="Score of cells on the error maps.")
     season = param.Selector(default=ALL, objects=SEASONS, doc="Season of the error maps.")
     spectrum = param.Selector(default=SPECTRA[0], objects=SPECTRA)
+    thresholds = param.List(
+        default=[], item_type=float, bounds=(0, MOST_THRESHOLDS), doc="Events: values from these on."
+    )
     projection = param.Selector(default="native", objects=PROJECTIONS, doc="Projection of the maps on Compare.")
     locked = param.Boolean(default=False, doc="Whether the colour range stays while the time changes.")
     low = param.Number(default=None, allow_None=True, doc="Lower end of the locked colour range.")
@@ -215,7 +219,7 @@ class _Word:
     key: str = ""
 
 
-def _read_number(word: str) -> float:
+def read_number(word: str) -> float:
     number = float(word)
     if not math.isfinite(number):
         raise ValueError(word)
@@ -224,7 +228,7 @@ def _read_number(word: str) -> float:
 
 _FLAG = _Word(lambda word: ("no", "yes").index(word) == 1, lambda value: "yes" if value else "no")
 _TEXT = _Word(str)
-_NUMBER = _Word(_read_number, lambda value: f"{value:.9g}")
+_NUMBER = _Word(read_number, lambda value: f"{value:.9g}")
 _LINKED: dict[str, _Word] = {
     "page": _TEXT,
     "source_path": _TEXT,
@@ -239,12 +243,15 @@ _LINKED: dict[str, _Word] = {
     "score": _TEXT,
     "season": _TEXT,
     "spectrum": _TEXT,
+    "thresholds": _Word(
+        lambda word: list(map(read_number, word.split(","))), lambda v: ",".join(map(_NUMBER.write, v))
+    ),
     "projection": _TEXT,
     "locked": _FLAG,
     "low": _NUMBER,
     "high": _NUMBER,
     "scheme": _Word({"yes": "dark", "no": "light"}.__getitem__, {"dark": "yes", "light": "no"}.__getitem__, "dark"),
     "cell": _Word(
-        lambda word: tuple(map(_read_number, word.split(","))), lambda value: ",".join(map(_NUMBER.write, value))
+        lambda word: tuple(map(read_number, word.split(","))), lambda value: ",".join(map(_NUMBER.write, value))
     ),
 }

@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 from app.components.cell_card import CellCard
 from app.components.compare_maps import CompareMaps
 from app.components.error_card import ErrorCard
+from app.components.exceedance_card import ExceedanceCard
 from app.components.run_chips import RunChips
 from app.components.score_card import ScoreCard
 from app.components.significance_card import SignificanceCard
@@ -37,11 +38,12 @@ class ComparePage:
         self._stamps: dict[str, float] = {}
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
-        self._sure = SignificanceCard()
+        self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
         self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._lower = pn.FlexBox(
             self._scores.view, self._cell.view, self._sure.view, self._spectra.view,
+            self._exceedance.view,
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
         for number, view in enumerate(self._lower):  # tables beside figures
@@ -123,6 +125,7 @@ class ComparePage:
             await self._cell.take(comparison, view)
             await self._sure.take(comparison)
             await self._spectra.take(comparison)
+            await self._exceedance.take(comparison)
 
     def _step(self) -> int:
         return min(self.session.time, max(self.comparison.n_steps - 1, 0))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
 
 from app.services.comparison import Comparison, Result
+from engine.evaluation.exceedance import exceedance
+from engine.evaluation.products import open_products
 from engine.evaluation.significance import Interval, best_of, errors_of, intervals, verdict
 
 RMSE, ALL = "rmse", "all"  # RMSE of all steps is in test.nc too: there is always a map of it
@@ -140,6 +142,26 @@ def uncertainty(comparison: Comparison, reference: str) -> Uncertainty:
     chosen = chosen if chosen in errors.products else errors.products[0]
     verdicts = {product: verdict(errors, product, chosen) for product in errors.products}
     return Uncertainty(intervals(errors), verdicts, chosen, left_out)
+
+
+def exceedances(comparison: Comparison, thresholds: Sequence[float]) -> dict[str, xr.Dataset]:
+    """Letter → scores of `exceedance` over the common steps, of each shown run by its own HR."""
+    found = {}
+    for result in comparison.shown:
+        with open_products(result.run.results) as products:
+            steps = comparison.steps[result.letter]
+            chosen = products if comparison.same_period else products.isel(time=steps)
+            found[result.letter] = exceedance(chosen, thresholds)
+    return found
+
+
+def example_thresholds(comparison: Comparison) -> list[float]:
+    """The upper quantiles of HR that are stored, in three digits, to begin with."""
+    stored = comparison.first.verification
+    if stored is None or "hr_quantile" not in stored:
+        return []
+    upper = stored["hr_quantile"].sel(season=ALL, quantile=[0.95, 0.99]).values
+    return [float(f"{value:.3g}") for value in upper]
 
 
 def resolution_text(resolution: Mapping[str, tuple[float, float]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +35,13 @@ class CommandParser(argparse.ArgumentParser):
             known = [name for name in choices if name not in FOR_LAUNCHERS]
             raise RequestError(f"{value} is not a command", hint=did_you_mean(value, known))
         super()._check_value(action, value)
+
+
+def finite(word: str) -> float:
+    """A finite number of the command line."""
+    if not math.isfinite(number := float(word)):
+        raise ValueError(word)
+    return number
 
 
 def make_parser() -> CommandParser:
@@ -95,6 +103,14 @@ def make_parser() -> CommandParser:
         "verify", runs.verify, "verify test parts by cell, season and scale; writes verification.nc", stored
     )
     verify.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
+    verify.add_argument(
+        "--threshold",
+        type=finite,
+        action="append",
+        default=[],
+        metavar="VALUE",
+        help="score values at or above it, in the unit of the target; may be repeated",
+    )
     report = command("report", runs.report, "write a comparison of runs as one HTML file", stored)
     report.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="(default: report.html)")

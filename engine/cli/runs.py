@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engine.cli.inputs import refresh, run_of, store_of
@@ -89,13 +90,16 @@ def scores(args: argparse.Namespace) -> None:
 
 def verify(args: argparse.Namespace) -> None:
     from engine.data.netcdf import open_netcdf
+    from engine.evaluation import exceedance
+    from engine.evaluation.products import open_products
     from engine.evaluation.verification import summary, to_text, write_verification
 
     runs = [store_of(args).run(name) for name in args.run]
     for run in runs:
         if not run.results.exists():
             raise RequestError(f"run {run.id} has no results yet", action="wait for its end, or resume it")
-    facts, texts = {}, []
+    facts: dict[str, Mapping[str, object]] = {}
+    texts = []
     for run in runs:
         write_verification(run.results, run.verification)
         if run.done_file.exists():
@@ -103,7 +107,12 @@ def verify(args: argparse.Namespace) -> None:
         with open_netcdf(run.verification) as verification:
             facts[run.id] = summary(verification)
             lines = [f"{run.title} ({run.id})", to_text(verification), _significance_text(verification)]
-            texts.append("\n".join([*lines, f"wrote {run.verification}"]))
+        if args.threshold:
+            with open_products(run.results) as results:
+                events = exceedance.exceedance(results, sorted(set(args.threshold)))
+            facts[run.id] = {**facts[run.id], "exceedance": exceedance.summary(events)}
+            lines.append(exceedance.to_text(events))
+        texts.append("\n".join([*lines, f"wrote {run.verification}"]))
     answer(args, facts, "\n\n".join(texts))
 
 

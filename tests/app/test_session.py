@@ -21,14 +21,21 @@ def test_a_new_session_needs_no_query(session):
 
 def test_the_link_brings_the_same_view_to_another_tab(session, tmp_path):
     session.param.update(
-        page="compare", runs=["a-1", "b-2"], time=7, layout="swipe", score="bias", season="JJA", spectrum="coherence"
+        page="compare",
+        runs=["a-1", "b-2"],
+        time=7,
+        layout="swipe",
+        score="bias",
+        season="JJA",
+        spectrum="coherence",
+        thresholds=[1.0, 20.5],
     )
     session.param.update(locked=True, low=-1.5, high=3e-4)
     session.param.update(scheme="dark", cell=(54.25, -3.5), source_path="/data/a file.nc", source_variable="t2m")
     other = Session(store=Store(tmp_path))
     assert other.take_query(session.query()) == []
     linked = ["page", "runs", "time", "layout", "locked", "low", "high", "scheme", "dark", "cell"]
-    linked += ["score", "season", "spectrum"]
+    linked += ["score", "season", "spectrum", "thresholds"]
     for name in [*linked, "source_path", "source_variable"]:
         assert getattr(other, name) == getattr(session, name), name
 

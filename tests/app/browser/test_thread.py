@@ -104,9 +104,7 @@ def compare(tab: Tab, run: Run) -> None:
     before = tab.sources()
     page.get_by_role("button", name="One step forward").click()
     expect(page).to_have_url(re.compile(r"time=1\b"))
-    wait_until(
-        lambda: len(now := tab.sources()) == len(before) and sum(map(operator.ne, now, before)) >= 4
-    )
+    wait_until(lambda: len(now := tab.sources()) == len(before) and sum(map(operator.ne, now, before)) >= 4)
     scores = json.loads((run.folder / "results" / "scores.json").read_text())
     table = page.get_by_label("Scores")
     for product in ("interpolated", "downscaled"):

@@ -6,6 +6,7 @@ import xarray as xr
 
 from app.services.comparison import Comparison
 from app.services.verification import (
+    exceedances,
     missing_reason,
     offered_seasons,
     resolution_text,
@@ -125,3 +126,16 @@ def test_verdicts_are_against_the_best_simple_method_or_a_chosen_product(tmp_pat
 def test_a_file_without_errors_of_steps_is_to_be_made_again(tmp_path, two):
     write_by_hand(two[1], 0.25)
     assert uncertainty(compare(tmp_path, *two), "").reason.endswith(f"python -m engine verify {two[1].id}")
+
+
+def test_exceedance_is_that_of_the_steps_in_common(tmp_path):
+    runs = [write_run(tmp_path, title, seed=seed, **SMALL) for seed, title in enumerate(("one", "two"))]
+    comparison = compare(tmp_path, *runs)
+    found = exceedances(comparison, [280.0])
+    assert list(found) == ["A", "B"]
+    hr, field = (comparison.first.data[name].values for name in ("hr", "downscaled"))
+    has_both = np.isfinite(hr) & np.isfinite(field)
+    hits, events = has_both & (hr >= 280) & (field >= 280), has_both & (hr >= 280)
+    by_cells = hits.sum() / events.sum()  # cells are of nearly one size
+    assert found["A"]["pod"].sel(product="downscaled").item() == pytest.approx(by_cells, abs=0.02)
+    comparison.close()

@@ -1,0 +1,111 @@
+"""Events above thresholds that the user names: whether products have them where and when HR has."""
+
+from __future__ import annotations
+
+import html
+from functools import partial
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+import xarray as xr
+
+from app.components.cards import card, explanation, heading, show_newest
+from app.components.score_card import TABLE_CSS, badge
+from app.services.comparison import Comparison
+from app.services.newest import Newest
+from app.services.verification import example_thresholds, exceedances
+from app.session import MOST_THRESHOLDS, Session, read_number
+from app.theme import SMALL
+from engine.evaluation.exceedance import CONTINGENCY
+from engine.evaluation.products import BASELINES
+
+SENTENCE = "Whether values reach a threshold where and when those of HR do, and within which distance."
+DEFINITION = (
+    "Events are values at or above a threshold. POD: share of the events in HR that the product has. FAR: share of the "
+    "events in the product that HR doesn't have. CSI: events in both over events in either. Frequency bias: events in "
+    "the product over events in HR. FSS: fractions skill score of square windows, 1 is perfect (Roberts and Lean "
+    "2008). docs/verification.md has the formulas."
+)
+HEADS = {"pod": "POD", "far": "FAR", "csi": "CSI", "frequency_bias": "freq. bias"}
+
+
+class ExceedanceCard:
+    """Follows `thresholds` of the session; computes nothing until there are some."""
+
+    def __init__(self, session: Session):
+        self.session, self._comparison, self._drawing = session, Comparison(), Newest()
+        self._line = pmui.TextInput(label="Thresholds", width=190, **SMALL)
+        self._line.param.watch(self._typed, "value")
+        self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
+        title = heading("Exceedance", "of thresholds")
+        title.param.update(height=None, styles={"flex": "1 1 180px"})
+        head = pn.FlexBox(title, self._line, sizing_mode="stretch_width", margin=0, align_items="center")
+        self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)
+        session.param.watch(lambda *_: pn.state.execute(self.draw), "thresholds")
+
+    async def take(self, comparison: Comparison) -> None:
+        """Other runs."""
+        self._comparison = comparison
+        if comparison:
+            units = comparison.first.units
+            examples = ", ".join(f"{value:g}" for value in example_thresholds(comparison))
+            self._line.param.update(
+                label=f"Thresholds ({units})" if units else "Thresholds", placeholder=examples and f"as {examples}"
+            )
+        await self.draw()
+
+    async def draw(self) -> None:
+        """Compute in a thread, then show."""
+        thresholds = list(self.session.thresholds)
+        self._line.param.update(value=", ".join(f"{value:g}" for value in thresholds), error_state=False)
+        if not self._comparison or not thresholds:
+            self._table.object = "<p>Type one or more values, as 5, 20.</p>"
+            return
+        self._table.loading = True
+        read = partial(exceedances, self._comparison, thresholds)
+        await show_newest(self._drawing, read, self._show)
+
+    def _typed(self, event: param.parameterized.Event) -> None:
+        words = event.new.replace(";", ",").split(",")
+        try:
+            values = sorted({read_number(word) for word in words if word.strip()})
+        except ValueError:
+            values = None
+        if values is None or len(values) > MOST_THRESHOLDS:
+            self._line.error_state = True
+            self._table.object = (
+                f"<p>{html.escape(event.new)} can't be used: expected up to {MOST_THRESHOLDS} numbers, as 5, 20.</p>"
+            )
+            return
+        self.session.thresholds = values
+
+    def _show(self, found: dict[str, xr.Dataset]) -> None:
+        self._table.param.update(object=_table(self._comparison, found), loading=False)
+
+
+def _table(comparison: Comparison, found: dict[str, xr.Dataset]) -> str:
+    first = found[comparison.first.letter]
+    sides = first["window"].values
+    windows = "".join(f"<th>FSS {side * first.attrs['cell_size']:.3g} km</th>" for side in sides)
+    rows = [f"<thead><tr><td></td>{''.join(f'<th>{HEADS[name]}</th>' for name in CONTINGENCY)}{windows}</tr></thead>"]
+    for threshold in first["threshold"].values:
+        share = 100 * float(first["hr_share"].sel(threshold=threshold))
+        text = html.escape(f"from {threshold:g} {comparison.first.units} on: {share:.3g} % of HR")
+        rows.append(f'<tr><th class="group" colspan="{len(CONTINGENCY) + len(sides) + 1}">{text}</th></tr>')
+        at = {"threshold": threshold}
+        for product in first["product"].values:
+            if product != "downscaled":
+                name = ({"interpolated": "interpolated"} | BASELINES)[str(product)]
+                rows.append(_row(html.escape(name), first.sel(at | {"product": product})))
+        for result in comparison.shown:
+            of_run = found[result.letter].sel(at | {"product": "downscaled"}).reindex(window=sides)
+            rows.append(_row(badge(result.letter, f"{result.letter} {result.title}"), of_run))
+    place = 'class="scroll" tabindex="0" role="group" aria-label="Table of exceedance"'
+    return f'<div {place}><table aria-label="Exceedance">{"".join(rows)}</table></div>'
+
+
+def _row(label: str, scores: xr.Dataset) -> str:
+    numbers = [float(scores[name]) for name in CONTINGENCY] + scores["fss"].values.tolist()
+    cells = "".join(f"<td>{'–' if number != number else f'{number:.2f}'}</td>" for number in numbers)
+    return f'<tr><th class="row_heading">{label}</th>{cells}</tr>'
