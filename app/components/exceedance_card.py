@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from functools import partial
 
 import panel as pn
@@ -17,6 +18,7 @@ from app.services.newest import Newest
 from app.services.verification import example_thresholds, exceedances
 from app.session import MOST_THRESHOLDS, Session, read_number
 from app.theme import SMALL
+from engine.errors import MesoscopeError
 from engine.evaluation.exceedance import CONTINGENCY
 from engine.evaluation.products import BASELINES
 
@@ -49,7 +51,7 @@ class ExceedanceCard:
         self._comparison = comparison
         if comparison:
             units = comparison.first.units
-            examples = ", ".join(f"{value:g}" for value in example_thresholds(comparison))
+            examples = _text(example_thresholds(comparison))
             self._line.param.update(
                 label=f"Thresholds ({units})" if units else "Thresholds", placeholder=examples and f"as {examples}"
             )
@@ -58,13 +60,12 @@ class ExceedanceCard:
     async def draw(self) -> None:
         """Compute in a thread, then show."""
         thresholds = list(self.session.thresholds)
-        self._line.param.update(value=", ".join(f"{value:g}" for value in thresholds), error_state=False)
+        self._line.param.update(value=_text(thresholds), error_state=False)
         if not self._comparison or not thresholds:
-            self._table.object = "<p>Type one or more values, as 5, 20.</p>"
+            self._say("Type one or more values, as 5, 20.")
             return
         self._table.loading = True
-        read = partial(exceedances, self._comparison, thresholds)
-        await show_newest(self._drawing, read, self._show)
+        await show_newest(self._drawing, partial(_read, self._comparison, thresholds), self._show)
 
     def _typed(self, event: param.parameterized.Event) -> None:
         words = event.new.replace(";", ",").split(",")
@@ -74,14 +75,31 @@ class ExceedanceCard:
             values = None
         if values is None or len(values) > MOST_THRESHOLDS:
             self._line.error_state = True
-            self._table.object = (
-                f"<p>{html.escape(event.new)} can't be used: expected up to {MOST_THRESHOLDS} numbers, as 5, 20.</p>"
-            )
+            self._say(f"{event.new} can't be used: expected up to {MOST_THRESHOLDS} numbers, as 5, 20.")
             return
+        if self._line.error_state and values == self.session.thresholds:
+            pn.state.execute(self.draw)  # in place of the error
         self.session.thresholds = values
 
-    def _show(self, found: dict[str, xr.Dataset]) -> None:
-        self._table.param.update(object=_table(self._comparison, found), loading=False)
+    def _say(self, words: str) -> None:
+        """Put words in the table's place; what is being computed for it isn't shown any more."""
+        self._drawing.begin()
+        self._show(f"<p>{html.escape(words)}</p>")
+
+    def _show(self, table: str) -> None:
+        self._table.param.update(object=table, loading=False)
+
+
+def _read(comparison: Comparison, thresholds: list[float]) -> str:
+    """The table, or why there is none: runs may be deleted or written again meanwhile."""
+    try:
+        return _table(comparison, exceedances(comparison, thresholds))
+    except (MesoscopeError, OSError) as error:
+        return f"<p>{html.escape(f'Nothing to show: {error}')}</p>"
+
+
+def _text(thresholds: Sequence[float]) -> str:
+    return ", ".join(f"{value:.15g}" for value in thresholds)
 
 
 def _table(comparison: Comparison, found: dict[str, xr.Dataset]) -> str:
@@ -91,7 +109,7 @@ def _table(comparison: Comparison, found: dict[str, xr.Dataset]) -> str:
     rows = [f"<thead><tr><td></td>{''.join(f'<th>{HEADS[name]}</th>' for name in CONTINGENCY)}{windows}</tr></thead>"]
     for threshold in first["threshold"].values:
         share = 100 * float(first["hr_share"].sel(threshold=threshold))
-        text = html.escape(f"from {threshold:g} {comparison.first.units} on: {share:.3g} % of HR")
+        text = html.escape(f"from {threshold:.15g} {comparison.first.units} on: {share:.3g} % of HR")
         rows.append(f'<tr><th class="group" colspan="{len(CONTINGENCY) + len(sides) + 1}">{text}</th></tr>')
         at = {"threshold": threshold}
         for product in first["product"].values:

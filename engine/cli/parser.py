@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,13 +34,6 @@ class CommandParser(argparse.ArgumentParser):
             known = [name for name in choices if name not in FOR_LAUNCHERS]
             raise RequestError(f"{value} is not a command", hint=did_you_mean(value, known))
         super()._check_value(action, value)
-
-
-def finite(word: str) -> float:
-    """A finite number of the command line."""
-    if not math.isfinite(number := float(word)):
-        raise ValueError(word)
-    return number
 
 
 def make_parser() -> CommandParser:
@@ -105,7 +97,7 @@ def make_parser() -> CommandParser:
     verify.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
     verify.add_argument(
         "--threshold",
-        type=finite,
+        type=float,
         action="append",
         default=[],
         metavar="VALUE",

@@ -101,15 +101,15 @@ def verify(args: argparse.Namespace) -> None:
     facts: dict[str, Mapping[str, object]] = {}
     texts = []
     for run in runs:
+        with open_products(run.results) as results:
+            events = exceedance.exceedance(results, sorted(set(args.threshold))) if args.threshold else None
         write_verification(run.results, run.verification)
         if run.done_file.exists():
             run.write_manifest(run.verification)
         with open_netcdf(run.verification) as verification:
             facts[run.id] = summary(verification)
             lines = [f"{run.title} ({run.id})", to_text(verification), _significance_text(verification)]
-        if args.threshold:
-            with open_products(run.results) as results:
-                events = exceedance.exceedance(results, sorted(set(args.threshold)))
+        if events is not None:
             facts[run.id] = {**facts[run.id], "exceedance": exceedance.summary(events)}
             lines.append(exceedance.to_text(events))
         texts.append("\n".join([*lines, f"wrote {run.verification}"]))

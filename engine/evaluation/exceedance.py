@@ -88,7 +88,7 @@ def exceedance(results: xr.Dataset, thresholds: Sequence[float], windows: Sequen
 def summary(events: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
     """Give the scores of `exceedance`: {threshold: {product: {score: value}}}, NaN where there is none."""
     return {
-        f"{threshold:g}": {
+        f"{threshold:.15g}": {
             str(product): _numbers(events.sel(threshold=threshold, product=product))
             for product in events["product"].values
         }

@@ -14,6 +14,7 @@ from engine.launch.remote import agent, scheduler, staging
 from engine.launch.remote.client import ask, run_engine
 from engine.launch.remote.protocol import DescribeSite, Poll, RunCommand
 from engine.launch.sites import Site
+from engine.training.precision import cpuinfo, has_amx
 
 PACKAGES = (
     "tensorflow", "keras", "horovod", "numpy", "pandas", "scipy", "xarray", "netCDF4", "cfgrib", "zarr",
@@ -21,7 +22,6 @@ PACKAGES = (
 )  # fmt: skip
 FIND = "import importlib.util as u; print(*[p for p in {names!r} if u.find_spec(p) is None])"
 COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
-CPU_INFO = Path("/proc/cpuinfo")
 PATIENCE_S = 100  # for a command; importing TensorFlow from a slow file system takes its time
 
 
@@ -69,9 +69,8 @@ def _folder(target: Site) -> str:
 
 
 def _machine(target: Site) -> str:
-    flags = CPU_INFO.read_text() if CPU_INFO.exists() else ""
     devices = gpu_devices()
-    amx = "with AMX" if "amx_tile" in flags else "without AMX"
+    amx = "with AMX" if has_amx(cpuinfo()) else "without AMX"
     gpus = f"{devices} NVIDIA GPUs are there" if devices else "no NVIDIA GPU is there"
     return f"{Machine.here().text}; processor {amx}; {gpus}; a run may have {target.most_processes} processes"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -24,6 +23,7 @@ from engine.training import assembly, checkpoints, loop
 from engine.training.workers import Workers
 from tests.engine.network_combinations import COMBINATIONS, Combination
 from tests.engine.small_pairs import make_pairs, waves
+from tests.engine.stop_and_resume import StopAfter
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions:UserWarning")
 
@@ -133,18 +133,6 @@ def spec_of_network(combination: Combination, learning: str) -> Spec:
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 def test_every_network_is_trained_saved_loaded_and_predicted_with(combination, learning, tmp_path):
     trained_and_loaded(spec_of_network(combination, learning), Store(tmp_path))
-
-
-@dataclass
-class StopAfter:
-    """Says stop before one step more than `steps`."""
-
-    steps: int
-    reason: str = "cancelled"
-
-    def __call__(self) -> bool:
-        self.steps -= 1
-        return self.steps < 0
 
 
 @pytest.mark.usefixtures("eager")

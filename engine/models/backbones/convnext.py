@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.models.backbones.parts import attention, dropout, normalization
-from engine.models.layers import Add, Backbone, Block, ChannelScale, Conv, Dense, DepthwiseConv, Keep
+from engine.models.backbones.parts import attention, dropout, normalization, stack
+from engine.models.layers import Add, Backbone, Block, ChannelScale, Dense, DepthwiseConv, Keep
 from engine.spec import ModelOptions
 
 DEPTHWISE_SIDE = 7  # cells; Liu et al. (2022), section 2.5
@@ -11,8 +11,7 @@ WIDENING = 4  # ibid., section 2.4
 
 
 def convnext(options: ModelOptions) -> Backbone:
-    blocks = tuple(_block(options, f"block{number + 1}") for number in range(options.n_blocks))
-    return Backbone((Conv("entry", options.n_filters),), blocks)
+    return stack(options, _block)
 
 
 def _block(options: ModelOptions, name: str) -> Block:

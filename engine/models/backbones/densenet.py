@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.models.backbones.parts import attention, plain
+from engine.models.backbones.parts import attention, plain, stack
 from engine.models.layers import Backbone, Block, Concatenate, Conv, Keep, Layer
 from engine.spec import ModelOptions
 
@@ -10,8 +10,7 @@ DENSE_LAYERS = 3  # convolutions of a dense block
 
 
 def densenet(options: ModelOptions) -> Backbone:
-    blocks = tuple(_block(options, f"block{number + 1}") for number in range(options.n_blocks))
-    return Backbone((Conv("entry", options.n_filters, activation=options.activation),), blocks)
+    return stack(options, _block, options.activation)
 
 
 def _block(options: ModelOptions, name: str) -> Block:

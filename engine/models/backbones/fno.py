@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from engine.models.backbones.parts import activated, attention, convolution, normalization
-from engine.models.layers import Add, Backbone, Block, Conv, FourierFilter, Keep
+from engine.models.backbones.parts import activated, attention, convolution, normalization, stack
+from engine.models.layers import Add, Backbone, Block, FourierFilter, Keep
 from engine.spec import ModelOptions
 
 
 def fno(options: ModelOptions) -> Backbone:
-    blocks = tuple(_block(options, f"block{number + 1}") for number in range(options.n_blocks))
-    return Backbone((Conv("entry", options.n_filters),), blocks)
+    return stack(options, _block)
 
 
 def _block(options: ModelOptions, name: str) -> Block:

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
-from engine.models.layers import Activation, ChannelAttention, Conv, Dropout, Layer, Normalization, SeparableConv
+from collections.abc import Callable
+
+from engine.models.layers import (
+    Activation,
+    Backbone,
+    Block,
+    ChannelAttention,
+    Conv,
+    Dropout,
+    Layer,
+    Normalization,
+    SeparableConv,
+)
 from engine.spec import ModelOptions
+
+
+def stack(
+    options: ModelOptions, make_block: Callable[[ModelOptions, str], Block], activation: str | None = None
+) -> Backbone:
+    """An entry convolution, then blocks named block1, block2 and so on."""
+    blocks = tuple(make_block(options, f"block{number + 1}") for number in range(options.n_blocks))
+    return Backbone((Conv("entry", options.n_filters, activation=activation),), blocks)
 
 
 def convolution(options: ModelOptions, filters: int, name: str) -> Conv:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from engine.models.backbones.parts import attention, convolution, dropout, normalization
-from engine.models.layers import Activation, Add, Backbone, Block, Conv, Keep
+from engine.models.backbones.parts import attention, convolution, dropout, normalization, stack
+from engine.models.layers import Activation, Add, Backbone, Block, Keep
 from engine.spec import ModelOptions
 
 
 def resnet(options: ModelOptions) -> Backbone:
-    blocks = tuple(_block(options, f"block{number + 1}") for number in range(options.n_blocks))
-    return Backbone((Conv("entry", options.n_filters),), blocks)
+    return stack(options, _block)
 
 
 def _block(options: ModelOptions, name: str) -> Block:
