@@ -179,10 +179,20 @@ class Session(param.Parameterized):
                     refused.append(f"The link says {key}={word}, which can't be used: left out.")
         return refused
 
-    def follow(self, location: Any) -> list[str]:
-        """Keep a Panel location and this session in step, both ways; returns what the first link can't say."""
+    def follow(self, location: Any) -> tuple[list[str], Callable[[], None]]:
+        """Keep a Panel location in step with this session.
+
+        Returns what the first link can't say, and a function that keeps this session in step with the location too: to
+        be called once the browser shows the page, as it repeats the first link until then.
+        """
         refused = self.take_query(location.search)
-        location.param.watch(lambda event: event.new == self.query() or self.take_query(event.new), "search")
+        opened = self.query()
+
+        def listen() -> None:
+            if self.query() != opened:  # a page has chosen something meanwhile
+                location.param.update(search=self.query())
+            location.param.watch(lambda event: event.new == self.query() or self.take_query(event.new), "search")
+
         self.param.watch(
             lambda *_: location.param.update(search=self.query()), [name for name in _LINKED if name != "time"]
         )
@@ -196,7 +206,7 @@ class Session(param.Parameterized):
                 location.param.update(search=self.query())
 
         self.param.watch(write_time, "time")
-        return refused
+        return refused, listen
 
     def choose_source(self, path: str, variable: str = "") -> None:
         self.param.update(source_path=path, source_variable=variable)

@@ -97,9 +97,10 @@ class Shell:
         )
 
     def _link(self) -> None:
-        refused = []
+        refused: list[str] = []
+        listen: Callable[[], None] | None = None
         if pn.state.location is not None:
-            refused = self.session.follow(pn.state.location)
+            refused, listen = self.session.follow(pn.state.location)
         self._menu.param.watch(self._choose, "active")
         self.session.param.watch(lambda _: self._show(), "page")
         self.page.dark_theme = self.session.dark
@@ -110,7 +111,7 @@ class Shell:
         self.session.param.watch(lambda event: browser.param.update(kept=event.new), "kept")
         self._menu.active = PAGES.index(self.session.page)
         self._page(self.session.page)
-        pn.state.onload(lambda: self._begin(refused))
+        pn.state.onload(lambda: self._begin(refused, listen))
 
     def _forget(self, context: SessionContext) -> None:
         """Release an ended session: Panel keeps the views of its notifications and the callbacks of its buttons."""
@@ -134,8 +135,10 @@ class Shell:
     def _toggle_dark(self) -> None:
         self._choose_dark(not self.session.dark)
 
-    def _begin(self, refused: list[str]) -> None:
+    def _begin(self, refused: list[str], listen: Callable[[], None] | None) -> None:
         """Once the browser shows the frame: what changes earlier is lost on components still to be drawn."""
+        if listen is not None:
+            listen()
         self._show()
         for text in refused:
             pn.state.notifications.warning(text)

@@ -110,6 +110,13 @@ def test_a_file_that_is_none_is_refused_in_words(tab):
     expect(page.get_by_text("neither NetCDF nor GRIB")).to_be_visible()
 
 
+def test_a_link_to_compare_without_runs_shows_the_newest(tab):
+    run = write_run(tab.server.store, "newest of all", ny=16, nx=24, n_times=6)
+    page = tab.open("?page=compare")
+    expect(page).to_have_url(re.compile(f"page=compare&runs={run.id}"))
+    expect(page.get_by_label("Scores", exact=True)).to_contain_text("newest of all")
+
+
 def test_a_link_that_can_not_be_used_says_so(tab):
     page = tab.open("?page=nowhere&time=-3")
     expect(page.get_by_text("The link says page=nowhere, which can't be used: left out.")).to_be_visible()
