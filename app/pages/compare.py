@@ -42,12 +42,12 @@ class ComparePage:
         self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._lower = pn.FlexBox(
-            self._scores.view, self._cell.view, self._sure.view, self._spectra.view,
-            self._exceedance.view,
+            self._scores.view, self._cell.view, self._sure.view, self._spectra.view, self._exceedance.view,
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
         for number, view in enumerate(self._lower):  # tables beside figures
             view.styles = {**view.styles, "flex": f"1 1 {420 if number % 2 else 600}px"}
+        self._exceedance.view.styles = {**self._exceedance.view.styles, "flex": "1 1 100%"}  # as wide as its table
         self._page = pn.Column(
             self._chips.view,
             sizing_mode="stretch_width",
