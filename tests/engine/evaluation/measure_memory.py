@@ -19,7 +19,7 @@ def main(spec: Spec, store: Store) -> None:
     run, workers, pairs, _, network = prepared(spec, store)
     before = resident("VmRSS")
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
-        story.evaluate(run, heartbeat, network, pairs)
+        story.evaluate(run, heartbeat, [network], pairs)
         heartbeat.end(RankEnd.DONE)
     sys.stdout.write("\n" + json.dumps({"before": before, "peak": resident("VmHWM")}))
 
