@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import param
 
+from app.services.first_page import first_page
 from app.services.newest import Newest
 from app.services.verification import ALL, RMSE, SCORES, SEASONS, SPECTRA
 from engine.errors import SpecError, StoreError
@@ -158,13 +159,13 @@ class Session(param.Parameterized):
         self.draft = Draft.from_yaml(text)
 
     def query(self) -> str:
-        """What differs from the defaults, as the query of a link, '?' included; '' when nothing does."""
+        """The page and what differs from the defaults, as the query of a link, '?' included."""
         words = {
             word.key or name: word.write(value)
             for name, word in _LINKED.items()
-            if (value := getattr(self, name)) != self.param[name].default
+            if (value := getattr(self, name)) != self.param[name].default or name == "page"
         }
-        return "?" + urlencode(words, safe=",/:") if words else ""
+        return "?" + urlencode(words, safe=",/:")
 
     def take_query(self, query: str) -> list[str]:
         """Put a link's query in, at once; returns one message for each part that can't be used."""
@@ -180,22 +181,33 @@ class Session(param.Parameterized):
         return refused
 
     def follow(self, location: Any) -> tuple[list[str], Callable[[], None]]:
-        """Keep a Panel location in step with this session.
+        """Keep a Panel location in step with this session; one that names no view stands for the first one.
 
         Returns what the first link can't say, and a function that keeps this session in step with the location too: to
         be called once the browser shows the page, as it repeats the first link until then.
         """
         refused = self.take_query(location.search)
-        opened = self.query()
+        first = opened = self.query()
+        if not names_view(location.search):
+            self.page = first_page(self.store)
 
         def listen() -> None:
-            if self.query() != opened:  # a page has chosen something meanwhile
-                location.param.update(search=self.query())
-            location.param.watch(lambda event: event.new == self.query() or self.take_query(event.new), "search")
+            nonlocal first
+            first = self.query()
+            if first != opened:  # a page has chosen something meanwhile
+                location.param.update(search=first)
+            location.param.watch(read, "search")
 
-        self.param.watch(
-            lambda *_: location.param.update(search=self.query()), [name for name in _LINKED if name != "time"]
-        )
+        def read(event: Any) -> None:
+            link = event.new if names_view(event.new) else first
+            if link != self.query():
+                self.take_query(link)
+
+        def write(*_: Any) -> None:
+            if names_view(location.search) or self.query() != first:
+                location.param.update(search=self.query())
+
+        self.param.watch(write, [name for name in _LINKED if name != "time"])
         stepping = Newest()
 
         async def write_time(_: Any) -> None:
@@ -203,7 +215,7 @@ class Session(param.Parameterized):
             is_newest = stepping.begin()
             await asyncio.sleep(STILL_S)
             if is_newest():
-                location.param.update(search=self.query())
+                write()
 
         self.param.watch(write_time, "time")
         return refused, listen
@@ -227,6 +239,11 @@ class _Word:
     read: Callable[[str], Any]
     write: Callable[[Any], str] = str
     key: str = ""
+
+
+def names_view(query: str) -> bool:
+    """True if a link says anything of what to show."""
+    return not dict(parse_qsl(query.lstrip("?"))).keys().isdisjoint(w.key or name for name, w in _LINKED.items())
 
 
 def read_number(word: str) -> float:

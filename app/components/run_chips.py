@@ -50,11 +50,6 @@ class RunChips:
                 self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)), self._add]
             self._offer()
 
-    def newest_done(self) -> str | None:
-        """The run to begin with."""
-        done = self._done()
-        return done[0].id if done else None
-
     def _done(self) -> list[Run]:
         return [run for run in self.session.store.runs() if run.results.is_file()]
 

@@ -13,7 +13,7 @@ from app.components.demonstration import FIRST_SPEC
 from app.formatting import plain_text
 from app.services.first_example import is_being_made
 from app.services.watcher import watcher_of
-from app.session import Session, demo_folder
+from app.session import Session, demo_folder, names_view
 from app.theme import BORDERED, SMALL
 from engine.data.demo import write_demo
 from engine.errors import MesoscopeError
@@ -96,10 +96,10 @@ class StartCard:
         query = urlsplit(self.link.value_input.strip()).query
         if not query:
             self._refuse(f"this is no link of a view: {EXPECTED}")
+        elif not names_view(query):
+            self._refuse(f"the link names no page, file or run: {EXPECTED}")
         elif refused := self.session.take_query(query):
             self._refuse(" ".join(refused))
-        elif not self.session.query():
-            self._refuse(f"the link names no page, file or run: {EXPECTED}")
 
     def _refuse(self, message: str) -> None:
         self.message.param.update(object=plain_text(message), visible=True)

@@ -19,6 +19,7 @@ from app.components.spectra_card import SpectraCard
 from app.components.start_card import StartCard
 from app.components.time_bar import TimeBar
 from app.services.comparison import Comparison
+from app.services.first_page import newest_done
 from app.services.newest import Rerun
 from app.services.steps import Steps
 from app.session import Session
@@ -57,8 +58,8 @@ class ComparePage:
             styles={"max-height": "none", "flex": "none"},
         )
         self._is_drawn = self._is_open = False
-        if not session.runs and (newest := self._chips.newest_done()):
-            session.runs = [newest]
+        self._is_untouched = True
+        self._begin_with_newest()
         session.param.watch(lambda _: pn.state.execute(self.load), "runs")
         session.param.watch(lambda _: pn.state.execute(self._read_step), "time")
         pn.state.execute(self.load)  # reads and draws while the browser still opens the page
@@ -72,9 +73,16 @@ class ComparePage:
 
     def refresh(self) -> None:
         """The store changed: offer new runs; read again what was rewritten, finished or deleted."""
+        self._begin_with_newest()
         self._chips.refresh()
         if self._stamps != self._stamps_now():
             pn.state.execute(self.load)
+
+    def _begin_with_newest(self) -> None:
+        """Choose the newest run as long as none was ever chosen: the first one may still be in training."""
+        if self._is_untouched and not self.session.runs and (newest := newest_done(self.session.store)):
+            self.session.runs = [newest]
+        self._is_untouched = self._is_untouched and not self.session.runs
 
     async def _load(self) -> None:
         """Read the chosen runs and draw them; messages at the top say what cannot be used."""
@@ -102,7 +110,8 @@ class ComparePage:
         notices = {"info": self.comparison.notes, "warning": tuple(self.comparison.refused.values())}
         self._notes[:] = [_alert(" ".join(texts), severity) for severity, texts in notices.items() if texts]
         if not self.comparison:
-            title = "Add a finished run above, or begin anew" if self._chips.newest_done() else "No run to compare"
+            can_add = newest_done(self.session.store)
+            title = "Add a finished run above, or begin anew" if can_add else "No run to compare"
             self._page[:] = [self._chips.view, self._notes, StartCard(self.session, title).view]
             return
         with pn.io.hold():

@@ -16,6 +16,7 @@ from engine.spec import Spec
 
 SWITCH = "MESOSCOPE_EXAMPLE"
 MARK = ".example"  # in the store: an example was begun once
+TAG = "example"  # of its run
 DAYS, SIZE = 40, (64, 96)  # the set is written in some seconds and has 3 MB
 SETTINGS = (
     "launch.title='Example: NO₂ over an imaginary land'",
@@ -51,7 +52,7 @@ def make_example(store: Store) -> Run:
     paths = write_demo(store.folder.parent / "example", days=DAYS, size=SIZE)
     spec = next(path for path in paths if path.name == "demo_mos.yaml")
     run = api.create(Spec.read(spec, SETTINGS), store)
-    run.write_notes(RunNotes(tags=("example",), note=NOTE))
+    run.write_notes(RunNotes(tags=(TAG,), note=NOTE))
     api.start(run)
     return run
 

@@ -3,11 +3,13 @@
 import re
 
 import pytest
+from panel.io.location import Location
 
 from app.session import Draft, Session
 from engine.errors import SpecError
 from engine.runs import Store
 from engine.spec import Source, Spec
+from tests.app.fake import write_run
 
 
 @pytest.fixture
@@ -15,8 +17,34 @@ def session(tmp_path):
     return Session(store=Store(tmp_path))
 
 
-def test_a_new_session_needs_no_query(session):
-    assert session.query() == ""
+def test_the_link_of_a_new_session_names_its_page_only(session):
+    assert session.query() == "?page=data"
+
+
+def open_at(session, search) -> Location:
+    """The browser's address, once it has shown what it says."""
+    location = Location(search=search)
+    refused, listen = session.follow(location)
+    assert refused == []
+    listen()
+    return location
+
+
+@pytest.mark.parametrize(("search", "page"), [("", "compare"), ("?token=x", "compare"), ("?find=x", "data")])
+def test_an_address_that_names_no_view_shows_the_first_page_and_then_says_so(session, search, page):
+    write_run(session.store.folder, "done")
+    location = open_at(session, search)
+    assert session.page == page
+    assert location.search == (f"?page={page}" if page == "compare" else search)
+
+
+def test_back_at_the_bare_address_is_the_first_view(session):
+    location = open_at(session, "")
+    assert (session.page, location.search) == ("data", "")
+    session.page = "design"
+    assert location.search == "?page=design"
+    location.search = ""
+    assert (session.page, location.search) == ("data", "")
 
 
 def test_the_link_brings_the_same_view_to_another_tab(session, tmp_path):

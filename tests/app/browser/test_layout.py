@@ -58,7 +58,7 @@ def test_the_scheme_is_the_system_s_until_one_is_chosen(tab):
 
 
 def test_keys_open_pages_and_are_listed(tab):
-    page = tab.open()
+    page = tab.open("?page=data")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     expect(page.get_by_role("dialog")).to_contain_text("Dark or light")

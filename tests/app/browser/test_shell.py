@@ -28,7 +28,7 @@ def test_each_page_loads_without_a_fault(tab, page, dark):
 
 
 def test_the_link_follows_the_page_and_back_goes_back(tab):
-    page = tab.open()
+    page = tab.open("?page=data")
     page.get_by_role("tab", name="Design").click()
     expect(page.get_by_text("Summary", exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile(r"\?page=design$"))
@@ -62,7 +62,7 @@ def value_under_pointer(page, before: float = float("nan")) -> float:
 
 def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
     path = Path(shutil.copy(temperature_file, tab.server.data / "t2m.nc"))
-    page = tab.open()
+    page = tab.open("?page=data")
     page.get_by_role("button", name="reload").click()
     page.get_by_text("t2m.nc", exact=True).click()
     expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible()
@@ -110,9 +110,10 @@ def test_a_file_that_is_none_is_refused_in_words(tab):
     expect(page.get_by_text("neither NetCDF nor GRIB")).to_be_visible()
 
 
-def test_a_link_to_compare_without_runs_shows_the_newest(tab):
+@pytest.mark.parametrize("link", ["", "?page=compare"])
+def test_a_link_without_runs_shows_the_newest(tab, link):
     run = write_run(tab.server.store, "newest of all", ny=16, nx=24, n_times=6)
-    page = tab.open("?page=compare")
+    page = tab.open(link)
     expect(page).to_have_url(re.compile(f"page=compare&runs={run.id}"))
     expect(page.get_by_label("Scores", exact=True)).to_contain_text("newest of all")
 

@@ -63,7 +63,7 @@ def from_the_file_to_the_comparison(tab: Tab) -> str:
 
 
 def choose_the_file(tab: Tab) -> None:
-    page = tab.open()
+    page = tab.open("?page=data")
     page.get_by_text("no2_regional.nc", exact=True).click()
     expect(page.get_by_text("32 × 32 cells").first).to_be_visible()
     wait_for_maps(tab)

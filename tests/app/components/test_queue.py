@@ -118,7 +118,7 @@ def test_the_queue_is_shown_when_the_link_says_so(session):
     page = at_page(session)
     assert (page.list.queue.widget.visible, page.list.all.widget.visible) == (True, False)
     assert len(page.list.queue.rows) == 1
-    assert session.query() == "?list=queue"
+    assert session.query() == "?page=data&list=queue"
 
     async def all_runs(page):
         page.list.which.value = "All"

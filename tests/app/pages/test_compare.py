@@ -165,6 +165,18 @@ def test_without_runs_the_newest_done_one_is_taken(tmp_path, runs):
     assert page.session.runs == [Store(tmp_path).runs()[0].id]
 
 
+def test_the_first_run_is_shown_once_it_is_done_and_a_removed_one_stays_away(tmp_path):
+    page = open_page(tmp_path, [])
+    page.refresh()
+    assert not page.comparison
+    run = write_run(tmp_path, "first", **SMALL)
+    page.refresh()
+    assert [result.run.id for result in page.comparison.results] == [run.id]
+    page.session.runs = []
+    page.refresh()
+    assert (page.session.runs, bool(page.comparison)) == ([], False)
+
+
 def test_an_empty_store_says_what_to_do(tmp_path):
     page = open_page(tmp_path, [])
     assert "No run to compare" in [getattr(one, "object", "") for one in page._page.select()]
