@@ -36,12 +36,13 @@ def write_baselines(path: Path, pairs: Pairs, samples: Samples, bound: str, titl
             block = samples.pairs.read(samples.steps[rows])
             steps = Steps.of(block, months[rows], pairs, samples.normalizer)
             missing = enlarged(missing_input(samples, block), scale)
-            for name, baseline in baselines.items():
-                field = np.full((len(rows), *mask.shape), np.nan, np.float32)
+            fields = np.full((len(baselines), len(rows), *mask.shape), np.nan, np.float32)
+            for field, baseline in zip(fields, baselines.values(), strict=True):
                 values = baseline(steps)
                 field[:, mask] = values if bound == "linear" else np.maximum(values, 0)
                 field[missing] = np.nan
-                with netcdf_file(sibling, "a") as file:
+            with netcdf_file(sibling, "a") as file:
+                for name, field in zip(baselines, fields, strict=True):
                     file[name][rows] = field[:, : own[0], : own[1]]
     return notes
 
