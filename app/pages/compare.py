@@ -17,6 +17,7 @@ from app.components.score_card import ScoreCard
 from app.components.significance_card import SignificanceCard
 from app.components.spectra_card import SpectraCard
 from app.components.start_card import StartCard
+from app.components.taylor_card import TaylorCard
 from app.components.time_bar import TimeBar
 from app.services.comparison import Comparison
 from app.services.first_page import newest_done
@@ -40,10 +41,12 @@ class ComparePage:
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
         self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
+        self._taylor = TaylorCard(session)
         self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._lower = pn.FlexBox(
             self._scores.view, self._cell.view, self._sure.view, self._spectra.view, self._exceedance.view,
+            self._taylor.view,
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
         for number, view in enumerate(self._lower):  # tables beside figures
@@ -134,6 +137,7 @@ class ComparePage:
             await self._cell.take(comparison, view)
             await self._sure.take(comparison)
             await self._spectra.take(comparison)
+            await self._taylor.take(comparison)
             await self._exceedance.take(comparison)
 
     def _step(self) -> int:

@@ -125,6 +125,35 @@ def spectra(comparison: Comparison, kind: str) -> Spectra:
     return Spectra(curves, resolution, left_out)
 
 
+def taylor_reason(comparison: Comparison) -> str:
+    """Why there is no Taylor diagram; '' when there is one."""
+    older = [result.run.id for result in comparison.results if "domain_std" not in (result.verification or {})]
+    if reason := missing_reason(comparison):
+        return reason
+    return (
+        f"For a Taylor diagram, run this and reload the page: python -m engine verify {' '.join(older)}"
+        if older
+        else ""
+    )
+
+
+def taylor_points(comparison: Comparison, season: str) -> dict[str, tuple[float, float]]:
+    """Product → standard deviation over that of HR, and correlation: simple methods of the first run, and each run.
+
+    Products that have none, being constant, are left out.
+    """
+    points = {}
+    for result in comparison.results:
+        of_season = _verified(result).sel(season=season)
+        for product in of_season["product"].values.astype(str):
+            if product == "downscaled" or result is comparison.first:
+                numbers = of_season.sel(product=product)
+                ratio = float(numbers["domain_std"] / numbers["hr_domain_std"])
+                key = result.letter if product == "downscaled" else product
+                points[key] = (ratio, float(numbers["domain_correlation"]))
+    return {key: point for key, point in points.items() if np.isfinite(point).all()}
+
+
 def uncertainty(comparison: Comparison, reference: str) -> Uncertainty:
     """Scores of the domain over the common steps with their intervals, and verdicts against a product.
 

@@ -11,6 +11,9 @@ from typing import Self
 
 import numpy as np
 
+# Of sums over the cells of a constant field, against its value; float32 values differ by 1e-7 at least.
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -135,6 +138,27 @@ def area_mean(score: str, moments: Moments, areas: np.ndarray) -> np.ndarray:
     weights = np.where(np.isfinite(values), areas * moments.count, 0.0)
     mean = ratio((np.nan_to_num(values) * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
     return mean ** (1 / power)
+
+
+def domain_moments(moments: Moments, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute standard deviations and correlations over all compared values, weighted by cell area (y, x).
+
+    Returns
+    -------
+    σ of HR and products (1 + product,) in the unit, and r of products with HR (product,); NaN where nothing is
+    compared, r also where a field is constant. With them E² = σ_f² + σ_o² - 2 σ_f σ_o r, E being the root-mean-square
+    error without bias.
+
+    Source: Taylor (2001), J. Geophys. Res. 106, 7183, eqs. 1 to 4.
+    """
+    weights = areas * moments.count
+    total = weights.sum()
+    mean = ratio((weights * moments.mean).sum(axis=(1, 2)), total)
+    between = moments.mean - mean[:, None, None]
+    variance = ratio((areas * moments.squares + weights * between**2).sum(axis=(1, 2)), total)
+    covariance = (areas * moments.comoment + weights * between[0] * between[1:]).sum(axis=(1, 2))
+    std = np.where(np.sqrt(variance) <= ROUNDING * np.abs(mean), 0 * mean, np.sqrt(variance))
+    return std, ratio(ratio(covariance, total), std[0] * std[1:])
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

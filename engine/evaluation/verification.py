@@ -15,7 +15,7 @@ import xarray as xr
 from engine.data.grids import GRID_MAPPING, Grid
 from engine.data.netcdf import write_netcdf
 from engine.errors import DataError, GridError, RunError
-from engine.evaluation.moments import CELL_SCORES, Moments, area_mean, ratio
+from engine.evaluation.moments import CELL_SCORES, Moments, area_mean, domain_moments, ratio
 from engine.evaluation.products import open_products, products_of
 from engine.evaluation.quantiles import Histogram, quantiles
 from engine.evaluation.radial_spectra import (
@@ -78,8 +78,8 @@ def verify(results: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); of each step, `step_…` (product, time)
-    and `step_area`; over the domain, `area_…` (season, product), `quantile_bias` (season, product, quantile) and
-    `hr_quantile`; spectra along `wavenumber`, with
+    and `step_area`; over the domain, `area_…`, `domain_std`, `domain_correlation` (season, product), `hr_domain_std`,
+    `quantile_bias` (season, product, quantile) and `hr_quantile`; spectra along `wavenumber`, with
     `effective_resolution` (product, criterion) in km. Where the grid allows no spectra, `spectra_left_out` says why.
 
     Raises
@@ -121,6 +121,7 @@ def verify(results: xr.Dataset) -> xr.Dataset:
     verification = xr.Dataset(
         {
             **_score_variables(by_season, areas),
+            **_domain_variables(by_season, areas),
             **_step_variables(np.concatenate(step_errors, axis=-1), np.concatenate(step_areas)),
             **(_quantile_variables(histogram) if histogram else {}),
             **(_spectral_variables(spectra) if spectra else {}),
@@ -203,6 +204,16 @@ def _score_variables(by_season: dict[str, Moments], areas: np.ndarray) -> dict[s
     return variables
 
 
+def _domain_variables(by_season: dict[str, Moments], areas: np.ndarray) -> dict[str, tuple]:
+    found = [domain_moments(moments, areas) for moments in by_season.values()]
+    std, correlation = (np.stack(parts) for parts in zip(*found, strict=True))
+    return {
+        "hr_domain_std": (RASTER[:1], std[:, 0]),
+        "domain_std": (RASTER[:2], std[:, 1:]),
+        "domain_correlation": (RASTER[:2], correlation, {"long_name": "correlation of all values", "units": "1"}),
+    }
+
+
 def _step_errors(fields: np.ndarray, areas: np.ndarray) -> np.ndarray:
     """Average |f - o|, (f - o)² and f - o of each step by `areas` (time, y, x), 0 where not compared.
 
@@ -268,6 +279,9 @@ def _described(verification: xr.Dataset, target: dict[str, object], mapping: str
     for name, label in zip(STEP_ERRORS, ("mean absolute error", "mean square error", "mean error"), strict=True):
         in_unit = {} if not unit else {"units": f"({unit})2"} if name == "mse" else {"units": unit} | difference
         verification[f"step_{name}"].attrs |= {"long_name": f"{label} of each step", **in_unit}
+    for name in ("hr_domain_std", "domain_std"):
+        of_values = ({"units": unit} if unit else {}) | difference
+        verification[name].attrs |= {"long_name": "standard deviation of all values", **of_values}
     verification["compared_steps"].attrs |= {"long_name": "time steps that are compared", "units": "1"}
     labels = {"hr_quantile": "quantile of HR", "quantile_bias": "bias of the quantile", "power": "power by wavenumber"}
     for name, label in (labels | {"hr_power": "power of HR by wavenumber"}).items():

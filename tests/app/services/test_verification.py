@@ -12,11 +12,14 @@ from app.services.verification import (
     resolution_text,
     score_maps,
     spectra,
+    taylor_points,
+    taylor_reason,
     uncertainty,
 )
 from engine.runs import Run, Store
 from tests.app.fake import write_run
 
+NAN = float("nan")
 SMALL = {"ny": 16, "nx": 24, "n_times": 10}
 SEASONS, PRODUCTS = ["all", "DJF", "MAM", "JJA", "SON"], ["interpolated", "downscaled"]
 
@@ -139,3 +142,31 @@ def test_exceedance_is_that_of_the_steps_in_common(tmp_path):
     by_cells = hits.sum() / events.sum()  # cells are of nearly one size
     assert found["A"]["pod"].sel(product="downscaled").item() == pytest.approx(by_cells, abs=0.02)
     comparison.close()
+
+
+def hand_moments(std: float, correlation: float) -> dict[str, tuple]:
+    """Of the interpolated field the half of HR's standard deviation and no correlation; in MAM of HR twice as much."""
+    return {
+        "hr_domain_std": ("season", [2.0, NAN, 4.0, NAN, NAN]),
+        "domain_std": (("season", "product"), [[1.0, std]] * 5),
+        "domain_correlation": (("season", "product"), [[0.0, correlation]] * 5),
+    }
+
+
+def test_points_of_the_taylor_diagram_are_relative_to_each_runs_own_hr(tmp_path, two):
+    write_by_hand(two[0], 0.25, **hand_moments(1.5, 0.8))
+    write_by_hand(two[1], 0.25, **hand_moments(0.0, NAN))  # constant: nowhere in the diagram
+    both = compare(tmp_path, *two)
+    assert taylor_reason(both) == ""
+    assert taylor_points(both, "all") == {"interpolated": (0.5, 0.0), "A": (0.75, 0.8)}
+    assert taylor_points(both, "MAM") == {"interpolated": (0.25, 0.0), "A": (0.375, 0.8)}
+    assert taylor_points(both, "DJF") == {}
+    both.close()
+
+
+def test_a_verification_without_domain_moments_says_the_command(tmp_path, two):
+    write_by_hand(two[0], 0.25)
+    write_by_hand(two[1], 0.25, **hand_moments(1.5, 0.8))
+    both = compare(tmp_path, *two)
+    assert taylor_reason(both).endswith(f"python -m engine verify {two[0].id}")
+    both.close()

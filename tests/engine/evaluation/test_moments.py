@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import pearsonr
 
 from engine.evaluation import moments
-from engine.evaluation.moments import CELL_SCORES, Moments, area_mean
+from engine.evaluation.moments import CELL_SCORES, Moments, area_mean, domain_moments
 
 NAN = np.nan
 
@@ -108,3 +108,32 @@ def test_area_means_are_those_of_all_values_weighted_by_area():
     np.testing.assert_allclose(means["pearson"], [np.average(r, weights=by_cell) for r in moments.pearson(sums)])
     nothing = area_mean("rmse", Moments.of(np.full((2, 3, 2, 2), NAN)), np.ones((2, 2)))
     assert np.isnan(nothing).all()
+
+
+def test_domain_moments_are_those_of_all_values_weighted_by_area():
+    values, areas = fields(), np.linspace(1, 3, 20).reshape(4, 5)
+    std, correlation = domain_moments(Moments.of(values), areas)
+    valid = np.isfinite(values).all(axis=0)
+    hr, *products = values[:, valid].astype(float)
+    weights = np.broadcast_to(areas, valid.shape)[valid]
+    covariances = [np.cov(hr, product, aweights=weights, ddof=0) for product in products]
+    expected = [np.sqrt(covariances[0][0, 0]), *(np.sqrt(each[1, 1]) for each in covariances)]
+    np.testing.assert_allclose(std, expected, rtol=1e-9)
+    r = [each[0, 1] / np.sqrt(each[0, 0] * each[1, 1]) for each in covariances]
+    np.testing.assert_allclose(correlation, r, rtol=1e-9)
+
+
+def test_domain_moments_of_nothing():
+    std, correlation = domain_moments(Moments.of(np.full((2, 3, 1, 2), NAN)), np.ones((1, 2)))
+    assert np.isnan([*std, *correlation]).all()
+
+
+@pytest.mark.parametrize("constant", [0.0, 7.0, 0.1, 273.15])
+def test_a_field_constant_over_the_domain_has_no_correlation(constant):
+    hr = np.arange(60.0).reshape(3, 4, 5)
+    std, correlation = domain_moments(
+        Moments.of(np.stack([hr, np.full_like(hr, constant)])), np.linspace(1, 3, 20).reshape(4, 5)
+    )
+    assert std[0] > 10
+    assert std[1] == 0
+    assert np.isnan(correlation).all()
