@@ -50,7 +50,7 @@ class ComparePage:
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
         for number, view in enumerate(self._lower):  # tables beside figures
-            view.styles = {**view.styles, "flex": f"1 1 {420 if number % 2 else 600}px"}
+            view.styles = {**view.styles, "flex": f"1 1 {480 if number % 2 else 720}px"}
         self._exceedance.view.styles = {**self._exceedance.view.styles, "flex": "1 1 100%"}  # as wide as its table
         self._page = pn.Column(
             self._chips.view,

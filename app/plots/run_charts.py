@@ -24,7 +24,7 @@ def cost_chart(source: bm.ColumnDataSource, score: str, *, dark: bool = False) -
     """One dot a run; `source` : columns seconds, score, title, time, settings."""
     seconds = np.asarray(source.data["seconds"], dtype=float)
     is_wide = bool(len(seconds)) and seconds.max() > WIDE_S * seconds.min()
-    plot = _figure(
+    plot = quiet_figure(
         dark, x_axis_label="training time (s)", y_axis_label=score, x_axis_type="log" if is_wide else "linear"
     )
     if is_wide:
@@ -44,7 +44,7 @@ def setting_chart(source: bm.ColumnDataSource, axes: Sequence[SettingAxis], *, d
 
     axes : the last one is the score.
     """
-    plot = _figure(dark, x_range=(-0.45, len(axes) - 0.55), y_range=(-0.16, 1.12))
+    plot = quiet_figure(dark, x_range=(-0.45, len(axes) - 0.55), y_range=(-0.16, 1.12))
     plot.grid.visible = False
     plot.yaxis.visible = False
     names = [axis.option.partition(".")[2] or axis.option for axis in axes]
@@ -96,11 +96,10 @@ def _mode(colours: dict[str, str], dark: bool) -> str:
     return colours["dark" if dark else "light"]
 
 
-def _figure(dark: bool, **given: Any) -> Any:
-    plot = figure(
-        height=HEIGHT, sizing_mode="stretch_width", toolbar_location=None, tools="", min_border=8,
-        output_backend="canvas", **given,
-    )  # fmt: skip
+def quiet_figure(dark: bool, **given: Any) -> Any:
+    """A figure of Bokeh without tools, in the colours of the page; as wide as its place unless `given` has a size."""
+    size = {} if "frame_width" in given else {"height": HEIGHT, "sizing_mode": "stretch_width"}
+    plot = figure(toolbar_location=None, tools="", min_border=8, output_backend="canvas", **size, **given)
     plot.update(background_fill_color=None, border_fill_color=None, outline_line_color=None)
     plot.grid.grid_line_color = _mode(LINE, dark)
     faint = _mode(FAINT, dark)

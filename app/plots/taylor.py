@@ -10,9 +10,9 @@ from typing import Any
 
 import bokeh.models as bm
 import numpy as np
-from bokeh.plotting import figure
 
 from app.plots.products import colour_of
+from app.plots.run_charts import quiet_figure
 
 WIDTH, HEIGHT = 285, 190  # of the frame, in px: fits on a phone
 CORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
@@ -32,13 +32,11 @@ def taylor_diagram(points: Mapping[str, tuple[float, float]], names: Mapping[str
     x, y = ratios * correlations, ratios * np.sqrt(1 - correlations**2)
     left, right, top = frame(x, y)
     step = _step(right - left)
-    plot = figure(
-        frame_width=WIDTH, frame_height=HEIGHT, x_range=(left, right), y_range=(0.0, top), toolbar_location=None,
-        x_axis_label="standard deviation over that of HR", output_backend="canvas",
+    plot = quiet_figure(
+        dark, frame_width=WIDTH, frame_height=HEIGHT, x_range=(left, right), y_range=(-0.05 * top, top),
+        x_axis_label="standard deviation over that of HR",
     )  # fmt: skip
-    plot.update(outline_line_color=None, min_border_right=12)
     plot.grid.visible = plot.yaxis.visible = False
-    plot.xaxis.update(axis_label_text_font_style="normal", minor_tick_line_color=None)
     plot.circle(0, 0, radius=step * np.arange(1, np.hypot(max(right, -left), top) / step + 1), **GRID)
     plot.circle(1, 0, radius=step * np.arange(1, 2 * MOST_ARCS), line_dash="dashed", **GRID)
     exits = ray_exits(left, right, top)

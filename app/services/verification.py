@@ -142,16 +142,16 @@ def taylor_points(comparison: Comparison, season: str) -> dict[str, tuple[float,
 
     Products that have none, being constant, are left out.
     """
+    first = comparison.first
+    simple = [str(product) for product in _verified(first)["product"].values if product != "downscaled"]
+    drawn = [(product, first, product) for product in simple]
     points = {}
-    for result in comparison.results:
-        of_season = _verified(result).sel(season=season)
-        for product in of_season["product"].values.astype(str):
-            if product == "downscaled" or result is comparison.first:
-                numbers = of_season.sel(product=product)
-                ratio = float(numbers["domain_std"] / numbers["hr_domain_std"])
-                key = result.letter if product == "downscaled" else product
-                points[key] = (ratio, float(numbers["domain_correlation"]))
-    return {key: point for key, point in points.items() if np.isfinite(point).all()}
+    for key, result, product in drawn + [(result.letter, result, "downscaled") for result in comparison.results]:
+        of_product = _verified(result).sel(season=season, product=product)
+        point = (float(of_product["domain_std"] / of_product["hr_domain_std"]), float(of_product["domain_correlation"]))
+        if np.isfinite(point).all():
+            points[key] = point
+    return points
 
 
 def uncertainty(comparison: Comparison, reference: str) -> Uncertainty:
