@@ -18,8 +18,9 @@ import param
 
 from app.services.first_page import first_page
 from app.services.newest import Newest
-from app.services.verification import ALL, RMSE, SCORES, SEASONS, SPECTRA
+from app.services.verification import RMSE, SCORES, SPECTRA
 from engine.errors import SpecError, StoreError
+from engine.evaluation.conditions import Condition
 from engine.options import Options, did_you_mean
 from engine.runs import Store, check_run_id, default_store
 from engine.spec import SECTIONS, DataOptions, Source, Spec, dump_yaml, load_yaml
@@ -127,7 +128,9 @@ class Session(param.Parameterized):
     time = param.Integer(default=0, bounds=(0, MOST_STEPS), doc="Step of the test period.")
     layout = param.Selector(default="grid", objects=LAYOUTS)
     score = param.Selector(default=RMSE, objects=list(SCORES), doc="Score of cells on the error maps.")
-    season = param.Selector(default=ALL, objects=SEASONS, doc="Season of the error maps.")
+    condition = param.ClassSelector(
+        default=Condition(), class_=Condition, instantiate=False, doc="Test steps that scores and maps are of."
+    )
     spectrum = param.Selector(default=SPECTRA[0], objects=SPECTRA)
     thresholds = param.List(
         default=[], item_type=float, bounds=(0, MOST_THRESHOLDS), doc="Events: values from these on."
@@ -170,6 +173,8 @@ class Session(param.Parameterized):
     def take_query(self, query: str) -> list[str]:
         """Put a link's query in, at once; returns one message for each part that can't be used."""
         given, refused = dict(parse_qsl(query.lstrip("?"))), []
+        if (season := given.get("season", "all")) != "all":  # of links made before there were conditions
+            given.setdefault("condition", season)
         with param.parameterized.batch_call_watchers(self):
             for name, how in _LINKED.items():
                 key = how.key or name
@@ -268,7 +273,7 @@ _LINKED: dict[str, _Word] = {
     "time": _Word(int),
     "layout": _TEXT,
     "score": _TEXT,
-    "season": _TEXT,
+    "condition": _Word(Condition.parse),
     "spectrum": _TEXT,
     "thresholds": _Word(
         lambda word: list(map(read_number, word.split(","))), lambda v: ",".join(map(_NUMBER.write, v))

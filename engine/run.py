@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
+import xarray as xr
 
 from engine.data.netcdf import open_netcdf
 from engine.data.normalizer import Normalizer, fit_normalizer, load_hr_template
@@ -22,7 +23,7 @@ from engine.evaluation.baseline_file import write_baselines
 from engine.evaluation.ensemble import EnsembleSums
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
 from engine.evaluation.products import open_products
-from engine.evaluation.scores import constraint_violation, score
+from engine.evaluation.scores import constraint_violation, scores_of_steps, summarized
 from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
 from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
@@ -150,7 +151,8 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
     _add_baselines(run, pairs, samples, downscaler.bound)
     heartbeat.phase("scoring")
     with open_products(run.results) as results:
-        scores = replace(score(results), ensemble=ensemble.scores())
+        steps = scores_of_steps(results)
+        scores = replace(summarized(steps), ensemble=ensemble.scores())
         if samples.constrained:
             violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
             scores = replace(scores, constraint=violation)
@@ -158,7 +160,7 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
             _log(f"{run.spec.model.constraint} constraint: off by at most {largest}")
     write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
     heartbeat.phase("verifying")
-    verify_results(run)
+    verify_results(run, steps)
 
 
 def _calibrate(downscaler: Downscaler, validation: Samples) -> Downscaler:
@@ -184,7 +186,7 @@ def _add_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> None
         _log(f"baselines.nc was not written ({describe_error(error)})")
 
 
-def verify_results(run: Run) -> None:
+def verify_results(run: Run, steps: xr.DataArray | None = None) -> None:
     """Write results/verification.nc; a run is complete without it, so a failure is logged and leaves the rest alone.
 
     Fields larger than are predicted at once are left to `engine verify`: their sums would take more memory than `check`
@@ -199,7 +201,7 @@ def verify_results(run: Run) -> None:
                 f"verification.nc of {cells} cells takes 3 kB each, so it is left to: python -m engine verify {run.id}"
             )
             return
-        write_verification(run.results, run.verification)
+        write_verification(run.results, run.verification, steps)
     except Exception as error:
         _log(f"verification.nc was not written ({describe_error(error)}); later: python -m engine verify {run.id}")
 

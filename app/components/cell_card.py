@@ -17,6 +17,7 @@ from app.plots.lines import line_figure
 from app.plots.live import SharedView
 from app.plots.series import cell_series, cell_spectrum, time_axis
 from app.services.comparison import Comparison
+from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.session import Session
 from engine.data.grids import CurvilinearGrid, Grid
@@ -36,6 +37,8 @@ class CellCard:
         self._reading = Newest()
         self._series: dict[str, np.ndarray] = {}
         self._intervals: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._selection: Selection | None = None
+        self._times = self._comparison.times  # of the series
         self._head = heading("Cell")
         self._tabs = pmui.RadioButtonGroup(options=list(TABS), value=TABS[0], size="small", margin=0)
         self._place = pn.Column(sizing_mode="stretch_width", height=HEIGHT, margin=0)
@@ -45,10 +48,11 @@ class CellCard:
         session.param.watch(lambda _: pn.state.execute(self.draw), "dark")
         self._tabs.param.watch(lambda _: pn.state.execute(self.draw), "value")
 
-    async def take(self, comparison: Comparison, view: SharedView) -> None:
-        """Other runs."""
-        self._comparison, self._view = comparison, view
-        await self.read()
+    async def take(self, selection: Selection, view: SharedView) -> None:
+        """Other runs, or other steps."""
+        has_values = self._comparison is selection.comparison and self._view is view and bool(self._series)
+        self._selection, self._comparison, self._view = selection, selection.comparison, view
+        await (self.draw() if has_values else self.read())
 
     async def read(self) -> None:
         """Read the cell's values, in a thread: on a large file this takes seconds."""
@@ -82,7 +86,8 @@ class CellCard:
 
     def _time_at(self, step: int) -> float:
         """Where a step stands on the series' axis: Bokeh counts dates in milliseconds."""
-        at = time_axis(self._comparison.times)[0][step]
+        times = self._comparison.times
+        at = time_axis(self._times[:1].append(times[[step]]))[0][-1]
         return float(at.astype("datetime64[ms]").astype(float) if at.dtype.kind == "M" else at)
 
     def _mark(self, cell: tuple[float, float]) -> None:
@@ -105,17 +110,29 @@ class CellCard:
         return float(grid.y[y[middle]]), float(grid.x[x[middle]])
 
     def _figure(self) -> Any:
-        if not any(np.isfinite(values).any() for values in self._series.values()):
+        comparison, selection, dark = self._comparison, self._selection, self.session.dark
+        assert selection is not None  # there is a series
+        if selection.empty:
+            return selection.empty
+        series = {product: values[selection.common] for product, values in self._series.items()}
+        if not any(np.isfinite(values).any() for values in series.values()):
             return "No values: the target is missing in this cell."
-        comparison, dark = self._comparison, self.session.dark
         attrs, tab = comparison.first.attrs, self._tabs.value
         if tab == "histogram":
-            return line_figure(histogram(self._series, attrs, dark=dark), height=HEIGHT)
+            return line_figure(histogram(series, attrs, dark=dark), height=HEIGHT)
         if tab == "PSD":
-            lines = cell_spectrum(self._series, comparison.times, comparison.first.units, dark)
+            if selection.condition:
+                return "A power spectrum needs steps without a gap: choose all of them above."
+            lines = cell_spectrum(series, comparison.times, comparison.first.units, dark)
             few = "A spectrum needs at least 16 evenly spaced steps without a gap."
             return few if lines is None else line_figure(lines, height=HEIGHT)
-        lines = cell_series(self._series, comparison.times, attrs, dark, self._intervals)
+        self._times = comparison.times[selection.common]
+        intervals = {
+            product: (lower[selection.common], upper[selection.common])
+            for product, (lower, upper) in self._intervals.items()
+        }
+        joined = not selection.condition.hardest and selection.n_steps > 1
+        lines = cell_series(series, self._times, attrs, dark, intervals if joined else {}, joined=joined)
         figure = line_figure(lines, height=HEIGHT)
         self._now = bm.Span(**NOW, location=self._time_at(min(self.session.time, comparison.n_steps - 1)))
         figure.add_layout(self._now)

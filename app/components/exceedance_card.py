@@ -14,6 +14,7 @@ import xarray as xr
 from app.components.cards import card, explanation, heading, show_newest
 from app.components.score_card import TABLE_CSS, badge
 from app.services.comparison import Comparison
+from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.services.verification import example_thresholds, exceedances
 from app.session import MOST_THRESHOLDS, Session, read_number
@@ -36,7 +37,8 @@ class ExceedanceCard:
     """Follows `thresholds` of the session; computes nothing until there are some."""
 
     def __init__(self, session: Session):
-        self.session, self._comparison, self._drawing = session, Comparison(), Newest()
+        self.session, self._drawing = session, Newest()
+        self._selection: Selection | None = None
         self._line = pmui.TextInput(label="Thresholds", width=190, **SMALL)
         self._line.param.watch(self._typed, "value")
         self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
@@ -46,26 +48,28 @@ class ExceedanceCard:
         self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)
         session.param.watch(lambda *_: pn.state.execute(self.draw), "thresholds")
 
-    async def take(self, comparison: Comparison) -> None:
-        """Other runs."""
-        self._comparison = comparison
-        if comparison:
-            units = comparison.first.units
-            examples = _text(example_thresholds(comparison))
-            self._line.param.update(
-                label=f"Thresholds ({units})" if units else "Thresholds", placeholder=examples and f"as {examples}"
-            )
+    async def take(self, selection: Selection) -> None:
+        """Other runs, or other steps."""
+        self._selection = selection
+        units = selection.comparison.first.units
+        examples = _text(example_thresholds(selection.comparison))
+        self._line.param.update(
+            label=f"Thresholds ({units})" if units else "Thresholds", placeholder=examples and f"as {examples}"
+        )
         await self.draw()
 
     async def draw(self) -> None:
         """Compute in a thread, then show."""
         thresholds = list(self.session.thresholds)
         self._line.param.update(value=_text(thresholds), error_state=False)
-        if not self._comparison or not thresholds:
+        if self._selection is None or not thresholds:
             self._say("Type one or more values, as 5, 20.")
             return
+        if self._selection.empty:
+            self._say(self._selection.empty)
+            return
         self._table.loading = True
-        await show_newest(self._drawing, partial(_read, self._comparison, thresholds), self._show)
+        await show_newest(self._drawing, partial(_read, self._selection, thresholds), self._show)
 
     def _typed(self, event: param.parameterized.Event) -> None:
         words = event.new.replace(";", ",").split(",")
@@ -90,10 +94,10 @@ class ExceedanceCard:
         self._table.param.update(object=table, loading=False)
 
 
-def _read(comparison: Comparison, thresholds: list[float]) -> str:
+def _read(selection: Selection, thresholds: list[float]) -> str:
     """The table, or why there is none: runs may be deleted or written again meanwhile."""
     try:
-        return _table(comparison, exceedances(comparison, thresholds))
+        return _table(selection.comparison, exceedances(selection, thresholds))
     except (MesoscopeError, OSError) as error:
         return f"<p>{html.escape(f'Nothing to show: {error}')}</p>"
 

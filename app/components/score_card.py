@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 from app.components.cards import card, heading
 from app.plots.products import colour_of
 from app.services.comparison import Comparison
+from app.services.conditions import Selection
 from app.theme import read_asset
 from engine.evaluation.products import BASELINES
 from engine.evaluation.score_records import ProductScores, Scores
@@ -34,11 +35,15 @@ class ScoreCard:
             button = pmui.Button(label=label, icon="content_copy", variant="text", size="small", margin=0)
             button.js_on_click(code=COPY, args={"texts": self._texts, "button": button, "which": which})
             buttons.append(button)
-        head = pn.Row(heading("Scores", "mean ± standard deviation over test steps"), *buttons, margin=0)
-        head.sizing_mode = "stretch_width"
+        self._title = heading("Scores")
+        head = pn.Row(self._title, *buttons, margin=0, sizing_mode="stretch_width")
         self.view = card(head, self._table)
 
-    def show(self, comparison: Comparison, scores: Mapping[str, Scores]) -> None:
+    def show(self, selection: Selection, scores: Mapping[str, Scores]) -> None:
+        """The scores of chosen steps."""
+        comparison = selection.comparison
+        of_all = f"{selection.n_steps} of {comparison.n_steps} " if selection.condition else ""
+        self._title.object = heading("Scores", f"mean ± standard deviation over {of_all}test steps").object
         units, first = comparison.first.units, scores[comparison.first.letter]
         table: dict[str, ProductScores] = {"interpolated": first.interpolated, **first.baselines}
         table |= {letter: of_run.downscaled for letter, of_run in scores.items()}

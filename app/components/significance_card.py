@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 from app.components.cards import card, explanation, heading, show_newest
 from app.components.score_card import TABLE_CSS, badge
 from app.services.comparison import Comparison
+from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.services.verification import Uncertainty, uncertainty
 from app.theme import SMALL
@@ -30,7 +31,8 @@ class SignificanceCard:
     """Table of scores with intervals, and of verdicts against a reference that is chosen."""
 
     def __init__(self) -> None:
-        self._comparison, self._drawing, self._updating = Comparison(), Newest(), False
+        self._selection: Selection | None = None
+        self._drawing, self._updating = Newest(), False
         self._reference = pmui.Select(options={}, label="against", width=190, visible=False, **SMALL)
         self._reference.param.watch(lambda _: self._updating or pn.state.execute(self.draw), "value")
         self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
@@ -39,25 +41,25 @@ class SignificanceCard:
         head = pn.FlexBox(title, self._reference, sizing_mode="stretch_width", margin=0, align_items="center")
         self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)
 
-    async def take(self, comparison: Comparison) -> None:
-        """Other runs."""
-        self._comparison = comparison
+    async def take(self, selection: Selection) -> None:
+        """Other runs, or other steps."""
+        self._selection = selection
         await self.draw()
 
     async def draw(self) -> None:
         """Compute in a thread, then show."""
-        if self._comparison:
-            read = partial(uncertainty, self._comparison, self._reference.value or "")
-            await show_newest(self._drawing, read, self._show)
+        if self._selection is not None:
+            read = partial(uncertainty, self._selection, self._reference.value or "")
+            await show_newest(self._drawing, read, partial(self._show, self._selection.comparison))
 
-    def _show(self, found: Uncertainty) -> None:
-        letters = {r.letter: f"{r.letter} {r.title}" for r in self._comparison.results}
+    def _show(self, comparison: Comparison, found: Uncertainty) -> None:
+        letters = {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
         names = {"interpolated": "interpolated"} | BASELINES | letters
         self._updating = True
         offered = {names[product]: product for product in found.intervals}
         self._reference.param.update(options=offered, value=found.reference or None, visible=bool(offered))
         self._updating = False
-        self._table.object = _table(found, names, self._comparison.first.units)
+        self._table.object = _table(found, names, comparison.first.units)
 
 
 def _table(found: Uncertainty, names: dict[str, str], units: str) -> str:

@@ -35,7 +35,9 @@ class SpectraCard:
         self.session, self._comparison = session, Comparison()
         self._drawing = Newest()
         self._kind = pmui.RadioButtonGroup(options=SPECTRA, value=session.spectrum, size="small", margin=0)
-        head = pn.Row(heading("Spectra", "by wavelength"), self._kind, sizing_mode="stretch_width", margin=0)
+        head = pn.Row(
+            heading("Spectra", "by wavelength, of all test steps"), self._kind, sizing_mode="stretch_width", margin=0
+        )
         self._body = pn.Column(sizing_mode="stretch_width", min_height=HEIGHT + 50, margin=0)
         self.view = card(head, self._body)
         self._kind.link(session, value="spectrum", bidirectional=True)
@@ -43,8 +45,9 @@ class SpectraCard:
 
     async def take(self, comparison: Comparison) -> None:
         """Other runs."""
-        self._comparison = comparison
-        await self.draw()
+        if comparison is not self._comparison:
+            self._comparison = comparison
+            await self.draw()
 
     async def draw(self) -> None:
         """Read and draw in a thread, then show."""

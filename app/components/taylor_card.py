@@ -10,9 +10,9 @@ import panel as pn
 from app.components.cards import card, explanation, heading, show_newest
 from app.components.score_card import TABLE_CSS, badge
 from app.plots.taylor import taylor_diagram
-from app.services.comparison import Comparison
+from app.services.conditions import Selection
 from app.services.newest import Newest
-from app.services.verification import ALL, offered_seasons, taylor_points, taylor_reason
+from app.services.verification import taylor_points, taylor_reason
 from app.session import Session
 from engine.evaluation.products import BASELINES
 
@@ -25,39 +25,40 @@ DEFINITION = (
 
 
 class TaylorCard:
-    """Follows `season` of the session."""
+    """Of the chosen steps."""
 
     def __init__(self, session: Session):
-        self.session, self._comparison, self._drawing = session, Comparison(), Newest()
+        self.session, self._drawing = session, Newest()
+        self._selection: Selection | None = None
         self._body = pn.FlexBox(sizing_mode="stretch_width", min_height=250, margin=0, gap="0 16px")
         self.view = card(heading("Taylor diagram"), explanation(SENTENCE, DEFINITION), self._body)
-        session.param.watch(lambda *_: pn.state.execute(self.draw), ["season", "dark"])
+        session.param.watch(lambda *_: pn.state.execute(self.draw), "dark")
 
-    async def take(self, comparison: Comparison) -> None:
-        """Other runs."""
-        self._comparison = comparison
+    async def take(self, selection: Selection) -> None:
+        """Other runs, or other steps."""
+        self._selection = selection
         await self.draw()
 
     async def draw(self) -> None:
         """Read and draw in a thread, then show."""
-        if self._comparison:
-            read = partial(_parts, self._comparison, self.session.season, self.session.dark)
+        if self._selection is not None:
+            read = partial(_parts, self._selection, self.session.dark)
             await show_newest(self._drawing, read, lambda parts: self._body.param.update(objects=parts))
 
 
-def _parts(comparison: Comparison, season: str, dark: bool) -> list[pn.viewable.Viewable]:
+def _parts(selection: Selection, dark: bool) -> list[pn.viewable.Viewable]:
     """The figure and its numbers, or the words that stand in their place."""
-    if reason := taylor_reason(comparison):
+    comparison = selection.comparison
+    if reason := taylor_reason(comparison) or selection.empty:
         return [_text(reason)]
-    season = season if season in offered_seasons(comparison) else ALL
-    points = taylor_points(comparison, season)
+    points = taylor_points(selection)
     if not points:
         return [_text("There is no correlation: HR is constant.")]
     letters = {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
     names = {"interpolated": "interpolated"} | BASELINES | letters
     labels = {key: badge(key, names[key]) if key in letters else html.escape(names[key]) for key in points}
     rows = "".join(_row(labels[key], *point) for key, point in points.items())
-    steps = "all steps" if season == ALL else season
+    steps = html.escape(selection.condition.text or "all steps")
     heads = f"<thead><tr><td>{steps}</td><th>σ / σ of HR</th><th>correlation</th></tr></thead>"
     place = 'class="scroll" tabindex="0" role="group" aria-label="Table of the Taylor diagram"'
     table = f'<div {place}><table aria-label="Taylor diagram">{heads}<tbody>{rows}</tbody></table></div>'

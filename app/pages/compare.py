@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import panel as pn
 import panel_material_ui as pmui
 
 from app.components.cell_card import CellCard
 from app.components.compare_maps import CompareMaps
+from app.components.condition_row import ConditionRow
 from app.components.error_card import ErrorCard
 from app.components.exceedance_card import ExceedanceCard
 from app.components.run_chips import RunChips
@@ -20,6 +22,7 @@ from app.components.start_card import StartCard
 from app.components.taylor_card import TaylorCard
 from app.components.time_bar import TimeBar
 from app.services.comparison import Comparison
+from app.services.conditions import Selection
 from app.services.first_page import newest_done
 from app.services.newest import Rerun
 from app.services.steps import Steps
@@ -29,7 +32,9 @@ SHOWN_S = 2.0  # the analysis waits so long at most for a browser to have laid o
 
 
 class ComparePage:
-    """Reads the chosen runs, shows them, and follows the session: runs, time, layout, projection, colours, cell."""
+    """Reads the chosen runs, shows them, and follows the session: runs, time, layout, projection, colours, cell,
+    condition.
+    """
 
     def __init__(self, session: Session):
         self.session = session
@@ -39,6 +44,7 @@ class ComparePage:
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._stamps: dict[str, float] = {}
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
+        self._condition = ConditionRow(session)
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
         self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
         self._taylor = TaylorCard(session)
@@ -65,6 +71,7 @@ class ComparePage:
         self._begin_with_newest()
         session.param.watch(lambda _: pn.state.execute(self.load), "runs")
         session.param.watch(lambda _: pn.state.execute(self._read_step), "time")
+        session.param.watch(lambda _: pn.state.execute(self._draw_analysis), "condition")
         pn.state.execute(self.load)  # reads and draws while the browser still opens the page
 
     def view(self) -> pn.viewable.Viewable:
@@ -120,25 +127,36 @@ class ComparePage:
         with pn.io.hold():
             self._time.follow(self.comparison)
             self._maps.place()
-            below = [self._errors.view, self._lower, self._time.view]
+            below = [self._condition.view, self._errors.view, self._lower, self._time.view]
             self._page[:] = [self._chips.view, self._notes, self._maps.view, *below]
 
     async def _draw_analysis(self) -> None:
         """What stands below the maps, once these are shown."""
-        comparison, view = self.comparison, self._maps.shared
-        assert view is not None
+        comparison, view, condition = self.comparison, self._maps.shared, self.session.condition
+        if not comparison or view is None:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(SHOWN_S):
                 await view.shown.wait()
-        scores = await asyncio.to_thread(comparison.scores)
-        if comparison is self.comparison and view is self._maps.shared:
-            pn.state.execute(lambda: self._scores.show(comparison, scores), schedule=True)
-            await self._errors.take(comparison, view)
-            await self._cell.take(comparison, view)
-            await self._sure.take(comparison)
-            await self._spectra.take(comparison)
-            await self._taylor.take(comparison)
-            await self._exceedance.take(comparison)
+        selection = await asyncio.to_thread(Selection.of, comparison, condition)
+        scores = await asyncio.to_thread(selection.scores)
+
+        async def show_scores() -> None:
+            pn.state.execute(partial(self._condition.follow, selection), schedule=True)
+            pn.state.execute(partial(self._scores.show, selection, scores), schedule=True)
+
+        for show in (
+            show_scores,
+            partial(self._errors.take, selection, view),
+            partial(self._cell.take, selection, view),
+            partial(self._sure.take, selection),
+            partial(self._spectra.take, comparison),
+            partial(self._taylor.take, selection),
+            partial(self._exceedance.take, selection),
+        ):
+            if (comparison, view, condition) != (self.comparison, self._maps.shared, self.session.condition):
+                return  # another choice was made meanwhile
+            await show()
 
     def _step(self) -> int:
         return min(self.session.time, max(self.comparison.n_steps - 1, 0))

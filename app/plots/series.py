@@ -25,10 +25,13 @@ def cell_series(
     attrs: Mapping[str, Any],
     dark: bool = False,
     intervals: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    *,
+    joined: bool = True,
 ) -> hv.Overlay:
     """A line a product against time, on the band of its interval, if it has one; a gap in time breaks both.
 
-    series : product → (time,) in the unit of `attrs`; `times` : of any calendar; intervals : product → bounds (time,).
+    series : product → (time,) in the unit of `attrs`; `times` : of any calendar; intervals : product → bounds (time,);
+    joined : by lines; else each step is a dot.
     """
     x, axis = time_axis(times)
     value = hv.Dimension("value", label=label_of(attrs))
@@ -39,6 +42,10 @@ def cell_series(
         band = hv.Area((np.insert(x, gaps, x[gaps]), lower, upper), axis, [value, "upper"])
         lines.append(band.opts(color=colour_of(product, dark), alpha=0.2, line_width=0))
     for product, values in series.items():
+        if not joined:
+            dots = hv.Scatter((x, values), axis, value, label=name_of(product))
+            lines.append(dots.opts(color=colour_of(product, dark), size=6))
+            continue
         points = (np.insert(x, gaps, x[gaps]), np.insert(values, gaps, np.nan))
         lines.append(hv.Curve(points, axis, value, label=name_of(product)).opts(**_line(product, dark)))
     return hv.Overlay(lines)

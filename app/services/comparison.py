@@ -24,12 +24,16 @@ FIELDS = ("hr", "interpolated", "downscaled", "lr")
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One run's results: fields (time, y, x) read when asked for, scores as stored."""
+    """One run's results: fields (time, y, x) read when asked for, scores as stored.
+
+    version : when the results were written, in ns.
+    """
 
     letter: str
     run: Run
     data: xr.Dataset
     stored_scores: Scores
+    version: int
 
     @classmethod
     def read(cls, run: Run, letter: str) -> Result:
@@ -47,7 +51,8 @@ class Result:
         if not run.results.is_file():
             state = run.status().state
             raise StoreError(f"{run.title} has no results yet ({state}): it can be compared when it is done")
-        return cls(letter, run, _open(run), Scores.from_plain(run.scores() or {}))
+        version = run.results.stat().st_mtime_ns
+        return cls(letter, run, _open(run), Scores.from_plain(run.scores() or {}), version)
 
     @cached_property
     def grid(self) -> Grid:

@@ -9,12 +9,13 @@ import numpy as np
 import xarray as xr
 
 from app.services.comparison import Comparison, Result
+from app.services.conditions import ALL, PRODUCTS, Selection
 from engine.evaluation.exceedance import exceedance
+from engine.evaluation.moments import CELL_SCORES, domain_moments, ratio
 from engine.evaluation.products import open_products
 from engine.evaluation.significance import Interval, best_of, errors_of, intervals, verdict
 
-RMSE, ALL = "rmse", "all"  # RMSE of all steps is in test.nc too: there is always a map of it
-SEASONS = [ALL, "DJF", "MAM", "JJA", "SON"]
+RMSE = "rmse"  # of all steps it is in test.nc too: there is always a map of it
 SPECTRA = ["power", "coherence"]
 
 
@@ -80,28 +81,26 @@ def missing_reason(comparison: Comparison) -> str:
         return "Test periods differ, so only RMSE is computed over the steps in common."
     unverified = [result.run.id for result in comparison.results if result.verification is None]
     command = f"python -m engine verify {' '.join(unverified)}"
-    return f"For more scores, seasons and spectra, run this and reload the page: {command}" if unverified else ""
+    return f"For more scores and spectra, run this and reload the page: {command}" if unverified else ""
 
 
-def offered_seasons(comparison: Comparison) -> list[str]:
-    """`all`, and the seasons of which any run has steps."""
-    if missing_reason(comparison):
-        return [ALL]
-    counts = [_verified(result)["compared_steps"].any(("y", "x")) for result in comparison.results]
-    return [season for season in SEASONS if any(bool(count.sel(season=season)) for count in counts) or season == ALL]
-
-
-def score_maps(comparison: Comparison, score: str, season: str) -> dict[str, xr.DataArray]:
-    """A score of `SCORES` by cell, (y, x): interpolated of the first run, and each run by its letter."""
-    if (score, season) == (RMSE, ALL):
+def score_maps(selection: Selection, score: str) -> dict[str, xr.DataArray]:
+    """A score of `SCORES` by cell, (y, x), as stored or from the chosen steps' fields: interpolated of the first run,
+    and each run by its letter.
+    """
+    comparison, season = selection.comparison, selection.stored_season
+    if score == RMSE and not selection.condition:
         return comparison.rmse_maps()
 
-    def stored(result: Result, product: str) -> xr.DataArray:
-        chosen = _verified(result)[score].sel(season=season, product=product)
-        return result.rmse(product).copy(data=chosen.values)  # on the coordinates of test.nc
+    def values(result: Result, product: str) -> xr.DataArray:
+        if season:
+            cells = _verified(result)[score].sel(season=season, product=product).values
+        else:
+            cells = CELL_SCORES[score](selection.moments[result.letter])[PRODUCTS.index(product)]
+        return result.rmse(product).copy(data=cells)  # on the coordinates of test.nc
 
-    maps = {"interpolated": stored(comparison.first, "interpolated")}
-    return maps | {result.letter: stored(result, "downscaled") for result in comparison.results}
+    maps = {"interpolated": values(comparison.first, "interpolated")}
+    return maps | {result.letter: values(result, "downscaled") for result in comparison.results}
 
 
 def spectra(comparison: Comparison, kind: str) -> Spectra:
@@ -137,33 +136,41 @@ def taylor_reason(comparison: Comparison) -> str:
     )
 
 
-def taylor_points(comparison: Comparison, season: str) -> dict[str, tuple[float, float]]:
+def taylor_points(selection: Selection) -> dict[str, tuple[float, float]]:
     """Product → standard deviation over that of HR, and correlation: simple methods of the first run, and each run.
 
-    Products that have none, being constant, are left out.
+    Products that have none, being constant, are left out; so are baselines where nothing is stored of the steps.
     """
-    first = comparison.first
+    comparison, season = selection.comparison, selection.stored_season
+    first, points = comparison.first, {}
     simple = [str(product) for product in _verified(first)["product"].values if product != "downscaled"]
-    drawn = [(product, first, product) for product in simple]
-    points = {}
+    drawn = [(product, first, product) for product in (simple if season else PRODUCTS[:1])]
     for key, result, product in drawn + [(result.letter, result, "downscaled") for result in comparison.results]:
-        of_product = _verified(result).sel(season=season, product=product)
-        point = (float(of_product["domain_std"] / of_product["hr_domain_std"]), float(of_product["domain_correlation"]))
+        if season:
+            stored = _verified(result).sel(season=season, product=product)
+            point = (float(stored["domain_std"] / stored["hr_domain_std"]), float(stored["domain_correlation"]))
+        else:
+            std, correlation = domain_moments(selection.moments[result.letter], result.grid.cell_areas())
+            number = PRODUCTS.index(product)
+            point = (float(ratio(std[number + 1], std[0])), float(correlation[number]))
         if np.isfinite(point).all():
             points[key] = point
     return points
 
 
-def uncertainty(comparison: Comparison, reference: str) -> Uncertainty:
-    """Scores of the domain over the common steps with their intervals, and verdicts against a product.
+def uncertainty(selection: Selection, reference: str) -> Uncertainty:
+    """Scores of the domain over the chosen steps with their intervals, and verdicts against a product.
 
     reference : 'interpolated', the name of a baseline, or a letter; '' for the best of those that aren't a network.
     """
+    comparison = selection.comparison
     stored = {result.letter: result.verification for result in comparison.results}
     verified = {letter: each for letter, each in stored.items() if each is not None and "step_mse" in each}
     if len(verified) < len(stored):
         runs = " ".join(result.run.id for result in comparison.results if result.letter not in verified)
         return Uncertainty(reason=f"For intervals, run this and reload the page: python -m engine verify {runs}")
+    if selection.condition:
+        verified = {letter: each.isel(time=selection.steps[letter]) for letter, each in verified.items()}
     errors, left_out = errors_of(verified)
     if not len(errors.weight):
         return Uncertainty(reason="No values to compare.")
@@ -173,13 +180,13 @@ def uncertainty(comparison: Comparison, reference: str) -> Uncertainty:
     return Uncertainty(intervals(errors), verdicts, chosen, left_out)
 
 
-def exceedances(comparison: Comparison, thresholds: Sequence[float]) -> dict[str, xr.Dataset]:
-    """Letter → scores of `exceedance` over the common steps, of each shown run by its own HR."""
+def exceedances(selection: Selection, thresholds: Sequence[float]) -> dict[str, xr.Dataset]:
+    """Letter → scores of `exceedance` over the chosen steps, of each shown run by its own HR."""
     found = {}
-    for result in comparison.shown:
+    for result in selection.comparison.shown:
         with open_products(result.run.results) as products:
-            steps = comparison.steps[result.letter]
-            chosen = products if comparison.same_period else products.isel(time=steps)
+            steps = selection.steps[result.letter]
+            chosen = products if len(steps) == len(result.times) else products.isel(time=steps)
             found[result.letter] = exceedance(chosen, thresholds)
     return found
 

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from engine.data.times import in_blocks
 from engine.evaluation.products import products_of
-from engine.evaluation.score_records import ConstraintViolation, MetricScore, ProductScores, Scores
+from engine.evaluation.score_records import ConstraintViolation, MetricScore, Scores
 
 FIELDS = ("downscaled", "interpolated")
 METRICS = ("mae", "rmse", "pearson", "ssim", "psnr", "bias")
@@ -31,13 +31,31 @@ def score(results: xr.Dataset) -> Scores:
     ----------
     results : hr, downscaled, interpolated (time, y, x), as in results/test.nc, and baselines, if there are any.
     """
-    span = value_range(results)
-    steps: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in products_of(results)}
+    return summarized(scores_of_steps(results))
+
+
+def scores_of_steps(results: xr.Dataset) -> xr.DataArray:
+    """Compute each metric of each time step: (metric, product, time), NaN where a step doesn't have that score.
+
+    The attribute `hr_range` is the range of HR over all steps, by which SSIM and PSNR measure errors.
+    """
+    span, products = value_range(results), products_of(results)
+    blocks: list[np.ndarray] = []
     for block in time_blocks(results):
         hr = block["hr"].values
-        for name, of_blocks in steps.items():
-            of_blocks.append(step_scores(hr, block[name].values, span))
-    summaries = {name: _summary(of_blocks) for name, of_blocks in steps.items()}
+        of_products = [step_scores(hr, block[name].values, span) for name in products]
+        blocks.append(np.array([[scores[metric] for scores in of_products] for metric in METRICS]))
+    values = np.concatenate(blocks, axis=-1) if blocks else np.empty((len(METRICS), len(products), 0))
+    coords = {"metric": list(METRICS), "product": list(products), "time": results["time"]}
+    return xr.DataArray(values, coords, ("metric", "product", "time"), attrs={"hr_range": span})
+
+
+def summarized(steps: xr.DataArray) -> Scores:
+    """Summarise scores of steps (metric, product, time) by mean and standard deviation over those that have them."""
+    summaries = {
+        str(product): {metric: _summary(steps.sel(product=product, metric=metric).values) for metric in METRICS}
+        for product in steps["product"].values
+    }
     downscaled, interpolated = (summaries.pop(name) for name in FIELDS)
     return Scores(downscaled, interpolated, baselines=summaries)
 
@@ -142,14 +160,10 @@ def time_blocks(results: xr.Dataset) -> Iterator[xr.Dataset]:
         yield results.isel(time=slice(some[0], some[-1] + 1))
 
 
-def _summary(blocks: list[dict[str, np.ndarray]]) -> ProductScores:
-    """Summarise each metric over the steps that have it."""
-    summary: dict[str, MetricScore] = {}
-    for metric in METRICS:
-        values = np.concatenate([block[metric] for block in blocks])
-        values = values[np.isfinite(values)]
-        summary[metric] = MetricScore(float(values.mean()), float(values.std())) if values.size else MetricScore()
-    return summary
+def _summary(values: np.ndarray) -> MetricScore:
+    """Summarise a metric (time,) over the steps that have it."""
+    values = values[np.isfinite(values)]
+    return MetricScore(float(values.mean()), float(values.std())) if values.size else MetricScore()
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import xarray as xr
 from engine.data.grids import GRID_MAPPING, Grid
 from engine.data.netcdf import write_netcdf
 from engine.errors import DataError, GridError, RunError
+from engine.evaluation.conditions import SEASONS
 from engine.evaluation.moments import CELL_SCORES, Moments, area_mean, domain_moments, ratio
 from engine.evaluation.products import open_products, products_of
 from engine.evaluation.quantiles import Histogram, quantiles
@@ -24,11 +25,10 @@ from engine.evaluation.radial_spectra import (
     effective_resolution,
     power_ratio,
 )
-from engine.evaluation.scores import time_blocks
+from engine.evaluation.scores import scores_of_steps, time_blocks
 from engine.evaluation.tables import aligned
 from engine.files import whole_file
 
-SEASONS = ("DJF", "MAM", "JJA", "SON")
 ALL = "all"  # of the values of `season`, the one for all time steps
 LEVELS = (0.01, 0.05, 0.5, 0.95, 0.99)
 IN_UNIT = ("mae", "rmse", "bias")
@@ -44,8 +44,10 @@ STEP_ERRORS = ("mae", "mse", "bias")
 RASTER = ("season", "product", "y", "x")
 
 
-def write_verification(results_path: Path, path: Path) -> None:
+def write_verification(results_path: Path, path: Path, steps: xr.DataArray | None = None) -> None:
     """Verify a results file and write the outcome as CF NetCDF that appears whole.
+
+    steps : its `scores_of_steps`, if they are known already.
 
     Raises
     ------
@@ -53,33 +55,35 @@ def write_verification(results_path: Path, path: Path) -> None:
         If the NetCDF library can't read or write; OSError, and what `verify` raises, too.
     """
     try:
-        _write(results_path, path)
+        _write(results_path, path, steps)
     except RuntimeError as error:
         raise RunError(f"{path} can't be written ({error})", action="see whether the disk is full") from error
 
 
-def _write(results_path: Path, path: Path) -> None:
+def _write(results_path: Path, path: Path, steps: xr.DataArray | None) -> None:
     with open_products(results_path) as results:
-        verification = verify(results)
+        verification = verify(results, steps)
     maps = {"zlib": True, "complevel": 1, "dtype": "float32"}
     encoding = dict.fromkeys(CELL_SCORES, maps)
     with whole_file(path) as sibling:
         write_netcdf(verification, sibling, format="NETCDF4", encoding=encoding)
 
 
-def verify(results: xr.Dataset) -> xr.Dataset:
+def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset:
     """Compute all of verification.nc.
 
     Parameters
     ----------
     results : hr, interpolated, downscaled (time, y, x), as in results/test.nc, and baselines, if there are any. Values
         are compared where all are there, and weighted by the area of their cells.
+    steps : `scores_of_steps` of the results, if they are known already.
 
     Returns
     -------
     Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); of each step, `step_…` (product, time)
-    and `step_area`; over the domain, `area_…`, `domain_std`, `domain_correlation` (season, product), `hr_domain_std`,
-    `quantile_bias` (season, product, quantile) and `hr_quantile`; spectra along `wavenumber`, with
+    and `step_area`, and `step_scores` (metric, product, time) as scores.json summarises them; over the domain, `area_…`,
+    `domain_std`, `domain_correlation` (season, product), `hr_domain_std`, `quantile_bias` (season, product, quantile)
+    and `hr_quantile`; spectra along `wavenumber`, with
     `effective_resolution` (product, criterion) in km. Where the grid allows no spectra, `spectra_left_out` says why.
 
     Raises
@@ -123,6 +127,7 @@ def verify(results: xr.Dataset) -> xr.Dataset:
             **_score_variables(by_season, areas),
             **_domain_variables(by_season, areas),
             **_step_variables(np.concatenate(step_errors, axis=-1), np.concatenate(step_areas)),
+            "step_scores": scores_of_steps(results) if steps is None else steps,
             **(_quantile_variables(histogram) if histogram else {}),
             **(_spectral_variables(spectra) if spectra else {}),
         },
@@ -282,6 +287,7 @@ def _described(verification: xr.Dataset, target: dict[str, object], mapping: str
     for name in ("hr_domain_std", "domain_std"):
         of_values = ({"units": unit} if unit else {}) | difference
         verification[name].attrs |= {"long_name": "standard deviation of all values", **of_values}
+    verification["step_scores"].attrs["long_name"] = "scores of each step, as scores.json summarises them"
     verification["compared_steps"].attrs |= {"long_name": "time steps that are compared", "units": "1"}
     labels = {"hr_quantile": "quantile of HR", "quantile_bias": "bias of the quantile", "power": "power by wavenumber"}
     for name, label in (labels | {"hr_power": "power of HR by wavenumber"}).items():

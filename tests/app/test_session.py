@@ -7,6 +7,7 @@ from panel.io.location import Location
 
 from app.session import Draft, Session
 from engine.errors import SpecError
+from engine.evaluation.conditions import Condition
 from engine.runs import Store
 from engine.spec import Source, Spec
 from tests.app.fake import write_run
@@ -54,7 +55,7 @@ def test_the_link_brings_the_same_view_to_another_tab(session, tmp_path):
         time=7,
         layout="swipe",
         score="bias",
-        season="JJA",
+        condition=Condition(months=(6, 7, 8), hours=(0, 12), hardest=20),
         spectrum="coherence",
         thresholds=[1.0, 20.5],
     )
@@ -63,7 +64,7 @@ def test_the_link_brings_the_same_view_to_another_tab(session, tmp_path):
     other = Session(store=Store(tmp_path))
     assert other.take_query(session.query()) == []
     linked = ["page", "runs", "time", "layout", "locked", "low", "high", "scheme", "dark", "cell"]
-    linked += ["score", "season", "spectrum", "thresholds"]
+    linked += ["score", "condition", "spectrum", "thresholds"]
     for name in [*linked, "source_path", "source_variable"]:
         assert getattr(other, name) == getattr(session, name), name
 

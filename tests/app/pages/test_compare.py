@@ -10,6 +10,7 @@ import xarray as xr
 from app.pages import compare
 from app.pages.compare import ComparePage
 from app.session import Session
+from engine.evaluation.conditions import Condition
 from engine.runs import Store
 from tests.app.fake import write_run
 
@@ -201,7 +202,7 @@ def test_a_typed_date_moves_the_time(tmp_path, runs):
 
 
 def test_bias_is_coloured_about_zero_and_the_ratio_about_one(tmp_path, runs):
-    page = open_page(tmp_path, runs, score="bias", season="MAM")
+    page = open_page(tmp_path, runs, score="bias", condition=Condition.parse("MAM"))
     low, high = page._errors.board.clim
     assert low == -high
     with xr.open_dataset(runs[1].verification) as stored:

@@ -5,10 +5,10 @@ import pytest
 import xarray as xr
 
 from app.services.comparison import Comparison
+from app.services.conditions import Selection
 from app.services.verification import (
     exceedances,
     missing_reason,
-    offered_seasons,
     resolution_text,
     score_maps,
     spectra,
@@ -16,6 +16,7 @@ from app.services.verification import (
     taylor_reason,
     uncertainty,
 )
+from engine.evaluation.conditions import Condition
 from engine.runs import Run, Store
 from tests.app.fake import write_run
 
@@ -32,6 +33,7 @@ def write_by_hand(run: Run, bias: float, **more: tuple) -> None:
     steps = np.zeros((5, 16, 24), int)
     steps[[0, 2]] = 10
     variables = {"bias": (("season", "product", "y", "x"), maps), "compared_steps": (("season", "y", "x"), steps)}
+    variables["step_scores"] = (("metric", "product", "time"), np.ones((1, 2, 10)))
     coords = {"season": SEASONS, "product": PRODUCTS, "criterion": ["power", "coherence", "both"]}
     xr.Dataset({**variables, **more}, coords, {"spectra_left_out": "too few cells"}).to_netcdf(run.verification)
 
@@ -50,6 +52,10 @@ def compare(folder, *runs: Run) -> Comparison:
     return Comparison.of(Store(folder), [run.id for run in runs])
 
 
+def select(comparison: Comparison, condition: str = "") -> Selection:
+    return Selection.of(comparison, Condition.parse(condition))
+
+
 @pytest.fixture
 def two(tmp_path):
     return [write_run(tmp_path, title, **SMALL) for title in ("one", "other")]
@@ -60,13 +66,12 @@ def test_maps_are_those_of_the_chosen_score_and_season(tmp_path, two):
     write_by_hand(two[1], -0.5)
     both = compare(tmp_path, *two)
     assert missing_reason(both) == ""
-    assert offered_seasons(both) == ["all", "MAM"]
-    maps = score_maps(both, "bias", "MAM")
+    maps = score_maps(select(both, "MAM"), "bias")
     assert {key: float(field[3, 4]) for key, field in maps.items()} == {"interpolated": -1.0, "A": 0.5, "B": -1.0}
-    assert float(score_maps(both, "bias", "all")["A"].mean()) == 0.25
+    assert float(score_maps(select(both), "bias")["A"].mean()) == 0.25
     with xr.open_dataset(two[0].results) as stored:
         np.testing.assert_array_equal(maps["A"].y, stored["y"])
-        np.testing.assert_allclose(score_maps(both, "rmse", "all")["A"], stored["rmse_downscaled"])
+        np.testing.assert_allclose(score_maps(select(both), "rmse")["A"], stored["rmse_downscaled"])
     both.close()
 
 
@@ -74,7 +79,6 @@ def test_a_run_without_verification_leaves_rmse_and_says_the_command(tmp_path, t
     two[1].verification.unlink()
     both = compare(tmp_path, *two)
     assert missing_reason(both).endswith(f"python -m engine verify {two[1].id}")
-    assert offered_seasons(both) == ["all"]
     assert spectra(both, "power").curves == {}
 
 
@@ -113,7 +117,7 @@ def test_verdicts_are_against_the_best_simple_method_or_a_chosen_product(tmp_pat
         write_run(tmp_path, title, **SMALL, skill=skill, baselines=True) for title, skill in (("one", 0.9), ("no", 0.1))
     ]
     both = compare(tmp_path, *runs)
-    found = uncertainty(both, "")
+    found = uncertainty(select(both), "")
     assert (found.reference, found.reason, found.left_out) == ("pc_regression", "", {})
     assert list(found.intervals) == list(found.verdicts) == ["interpolated", "nearest", "pc_regression", "A", "B"]
     assert found.verdicts["A"].startswith("better (p")
@@ -122,19 +126,19 @@ def test_verdicts_are_against_the_best_simple_method_or_a_chosen_product(tmp_pat
     with xr.open_dataset(runs[1].verification) as stored:
         rmse = float(stored["area_rmse"].sel(season="all", product="downscaled"))
     assert found.intervals["B"]["rmse"].value == pytest.approx(rmse, rel=1e-6)
-    assert uncertainty(both, "B").verdicts["A"].startswith("better (p")
+    assert uncertainty(select(both), "B").verdicts["A"].startswith("better (p")
     both.close()
 
 
 def test_a_file_without_errors_of_steps_is_to_be_made_again(tmp_path, two):
     write_by_hand(two[1], 0.25)
-    assert uncertainty(compare(tmp_path, *two), "").reason.endswith(f"python -m engine verify {two[1].id}")
+    assert uncertainty(select(compare(tmp_path, *two)), "").reason.endswith(f"python -m engine verify {two[1].id}")
 
 
 def test_exceedance_is_that_of_the_steps_in_common(tmp_path):
     runs = [write_run(tmp_path, title, seed=seed, **SMALL) for seed, title in enumerate(("one", "two"))]
     comparison = compare(tmp_path, *runs)
-    found = exceedances(comparison, [280.0])
+    found = exceedances(select(comparison), [280.0])
     assert list(found) == ["A", "B"]
     hr, field = (comparison.first.data[name].values for name in ("hr", "downscaled"))
     has_both = np.isfinite(hr) & np.isfinite(field)
@@ -158,9 +162,9 @@ def test_points_of_the_taylor_diagram_are_relative_to_each_runs_own_hr(tmp_path,
     write_by_hand(two[1], 0.25, **hand_moments(0.0, NAN))  # constant: nowhere in the diagram
     both = compare(tmp_path, *two)
     assert taylor_reason(both) == ""
-    assert taylor_points(both, "all") == {"interpolated": (0.5, 0.0), "A": (0.75, 0.8)}
-    assert taylor_points(both, "MAM") == {"interpolated": (0.25, 0.0), "A": (0.375, 0.8)}
-    assert taylor_points(both, "DJF") == {}
+    assert taylor_points(select(both)) == {"interpolated": (0.5, 0.0), "A": (0.75, 0.8)}
+    assert taylor_points(select(both, "MAM")) == {"interpolated": (0.25, 0.0), "A": (0.375, 0.8)}
+    assert taylor_points(select(both, "DJF")) == {}
     both.close()
 
 

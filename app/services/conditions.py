@@ -1,0 +1,175 @@
+"""Compared runs under a condition: scores and maps of the steps that it leaves; no widget, no plot."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, reduce
+
+import numpy as np
+
+from app.services.comparison import Comparison, Result
+from engine.evaluation.conditions import SEASONS, Condition
+from engine.evaluation.moments import Moments
+from engine.evaluation.score_records import Scores
+from engine.evaluation.scores import summarized
+
+ALL = "all"  # of the values of `season`, the one for all time steps
+MOST_BYTES = 512 * 2**20  # of fields that are kept, in the whole server
+BLOCK_VALUES = 1_000_000  # 4 MB
+PRODUCTS = ("interpolated", "downscaled")
+HARDEST = (5, 10, 20, 50, 100, 200, 500)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Time steps of compared runs that fulfil a condition.
+
+    common : numbers of the chosen steps among those in common; steps : letter → the same as the run's own numbers, and
+        the chosen ones of a run without steps in common.
+    reason : why there is no choice of steps, and what to do; then `condition` is that of all steps.
+    """
+
+    comparison: Comparison
+    condition: Condition
+    common: np.ndarray
+    steps: dict[str, np.ndarray]
+    reason: str = ""
+
+    @classmethod
+    def of(cls, comparison: Comparison, condition: Condition) -> Selection:
+        """Find the steps of each run; those in common are the same for all, the hardest are those of the first run."""
+        reason = _missing_reason(comparison)
+        condition = Condition() if reason else condition
+        first = comparison.first
+        difficulty = _difficulty(first, condition)[comparison.steps[first.letter]]
+        common = condition.steps(comparison.times, difficulty)
+        steps = {letter: own[common] for letter, own in comparison.steps.items()}
+        for result in comparison.results:
+            if result.letter not in steps:
+                steps[result.letter] = condition.steps(result.times, _difficulty(result, condition))
+        return cls(comparison, condition, common, steps, reason)
+
+    @property
+    def n_steps(self) -> int:
+        return len(self.common)
+
+    @property
+    def stored_season(self) -> str:
+        """Value of `season` in verification.nc that the chosen steps are, '' if none is."""
+        if not self.comparison.same_period or self.condition not in (Condition(), Condition(self.condition.months)):
+            return ""
+        return self.condition.season if self.condition else ALL
+
+    @property
+    def period(self) -> str:
+        """How many steps are chosen, of which period: '9 of 48 test steps, DJF, 2019-01-01 00:00 to …'."""
+        comparison, n = self.comparison, self.n_steps
+        last = comparison.n_steps - 1
+        whole = f"{last + 1} test steps, {comparison.label(0)} to {comparison.label(last)}"
+        return f"{n} of {whole}, {self.condition.text}" if self.condition else whole
+
+    @property
+    def empty(self) -> str:
+        """Say that no step is left, '' where some are."""
+        if self.n_steps or not self.condition:
+            return ""
+        return f"No test step is left by the condition {self.condition.text}: choose another, or all steps."
+
+    def scores(self) -> dict[str, Scores]:
+        """Letter → scores of the chosen steps."""
+        if not self.condition:
+            return self.comparison.scores()
+        scores = {}
+        for result in self.comparison.results:
+            assert result.verification is not None  # else there is a reason, and no condition
+            stored = result.verification["step_scores"].isel(time=self.steps[result.letter])
+            scores[result.letter] = summarized(stored.load())
+        return scores
+
+    @cached_property
+    def moments(self) -> dict[str, Moments]:
+        """Letter → moments over the chosen steps of HR, the interpolated and the downscaled field, by cell."""
+        return {result.letter: self._moments(result) for result in self.comparison.results}
+
+    def _moments(self, result: Result) -> Moments:
+        names = ("hr", *PRODUCTS)
+        nothing = Moments.of(np.zeros((len(names), 0, *result.grid.shape)))
+        of_blocks = (
+            Moments.of(np.stack([FIELDS.read(result, name, block)[inside] for name in names]))
+            for block, inside in _blocks(self.steps[result.letter], len(result.times), result.grid.shape)
+        )
+        return reduce(Moments.merge, of_blocks, nothing)
+
+
+class FieldCache:
+    """Fields of test parts as float32, read in blocks of steps; the blocks that were used last are kept."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES):
+        self._most_bytes, self._lock = most_bytes, threading.Lock()
+        self._blocks: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
+        self._bytes = 0
+
+    def read(self, result: Result, name: str, block: slice) -> np.ndarray:
+        """Steps of a field, (time, y, x)."""
+        key = (result.run.results, result.version, name, block.start, block.stop)
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+                return self._blocks[key]
+        values = result.data[name].isel(time=block).transpose("time", "y", "x").values.astype(np.float32, copy=False)
+        with self._lock:
+            if key not in self._blocks:  # another thread may have read it meanwhile
+                self._blocks[key] = values
+                self._bytes += values.nbytes
+            while self._bytes > self._most_bytes:
+                self._bytes -= self._blocks.popitem(last=False)[1].nbytes
+        return values
+
+
+FIELDS = FieldCache()
+
+
+def offered(comparison: Comparison) -> tuple[list[Condition], list[Condition], list[Condition]]:
+    """Conditions on month, hour and difficulty that divide the steps in common; each list is empty if none does."""
+    times = comparison.times
+    months, hours = (sorted(set(own)) for own in (times.month, times.hour))
+    seasons = [Condition.parse(name) for name in SEASONS if len(set(SEASONS[name]) & set(months))]
+    hardest = [Condition(hardest=number) for number in HARDEST if number < len(times)]
+    return (
+        [*seasons, *(Condition(months=(month,)) for month in months)] if len(months) > 1 else [],
+        [Condition(hours=(hour,)) for hour in hours] if len(hours) > 1 else [],
+        hardest,
+    )
+
+
+def _missing_reason(comparison: Comparison) -> str:
+    """Why no steps can be chosen: runs without stored scores of each step; '' when every run has them."""
+    lacking = [
+        result.run.id
+        for result in comparison.results
+        if result.verification is None
+        or result.verification.sizes.get("time") != len(result.times)
+        or "step_scores" not in result.verification
+    ]
+    command = f"python -m engine verify {' '.join(lacking)}"
+    return f"To choose seasons, hours or the hardest steps, run this and reload the page: {command}" if lacking else ""
+
+
+def _difficulty(result: Result, condition: Condition) -> np.ndarray:
+    """RMSE of the interpolated field in each step, if the condition asks for it."""
+    if not condition.hardest:
+        return np.zeros(len(result.times))
+    assert result.verification is not None
+    return result.verification["step_scores"].sel(product="interpolated", metric="rmse").values
+
+
+def _blocks(steps: np.ndarray, n_steps: int, shape: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cut a test part into blocks: those with chosen steps, and which of their steps these are."""
+    width = max(1, BLOCK_VALUES // max(1, shape[0] * shape[1]))
+    for start in range(0, n_steps, width):
+        inside = steps[(steps >= start) & (steps < start + width)] - start
+        if len(inside):
+            yield slice(start, min(start + width, n_steps)), inside

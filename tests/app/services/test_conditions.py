@@ -1,0 +1,181 @@
+"""Scores and maps of chosen steps, by NumPy from the values of test.nc."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from skimage.metrics import peak_signal_noise_ratio
+
+from app.services.comparison import Comparison
+from app.services.conditions import FieldCache, Selection, offered
+from app.services.verification import score_maps, uncertainty
+from engine.evaluation.conditions import Condition
+from engine.evaluation.products import open_products
+from engine.evaluation.score_records import Scores
+from engine.evaluation.scores import score
+from engine.evaluation.verification import write_verification
+from engine.files import to_json, write_whole
+from engine.runs import Run, Store
+from tests.app.fake import write_run
+
+SMALL = {"ny": 16, "nx": 24, "n_times": 40}  # hours from 1 March 00 h on
+
+
+def select(folder, text: str, *runs: Run) -> Selection:
+    comparison = Comparison.of(Store(folder), [run.id for run in runs])
+    return Selection.of(comparison, Condition.parse(text))
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    """With a sea, missing cells in two steps, and a step without any value."""
+    run = write_run(tmp_path, "one", **SMALL, sea=True, baselines=True, verified=False)
+    with xr.open_dataset(run.results) as stored:
+        results = stored.load()
+    results["downscaled"][6, 3:8, 10:] = results["hr"][12, 5, 20] = results["interpolated"][18] = np.nan
+    results.to_netcdf(run.results)
+    write_verification(run.results, run.verification)
+    with open_products(run.results) as products:
+        write_whole(run.results.with_name("scores.json"), to_json(score(products).to_plain()))
+    return run
+
+
+@pytest.mark.parametrize("text", ["hours:6,12,18", "MAM/hours:6", "hardest:7", "hours:0/hardest:1"])
+def test_scores_are_those_of_the_chosen_steps_of_the_file(tmp_path, run, text):
+    selection = select(tmp_path, text, run)
+    with xr.open_dataset(run.results) as stored:
+        hr, interpolated, downscaled = (stored[name].values for name in ("hr", "interpolated", "downscaled"))
+        hour = stored["time"].dt.hour.values
+    difficulty = [
+        np.sqrt(np.nanmean((f - o) ** 2)) if np.isfinite(f).any() else -1 for f, o in zip(interpolated, hr, strict=True)
+    ]
+    steps = {
+        "hours:6,12,18": np.flatnonzero(np.isin(hour, [6, 12, 18])),
+        "MAM/hours:6": np.flatnonzero(hour == 6),
+        "hardest:7": np.sort(np.argsort(difficulty)[-7:]),
+        "hours:0/hardest:1": [max(np.flatnonzero(hour == 0), key=lambda step: difficulty[step])],
+    }[text]
+    np.testing.assert_array_equal(selection.common, steps)
+    scores = selection.scores()["A"]
+    span = float(np.nanmax(hr) - np.nanmin(hr))
+    for field, of_field in ((interpolated, scores.interpolated), (downscaled, scores.downscaled)):
+        found = []
+        for step in steps:
+            has_both = np.isfinite(hr[step]) & np.isfinite(field[step])
+            if has_both.any():
+                o, f = hr[step][has_both].astype(float), field[step][has_both].astype(float)
+                psnr = peak_signal_noise_ratio(o, f, data_range=span)
+                error = f - o
+                found.append(
+                    [np.abs(error).mean(), np.sqrt((error**2).mean()), error.mean(), np.corrcoef(o, f)[0, 1], psnr]
+                )
+        mean, std = np.mean(found, axis=0), np.std(found, axis=0)
+        for k, metric in enumerate(("mae", "rmse", "bias", "pearson", "psnr")):
+            assert of_field[metric].mean == pytest.approx(mean[k], rel=1e-9), metric
+            assert of_field[metric].std == pytest.approx(std[k], rel=1e-7, abs=1e-9), metric
+    assert list(scores.baselines) == ["nearest", "pc_regression"]
+
+
+@pytest.mark.parametrize("text", ["hours:6,12,18", "months:3", "hardest:1"])
+def test_maps_are_those_of_the_chosen_steps_of_the_file(tmp_path, run, text):
+    selection = select(tmp_path, text, run)
+    with xr.open_dataset(run.results) as stored:
+        fields = stored[["hr", "interpolated", "downscaled"]].to_array().values.astype(float)[:, selection.common]
+    o, *products = np.where(np.isfinite(fields).all(axis=0), fields, np.nan)
+    counts = np.isfinite(o).sum(axis=0)
+    for key, f in zip(("interpolated", "A"), products, strict=True):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = {
+                "rmse": np.sqrt(np.nansum((f - o) ** 2, axis=0) / counts),
+                "mae": np.nansum(np.abs(f - o), axis=0) / counts,
+                "bias": np.nansum(f - o, axis=0) / counts,
+            }
+            for score, expected in means.items():
+                np.testing.assert_allclose(score_maps(selection, score)[key], expected, rtol=1e-5, atol=1e-5)
+        if text != "hardest:1":
+            correlation = xr.corr(*(xr.DataArray(each, dims=("time", "y", "x")) for each in (f, o)), dim="time")
+            np.testing.assert_allclose(score_maps(selection, "pearson")[key], correlation, rtol=1e-5)
+        else:  # of one step there is none
+            assert np.isnan(score_maps(selection, "pearson")[key]).all()
+
+
+def test_maps_of_a_season_are_as_stored_and_as_from_its_months(tmp_path, run):
+    season, months = (select(tmp_path, text, run) for text in ("MAM", "months:3,4"))
+    for score in ("rmse", "std_ratio"):
+        np.testing.assert_allclose(score_maps(season, score)["A"], score_maps(months, score)["A"], rtol=1e-5)
+    assert "moments" not in season.__dict__
+
+
+def test_without_a_condition_all_is_as_stored(tmp_path, run):
+    selection = select(tmp_path, "", run)
+    assert selection.scores() == {"A": Scores.from_plain(run.scores())}
+    with xr.open_dataset(run.results) as stored:
+        np.testing.assert_array_equal(score_maps(selection, "rmse")["A"], stored["rmse_downscaled"])
+    assert select(tmp_path, "months:3", run).scores() == selection.scores()  # all steps are of March
+
+
+def test_a_condition_without_steps_says_so_and_scores_nothing(tmp_path, run):
+    selection = select(tmp_path, "DJF", run)
+    assert selection.n_steps == 0
+    assert "DJF" in selection.empty
+    assert {score.mean for score in selection.scores()["A"].downscaled.values()} == {None}
+    assert np.isnan(score_maps(selection, "rmse")["A"]).all()
+    assert uncertainty(selection, "").reason == "No values to compare."
+
+
+def test_a_run_without_scores_of_steps_shows_all_and_says_the_command(tmp_path, run):
+    with xr.open_dataset(run.verification) as stored:
+        old = stored.drop_vars("step_scores").load()
+    old.to_netcdf(run.verification)
+    selection = select(tmp_path, "hours:6", run)
+    assert selection.reason.endswith(f"python -m engine verify {run.id}")
+    assert selection.n_steps == 40
+    assert not selection.condition
+    assert selection.scores() == {"A": Scores.from_plain(run.scores())}
+
+
+def test_runs_of_other_periods_are_held_to_the_same_hours_and_the_hardest_steps_of_the_first(tmp_path):
+    one = write_run(tmp_path, "one", **SMALL)
+    other = write_run(tmp_path, "other", **SMALL, seed=3, start="2019-03-01T08:00")
+    selection = select(tmp_path, "hours:12/hardest:1", one, other)
+    with xr.open_dataset(one.verification) as stored:
+        rmse = stored["step_scores"].sel(metric="rmse", product="interpolated").values
+    step = 12 if rmse[12] > rmse[36] else 36  # of the first run; in common are those from its eighth on
+    assert selection.steps["A"].tolist() == [step]
+    assert selection.steps["B"].tolist() == [step - 8]
+    with xr.open_dataset(other.results) as stored:
+        error = (stored["downscaled"] - stored["hr"])[step - 8]
+    assert selection.scores()["B"].downscaled["bias"].mean == pytest.approx(float(error.mean()), rel=1e-5)
+    np.testing.assert_allclose(score_maps(selection, "rmse")["B"], np.abs(error), rtol=1e-5)
+
+
+def test_months_of_a_360_day_calendar(tmp_path):
+    run = write_run(tmp_path, "one", **SMALL, calendar="360_day", start="2019-02-30")  # 24 steps, then 1 March
+    selection = select(tmp_path, "months:2", run)
+    assert selection.common.tolist() == list(range(24))
+    months, hours, hardest = offered(selection.comparison)
+    assert [each.text for each in months] == ["DJF", "MAM", "Feb", "Mar"]
+    assert len(hours) == 24
+    assert [each.hardest for each in hardest] == [5, 10, 20]
+
+
+def test_intervals_are_of_the_chosen_steps(tmp_path, run):
+    found = uncertainty(select(tmp_path, "hours:3,6,9,12,15,18,21", run), "")
+    with xr.open_dataset(run.verification) as stored:
+        chosen = stored.isel(time=np.flatnonzero(stored["time"].dt.hour.isin([3, 6, 9, 12, 15, 18, 21])))
+        of_steps = chosen.sel(product="downscaled")["step_mse"].fillna(0)
+        expected = float(np.sqrt(of_steps.weighted(chosen["step_area"]).mean()))
+    assert found.intervals["A"]["rmse"].value == pytest.approx(expected, rel=1e-9)
+
+
+def test_fields_are_read_once_and_no_more_are_kept_than_allowed(tmp_path, run):
+    result = select(tmp_path, "", run).comparison.first
+    cache = FieldCache(most_bytes=2 * 4 * 10 * 16 * 24)  # two blocks of ten steps
+    first = cache.read(result, "hr", slice(0, 10))
+    assert cache.read(result, "hr", slice(0, 10)) is first
+    cache.read(result, "hr", slice(10, 20))
+    assert cache.read(result, "hr", slice(0, 10)) is first  # now the one that was used last
+    cache.read(result, "hr", slice(20, 30))
+    assert cache.read(result, "hr", slice(0, 10)) is first
+    assert len(cache._blocks) == 2
