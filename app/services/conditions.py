@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -92,13 +93,15 @@ class Selection:
     @cached_property
     def moments(self) -> dict[str, Moments]:
         """Letter → moments over the chosen steps of HR, the interpolated and the downscaled field, by cell."""
-        return {result.letter: self._moments(result) for result in self.comparison.results}
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(self._moments, self.comparison.results)
+        return dict(zip((result.letter for result in self.comparison.results), found, strict=True))
 
     def _moments(self, result: Result) -> Moments:
         names = ("hr", *PRODUCTS)
         nothing = Moments.of(np.zeros((len(names), 0, *result.grid.shape)))
         of_blocks = (
-            Moments.of(np.stack([FIELDS.read(result, name, block)[inside] for name in names]))
+            Moments.of([FIELDS.read(result, name, block)[inside] for name in names])
             for block, inside in _blocks(self.steps[result.letter], len(result.times), result.grid.shape)
         )
         return reduce(Moments.merge, of_blocks, nothing)
@@ -166,10 +169,11 @@ def _difficulty(result: Result, condition: Condition) -> np.ndarray:
     return result.verification["step_scores"].sel(product="interpolated", metric="rmse").values
 
 
-def _blocks(steps: np.ndarray, n_steps: int, shape: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
+def _blocks(steps: np.ndarray, n_steps: int, shape: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray | slice]]:
     """Cut a test part into blocks: those with chosen steps, and which of their steps these are."""
     width = max(1, BLOCK_VALUES // max(1, shape[0] * shape[1]))
     for start in range(0, n_steps, width):
         inside = steps[(steps >= start) & (steps < start + width)] - start
+        block = slice(start, min(start + width, n_steps))
         if len(inside):
-            yield slice(start, min(start + width, n_steps)), inside
+            yield block, inside if len(inside) < block.stop - start else slice(None)  # which makes no copy

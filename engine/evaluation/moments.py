@@ -5,7 +5,7 @@ Products are compared with HR where HR and all products have a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,22 +33,21 @@ class Moments:
     squared_error: np.ndarray
 
     @classmethod
-    def of(cls, fields: np.ndarray) -> Self:
+    def of(cls, fields: np.ndarray | Sequence[np.ndarray]) -> Self:
         """Compute them from (1 + product, time, y, x), HR first; NaN and infinite values are missing."""
-        valid = np.isfinite(fields).all(axis=0)
-        values = np.where(valid, fields, 0).astype(np.float64)
+        values = np.array(fields, np.float64)
+        valid = np.isfinite(values).all(axis=0)
+        np.copyto(values, 0, where=~valid)
         count = valid.sum(axis=0)
         mean = values.sum(axis=1) / np.maximum(count, 1)
-        deviation = np.where(valid, values - mean[:, None], 0)
         error = values[1:] - values[0]
-        return cls(
-            count,
-            mean,
-            (deviation**2).sum(axis=1),
-            (deviation[0] * deviation[1:]).sum(axis=1),
-            np.abs(error).sum(axis=1),
-            (error**2).sum(axis=1),
-        )
+        squared_error = np.einsum("ptyx,ptyx->pyx", error, error)
+        abs_error = np.abs(error, out=error).sum(axis=1)
+        values -= mean[:, None]
+        np.copyto(values, 0, where=~valid)
+        squares = np.einsum("ptyx,ptyx->pyx", values, values)
+        comoment = np.einsum("tyx,ptyx->pyx", values[0], values[1:])
+        return cls(count, mean, squares, comoment, abs_error, squared_error)
 
     def merge(self, other: Self) -> Self:
         """Combine with those of other steps, without the cancellation of sums of squares.

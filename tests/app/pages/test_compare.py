@@ -235,3 +235,34 @@ def test_spectra_tell_the_effective_resolution(tmp_path, runs):
     page._spectra._kind.value = "coherence"
     assert page.session.spectrum == "coherence"
     assert page._spectra._body[1].object.y_range.end == pytest.approx(1.05)
+
+
+def test_a_condition_changes_table_maps_and_series_and_all_steps_brings_them_back(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    of_all, board = page._scores._texts.data, page._errors.board
+    page._condition._lists[1].value = "hours:6"
+    assert page.session.condition == Condition(hours=(6,))
+    assert "condition=hours:6" in page.session.query()
+    assert "over 1 of 30 test steps" in page._scores._title.object
+    assert page._scores._texts.data != of_all
+    assert "1 of 30 test steps" in page._condition._fact.object
+    assert page._errors.board is board  # the same maps show other values
+    with xr.open_dataset(runs[1].results) as stored:
+        error = np.abs(stored["downscaled"] - stored["hr"])[6]
+        np.testing.assert_allclose(board.maps.fields["B"], error, rtol=1e-5)
+    assert f"{float(error.mean()):.3f}"[:4] in board.facts.data["fact"][2]
+    page._condition._all.clicks += 1
+    assert page.session.query().count("condition") == 0
+    assert page._scores._texts.data == of_all
+    assert page._condition._lists[1].value == ""
+
+
+def test_steps_that_there_are_not_give_a_message_in_place_of_maps(tmp_path, runs):
+    page = open_page(tmp_path, runs, condition=Condition.parse("DJF"))
+    assert "DJF" in page._errors._body[0].object
+    assert page._errors.board is None
+    assert "DJF" in page._condition._fact.object
+    assert page._condition._lists[0].value == "DJF"  # the list has it, though no step is of it
+    page.session.condition = Condition(hardest=5)
+    assert len(page._errors.board.frames) == 3
+    assert "5 of 30" in page._errors._title.object

@@ -91,8 +91,8 @@ def test_maps_are_those_of_the_chosen_steps_of_the_file(tmp_path, run, text):
                 "mae": np.nansum(np.abs(f - o), axis=0) / counts,
                 "bias": np.nansum(f - o, axis=0) / counts,
             }
-            for score, expected in means.items():
-                np.testing.assert_allclose(score_maps(selection, score)[key], expected, rtol=1e-5, atol=1e-5)
+            for name, expected in means.items():
+                np.testing.assert_allclose(score_maps(selection, name)[key], expected, rtol=1e-5, atol=1e-5)
         if text != "hardest:1":
             correlation = xr.corr(*(xr.DataArray(each, dims=("time", "y", "x")) for each in (f, o)), dim="time")
             np.testing.assert_allclose(score_maps(selection, "pearson")[key], correlation, rtol=1e-5)
@@ -102,8 +102,8 @@ def test_maps_are_those_of_the_chosen_steps_of_the_file(tmp_path, run, text):
 
 def test_maps_of_a_season_are_as_stored_and_as_from_its_months(tmp_path, run):
     season, months = (select(tmp_path, text, run) for text in ("MAM", "months:3,4"))
-    for score in ("rmse", "std_ratio"):
-        np.testing.assert_allclose(score_maps(season, score)["A"], score_maps(months, score)["A"], rtol=1e-5)
+    for name in ("rmse", "std_ratio"):
+        np.testing.assert_allclose(score_maps(season, name)["A"], score_maps(months, name)["A"], rtol=1e-5)
     assert "moments" not in season.__dict__
 
 
