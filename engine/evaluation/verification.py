@@ -81,9 +81,9 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     Returns
     -------
     Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); of each step, `step_…` (product, time)
-    and `step_area`, and `step_scores` (metric, product, time) as scores.json summarises them; over the domain, `area_…`,
-    `domain_std`, `domain_correlation` (season, product), `hr_domain_std`, `quantile_bias` (season, product, quantile)
-    and `hr_quantile`; spectra along `wavenumber`, with
+    and `step_area`, and `step_scores` (metric, product, time) as scores.json summarises them; over the domain,
+    `area_…`, `domain_std`, `domain_correlation` (season, product), `hr_domain_std`, `quantile_bias` (season, product,
+    quantile) and `hr_quantile`; spectra along `wavenumber`, with
     `effective_resolution` (product, criterion) in km. Where the grid allows no spectra, `spectra_left_out` says why.
 
     Raises

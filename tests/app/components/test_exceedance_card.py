@@ -8,6 +8,7 @@ import pytest
 
 from app.components.exceedance_card import ExceedanceCard
 from app.services.comparison import Comparison
+from app.services.conditions import Selection
 from app.session import Session
 from engine.runs import Store
 from tests.app.fake import write_run
@@ -24,7 +25,7 @@ def after(session, *typed: str, remove: bool = False) -> ExceedanceCard:
     async def story() -> ExceedanceCard:
         run = write_run(session.store.folder, "one", ny=16, nx=24, n_times=6)
         comparison, card = Comparison.of(session.store, [run.id]), ExceedanceCard(session)
-        await card.take(comparison)
+        await card.take(Selection.of(comparison, session.condition))
         if remove:
             run.results.unlink()
         for line in typed:
