@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 import bokeh.models as bm
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
@@ -18,6 +19,7 @@ from app.theme import read_asset
 from engine.evaluation.products import BASELINES
 from engine.evaluation.score_records import ProductScores, Scores
 from engine.evaluation.tables import ensemble_text, shortfall, styled, to_csv, to_latex
+from engine.evaluation.tables import heading as metric_heading
 
 COPY = read_asset("copy_scores.js")
 TABLE_CSS = read_asset("scores.css")
@@ -53,7 +55,8 @@ class ScoreCard:
         drawn = styled(table, badges, units).set_table_attributes('aria-label="Scores"').to_html()
         drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
         place = 'class="scroll" tabindex="0" role="group" aria-label="Products by metric"'
-        self._table.object = f"<div {place}>{drawn}</div>{_members(scores, units)}{_differences(comparison)}"
+        below = [_members(scores, units), _seeds(comparison, scores), _differences(comparison)]
+        self._table.object = f"<div {place}>{drawn}</div>{''.join(below)}"
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 
 
@@ -68,6 +71,22 @@ def _members(scores: Mapping[str, Scores], units: str) -> str:
     """How good the members of each run are that has some."""
     lines = {letter: ensemble_text(of_run, units) for letter, of_run in scores.items()}
     return "".join(f"<p>{letter}: {html.escape(line)}</p>" for letter, line in lines.items() if line)
+
+
+def _seeds(comparison: Comparison, scores: Mapping[str, Scores]) -> str:
+    """Mean and range of the scores of runs that differ in their seed alone."""
+    lines = []
+    for group in comparison.seed_groups():
+        texts = []
+        for metric in ("mae", "rmse", "bias"):
+            means = [scores[r.letter].downscaled[metric].mean for r in group if metric in scores[r.letter].downscaled]
+            known = [mean for mean in means if mean is not None]
+            if len(known) == len(group):
+                label = metric_heading(metric, comparison.first.units)
+                texts.append(f"{label} {np.mean(known):.4g} ({min(known):.4g} to {max(known):.4g})")
+        letters = ", ".join(result.letter for result in group)
+        lines.append(f"<p>{letters} differ in their seed alone, mean and range: {html.escape('; '.join(texts))}.</p>")
+    return "".join(lines)
 
 
 def _differences(comparison: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -239,6 +240,16 @@ class Comparison:
                 if any(value != values[0] for value in values):
                     differing[f"{section}.{option}"] = [str(value) for value in values]
         return differing
+
+    def seed_groups(self) -> list[list[Result]]:
+        """Runs of one experiment that differ in nothing but `training.seed`, two or more each."""
+        groups: dict[str, list[Result]] = {}
+        for result in self.results:
+            spec = result.run.spec
+            plain = {section: getattr(spec, section).plain() for section in ("data", "model", "training")}
+            plain["training"].pop("seed", None)
+            groups.setdefault(json.dumps(plain, sort_keys=True, default=str), []).append(result)
+        return [group for group in groups.values() if len({r.run.spec.training.seed for r in group}) > 1]
 
     def close(self) -> None:
         for result in self.results:

@@ -146,3 +146,11 @@ def test_a_cell_is_the_one_nearest(tmp_path):
     stored.assign(lower=stored["hr"] - 1, upper=stored["hr"] + 2).to_netcdf(run.results)
     lower, upper = compare(tmp_path, run).intervals(y, x)["A"]
     np.testing.assert_allclose([lower, upper], stored["hr"].values[:, 4, 7] + np.array([[-1], [2]]), rtol=1e-6)
+
+
+def test_runs_that_differ_in_nothing_but_their_seed_are_one_experiment(tmp_path):
+    runs = [write_run(tmp_path, f"seed {seed}", **SMALL, seed=seed) for seed in (0, 1)]
+    runs.append(write_run(tmp_path, "other", **SMALL, seed=2, model={"n_filters": 24}))
+    runs.append(write_run(tmp_path, "again", **SMALL, seed=2, model={"n_filters": 24}))  # the same seed: no range
+    (group,) = compare(tmp_path, *runs).seed_groups()
+    assert [result.letter for result in group] == ["A", "B"]

@@ -1,0 +1,88 @@
+"""Scorecard: by how much each run's errors are smaller or larger than those of a reference, by score and season."""
+
+from __future__ import annotations
+
+import html
+from functools import partial
+
+import panel as pn
+import panel_material_ui as pmui
+
+from app.components.cards import card, explanation, heading, show_newest
+from app.components.score_card import TABLE_CSS, badge
+from app.services.comparison import Comparison
+from app.services.conditions import ALL
+from app.services.newest import Newest
+from app.services.scorecard import Scorecard, scorecard
+from app.theme import SMALL
+from engine.evaluation.products import BASELINES
+
+SENTENCE = "By how much errors are smaller (blue) or larger (red) than those of a reference."
+DEFINITION = (
+    "Change of an error over that of the reference, of the whole domain and test period: RMSE, MAE, size of the bias and of that of "
+    "quantiles, 1 − correlation over time, and how far the ratio of standard deviations is from 1. −20 % is an error a "
+    "fifth smaller. Errors of the reference that are near 0, as of its bias, make changes large that mean little."
+)
+FULL_COLOUR = 0.5  # change from which on the colour is as strong as it gets
+MOST = 9.99  # larger changes are shown as more than that
+
+
+class ScorecardCard:
+    """Holds the chosen reference."""
+
+    def __init__(self) -> None:
+        self._comparison, self._drawing, self._updating = Comparison(), Newest(), False
+        self._reference = pmui.Select(options={}, label="against", width=190, visible=False, **SMALL)
+        self._reference.param.watch(lambda _: self._updating or pn.state.execute(self.draw), "value")
+        self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
+        title = heading("Scorecard", "by score and season")
+        title.param.update(height=None, styles={"flex": "1 1 180px"})
+        head = pn.FlexBox(title, self._reference, sizing_mode="stretch_width", margin=0, align_items="center")
+        self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)
+
+    async def take(self, comparison: Comparison) -> None:
+        """Other runs."""
+        self._comparison = comparison
+        await self.draw()
+
+    async def draw(self) -> None:
+        """Read in a thread, then show."""
+        if self._comparison:
+            read = partial(scorecard, self._comparison, self._reference.value or "")
+            await show_newest(self._drawing, read, self._show)
+
+    def _show(self, found: Scorecard) -> None:
+        letters = {r.letter: f"{r.letter} {r.title}" for r in self._comparison.results}
+        names = {"interpolated": "interpolated"} | BASELINES | letters
+        self._updating = True
+        offered = {names[product]: product for product in found.offered}
+        self._reference.param.update(options=offered, value=found.reference or None, visible=bool(offered))
+        self._updating = False
+        self._table.object = f"<p>{html.escape(found.reason)}</p>" if found.reason else _table(found, names)
+
+
+def _table(found: Scorecard, names: dict[str, str]) -> str:
+    """One row an error, one column a run and season."""
+    changes = found.changes
+    if not changes:
+        return "<p>The reference is the only run.</p>"
+    first = next(iter(changes.values()))
+    seasons = [str(season) for season in first["season"].values]
+    runs = "".join(f'<th colspan="{len(seasons)}" class="group">{badge(key, names[key])}</th>' for key in changes)
+    heads = "".join(f"<th>{'all steps' if season == ALL else season}</th>" for season in seasons) * len(changes)
+    rows = [f"<thead><tr><td></td>{runs}</tr><tr><td></td>{heads}</tr></thead><tbody>"]
+    for error in first["error"].values:
+        cells = "".join(_cell(float(change)) for each in changes.values() for change in each.sel(error=error).values)
+        rows.append(f'<tr><th class="row_heading">{error}</th>{cells}</tr>')
+    place = 'class="scroll" tabindex="0" role="group" aria-label="Table of the scorecard"'
+    return f'<div {place}><table aria-label="Scorecard">{"".join(rows)}</tbody></table></div>'
+
+
+def _cell(change: float) -> str:
+    if change != change:
+        return "<td>–</td>"
+    strength = 0.55 * min(abs(change) / FULL_COLOUR, 1)
+    colour = f"rgba({'44, 123, 182' if change < 0 else '215, 64, 40'}, {strength:.2f})"
+    percent = round(100 * change)
+    text = f"> +{100 * MOST:.0f} %" if change > MOST else f"{percent:+d} %".replace("-", "−") if percent else "0 %"
+    return f'<td style="background:{colour}">{text}</td>'
