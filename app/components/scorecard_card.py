@@ -19,9 +19,10 @@ from engine.evaluation.products import BASELINES
 
 SENTENCE = "By how much errors are smaller (blue) or larger (red) than those of a reference."
 DEFINITION = (
-    "Change of an error over that of the reference, of the whole domain and test period: RMSE, MAE, size of the bias and of that of "
-    "quantiles, 1 − correlation over time, and how far the ratio of standard deviations is from 1. −20 % is an error a "
-    "fifth smaller. Errors of the reference that are near 0, as of its bias, make changes large that mean little."
+    "Change of an error over that of the reference, of the whole domain and test period: RMSE, MAE, size of the bias "
+    "and of that of quantiles, 1 − correlation over time, and how far the ratio of standard deviations is from 1. "
+    "−20 % is an error a fifth smaller. Errors of the reference that are near 0, as of its bias, make changes large "
+    "that mean little."
 )
 FULL_COLOUR = 0.5  # change from which on the colour is as strong as it gets
 MOST = 9.99  # larger changes are shown as more than that
@@ -68,7 +69,7 @@ def _table(found: Scorecard, names: dict[str, str]) -> str:
         return "<p>The reference is the only run.</p>"
     first = next(iter(changes.values()))
     seasons = [str(season) for season in first["season"].values]
-    runs = "".join(f'<th colspan="{len(seasons)}" class="group">{badge(key, names[key])}</th>' for key in changes)
+    runs = "".join(f'<th colspan="{len(seasons)}" class="verdict">{badge(key, names[key])}</th>' for key in changes)
     heads = "".join(f"<th>{'all steps' if season == ALL else season}</th>" for season in seasons) * len(changes)
     rows = [f"<thead><tr><td></td>{runs}</tr><tr><td></td>{heads}</tr></thead><tbody>"]
     for error in first["error"].values:

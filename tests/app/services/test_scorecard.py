@@ -14,12 +14,12 @@ SEASONS, PRODUCTS = ["all", "DJF", "MAM", "JJA", "SON"], ["interpolated", "downs
 
 
 def write_by_hand(run, rmse: list[float], bias: list[float]) -> None:
-    """Errors of PRODUCTS, the same in all steps and in MAM; in other seasons nothing is compared."""
-    seasons = np.array([1.0, np.nan, 1.0, np.nan, np.nan])[:, None]
+    """Errors of PRODUCTS, the same in all steps, MAM and JJA; in other seasons nothing is compared."""
+    seasons = np.array([1.0, np.nan, 1.0, 1.0, np.nan])[:, None]
     numbers = {"rmse": rmse, "mae": rmse, "bias": bias, "pearson": [0.5, 0.9, 0.4], "std_ratio": [0.8, 1.1, 1.3]}
     variables = {f"area_{name}": (("season", "product"), seasons * each) for name, each in numbers.items()}
     steps = np.zeros((5, 16, 24), int)
-    steps[[0, 2]] = 10
+    steps[[0, 2, 3]] = 10
     variables["compared_steps"] = (("season", "y", "x"), steps)
     variables["quantile_bias"] = (("season", "product", "quantile"), (seasons * [1.0, -0.5, 2.0])[:, :, None])
     xr.Dataset(variables, {"season": SEASONS, "product": PRODUCTS, "quantile": [0.95]}).to_netcdf(run.verification)
@@ -43,7 +43,7 @@ def test_changes_are_against_the_best_simple_method_unless_another_is_chosen(bot
         {"RMSE": -0.5, "MAE": -0.5, "bias": -0.75, "1 − correlation": -0.8, "std ratio": -0.5, "95 % quantile": -0.5}
     )
     assert float(found.changes["B"].sel(season="all", error="RMSE")) == 0.5
-    assert list(found.changes["A"]["season"].values) == ["all", "MAM"]
+    assert list(found.changes["A"]["season"].values) == ["all", "MAM", "JJA"]
 
 
 def test_a_run_as_reference_is_no_column_and_an_error_of_zero_gives_no_change(both):
@@ -56,3 +56,9 @@ def test_a_run_as_reference_is_no_column_and_an_error_of_zero_gives_no_change(bo
 def test_without_a_verification_the_command_is_said(both):
     both.results[1].run.verification.unlink()
     assert scorecard(both).reason.endswith(f"verify {both.results[1].run.id}")
+
+
+def test_a_single_season_is_not_shown_beside_all_steps(both):
+    for result in both.results:
+        result.verification["compared_steps"][3] = 0
+    assert list(scorecard(both).changes["A"]["season"].values) == ["all"]
