@@ -12,7 +12,7 @@ from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
 from engine.models.architecture import count_parameters
 from engine.models.compatibility import check_field
-from engine.models.receptive_field import Part, network_parts
+from engine.models.receptive_field import Part, network_parts, with_wrap
 from engine.models.shapes import Shape, count_discriminator, outputs_of
 from engine.models.warm_start import incompatibilities
 from engine.runs import Run, Store
@@ -105,6 +105,11 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     notes = [*pairs.notes, *check_values(inputs, spec.data.scaling)]
     check_field(spec, pairs, inputs[0].lowest)  # a run checks all steps
     shape = shape_of(spec, pairs)
+    if shape.wrap:
+        notes.append(
+            "longitudes go round the globe: fields are interpolated across their seam, and the network sees "
+            f"{shape.wrap} of {shape.x_lr} LR columns beyond each of its sides"
+        )
     notes.extend(_highest_rate(spec))
     if store and (start := store.start_run(spec)):
         notes.extend(_start(spec, shape, start))
@@ -170,7 +175,7 @@ def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:
 
 def shape_of(spec: Spec, pairs: Pairs) -> Shape:
     """Shape that the network is built for, as far as known before the data are read: LR without gaps."""
-    return _shape(spec, pairs.lr_grid.shape)
+    return with_wrap(_shape(spec, pairs.lr_grid.shape), spec.model, pairs.periodic)
 
 
 def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:

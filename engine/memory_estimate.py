@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from engine.available_memory import free_memory
@@ -94,8 +92,9 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     cells = int(np.prod(pairs.hr_grid.shape))
     members = spec.members
     at_once = min(max(1, HR_CELLS_AT_ONCE // max(1, members) // cells), len(pairs.parts.test))
-    y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, reach(spec.model, shape, pairs.interpolation)))
-    network = prediction_bytes(spec.model, replace(shape, y_lr=y, x_lr=x), at_once)
+    seen = reach(spec.model, shape, pairs.interpolation)
+    y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, seen, wrap=shape.wrap))
+    network = prediction_bytes(spec.model, shape.piece(y, x), at_once)
     fields = FIELDS_IN_PREDICTION + shape.window + shape.static + COPIES_OF_MEMBERS * members
     # Training steps, and what is fitted to each cell, or the sums of verification after that.
     baselines = held_steps(pairs)[1] + BASELINE_BYTES_OF_CELL * cells if cells <= HR_CELLS_AT_ONCE else 0

@@ -1,7 +1,7 @@
 """Interpolation kernels along one side of a grid, as weight matrices.
 
-Cells are aligned by their areas (an LR cell covers scale × scale HR cells), and beyond the border a field goes on with
-its outermost value.
+Cells are aligned by their areas (an LR cell covers scale × scale HR cells). Beyond the border a field goes on with its
+outermost value, or, where a side is periodic, with the values of the other end.
 
 bicubic is the interpolating cubic B-spline of SciPy and scikit-image (`order=3`, `grid_mode=True`,
 edges repeated): on ERA5 temperature it comes closer to HR than the local kernel of Keys (1981) with
@@ -24,7 +24,7 @@ LANCZOS_LOBES = 3
 SPLINE_PAD = 12  # edge cells repeated before the spline filter, as in SciPy; its memory fades as 0.27 per cell
 
 
-def upsampling_matrix(n: int, scale: int, kernel: str) -> np.ndarray:
+def upsampling_matrix(n: int, scale: int, kernel: str, periodic: bool = False) -> np.ndarray:
     """Weights that interpolate n LR cells to n * scale HR cells along one side.
 
     Returns
@@ -32,13 +32,16 @@ def upsampling_matrix(n: int, scale: int, kernel: str) -> np.ndarray:
     (n * scale, n) float64; each row sums to 1.
     """
     positions = (np.arange(n * scale) + 0.5) / scale - 0.5
-    return kernel_weights(positions, n, kernel)
+    return kernel_weights(positions, n, kernel, periodic)
 
 
-def kernel_weights(positions: np.ndarray, n: int, kernel: str) -> np.ndarray:
+def kernel_weights(positions: np.ndarray, n: int, kernel: str, periodic: bool = False) -> np.ndarray:
     """Weigh n cells for each fractional cell number of `positions` (m,): (m, n), each row sums to 1."""
-    if kernel != "bicubic":
-        return _dense(*kernel_taps(positions, n, kernel), n)
+    if kernel != "bicubic" or periodic:
+        weights = _dense(*kernel_taps(positions, n, kernel, periodic), n)
+        return (
+            weights @ ndimage.spline_filter1d(np.eye(n), axis=0, mode="grid-wrap") if kernel == "bicubic" else weights
+        )
     padded = np.pad(np.eye(n), ((SPLINE_PAD, SPLINE_PAD), (0, 0)), mode="edge")
     weights = _dense(*kernel_taps(positions + SPLINE_PAD, len(padded), kernel), len(padded)) @ spline_filter(padded, 0)
     return weights / weights.sum(1, keepdims=True)
@@ -80,12 +83,15 @@ KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], int]] = {  # shape,
 NEGATIVE_LOBES = ("bicubic", "lanczos")  # kernels with negative weights
 
 
-def kernel_taps(positions: np.ndarray, n: int, kernel: str) -> tuple[np.ndarray, np.ndarray]:
-    """Give the cells within the kernel of each position and their weights, (m, 2 * half width); edge cells repeat."""
+def kernel_taps(positions: np.ndarray, n: int, kernel: str, periodic: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Give the cells within the kernel of each position and their weights, (m, 2 * half width).
+
+    Beyond the ends stand the edge cells, again and again, or, where the side is periodic, those of the other end.
+    """
     shape, half_width = KERNELS[kernel]
     cells = np.floor(positions).astype(int)[:, None] + np.arange(1 - half_width, half_width + 1)
     weights = shape(cells - positions[:, None])
-    return np.clip(cells, 0, n - 1), weights / weights.sum(1, keepdims=True)
+    return cells % n if periodic else np.clip(cells, 0, n - 1), weights / weights.sum(1, keepdims=True)
 
 
 def _dense(cells: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:

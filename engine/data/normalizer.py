@@ -312,7 +312,9 @@ def _residual_std(pairs: Pairs, target: ValueTransform, blocks: _Blocks) -> floa
     """Compute the standard deviation of HR minus the interpolated field, both normalized."""
     moments = _Moments()
     for block in blocks:
-        base = interpolate(fill_missing(target.forward(block.lr)), pairs.scale, pairs.interpolation)
+        base = interpolate(
+            fill_missing(target.forward(block.lr), pairs.periodic), pairs.scale, pairs.interpolation, pairs.periodic
+        )
         moments.add(target.forward(block.hr) - base)
     return moments.std
 

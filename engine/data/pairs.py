@@ -14,7 +14,7 @@ import xarray as xr
 
 from engine.data.fields import open_field
 from engine.data.forecasts import samples_of
-from engine.data.grids import Grid
+from engine.data.grids import Grid, is_periodic
 from engine.data.lazy import apply_lazily, take_steps
 from engine.data.regions import cells_within
 from engine.data.resample import coarsen, coarsening, regrid
@@ -68,6 +68,11 @@ class Pairs:
     def times(self) -> xr.DataArray:
         """(time,) of any CF calendar."""
         return self.hr["time"]
+
+    @property
+    def periodic(self) -> bool:
+        """True if the last column of LR, and of HR, lies beside the first one."""
+        return is_periodic(self.hr_grid)
 
     def for_evaluation(self) -> Pairs:
         """Replace the LR field that the network learns from by `given_lr`, where there is one."""

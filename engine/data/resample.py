@@ -18,7 +18,7 @@ from engine.errors import GridError
 MIN_COVERAGE = 1e-4  # of a new cell's weight: less is rounding
 
 
-def interpolate(lr: np.ndarray, scale: int, kernel: str) -> np.ndarray:
+def interpolate(lr: np.ndarray, scale: int, kernel: str, periodic: bool = False) -> np.ndarray:
     """Interpolate LR fields to HR.
 
     Parameters
@@ -26,13 +26,14 @@ def interpolate(lr: np.ndarray, scale: int, kernel: str) -> np.ndarray:
     lr : (…, y, x), no missing values (see `fill_missing`): a missing value spreads over its surroundings.
     scale : HR cells per LR cell along each side.
     kernel : nearest, bilinear, bicubic, lanczos or area (the same as nearest here).
+    periodic : the last column lies beside the first one.
 
     Returns
     -------
     (…, y * scale, x * scale) float32.
     """
     rows = upsampling_matrix(lr.shape[-2], scale, kernel).astype(np.float32)
-    columns = upsampling_matrix(lr.shape[-1], scale, kernel).astype(np.float32)
+    columns = upsampling_matrix(lr.shape[-1], scale, kernel, periodic).astype(np.float32)
     return rows @ np.asarray(lr, np.float32) @ columns.T
 
 
@@ -69,7 +70,7 @@ def coarsening(
         weights = grid.cell_areas() if areas is None else areas
         return lambda values: _block_mean(values, weights, scale)
     sampling, coverage = (_at_lr_centres(grid, scale, kind) for kind in (kernel, _coverage_kernel(kernel)))
-    return Resampling(sampling, coverage, kernel in NEGATIVE_LOBES)
+    return Resampling(sampling, coverage, kernel in NEGATIVE_LOBES, is_periodic(grid))
 
 
 def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = None) -> xr.DataArray:
@@ -94,8 +95,9 @@ def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = N
     """
     check_covers(Grid.of(field), needed or grid, str(field.name))
     field = _crop_to(field, grid)
-    weights, coverage = (weights_between(Grid.of(field), grid, kind) for kind in (method, _coverage_kernel(method)))
-    return _on_grid(field, grid, Resampling(weights, coverage, method in NEGATIVE_LOBES))
+    source = Grid.of(field)
+    weights, coverage = (weights_between(source, grid, kind) for kind in (method, _coverage_kernel(method)))
+    return _on_grid(field, grid, Resampling(weights, coverage, method in NEGATIVE_LOBES, is_periodic(source)))
 
 
 def check_covers(source: Grid, grid: Grid, name: str) -> None:
@@ -121,6 +123,7 @@ class Resampling:
     weights: SideWeights | PointWeights
     coverage: SideWeights | PointWeights
     has_negative_lobes: bool
+    periodic: bool  # the last old column lies beside the first one
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         valid = np.isfinite(values)
@@ -129,7 +132,7 @@ class Resampling:
         share = self.coverage.apply(valid.astype(values.dtype))
         known = share > MIN_COVERAGE
         if self.has_negative_lobes:
-            filled = fill_missing(values.reshape(-1, *values.shape[-2:])).reshape(values.shape)
+            filled = fill_missing(values.reshape(-1, *values.shape[-2:]), self.periodic).reshape(values.shape)
             new = self.weights.apply(filled)
         else:
             new = self.weights.apply(np.where(valid, values, 0)) / np.where(known, share, 1)
@@ -157,7 +160,8 @@ def _coverage_kernel(kernel: str) -> str:
 def _at_lr_centres(grid: Grid, scale: int, kernel: str) -> SideWeights:
     """Weigh HR cells to sample a field at the LR centres."""
     centres = [np.arange(0, n, scale) + (scale - 1) / 2 for n in grid.shape]
-    rows, columns = (kernel_weights(p, n, kernel) for p, n in zip(centres, grid.shape, strict=True))
+    sides = zip(centres, grid.shape, (False, is_periodic(grid)), strict=True)
+    rows, columns = (kernel_weights(p, n, kernel, periodic) for p, n, periodic in sides)
     return SideWeights(rows, columns)
 
 

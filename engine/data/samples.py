@@ -102,9 +102,9 @@ class Samples:
             for number in np.flatnonzero(np.isin(plan[:, 0], rows)):
                 row, y, x = plan[number]
                 whole_inputs, whole_hr = (field[np.searchsorted(rows, row)] for field in fields)
-                inputs[number] = whole_inputs[y : y + side, x : x + side]
+                inputs[number] = whole_inputs[y : y + side].take(range(x, x + side), axis=1, mode="wrap")
                 y, x = y * self.pairs.scale, x * self.pairs.scale
-                hr[number] = whole_hr[y : y + hr_side, x : x + hr_side]
+                hr[number] = whole_hr[y : y + hr_side].take(range(x, x + hr_side), axis=1, mode="wrap")
         return inputs, hr
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, FieldBlock]:
@@ -128,7 +128,7 @@ class Samples:
     def _inputs(self, lr: np.ndarray, predictors: np.ndarray, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
         fields = [self.normalizer.target.forward(lr)]
         fields += [transform.forward(predictors[..., n]) for n, transform in enumerate(self.normalizer.predictors)]
-        filled = np.stack([np.nan_to_num(fill_missing(field)) for field in fields], axis=-1)
+        filled = np.stack([np.nan_to_num(fill_missing(field, self.pairs.periodic)) for field in fields], axis=-1)
         window_order = np.argsort(np.arange(index.shape[1]) != index.shape[1] // 2, kind="stable")
         windows = np.moveaxis(filled[index[:, window_order]], 1, 3)  # (sample, y, x, window, field)
         inputs = [windows.reshape(*windows.shape[:3], -1)]
@@ -155,6 +155,7 @@ class Shuffle:
     rows : number of samples in the part; lr_shape : (y_lr, x_lr).
     patch_lr : side of a patch in LR cells, 0 for whole fields.
     steps_per_epoch : 0 for one pass over the part; else passes follow each other across the ends of epochs.
+    periodic : a patch may begin at any column, and go on with the first ones after the last.
     """
 
     rows: int
@@ -165,11 +166,15 @@ class Shuffle:
     rank: int = 0
     size: int = 1
     steps_per_epoch: int = 0
+    periodic: bool = False
 
     @classmethod
-    def of(cls, spec: Spec, rows: int, lr_shape: tuple[int, int], rank: int = 0, size: int = 1) -> Shuffle:
-        patch_lr, training = spec.data.patch_size // spec.data.scale, spec.training
-        return cls(rows, lr_shape, patch_lr, training.batch_size, training.seed, rank, size, training.steps_per_epoch)
+    def of(
+        cls, spec: Spec, rows: int, lr_shape: tuple[int, int], rank: int = 0, size: int = 1, periodic: bool = False
+    ) -> Shuffle:
+        patch_lr, options = spec.data.patch_size // spec.data.scale, spec.training
+        planned = (options.batch_size, options.seed, rank, size, options.steps_per_epoch)
+        return cls(rows, lr_shape, patch_lr, *planned, periodic)
 
     @property
     def steps(self) -> int:
@@ -182,6 +187,8 @@ class Shuffle:
         total = self.steps * self.batch_size * self.size
         rows = self._rows(number, total) if self.steps_per_epoch else np.resize(rng.permutation(self.rows), total)
         spare = [side - self.patch_lr if self.patch_lr else 0 for side in self.lr_shape]
+        if self.patch_lr and self.periodic:
+            spare[1] = self.lr_shape[1] - 1
         corners = [rng.integers(0, free + 1, total) for free in spare]
         plan = np.stack([rows, *corners], axis=-1).reshape(self.steps, self.size, self.batch_size, 3)
         return plan[:, self.rank].astype(np.int32)

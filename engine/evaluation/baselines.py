@@ -48,14 +48,16 @@ class Steps:
     @classmethod
     def of(cls, block: FieldBlock, months: np.ndarray, pairs: Pairs, normalizer: Normalizer) -> Self:
         """Take fields that were read; a step without any LR has the mean, as it is left out of what is written."""
-        lr = np.nan_to_num(fill_missing(block.lr), nan=normalizer.mean)
+        lr = np.nan_to_num(fill_missing(block.lr, pairs.periodic), nan=normalizer.mean)
         vectors = [normalizer.target.forward(lr)]
         for number, transform in enumerate(normalizer.predictors):
-            vectors.append(np.nan_to_num(fill_missing(transform.forward(block.predictors[..., number]))))
+            vectors.append(
+                np.nan_to_num(fill_missing(transform.forward(block.predictors[..., number]), pairs.periodic))
+            )
         return cls(
             block.hr[:, normalizer.mask],
             lr,
-            interpolate(lr, pairs.scale, pairs.interpolation)[:, normalizer.mask],
+            interpolate(lr, pairs.scale, pairs.interpolation, pairs.periodic)[:, normalizer.mask],
             np.stack(vectors, axis=1).reshape(len(lr), -1),
             months,
         )
@@ -136,7 +138,7 @@ def fit_baselines(pairs: Pairs, normalizer: Normalizer) -> tuple[dict[str, Basel
     climate = by_cells(lambda hr: monthly_means(hr, steps.months, overall), steps.hr)
     bias = by_cells(lambda field, hr: monthly_means(field - hr, steps.months, 0.0), steps.interpolated, steps.hr)
     baselines: dict[str, Baseline] = {
-        kernel: _interpolation(kernel, pairs.scale, normalizer.mask)
+        kernel: _interpolation(kernel, pairs, normalizer.mask)
         for kernel in INTERPOLATIONS
         if KERNELS[kernel] != KERNELS[pairs.interpolation]
     }
@@ -186,8 +188,8 @@ def sample_quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return (low + (position - below) * (high - low)).astype(np.float32)
 
 
-def _interpolation(kernel: str, scale: int, mask: np.ndarray) -> Baseline:
-    return lambda steps: interpolate(steps.lr, scale, kernel)[:, mask]
+def _interpolation(kernel: str, pairs: Pairs, mask: np.ndarray) -> Baseline:
+    return lambda steps: interpolate(steps.lr, pairs.scale, kernel, pairs.periodic)[:, mask]
 
 
 def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,11 +29,11 @@ from engine.data.times import in_blocks, spread_evenly
 from engine.evaluation.calibration import Calibration, most_steps
 from engine.evaluation.ensemble import LEVEL, EnsembleSums, mean_and_spread
 from engine.evaluation.scores import FIELDS, pixel_rmse
-from engine.evaluation.tiles import Tile, plan_tiles
+from engine.evaluation.tiles import Box, Tile, plan_tiles
 from engine.files import whole_file
 from engine.models.blocks import drawn
 from engine.models.network import bound_of, scaled_zero
-from engine.models.receptive_field import Reach, reach
+from engine.models.receptive_field import Reach, reach, with_wrap
 from engine.models.shapes import Shape
 from engine.spec import ModelOptions
 from engine.training.memory_budget import HR_CELLS_AT_ONCE
@@ -52,6 +52,7 @@ class Downscaler:
         with 0 a network has one prediction, without dropout. Each tile draws its own members, so that they differ from
         those of the whole field, with the same distribution.
     reach : None if a network has to be given whole fields.
+    wrap : as in `Shape`.
     calibration : of the interval beside members, if there is one.
     """
 
@@ -59,16 +60,19 @@ class Downscaler:
     bound: str  # as model.output_activation, without auto
     draws: int = 0
     reach: Reach | None = None
+    wrap: int = 0
     calibration: Calibration | None = None
 
     @classmethod
     def of(cls, networks: Sequence[keras.Model], options: ModelOptions, samples: Samples) -> Downscaler:
         """Make one for these samples, and others on the same grids."""
+        shape = with_wrap(Shape.of(samples), options, samples.pairs.periodic)
         return cls(
             tuple(networks),
             bound_of(options, samples.normalizer),
             options.members if options.is_stochastic else 0,
-            reach(options, Shape.of(samples), samples.pairs.interpolation),
+            reach(options, shape, samples.pairs.interpolation),
+            shape.wrap,
         )
 
     @property
@@ -114,7 +118,7 @@ class Downscaler:
         """Predict all members, one tile of one at a time: (member, sample, y, x), one where there are none."""
         pairs = samples.pairs
         members = np.empty((max(1, self.members), len(inputs), *pairs.hr_grid.shape), np.float32)
-        for tile in plan_tiles(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE):
+        for tile in plan_tiles(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE, self.wrap):
             for number, member in enumerate(members):
                 network = number % len(self.networks)
                 member[:, *tile.output_at_hr(pairs.scale)] = self._predict_tile(samples, inputs, tile, network)
@@ -123,8 +127,8 @@ class Downscaler:
     def _predict_tile(self, samples: Samples, inputs: np.ndarray, tile: Tile, network: int = 0) -> np.ndarray:
         """Predict the output cells of a tile, in the target's unit."""
         scale = samples.pairs.scale
-        static = samples.static[None, *tile.input_at_hr(scale)]
-        predicted = self._predict(network, tf.constant(inputs[:, *tile.input]), tf.constant(static), static.shape[1:3])
+        given, static = _cut(inputs, tile.input), _cut(samples.static[None], tile.input_at_hr(scale))
+        predicted = self._predict(network, tf.constant(given), tf.constant(static), static.shape[1:3])
         scaled = predicted[..., 0].numpy()[:, *tile.output_in_input(scale)]
         field = samples.normalizer.target.inverse(scaled)
         if self.bound == "relu":  # a value on the bound is zero itself, not zero up to rounding
@@ -134,7 +138,7 @@ class Downscaler:
     def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
         """Compute the baseline: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
         pairs = samples.pairs
-        fields = interpolate(fill_missing(lr), pairs.scale, pairs.interpolation)
+        fields = interpolate(fill_missing(lr, pairs.periodic), pairs.scale, pairs.interpolation, pairs.periodic)
         return self._bound_and_mask(fields, samples.normalizer.mask)
 
     def _bound_and_mask(self, fields: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -234,6 +238,12 @@ def _write(
 def batches(samples: Samples, members: int = 1) -> Iterator[np.ndarray]:
     """Cut the rows of the part into blocks whose members HR_CELLS_AT_ONCE allows."""
     return in_blocks(np.arange(len(samples)), samples.pairs.hr_grid.shape, HR_CELLS_AT_ONCE // max(1, members))
+
+
+def _cut(fields: np.ndarray, box: Box) -> np.ndarray:
+    """Take rows and columns of (n, y, x, channels); columns beyond an end are those of the other end."""
+    rows, columns = box
+    return fields[:, rows].take(range(columns.start, columns.stop), axis=2, mode="wrap")
 
 
 def _with_data(pairs: Pairs) -> tuple[slice, slice]:

@@ -39,7 +39,7 @@ class Tile:
 
 
 def plan_tiles(
-    lr_shape: tuple[int, int], scale: int, reach: Reach | None, max_cells: int = HR_CELLS_AT_ONCE
+    lr_shape: tuple[int, int], scale: int, reach: Reach | None, max_cells: int = HR_CELLS_AT_ONCE, wrap: int = 0
 ) -> list[Tile]:
     """Cut a field into tiles of one shape whose outputs cover each cell once.
 
@@ -47,15 +47,20 @@ def plan_tiles(
     ----------
     reach : surroundings that the network has to be given; None for the whole field, which is the only tile then.
     max_cells : HR cells of a tile; more where its halo would take too large a share of it.
+    wrap : LR columns of the other end that the network puts beside each end, where it is given all columns; 0 where the
+        field has borders. Pieces of a field without have columns below zero, and beyond the last one.
     """
     y, x = lr_shape
-    if reach is None or y * x * scale**2 <= max_cells:
+    if reach is None or y * (x + 2 * wrap) * scale**2 <= max_cells:
         whole = _box((0, y), (0, x))
         return [Tile(whole, whole)]
-    along = (
-        _along(side, wanted, reach) for side, wanted in zip(lr_shape, _sides(lr_shape, scale, max_cells), strict=True)
+    beyond = max(wrap, -(-reach.halo // reach.align) * reach.align) if wrap else 0
+    wide = y, x + 2 * beyond
+    rows, columns = (
+        _along(side, wanted, reach) for side, wanted in zip(wide, _sides(wide, scale, max_cells), strict=True)
     )
-    return [Tile(_box(rows[0], columns[0]), _box(rows[1], columns[1])) for rows, columns in product(*along)]
+    columns = [((0, x), (0, x))] if len(columns) == 1 else [_unwrapped(*spans, beyond, x) for spans in columns]
+    return [Tile(_box(y[0], x[0]), _box(y[1], x[1])) for y, x in product(rows, columns)]
 
 
 def input_shape(tiles: list[Tile]) -> tuple[int, int]:
@@ -104,6 +109,12 @@ def _count(cells: int, side: int, reach: Reach) -> int:
 def _stride(side: int, reach: Reach) -> int:
     """Give the distance from the start of a tile to that of the next."""
     return (side - 2 * reach.halo) // reach.align * reach.align
+
+
+def _unwrapped(given: Span, output: Span, beyond: int, columns: int) -> tuple[Span, Span]:
+    """Number the columns from the first one of the field; the output is within it."""
+    first, last = (min(max(end - beyond, 0), columns) for end in output)
+    return (given[0] - beyond, given[1] - beyond), (first, last)
 
 
 def _box(rows: Span, columns: Span) -> Box:

@@ -70,6 +70,7 @@ def layers_of(blocks: Iterable[Block]) -> list[Layer]:
 
 def trace_network(options: ModelOptions, shape: Shape, blocks: Sequence[Block]) -> list[list[Step]]:
     """Follow a field of the inputs through the blocks of `Architecture.blocks`."""
+    shape = shape.wrapped
     sides = shape.hr if options.upsampling == "pin" else (shape.y_lr, shape.x_lr)
     channels = shape.channels_of_step if is_recurrent(options, shape) else shape.channels
     return trace(blocks, Field(*sides, channels + shape.static), {STATIC: Field(*shape.hr, shape.static)})

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -240,20 +241,64 @@ class SubPixel(layers.Layer):
 
 
 class Interpolation(layers.Layer):
-    """Each channel interpolated by the baseline's own matrices: (batch, y_lr, x_lr, c) → (batch, y, x, c)."""
+    """Each channel interpolated by the baseline's own matrices: (batch, y_lr, x_lr, c) → (batch, y, x, c).
 
-    def __init__(self, scale: int, kernel: str, **settings: Any):
+    around : columns of a field whose last one lies beside the first; other fields end at their border.
+    """
+
+    def __init__(self, scale: int, kernel: str, around: int | None = None, **settings: Any):
         super().__init__(**settings)
-        self.scale, self.kernel = scale, kernel
+        self.scale, self.kernel, self.around = scale, kernel, around
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        rows, columns = (
-            tf.constant(upsampling_matrix(side, self.scale, self.kernel), x.dtype) for side in x.shape[1:3]
-        )
+        y_lr, x_lr = x.shape[1:3]
+        rows = tf.constant(upsampling_matrix(y_lr, self.scale, self.kernel), x.dtype)
+        columns = tf.constant(upsampling_matrix(x_lr, self.scale, self.kernel, x_lr == self.around), x.dtype)
         return tf.einsum("Xx,bYxc->bYXc", columns, tf.einsum("Yy,byxc->bYxc", rows, x))
 
     def compute_output_shape(self, shape: Sides) -> Sides:
         return _enlarged(shape, self.scale, shape[-1])
+
+
+class Wrap(layers.Layer):
+    """Columns of the other end beside each end of a field that goes around the globe; other fields stay as they are.
+
+    (batch, y, around, c) → (batch, y, beside + around + beside, c)
+    """
+
+    def __init__(self, around: int, beside: int, **settings: Any):
+        super().__init__(**settings)
+        self.around, self.beside = around, beside
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        if x.shape[2] != self.around:
+            return x
+        return tf.gather(x, np.arange(-self.beside, self.around + self.beside) % self.around, axis=2)
+
+    def compute_output_shape(self, shape: Sides) -> Sides:
+        batch, y, x, channels = shape
+        return batch, y, x + 2 * self.beside if x == self.around else x, channels
+
+
+class Unwrap(layers.Layer):
+    """A field without what `Wrap` put beside it: [(batch, y, x + 2 · beside, c), (batch, y, x, d)] → (batch, y, x, c).
+
+    The second field tells the columns, `scale` to each of its own.
+    """
+
+    def __init__(self, scale: int, **settings: Any):
+        super().__init__(**settings)
+        self.scale = scale
+
+    def call(self, fields: list[tf.Tensor]) -> tf.Tensor:
+        wide, like = fields
+        x = like.shape[2] * self.scale
+        beside = (wide.shape[2] - x) // 2
+        return wide[:, :, beside : beside + x]
+
+    def compute_output_shape(self, shapes: list[Sides]) -> Sides:
+        (batch, y, _, channels), (_, _, x, _) = shapes
+        return batch, y, x and x * self.scale, channels
 
 
 class Spread(layers.Layer):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from engine.models import blocks
-from engine.models.network import Output
+from engine.models.network import Output, interpolation
 from engine.models.shapes import DISCRIMINATOR_BLOCKS, DISCRIMINATOR_FILTERS, DISCRIMINATOR_HR_FILTERS, Shape
 
 SLOPE = 0.2  # below zero; Radford et al. (2016), section 3
@@ -43,7 +43,7 @@ def build_discriminator(shape: Shape, output: Output) -> keras.Model:
 
 def _detail(inputs: tf.Tensor, field: tf.Tensor, there: tf.Tensor, shape: Shape, output: Output) -> tf.Tensor:
     lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
-    base = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")(lr)
+    base = interpolation(shape, output, dtype="float32", name="interpolated")(lr)
     added = layers.Subtract(dtype="float32", name="added")([field, base])
     detail = layers.Rescaling(1 / output.residual_std, dtype="float32", name="detail")(added)
     return layers.Multiply(dtype="float32", name="where_there")([detail, there])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,7 @@ from engine.models import blocks
 from engine.models.architecture import STATIC, Architecture, layers_of
 from engine.models.constraints import CONSTRAINTS, Logits
 from engine.models.keras_layers import apply
+from engine.models.layers import Noise
 from engine.models.likelihood import BernoulliGamma
 from engine.models.shapes import Shape, is_recurrent
 from engine.spec import ModelOptions
@@ -72,6 +74,8 @@ def scaled_zero(normalizer: Normalizer) -> float:
 def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     """The network that `model` describes; without a localized block it takes fields of any sides.
 
+    With `shape.wrap` a field of `shape.x_lr` columns goes around the globe, and any other is a piece, with borders.
+
     Inputs are `inputs` (batch, y_lr, x_lr, channels), LR being the first channel, and `static` (1 or batch, y, x,
     variables), with a constraint followed by `Samples.masked_areas`; the output is (batch, y, x, 1) float32,
     scaled as HR is; where the loss is a likelihood (batch, y, x, 4), with a distribution's parameters after its mean.
@@ -83,9 +87,13 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     static = blocks.Channels(0, shape.static, name="variables")(fixed) if constrained else fixed
     made = Architecture.of(options, shape)
     x = _features(inputs, static, options, shape, output, made)
-    at_hr = {STATIC: blocks.Spread(name="static_at_hr")([static, inputs])} if shape.static else {}
+    at_hr = {}
+    if shape.static:
+        spread = blocks.Spread(name="static_at_hr")([static, inputs])
+        at_hr[STATIC] = _wrapped(spread, shape, shape.scale, "static_at_hr_around")
     x = apply(made.tail.layers, x, at_hr)  # (batch, y, x, hr_filters)
-    field = layers.Activation("linear", dtype="float32", name="field")(_output(x, options, shape.outputs, made))
+    output_of_tail = _output(x, inputs, options, shape, made)
+    field = layers.Activation("linear", dtype="float32", name="field")(output_of_tail)
     lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
     field, parameters = _finished(field, lr, options, shape, output)
     if constrained:
@@ -99,14 +107,27 @@ def _features(
 ) -> tf.Tensor:
     """HR features: upsampled after the backbone, or, with pin, from inputs interpolated before it."""
     if options.upsampling == "pin":
-        at_hr = blocks.Interpolation(shape.scale, output.interpolation, name="inputs_at_hr")(inputs)
+        at_hr = interpolation(shape, output, name="inputs_at_hr")(inputs)
         x = _joined(at_hr, static, shape)
     else:
         at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static) if shape.static else static
         x = _joined(inputs, at_lr, shape)
     if is_recurrent(options, shape):
         x = blocks.TimeSteps(shape.window, shape.fields, name="steps")(x)  # (window · batch, y, x, channels)
-    return apply(layers_of([made.entry, *made.recurrence, *made.backbone, *made.stages]), x)
+    declared = layers_of([made.entry, *made.recurrence, *made.backbone, *made.stages])
+    noise = [layer for layer in declared if isinstance(layer, Noise)]  # first of all, so that it goes around as well
+    x = _wrapped(apply(noise, x), shape, shape.scale if options.upsampling == "pin" else 1, "around")
+    return apply(declared[len(noise) :], x)
+
+
+def interpolation(shape: Shape, output: Output, **settings: Any) -> layers.Layer:
+    """The interpolation of LR, and of a field around the globe as one."""
+    return blocks.Interpolation(shape.scale, output.interpolation, shape.x_lr if shape.wrap else None, **settings)
+
+
+def _wrapped(x: tf.Tensor, shape: Shape, scale: int, name: str) -> tf.Tensor:
+    """A field with `scale` columns to each of LR, and those beside its ends where it goes around the globe."""
+    return blocks.Wrap(shape.x_lr * scale, shape.wrap * scale, name=name)(x) if shape.wrap else x
 
 
 def _joined(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
@@ -116,13 +137,17 @@ def _joined(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
     return layers.Concatenate(name="inputs_and_static")([inputs, blocks.Spread(name="static_spread")([static, inputs])])
 
 
-def _output(x: tf.Tensor, options: ModelOptions, outputs: int, made: Architecture) -> tf.Tensor:
-    """The field, or the raw parameters of a distribution."""
+def _output(x: tf.Tensor, inputs: tf.Tensor, options: ModelOptions, shape: Shape, made: Architecture) -> tf.Tensor:
+    """The field, or the raw parameters of a distribution, at the cells of the field itself."""
     field = apply(made.output.layers, x)
+    if shape.wrap:
+        field = blocks.Unwrap(shape.scale, name="output_unwrapped")([field, inputs])
     if not options.localized:
         return field
-    local = [blocks.Localized(name=f"localized{number + 1 if number else ''}")(x) for number in range(outputs)]
-    together = layers.Concatenate(name="localized_outputs")(local) if outputs > 1 else local[0]
+    if shape.wrap:
+        x = blocks.Unwrap(shape.scale, name="tail_unwrapped")([x, inputs])
+    local = [blocks.Localized(name=f"localized{number + 1 if number else ''}")(x) for number in range(shape.outputs)]
+    together = layers.Concatenate(name="localized_outputs")(local) if shape.outputs > 1 else local[0]
     return layers.Add(name="with_localized")([field, together])
 
 
@@ -134,8 +159,7 @@ def _finished(
     Besides, the parameters of a distribution: a list of one, or of none.
     """
     logits = options.constraint == "softmax"
-    interpolation = blocks.Interpolation(shape.scale, output.interpolation, dtype="float32", name="interpolated")
-    bases = [interpolation(lr)] if options.residual else []
+    bases = [interpolation(shape, output, dtype="float32", name="interpolated")(lr)] if options.residual else []
     if shape.outputs > 1:
         return _distribution(field, bases, output)
     for base in bases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import gcd
 
@@ -99,6 +99,27 @@ def reach(options: ModelOptions, shape: Shape, interpolation: str) -> Reach | No
     return Reach(halo, align // gcd(align, shape.scale) if options.upsampling == "pin" else align)
 
 
+def with_wrap(shape: Shape, options: ModelOptions, periodic: bool) -> Shape:
+    """Shape of a network for these fields, with the columns of the other end that its layers see from each end.
+
+    These are at most half of all, where layers see farther, or the whole field: the layers then work on two globes side
+    by side.
+    """
+    if not periodic:
+        return shape
+    steps, align = _layers(options, shape), Architecture.of(options, shape).period
+    per_cell = shape.scale if options.upsampling == "pin" else 1  # of the layers' own field, to an LR column
+    back = [each for step in steps for each in step.back]
+    reached = 0
+    for cell in range(_period(options, shape)):
+        (first, last), own = _seen(cell, back, None), cell * per_cell // shape.scale
+        reached = max(reached, own - first, last - own)
+    align //= gcd(align, per_cell)
+    most = max(align, shape.x_lr // 2 // align * align)
+    everywhere = any(step.everywhere for step in steps)
+    return replace(shape, wrap=most if everywhere else min(most, -(-reached // (per_cell * align)) * align))
+
+
 def _steps(options: ModelOptions, shape: Shape, interpolation: str, least: float) -> list[_Step]:
     """least : weight of an LR cell in an interpolated value, to count as seen."""
     base = _interpolated(shape, interpolation, least)
@@ -151,7 +172,8 @@ def _inputs(options: ModelOptions, shape: Shape, interpolation: str, base: Back)
     recurrent = is_recurrent(options, shape)
     steps = f"{shape.window} steps of {shape.fields}, " if recurrent else ""
     channels = f"{shape.channels} channel{'s' if shape.channels > 1 else ''}"
-    inputs = [_Step("inputs", f"{steps}{channels}{beside}", shape.y_lr, shape.x_lr, many)]
+    around = f", {shape.wrap} columns more beside each end" if shape.wrap else ""
+    inputs = [_Step("inputs", f"{steps}{channels}{beside}{around}", shape.y_lr, shape.x_lr, many)]
     if options.upsampling == "pin":
         inputs.append(_Step("interpolation", interpolation, *shape.hr, many, back=[base]))
     return inputs

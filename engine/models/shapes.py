@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.data.samples import Samples
 from engine.models.layers import Conv
@@ -19,6 +19,8 @@ class Shape:
 
     The first window · fields channels are the fields of each step of a time window, the sample's own step first; what
     follows is known of the sample as a whole. The last convolution makes `outputs` channels.
+    wrap : where the last column lies beside the first one, LR columns of the other end that the network's layers are
+        given beside each end; else 0.
     """
 
     y_lr: int
@@ -29,6 +31,7 @@ class Shape:
     window: int = 1
     fields: int = 1
     outputs: int = 1
+    wrap: int = 0
 
     @classmethod
     def of(cls, samples: Samples, outputs: int = 1) -> Shape:
@@ -44,6 +47,15 @@ class Shape:
     @property
     def hr(self) -> tuple[int, int]:
         return self.y_lr * self.scale, self.x_lr * self.scale
+
+    @property
+    def wrapped(self) -> Shape:
+        """Shape of what the layers work on: with the columns beside each end."""
+        return replace(self, x_lr=self.x_lr + 2 * self.wrap, wrap=0)
+
+    def piece(self, y_lr: int, x_lr: int) -> Shape:
+        """Shape of a piece of the field; only one with all columns has others beside it."""
+        return replace(self, y_lr=y_lr, x_lr=x_lr, wrap=self.wrap if x_lr == self.x_lr else 0)
 
 
 def outputs_of(loss: str) -> int:

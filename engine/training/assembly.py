@@ -14,6 +14,7 @@ from engine.data.samples import Samples, Shuffle
 from engine.models.compatibility import check_field
 from engine.models.discriminator import build_discriminator
 from engine.models.network import Output, build
+from engine.models.receptive_field import with_wrap
 from engine.models.shapes import Shape, outputs_of
 from engine.spec import Spec
 from engine.training.adversarial import AdversarialStep
@@ -48,7 +49,8 @@ def with_precision(spec: Spec, workers: Workers) -> tuple[Spec, str]:
 
 def shape_of(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> Shape:
     """Shape of the network's inputs and outputs, from the training part."""
-    return Shape.of(Samples.of(spec, pairs, normalizer, pairs.parts.train), outputs_of(spec.training.loss))
+    shape = Shape.of(Samples.of(spec, pairs, normalizer, pairs.parts.train), outputs_of(spec.training.loss))
+    return with_wrap(shape, spec.model, pairs.periodic)
 
 
 def build_network(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> keras.Model:
@@ -86,7 +88,7 @@ def build_training(
         Feed.of(Samples.of(spec, pairs, normalizer, part), workers.local_size, reserved)
         for part in (pairs.parts.train, pairs.parts.validation)
     )
-    shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size)
+    shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size, pairs.periodic)
     step = build_step(spec, workers, network, pairs, normalizer, shuffle.steps)
     return Training(
         step=step,

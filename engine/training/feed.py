@@ -101,12 +101,13 @@ class Feed:
 
 
 def _cut(fields: tf.Tensor, rows: tf.Tensor, y: tf.Tensor, x: tf.Tensor, side: int) -> tf.Tensor:
-    """Cut from each row the square that begins at y, x: (batch, side, side, channels)."""
+    """Cut from each row the square that begins at y, x: (batch, side, side, channels), around the globe."""
     height, width, channels = fields.shape[1:]
     rows, y, x = (tf.cast(place, tf.int64) for place in (rows, y, x))
-    first = (rows * height + y) * width + x
-    square = tf.range(side, dtype=tf.int64)[:, None] * width + tf.range(side, dtype=tf.int64)
-    return tf.gather(tf.reshape(fields, (-1, channels)), first[:, None, None] + square)
+    along = tf.range(side, dtype=tf.int64)
+    lines = ((rows * height + y)[:, None] + along) * width  # (batch, side)
+    columns = (x[:, None] + along) % width
+    return tf.gather(tf.reshape(fields, (-1, channels)), lines[:, :, None] + columns[:, None, :])
 
 
 def _squares(fields: tf.Tensor, corner: tf.Tensor, side: int) -> tf.Tensor:

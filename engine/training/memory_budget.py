@@ -5,7 +5,7 @@ Known without TensorFlow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from math import isqrt
 
@@ -37,7 +37,7 @@ OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments
 def training_bytes(spec: Spec, shape: Shape) -> int:
     """Bytes that training takes beside the data: weights, gradients and moments, and activations of a step, twice."""
     patch, batch_size = spec.data.patch_size // spec.data.scale, spec.training.batch_size
-    step = replace(shape, y_lr=patch, x_lr=patch) if patch else shape
+    step = shape.piece(patch, patch) if patch else shape
     parameters = sum(count_parameters(spec.model, shape).values())
     activations = activation_bytes(spec.model, step, batch_size * members_of(spec.training))
     if spec.training.learning == "adversarial":
@@ -48,6 +48,7 @@ def training_bytes(spec: Spec, shape: Shape) -> int:
 
 def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> int:
     """Activations kept for the gradient of one step: those of the blocks, two of each stage, and four fields at HR."""
+    shape = shape.wrapped
     at_hr, m = shape.hr[0] * shape.hr[1], hr_filters(options)
     cells = shape.y_lr * shape.x_lr
     entry, *traced = _trace_backbone(options, shape)
@@ -69,6 +70,7 @@ def prediction_bytes(options: ModelOptions, shape: Shape, samples: int) -> int:
     input and what its layers make: measured, TensorFlow holds them up to its end where layers are joined. Beside both
     stand fields at HR: inputs and LR as interpolated, and the output before and after it is added to that.
     """
+    shape = shape.wrapped
     at_hr, m = shape.hr[0] * shape.hr[1], hr_filters(options)
     _, *traced = _trace_backbone(options, shape)
     values = [at_hr * 4 * m]

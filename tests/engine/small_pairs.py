@@ -26,14 +26,18 @@ def make_pairs(
     parts: tuple[Sequence[int], Sequence[int], Sequence[int]] | None = None,
     interpolation: str = "bicubic",
     standard_name: str = "",
+    is_global: bool = False,
 ) -> Pairs:
     """Pairs of (time, y, x) on cells of 1° from the equator on; the first half trains, a quarter each for the rest.
+
+    is_global : columns go around the globe instead.
 
     `lr` and `predictors` are (time, y // scale, x // scale), `static` (y, x); without `lr` it is HR coarsened.
     """
     n, ny, nx = hr.shape
     time = {"time": steps(n) if times is None else times}
-    field = _field(hr, {**time, "y": 0.5 + np.arange(ny), "x": 0.5 + np.arange(nx)}, "t2m", standard_name)
+    width = 360 / nx if is_global else 1.0
+    field = _field(hr, {**time, "y": 0.5 + np.arange(ny), "x": (0.5 + np.arange(nx)) * width}, "t2m", standard_name)
     field["y"].attrs, field["x"].attrs = dict(LATITUDE), dict(LONGITUDE)
     grid = Grid.of(field)
     lr_grid = grid.coarsen(scale)
