@@ -152,8 +152,9 @@ def test_tiles_around_the_globe_by_hand():
         (slice(3, 12), slice(5, 10)),
     ]
     # All columns in one tile: the network is given these alone, and puts the others beside them.
-    (top, *_, bottom) = plan_tiles((40, 10), 1, Reach(halo=2, align=1), max_cells=256, wrap=3)
-    assert {top.input[1], bottom.output[1]} == {slice(0, 10)}
+    rows = plan_tiles((40, 10), 1, Reach(halo=2, align=1), max_cells=256, wrap=3)
+    assert len(rows) > 1
+    assert all(tile.input[1] == tile.output[1] == slice(0, 10) for tile in rows)
 
 
 @pytest.mark.parametrize("seed", range(50))
