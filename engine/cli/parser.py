@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engine.cli import experiments, processes, runs, sites, suite
+from engine.cli import experiments, processes, runs, search, sites, suite
 from engine.errors import RequestError
 from engine.options import did_you_mean, to_plain
 from engine.spec import SECTIONS, flow_yaml
@@ -78,6 +78,23 @@ def make_parser() -> CommandParser:
     models.add_argument("spec", type=Path, nargs="?", help="names the data (default: demonstration data)")
     models.add_argument("--models", default="ABCDEFGH", help="letters of those to train (default: all eight)")
     models.add_argument("--output", type=Path, default=Path("suite"), help="folder for table and maps (default: suite)")
+    searching = command(
+        "search", search.search, "search for the options of least validation RMSE in a given time", options, stored
+    )
+    searching.add_argument("spec", type=Path)
+    searching.add_argument("--minutes", type=float, default=60.0, help="time for all trials (default: 60)")
+    searching.add_argument("--trials", type=int, default=1000, help="most trials (default: 1000)")
+    searching.add_argument(
+        "--search",
+        action="append",
+        default=[],
+        metavar="section.option=VALUES",
+        help="an option to search: value,value or low:high; may be repeated (default: backbone, upsampling, n_filters, "
+        "n_blocks and learning_rate)",
+    )
+    searching.add_argument(
+        "--output", type=Path, default=Path("search"), help="folder for the journal and best.yaml (default: search)"
+    )
     command("runs", runs.list_runs, "list the runs of the store, the newest first", stored)
     for name, run, help in (
         ("show", runs.show, "show a run's state, options and scores"),

@@ -1,0 +1,283 @@
+"""Search for the options of least validation RMSE within a budget of time: each trial is a run of the store.
+
+Trials are proposed by the tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS 24), and ended early by
+successive halving (Li et al. 2020, MLSys 2, asynchronous form), both as in Optuna, whose journal keeps them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import MesoscopeError, RequestError, SpecError, StoreError
+from engine.launch import api
+from engine.options import did_you_mean
+from engine.runs import Run, RunState, Store
+from engine.spec import SECTIONS, Spec, with_settings
+
+if TYPE_CHECKING:
+    import optuna
+
+POLL_INTERVAL_S = 0.5
+MOST_REFUSED = 50  # trials in a row that the data or other options don't allow
+SPACE = {
+    "model.backbone": "resnet,convnet,densenet,convnext,unet,swin",
+    "model.upsampling": "spc,rc,dc,pin",
+    "model.n_filters": "16,32,48,64",
+    "model.n_blocks": "2,3,4,6,8",
+    "training.learning_rate": "3e-4:1e-2",
+}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers from `low` to `high`; by their logarithm where they span a decade, whole where both are."""
+
+    low: float
+    high: float
+    is_whole: bool
+
+
+Space = Mapping[str, tuple[str, ...] | Interval]  # by option: values as in YAML, or an interval
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial.
+
+    state : complete, pruned (ended early) or fail; settings : option → value as in YAML.
+    val_rmse : least validation RMSE, in the target's unit; None without a validated epoch.
+    training_s : time of training until then.
+    """
+
+    number: int
+    state: str
+    settings: dict[str, str]
+    run: str
+    reason: str
+    val_rmse: float | None
+    training_s: float | None
+
+
+def parse_space(words: Iterable[str]) -> Space:
+    """Read `section.option=value,value` and `section.option=low:high`; raises SpecError."""
+    space: dict[str, tuple[str, ...] | Interval] = {}
+    for word in words:
+        option, equals, text = word.partition("=")
+        section, _, name = option.partition(".")
+        if not equals or section not in SECTIONS or section == "launch":
+            raise SpecError(f"--search {word}", hint="expected section.option=value,value or section.option=low:high")
+        if name not in (known := SECTIONS[section].declared()):
+            raise SpecError(f"--search {word}", hint=did_you_mean(name, known))
+        low, colon, high = text.partition(":")
+        values = tuple(value.strip() for value in text.split(","))
+        try:
+            space[option] = Interval(float(low), float(high), is_whole=(low + high).isdigit()) if colon else values
+        except ValueError:
+            raise SpecError(f"--search {word}", hint="expected two numbers, low:high") from None
+        if isinstance(interval := space[option], Interval) and not interval.low < interval.high:
+            raise SpecError(f"--search {word}", hint="expected the lower number first")
+        if not all(values):
+            raise SpecError(f"--search {word}", hint="a value between two commas is missing")
+    return space
+
+
+def open_study(journal: Path, spec: Spec, space: Space) -> optuna.Study:
+    """Begin a search, or go on with the one that a journal holds.
+
+    Raises
+    ------
+    RequestError
+        If Optuna isn't installed, or the journal is of another spec or space.
+    """
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError as error:
+        raise RequestError(
+            f"a search needs Optuna ({error})", action="install it: pip install 'mesoscope[search]'"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        study_name="search",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=spec.training.seed),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(reduction_factor=3),
+    )
+    subject = {"spec": spec.to_yaml(), "space": {option: str(values) for option, values in space.items()}}
+    if study.user_attrs.get("subject", subject) != subject:
+        raise RequestError(
+            f"{journal} holds a search of another spec or of other options", action="give another --output folder"
+        )
+    study.set_user_attr("subject", subject)
+    return study
+
+
+def search(
+    study: optuna.Study,
+    spec: Spec,
+    space: Space,
+    store: Store,
+    *,
+    until: float,
+    most_trials: int,
+    check: Callable[[Spec], object],
+    refresh: Callable[[Run], None],
+    report: Callable[[str], None],
+) -> None:
+    """Run trials one after another; those that an earlier search left running are ended first.
+
+    Parameters
+    ----------
+    until : `time.monotonic()` at which the trial that is running is ended, too.
+    check : raises RequestError for a spec that the data don't allow; refresh : polls the site of a run.
+
+    Raises
+    ------
+    RequestError
+        If no combination of values is allowed, or the store can't be written; LaunchError, UnreachableError.
+    """
+    _end_left(study, store)
+    refused = 0
+    while time.monotonic() < until and len(trials_of(study)) < most_trials:
+        trial = study.ask()
+        settings = _suggest(trial, space)
+        trial.set_user_attr("settings", settings)
+        try:
+            values = ", ".join(f"{option.partition('.')[2]} {value}" for option, value in settings.items())
+            title = f"search {trial.number}: {values}"
+            changed = with_options(spec, settings).replace(launch={"title": title})
+            check(changed)
+        except StoreError:
+            raise
+        except RequestError as error:
+            trial.set_user_attr("refused", str(error))
+            study.tell(trial, state=_state("FAIL"))
+            refused += 1
+            if refused == MOST_REFUSED:
+                raise RequestError(
+                    f"{refused} combinations in a row can't be trained, the last one because {error}",
+                    action="search other values",
+                ) from error
+            continue
+        refused = 0
+        run = api.submit(changed, store)
+        trial.set_user_attr("run", run.id)
+        report(f"{run.title} ({run.id})")
+        _follow(study, trial, run, until, refresh)
+
+
+def with_options(spec: Spec, settings: Mapping[str, str]) -> Spec:
+    """Put values as in YAML into a spec; raises SpecError."""
+    return Spec.from_plain(with_settings(spec.plain(), (f"{option}={value}" for option, value in settings.items())))
+
+
+def trials_of(study: optuna.Study) -> list[Trial]:
+    """Trials that were trained, the best first."""
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        if "run" in trial.user_attrs:
+            attrs = trial.user_attrs
+            found.append(
+                Trial(
+                    trial.number,
+                    trial.state.name.lower(),
+                    attrs["settings"],
+                    attrs["run"],
+                    attrs.get("reason", ""),
+                    min(trial.intermediate_values.values(), default=None),
+                    attrs.get("training_s"),
+                )
+            )
+    return sorted(found, key=lambda trial: (trial.val_rmse is None, trial.val_rmse, trial.number))
+
+
+def pareto(trials: Sequence[Trial]) -> set[int]:
+    """Numbers of the complete trials than which none is both better and trained in less time."""
+    cheapest, numbers = float("inf"), set()
+    for trial in trials:  # the best first
+        if trial.state == "complete" and trial.training_s is not None and trial.training_s < cheapest:
+            cheapest = trial.training_s
+            numbers.add(trial.number)
+    return numbers
+
+
+def _suggest(trial: optuna.Trial, space: Space) -> dict[str, str]:
+    settings = {}
+    for option, values in space.items():
+        if not isinstance(values, Interval):
+            settings[option] = trial.suggest_categorical(option, values)
+        elif values.is_whole:
+            settings[option] = str(trial.suggest_int(option, int(values.low), int(values.high)))
+        else:
+            log = 0 < 10 * values.low <= values.high
+            settings[option] = f"{trial.suggest_float(option, values.low, values.high, log=log):.3g}"
+    return settings
+
+
+def _follow(study: optuna.Study, trial: optuna.Trial, run: Run, until: float, refresh: Callable[[Run], None]) -> None:
+    """Report each validated epoch of a run; end it where it isn't worth its time, or there is none left."""
+    offset, reason = 0, ""
+    try:
+        while (status := run.status()).state.may_be_active:
+            offset = _report(trial, run, offset)
+            out_of_time = time.monotonic() > until
+            if not reason and (out_of_time or trial.should_prune()):
+                reason = "out of time" if out_of_time else "successive halving"
+                _cancel(run)
+            time.sleep(POLL_INTERVAL_S)
+            refresh(run)
+    except KeyboardInterrupt:
+        _cancel(run)
+        study.tell(trial, state=_state("FAIL"))
+        raise
+    _report(trial, run, offset)
+    if latest := run.latest():
+        trial.set_user_attr("training_s", latest.get("elapsed_s"))
+    trial.set_user_attr("reason", reason or status.reason)
+    values = _values(study, trial)
+    if status.state is RunState.DONE and values:
+        study.tell(trial, min(values))
+    else:
+        study.tell(trial, state=_state("PRUNED" if reason and values else "FAIL"))
+
+
+def _report(trial: optuna.Trial, run: Run, offset: int) -> int:
+    """Report the epochs from an offset of progress.jsonl on; returns the next one."""
+    records, offset = run.progress(offset)
+    for record in records:
+        if (val_rmse := record.get("val_rmse")) is not None:
+            trial.report(val_rmse, record["epoch"])
+    return offset
+
+
+def _values(study: optuna.Study, trial: optuna.Trial) -> list[float]:
+    return list(study.get_trials(deepcopy=False)[trial.number].intermediate_values.values())
+
+
+def _cancel(run: Run) -> None:
+    try:
+        api.cancel(run)
+    except StoreError:  # it ended just now
+        return
+
+
+def _end_left(study: optuna.Study, store: Store) -> None:
+    """End what a search that was killed left running."""
+    for trial in study.get_trials(deepcopy=False, states=[_state("RUNNING")]):
+        study.tell(trial.number, state=_state("FAIL"))
+        try:
+            _cancel(store.run(trial.user_attrs.get("run", "")))
+        except MesoscopeError:  # not started yet, or deleted
+            continue
+
+
+def _state(name: str) -> Any:
+    from optuna.trial import TrialState
+
+    return TrialState[name]

@@ -1,0 +1,146 @@
+"""Search within a budget of time: what is tried, what is chosen, and what goes on after an end."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine import search
+from engine.cli import main
+from engine.errors import RequestError, SpecError
+from engine.files import write_whole
+from engine.launch import api
+from engine.runs import Run, Store
+from engine.search import Interval, Trial, open_study, pareto, parse_space, trials_of
+from engine.spec import Spec
+from tests.engine.launch.engine_processes import CommandLine, no_processes_left, write_spec
+
+SPACE = parse_space(["model.n_filters=4,8,16", "training.learning_rate=1e-4:1e-2"])
+
+
+@pytest.fixture
+def spec() -> Spec:
+    return Spec.from_plain({"version": 1, "data": {"target": {"path": "/data/hr.nc"}, "scale": 2}})
+
+
+@pytest.fixture
+def finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that are done once submitted: least error with 8 filters, and after the second of three epochs."""
+
+    def submit(spec: Spec, store: Store) -> Run:
+        run = store.create(spec, {})
+        error = abs(spec.model.n_filters - 8) + spec.training.learning_rate
+        for epoch, more in enumerate((0.5, 0.0, 0.25), start=1):
+            record = {"seq": epoch, "time": 0.0, "epoch": epoch, "epochs": 3, "step": 1, "steps": 1}
+            line = json.dumps(record | {"val_rmse": error + more, "elapsed_s": 10.0 * epoch})
+            with run.progress_file.open("a") as file:
+                file.write(line + "\n")
+        write_whole(run.done_file, "{}")
+        return run
+
+    monkeypatch.setattr(api, "submit", submit)
+    monkeypatch.setattr(search, "POLL_INTERVAL_S", 0.0)
+
+
+def run_search(spec: Spec, folder: Path, *, trials: int, check=lambda spec: None) -> list[Trial]:
+    study = open_study(folder / "journal.jsonl", spec, SPACE)
+    budget = {"until": time.monotonic() + 3600, "most_trials": trials}
+    hooks = {"check": check, "refresh": lambda run: None, "report": lambda line: None}
+    search.search(study, spec, SPACE, Store(folder / "runs"), **budget, **hooks)
+    return trials_of(study)
+
+
+def test_the_best_trial_is_that_of_least_error_and_its_run_has_its_options(spec, finished, tmp_path):
+    trials = run_search(spec, tmp_path, trials=12)
+    assert sorted(trial.number for trial in trials) == list(range(12))
+    for trial in trials:
+        of_run = Store(tmp_path / "runs").run(trial.run).spec
+        assert str(of_run.model.n_filters) == trial.settings["model.n_filters"]
+        assert 1e-4 <= of_run.training.learning_rate <= 1e-2
+        assert trial.val_rmse == abs(of_run.model.n_filters - 8) + of_run.training.learning_rate
+        assert (trial.state, trial.training_s) == ("complete", 30.0)
+    assert trials[0].settings["model.n_filters"] == "8"
+    assert trials[0].val_rmse == min(trial.val_rmse for trial in trials)
+
+
+def test_what_the_data_dont_allow_is_not_trained(spec, finished, tmp_path):
+    def check(changed: Spec) -> None:
+        if changed.model.n_filters == 8:
+            raise RequestError("8 filters don't fit")
+
+    trials = run_search(spec, tmp_path, trials=6, check=check)
+    assert len(trials) == 6
+    assert {trial.settings["model.n_filters"] for trial in trials} == {"4", "16"}
+
+
+def test_where_nothing_is_allowed_the_search_ends_with_the_reason(spec, finished, tmp_path):
+    def check(changed: Spec) -> None:
+        raise RequestError("the disk is full of holes")
+
+    with pytest.raises(RequestError, match=r"50 combinations in a row .* full of holes: search other values"):
+        run_search(spec, tmp_path, trials=6, check=check)
+
+
+def test_a_search_goes_on_from_its_journal_and_refuses_that_of_another(spec, finished, tmp_path):
+    before = run_search(spec, tmp_path, trials=2)
+    after = run_search(spec, tmp_path, trials=5)
+    assert len(after) == 5
+    assert {trial.run for trial in before} < {trial.run for trial in after}
+    with pytest.raises(RequestError, match="another spec"):
+        open_study(tmp_path / "journal.jsonl", spec.replace(training={"epochs": 7}), SPACE)
+
+
+def test_trials_that_are_neither_better_nor_cheaper_are_no_choice():
+    def trial(number: int, val_rmse: float, training_s: float, state: str = "complete") -> Trial:
+        return Trial(number, state, {}, "", "", val_rmse, training_s)
+
+    by_error = [trial(3, 0.9, 5.0, "pruned"), trial(0, 1.0, 60.0), trial(1, 1.1, 80.0), trial(2, 1.2, 20.0)]
+    assert pareto(by_error) == {0, 2}
+
+
+def test_a_space_is_read():
+    space = parse_space(["model.backbone=resnet, unet", "model.n_blocks=2:6", "training.learning_rate=1e-4:1e-2"])
+    assert list(space.values()) == [("resnet", "unet"), Interval(2, 6, True), Interval(1e-4, 1e-2, False)]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("model.backbone", "expected section.option=value,value"),
+        ("model.bakbone=unet,resnet", "did you mean 'backbone'"),
+        ("launch.processes=1,2", "expected section.option=value,value"),
+        ("model.n_filters=16:8", "the lower number first"),
+        ("model.n_filters=few:8", "two numbers"),
+        ("model.n_filters=4,,8", "between two commas"),
+        ("data.scael=2,4", "did you mean 'scale'"),
+    ],
+)
+def test_a_wrong_space_is_refused_with_what_is_expected(word, message):
+    with pytest.raises(SpecError, match=message):
+        parse_space([word])
+
+
+@pytest.mark.slow
+def test_from_the_command_line_a_trial_is_trained_and_the_best_spec_written(tmp_path, capsys):
+    path = write_spec(tmp_path, training={"epochs": 2, "batch_size": 7})
+    engine = CommandLine(tmp_path / "runs")
+    words = ["search", str(path), "--search", "model.n_filters=3,5", "--output", str(tmp_path / "search")]
+    with no_processes_left(tmp_path):
+        done = engine.json(*words, "--trials", "1")
+        (trial,) = done["trials"]
+        assert (trial["state"], trial["pareto"]) == ("complete", True)
+        run = Run(tmp_path / "runs" / trial["run"])
+        assert trial["val_rmse"] == min(r["val_rmse"] for r in run.progress()[0] if r.get("val_rmse"))
+        best = yaml.safe_load(Path(done["best"]).read_text())
+        assert str(best["model"]["n_filters"]) == trial["settings"]["model.n_filters"]
+        assert main(["check", done["best"], "--store", str(tmp_path / "runs")]) == 0
+        # The budget is over long before a trial of so many epochs.
+        long = engine.json(*words[:2], "--set", "training.epochs=100000", *words[2:-1], str(tmp_path / "long"),
+                           "--minutes", "0.05", code=1)  # fmt: skip
+    (trial,) = long["trials"]
+    assert long["best"] is None
+    assert (trial["state"] in ("pruned", "fail"), trial["reason"]) == (True, "out of time")
