@@ -90,7 +90,7 @@ def scores(args: argparse.Namespace) -> None:
 
 def verify(args: argparse.Namespace) -> None:
     from engine.data.netcdf import open_netcdf
-    from engine.evaluation import exceedance
+    from engine.evaluation import exceedance, lead_times
     from engine.evaluation.products import open_products
     from engine.evaluation.verification import summary, to_text, write_verification
 
@@ -109,6 +109,9 @@ def verify(args: argparse.Namespace) -> None:
         with open_netcdf(run.verification) as verification:
             facts[run.id] = summary(verification)
             lines = [f"{run.title} ({run.id})", to_text(verification), _significance_text(verification)]
+            if "lead" in verification:
+                facts[run.id] = {**facts[run.id], "lead_times": lead_times.summary(verification)}
+                lines.append(lead_times.to_text(verification))
         if events is not None:
             facts[run.id] = {**facts[run.id], "exceedance": exceedance.summary(events)}
             lines.append(exceedance.to_text(events))

@@ -14,6 +14,8 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
+from engine.evaluation.moments import ratio
+
 SCORES = ("mae", "rmse", "bias")
 RESAMPLES = 2000
 COVERAGE = 0.95
@@ -48,12 +50,14 @@ class Interval:
 def errors_of(verifications: Mapping[str, xr.Dataset]) -> tuple[StepErrors, dict[str, str]]:
     """Take the errors of runs over the steps that all of them have, from verification.nc by a key for each run.
 
+    Members and starts of a forecast for the same time are averaged to one step: they aren't independent cases.
+
     Returns
     -------
     Errors of the simple products of the first run, and of each run's downscaled field by its key; and, by key, why a
     run isn't among them.
     """
-    first, *others = verifications.items()
+    first, *others = ((key, _one_a_time(verification)) for key, verification in verifications.items())
     left_out: dict[str, str] = {}
     kept, times = dict([first]), _compared_times(first[1])
     for key, verification in others:
@@ -170,6 +174,29 @@ def verdict(errors: StepErrors, product: str, reference: str) -> str:
         return ""
     word = "no clear difference" if p >= CLEAR else "better" if differences.mean() < 0 else "worse"
     return f"{word} (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})"
+
+
+def _one_a_time(verification: xr.Dataset) -> xr.Dataset:
+    """Average the errors of steps of the same time, by area."""
+    times = verification.indexes["time"]
+    if times.is_unique:
+        return verification
+    number, unique = pd.factorize(times, sort=True)
+    areas = verification["step_area"].values
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(number, np.nan_to_num(values) * areas)
+
+    area = np.bincount(number, areas)
+    averaged = {
+        f"step_{name}": (
+            ("product", "time"),
+            [ratio(total(each), area) for each in verification[f"step_{name}"].transpose("product", "time").values],
+        )
+        for name in ("mae", "mse", "bias")
+    }
+    coords = {"product": verification["product"].values, "time": unique}
+    return xr.Dataset({"step_area": ("time", area), **averaged}, coords)
 
 
 def _compared_times(verification: xr.Dataset) -> pd.Index:

@@ -6,6 +6,7 @@ formulas. Beside a block of steps, some 0.3 kB a cell and product are held.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import xarray as xr
 
 from engine.data.grids import GRID_MAPPING, Grid
 from engine.data.netcdf import write_netcdf
+from engine.data.times import in_blocks
 from engine.errors import DataError, GridError, RunError
+from engine.evaluation import lead_times, scores
 from engine.evaluation.conditions import SEASONS
+from engine.evaluation.lead_times import Leads, LeadSums, lead_variables
 from engine.evaluation.moments import CELL_SCORES, Moments, area_mean, domain_moments, ratio
 from engine.evaluation.products import open_products, products_of
 from engine.evaluation.quantiles import Histogram, quantiles
@@ -25,7 +29,7 @@ from engine.evaluation.radial_spectra import (
     effective_resolution,
     power_ratio,
 )
-from engine.evaluation.scores import scores_of_steps, time_blocks
+from engine.evaluation.scores import scores_of_steps
 from engine.evaluation.tables import aligned
 from engine.files import whole_file
 
@@ -83,7 +87,8 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); of each step, `step_…` (product, time)
     and `step_area`, and `step_scores` (metric, product, time) as scores.json summarises them; over the domain,
     `area_…`, `domain_std`, `domain_correlation` (season, product), `hr_domain_std`, `quantile_bias` (season, product,
-    quantile) and `hr_quantile`; spectra along `wavenumber`, with
+    quantile) and `hr_quantile`; of a forecast, `lead_…` (product, lead), those of members only where it has some;
+    spectra along `wavenumber`, with
     `effective_resolution` (product, criterion) in km. Where the grid allows no spectra, `spectra_left_out` says why.
 
     Raises
@@ -102,15 +107,20 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     histogram: Histogram | None = None
     spectra: RadialSpectra | None = None
     spectra_left_out = ""
-    step_areas: list[np.ndarray] = []
-    step_errors: list[np.ndarray] = []
-    for block in time_blocks(results):
+    leads = Leads.of(results["hr"]["time"])
+    lead_sums = LeadSums(leads, len(products)) if leads else None
+    step_areas = np.zeros(len(results["time"]))
+    step_errors = np.full((len(STEP_ERRORS), len(products), len(step_areas)), np.nan)
+    for rows in _blocks(results, leads):
+        block = results.isel(time=slice(rows[0], rows[-1] + 1) if len(rows) == rows[-1] + 1 - rows[0] else rows)
         fields = np.stack([block[name].values for name in names])
         seasons = block["time"].dt.season.values
         valid = np.isfinite(fields).all(axis=0)
         compared = np.where(valid, areas, 0)
-        step_areas.append(compared.sum(axis=(1, 2)))
-        step_errors.append(_step_errors(fields, compared))
+        step_areas[rows] = compared.sum(axis=(1, 2))
+        step_errors[..., rows] = _step_errors(fields, compared)
+        if lead_sums:
+            lead_sums.add(rows, fields, compared)
         for season in np.unique(seasons):
             moments[season] = moments[season].merge(Moments.of(fields[:, seasons == season]))
         if not valid.any():
@@ -122,11 +132,14 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     by_season = {ALL: reduce(Moments.merge, moments.values()), **moments}
     coords = {"season": list(by_season), "product": list(products), "quantile": list(LEVELS), **grid.coords()}
     coords["time"] = results["time"]
+    if leads:
+        coords["lead"] = leads.coordinate
     verification = xr.Dataset(
         {
             **_score_variables(by_season, areas),
             **_domain_variables(by_season, areas),
-            **_step_variables(np.concatenate(step_errors, axis=-1), np.concatenate(step_areas)),
+            **_step_variables(step_errors, step_areas),
+            **(lead_variables(lead_sums, step_errors, step_areas) if lead_sums else {}),
             "step_scores": scores_of_steps(results) if steps is None else steps,
             **(_quantile_variables(histogram) if histogram else {}),
             **(_spectral_variables(spectra) if spectra else {}),
@@ -137,6 +150,13 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     if spectra_left_out:
         verification.attrs["spectra_left_out"] = spectra_left_out
     return _described(verification, results["hr"].attrs, GRID_MAPPING if grid.crs else "")
+
+
+def _blocks(results: xr.Dataset, leads: Leads | None) -> Iterator[np.ndarray]:
+    """Cut the steps into blocks, in which the members of a forecast are together."""
+    steps, *sides = results["hr"].shape
+    asked = tuple(sides), scores.CELLS_AT_ONCE
+    return leads.blocks(*asked) if leads else in_blocks(np.arange(steps), *asked)
 
 
 def summary(verification: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
@@ -288,6 +308,9 @@ def _described(verification: xr.Dataset, target: dict[str, object], mapping: str
         of_values = ({"units": unit} if unit else {}) | difference
         verification[name].attrs |= {"long_name": "standard deviation of all values", **of_values}
     verification["step_scores"].attrs["long_name"] = "scores of each step, as scores.json summarises them"
+    for name in lead_times.names_of(verification):
+        in_unit = {"units": "1"} if name == "spread_error" else ({"units": unit} if unit else {}) | difference
+        verification[f"lead_{name}"].attrs |= {"long_name": f"{lead_times.LABELS[name]}, by lead time", **in_unit}
     verification["compared_steps"].attrs |= {"long_name": "time steps that are compared", "units": "1"}
     labels = {"hr_quantile": "quantile of HR", "quantile_bias": "bias of the quantile", "power": "power by wavenumber"}
     for name, label in (labels | {"hr_power": "power of HR by wavenumber"}).items():
