@@ -9,6 +9,7 @@ from engine.data.fields import open_field, steps_per_chunk
 from engine.data.pairs import Pairs
 from engine.evaluation.baselines import held_steps
 from engine.evaluation.calibration import most_steps
+from engine.evaluation.lead_times import Leads
 from engine.evaluation.tiles import input_shape, plan_tiles
 from engine.models.receptive_field import reach
 from engine.models.shapes import Shape
@@ -100,7 +101,9 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     baselines = held_steps(pairs)[1] + BASELINE_BYTES_OF_CELL * cells if cells <= HR_CELLS_AT_ONCE else 0
     held = min(len(pairs.parts.validation), most_steps(pairs.hr_grid.shape)) if members else 0
     calibration = network + 8 * COPIES_IN_CALIBRATION * held * cells
-    return max(calibration, network + 4 * at_once * cells * fields, 8 * at_once * cells * FIELDS_IN_SCORING, baselines)
+    leads = Leads.of(pairs.times.isel(time=pairs.parts.test))
+    scored = max(at_once, leads.members if leads else 0)  # members of a forecast are verified together
+    return max(calibration, network + 4 * at_once * cells * fields, 8 * scored * cells * FIELDS_IN_SCORING, baselines)
 
 
 def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:

@@ -14,6 +14,7 @@ from app.components.compare_maps import CompareMaps
 from app.components.condition_row import ConditionRow
 from app.components.error_card import ErrorCard
 from app.components.exceedance_card import ExceedanceCard
+from app.components.lead_card import LeadCard
 from app.components.run_chips import RunChips
 from app.components.score_card import ScoreCard
 from app.components.scorecard_card import ScorecardCard
@@ -48,12 +49,12 @@ class ComparePage:
         self._condition = ConditionRow(session)
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
         self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
-        self._taylor, self._scorecard = TaylorCard(session), ScorecardCard()
+        self._taylor, self._scorecard, self._leads = TaylorCard(session), ScorecardCard(), LeadCard(session)
         self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._lower = pn.FlexBox(
             self._scores.view, self._cell.view, self._sure.view, self._spectra.view, self._exceedance.view,
-            self._taylor.view, self._scorecard.view,
+            self._taylor.view, self._scorecard.view, self._leads.view,
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
         for number, view in enumerate(self._lower):  # tables beside figures
@@ -154,6 +155,7 @@ class ComparePage:
             partial(self._spectra.take, comparison),
             partial(self._taylor.take, selection),
             partial(self._scorecard.take, comparison),
+            partial(self._leads.take, comparison),
             partial(self._exceedance.take, selection),
         ):
             if (comparison, view, condition) != (self.comparison, self._maps.shared, self.session.condition):

@@ -1,4 +1,4 @@
-"""Curves by wavelength."""
+"""Curves by wavelength and by lead time."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def radial_spectra(
     shown = ticks[(ticks >= lengths.min()) & (ticks <= lengths.max())].tolist()
     range_of_y = {} if is_power else {"ylim": (0.0, 1.05)}
     return hv.Overlay(lines).opts(logx=True, logy=is_power, invert_xaxis=True, xticks=shown, **range_of_y)
+
+
+def by_lead_time(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, dark: bool = False) -> hv.Overlay:
+    """A score of each product against lead time; curves : product → lead time in days and value, both (lead,)."""
+    x, y = hv.Dimension("lead", label="lead time (days)"), hv.Dimension("score", label=label)
+    return hv.Overlay(
+        [
+            hv.Curve(values, x, y, label=name_of(product)).opts(color=colour_of(product, dark), line_width=1.4)
+            for product, values in curves.items()
+        ]
+    )
