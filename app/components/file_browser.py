@@ -26,7 +26,7 @@ class FileBrowser:
             sx={"& .file-selector-selection": {"display": "none"}},
         )  # fmt: skip
         self._path = pmui.TextInput(
-            label="Path", placeholder="file, glob or Zarr store", value=session.source_path, margin=(8, 0, 0, 0),
+            label="Path", placeholder="file, glob, Zarr store or URL", value=session.source_path, margin=(8, 0, 0, 0),
             **SMALL,
         )  # fmt: skip
         self._root.param.watch(lambda event: self._enter(event.new, root_directory=event.new), "value")

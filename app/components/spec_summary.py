@@ -21,7 +21,7 @@ from app.session import Session
 from app.theme import DENSE, PAGE_CSS
 from engine.errors import MesoscopeError, RequestError
 from engine.runs import Store
-from engine.spec import Spec
+from engine.spec import Spec, is_url
 
 PAUSE_S = 0.6  # after the last change, before the engine is asked
 NETWORK_HEIGHT = 275
@@ -132,7 +132,7 @@ async def _after_pause(spec: Spec, store: Store, is_elsewhere: bool) -> Answer |
     await asyncio.sleep(PAUSE_S)
     if is_elsewhere:
         files = spec.data.files()
-        absent = await asyncio.to_thread(lambda: [name for name in files if not os.path.exists(name)])
+        absent = await asyncio.to_thread(lambda: [name for name in files if not (is_url(name) or os.path.exists(name))])
         if absent:
             return absent
     return await check(spec, command_in(store.folder))

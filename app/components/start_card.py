@@ -22,7 +22,7 @@ from engine.spec import Spec
 EXAMPLE = (
     "Synthetic surface NO₂ with weather and land, made in some seconds, with an experiment that you can start at once."
 )
-OWN_FILES = "NetCDF, GRIB or Zarr with a time axis and a grid: look at a variable, use it as the target, design, train."
+OWN_FILES = "NetCDF, GRIB, Zarr or GeoTIFF with a grid: look at a variable, use it as the target, design, train."
 LINK = "A colleague's view of runs in this store, or of a file."
 EXPECTED = "expected an address of this dashboard with a '?', as …/app?page=compare&runs=…"
 Generate = Callable[[object], Awaitable[None]]

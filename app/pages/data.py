@@ -24,7 +24,7 @@ from engine.data.file_summary import describe
 from engine.errors import MesoscopeError, SpecError
 from engine.spec import Source, Spec
 
-OWN_FILES = "Choose a NetCDF or GRIB file or a Zarr store in the card File, by clicks or by its path."
+OWN_FILES = "Choose a NetCDF, GRIB or GeoTIFF file or a Zarr store in the card File, by clicks or by its path."
 SIDE_WIDTH = 350
 TAKEN = {"target": "the target", "lr": "LR (pairing mos)", "predictors": "a predictor", "static": "static"}
 

@@ -54,7 +54,7 @@ def footprints(spec: Spec) -> list[Footprint]:
     inputs += [("predictor", one) for one in data.predictors] + [("static", one) for one in data.static]
     for role, source in inputs:
         try:
-            found.append(Footprint.of(role, open_field(source, static=role == "static")))
+            found.append(Footprint.of(role, open_field(source, static=role == "static", undated=True)))
         except MesoscopeError as error:
             LOG.debug("no footprint of %s: %s", source.path, error)
     return found

@@ -1,8 +1,9 @@
-"""Times that xarray doesn't decode: YYYYMMDD as a number, text of WRF, and calendar months or years since a date."""
+"""Times that xarray doesn't decode: YYYYMMDD as a number or in a name, text of WRF, months or years since a date."""
 
 from __future__ import annotations
 
 import datetime
+import os
 import re
 
 import cftime
@@ -15,6 +16,18 @@ SINCE = re.compile(
 )
 WRF_TIMES = "Times"  # in files without XTIME, the only time
 DAYS = "days since 1970-01-01"
+IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)(-?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
+UNDATED = np.datetime64("1970-01-01", "s")  # stands for the time of a single step that isn't known
+UNKNOWN = {"comment": "not known"}  # attributes of that time
+
+
+def date_in_name(path: str) -> np.datetime64 | None:
+    """Read the date in the name of a file, YYYY-MM-DD or YYYYMMDD; None if there is none, or more than one."""
+    found = {f"{year}-{month}-{day}" for year, _, month, day in IN_NAME.findall(os.path.basename(path))}
+    try:
+        return np.datetime64(found.pop(), "s") if len(found) == 1 else None
+    except ValueError:  # 30 February
+        return None
 
 
 def with_days_since(dataset: xr.Dataset) -> xr.Dataset:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from engine.data.axes import NUMERIC_KINDS, choose_variable, find_axes, has_axes, take_axes
 from engine.data.cell_numbers import Places, number_cells, without_repeats
-from engine.data.dates import DECODED_FROM
+from engine.data.dates import DECODED_FROM, UNDATED, UNKNOWN, date_in_name
 from engine.data.forecasts import is_forecast, stack_forecast
 from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
@@ -23,7 +23,9 @@ from engine.spec import Source
 COPIED_ATTRS = ("units", "long_name", "standard_name", "cell_methods")
 
 
-def open_field(source: Source, *, static: bool = False, notes: list[str] | None = None) -> xr.DataArray:
+def open_field(
+    source: Source, *, static: bool = False, undated: bool = False, notes: list[str] | None = None
+) -> xr.DataArray:
     """Open one variable lazily.
 
     Parameters
@@ -31,6 +33,7 @@ def open_field(source: Source, *, static: bool = False, notes: list[str] | None 
     source : file, glob, list of files or Zarr store, the variable, its unit if the file doesn't say it, and the level,
         member or the like to select.
     static : expect a field without time.
+    undated : take one file without time and without a date in its name for a single step, at UNDATED.
     notes : gets sentences on what was done to the coordinates.
 
     Returns
@@ -56,7 +59,8 @@ def open_field(source: Source, *, static: bool = False, notes: list[str] | None 
             f"a static variable is given by {len(files)} files ({_name_of(files)})", hint="expected one file"
         )
     names: dict[str, str] = {}
-    fields = [_standard_field(source, path, static, names, notes) for path in files]
+    undated = undated and len(files) == 1
+    fields = [_standard_field(source, path, static, undated, names, notes) for path in files]
     field = fields[0] if len(fields) == 1 else _join(fields, files, notes)
     field = without_repeats(field, f"{field.name} in {_name_of(files)}", notes)
     if not static:
@@ -90,7 +94,9 @@ def steps_per_chunk(source: Source) -> int:
     return int(chunks[dims.index(time.dims[0])])
 
 
-def _standard_field(source: Source, path: str, static: bool, names: dict[str, str], notes: list[str]) -> xr.DataArray:
+def _standard_field(
+    source: Source, path: str, static: bool, undated: bool, names: dict[str, str], notes: list[str]
+) -> xr.DataArray:
     """Turn the variable of one file into a lazy float32 field with dimensions (time,) y, x.
 
     `names` of coordinates are found in the first file, and taken for those of the others where these have them.
@@ -107,9 +113,10 @@ def _standard_field(source: Source, path: str, static: bool, names: dict[str, st
         field, found, places = _with_axes(dataset, field, bool(mapping), path, notes if is_first else [])
         names.update(found)
     axes = take_axes(field, names, path)
-    field = _with_time_axis(field, axes, path, static)
+    field = _with_time_axis(field, axes, path, static, undated, notes if is_first else [])
     field = _drop_extra_dims(field, axes, path, notes if is_first else [])
     attrs = {word: field.attrs[word] for word in COPIED_ATTRS if word in field.attrs}
+    axes = {role: axes[role] for role in ("time", "y", "x") if role in axes}
     is_single_step = len(axes) > field.ndim
     values = field.transpose(*(axis.dims[0] for axis in list(axes.values())[is_single_step:]))
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
@@ -146,7 +153,9 @@ def _check_packing(field: xr.DataArray, path: str) -> None:
             )
 
 
-def _with_time_axis(field: xr.DataArray, axes: dict[str, xr.Variable], path: str, static: bool) -> xr.DataArray:
+def _with_time_axis(
+    field: xr.DataArray, axes: dict[str, xr.Variable], path: str, static: bool, undated: bool, notes: list[str]
+) -> xr.DataArray:
     """Check the time axis, and drop it from a static field; `axes` follows, also where a single step lacks one."""
     time = axes.get("time")
     if static and time is not None:
@@ -159,10 +168,18 @@ def _with_time_axis(field: xr.DataArray, axes: dict[str, xr.Variable], path: str
         return field.isel(dict.fromkeys(time.dims, 0))
     if static:
         return field
+    if time is None and (date := date_in_name(path)) is not None:
+        notes.append(f"{field.name} in {path} has no time: {date} is taken from its name")
+        axes["time"] = xr.Variable("time", [date])
+        return field
+    if time is None and undated:
+        notes.append(f"{field.name} in {path} has no time and no date in its name: {UNDATED} stands in its place")
+        axes["time"] = xr.Variable("time", [UNDATED], UNKNOWN)
+        return field
     if time is None:
         raise TimeError(
             f"{field.name} in {path} has no time dimension, only ({', '.join(map(str, field.dims))})",
-            hint="expected time, y and x",
+            hint="expected time, y and x, or one date in the name of the file, as in 2020-01-31 or 20200131",
             action="list a field without time under data.static",
         )
     if time.ndim == 0:  # a file of one step, as in a folder with a file for each

@@ -1,4 +1,4 @@
-"""Opening a file or store as a lazy dataset, whatever its format: NetCDF, GRIB or Zarr, recognised by its content."""
+"""Opening a file, store or URL as a lazy dataset, in whatever format its content is: NetCDF, GRIB, Zarr, GeoTIFF."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ import xarray as xr
 from engine.data.dates import with_days_since
 from engine.data.grib import grib_datasets, open_grib
 from engine.data.netcdf import netcdf_file, open_netcdf
+from engine.data.rasters import open_raster
 from engine.errors import DataError, TimeError
 from engine.options import nearest
+from engine.spec import is_url
 
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
-MAGIC = {b"CDF": "netcdf", b"\x89HDF": "netcdf", b"GRIB": "grib"}
+EXPECTED = "a NetCDF, GRIB or GeoTIFF file, or a Zarr store"
+MAGIC = {
+    b"CDF": "netcdf",
+    b"\x89HDF": "netcdf",
+    b"GRIB": "grib",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "raster"),  # TIFF and BigTIFF, in either byte order
+    b"\0\0\0\x0cjP  ": "raster",  # JPEG 2000, as of Sentinel-2
+}
 PACKED = {  # magic → in words, and what unpacks it
     b"PK\x03\x04": ("a ZIP archive, as the Climate Data Store sends several files", "unzip"),
     b"\x1f\x8b": ("compressed by gzip", "gunzip -k"),
@@ -88,6 +97,12 @@ def _fault(path: str, kind: str, error: Exception) -> DataError:
             hint="expected CF units such as 'days since 2000-01-01' and a CF calendar",
             action="fix its attributes (CDO: cdo setreftime; NCO: ncatted)",
         )
+    if is_url(path):
+        return DataError(
+            f"{path} can't be read ({why})",
+            hint="expected a Zarr store (.zarr in its address), a Kerchunk reference (.json), or OPeNDAP",
+            action="check the address and your access to it, or try again later",
+        )
     return DataError(
         f"{path} can't be read ({why})", hint="it may be damaged or cut off", action="copy or download it again"
     )
@@ -102,7 +117,9 @@ def _opens_without_times(path: str, kind: str) -> bool:
 
 
 def _format_of(path: str) -> str:
-    """Find the format (netcdf, grib or zarr) from the content of a file."""
+    """Find the format, one of OPENERS, from the content of a file, or from an address."""
+    if is_url(path):
+        return "reference" if path.endswith(".json") else "zarr" if ".zarr" in path else "opendap"
     if not os.path.exists(path):
         raise DataError(
             f"{path} doesn't exist",
@@ -115,14 +132,14 @@ def _format_of(path: str) -> str:
         inside = os.path.join(path, "*.nc")
         raise DataError(f"{path} is a folder, but no Zarr store", action=f"name the files in it, as in {inside}")
     if not os.path.isfile(path):  # a pipe would wait for a writer
-        raise DataError(
-            f"{path} is neither a file nor a folder", hint="expected a NetCDF file, a GRIB file or a Zarr store"
-        )
+        raise DataError(f"{path} is neither a file nor a folder", hint=f"expected {EXPECTED}")
     try:
         with open(path, "rb") as file:
             start = file.read(8)
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror})", action="check its permissions") from error
+    if start.startswith(b"{") and path.endswith(".json"):
+        return "reference"
     for magic, kind in MAGIC.items():
         if start.startswith(magic):
             return kind
@@ -130,11 +147,11 @@ def _format_of(path: str) -> str:
         if start.startswith(magic):
             raise DataError(
                 f"{path} is {packing}",
-                hint="expected a NetCDF file, a GRIB file or a Zarr store",
+                hint=f"expected {EXPECTED}",
                 action=f"unpack it first ({command} {path}), and give what comes out",
             )
-    problem = "is empty" if not start else "is neither NetCDF nor GRIB"
-    raise DataError(f"{path} {problem}", hint="expected a NetCDF file, a GRIB file or a Zarr store")
+    problem = "is empty" if not start else "is neither NetCDF nor GRIB nor GeoTIFF"
+    raise DataError(f"{path} {problem}", hint=f"expected {EXPECTED}")
 
 
 def _similar_name(path: str) -> str:
@@ -159,9 +176,27 @@ def _check_length(path: str) -> None:
         raise OSError(f"{found} bytes, but its variables take {expected}")
 
 
+def _open_opendap(url: str, variable: str, decode_times: bool = True) -> xr.Dataset:
+    return open_netcdf(url, decode_timedelta=False, decode_times=decode_times)
+
+
 def _open_zarr(path: str, variable: str, decode_times: bool = True) -> xr.Dataset:
+    if is_url(path):
+        from engine.data.remote import open_remote_zarr  # imports Zarr, which takes half a second
+
+        return _decode_zarr(open_remote_zarr(path), decode_times)
     is_consolidated = os.path.exists(os.path.join(path, ".zmetadata"))
     dataset = xr.open_dataset(path, engine="zarr", decode_cf=False, consolidated=is_consolidated)
+    return _decode_zarr(dataset, decode_times)
+
+
+def _open_reference(path: str, variable: str, decode_times: bool = True) -> xr.Dataset:
+    from engine.data.remote import open_reference
+
+    return _decode_zarr(open_reference(path), decode_times)
+
+
+def _decode_zarr(dataset: xr.Dataset, decode_times: bool) -> xr.Dataset:
     for array in dataset.variables.values():
         # Zarr's own default for what was never written, not a mark of missing values, unless they are packed.
         if array.attrs.get("_FillValue") == 0 and not {"scale_factor", "add_offset"} & set(array.attrs):
@@ -169,4 +204,11 @@ def _open_zarr(path: str, variable: str, decode_times: bool = True) -> xr.Datase
     return xr.decode_cf(dataset, decode_timedelta=False, decode_times=decode_times)
 
 
-OPENERS: dict[str, Callable[..., xr.Dataset]] = {"netcdf": _open_netcdf, "grib": open_grib, "zarr": _open_zarr}
+OPENERS: dict[str, Callable[..., xr.Dataset]] = {
+    "netcdf": _open_netcdf,
+    "grib": open_grib,
+    "zarr": _open_zarr,
+    "raster": open_raster,
+    "opendap": _open_opendap,
+    "reference": _open_reference,
+}

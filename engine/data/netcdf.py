@@ -22,6 +22,9 @@ import numpy as np
 import xarray as xr
 from pandas.api.types import infer_dtype
 
+from engine.spec import is_url
+
+ANSWER_S = 120  # that an OPeNDAP server may take for each request, while others wait
 CACHE_BYTES = 2**24  # of chunks of each variable that is read; the library's own 64 MiB are much for several files
 
 _LOCK = threading.RLock()
@@ -30,10 +33,15 @@ MOST_WITH_STRINGS = 500  # of the 1024 files that a process may usually have ope
 
 
 def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
-    """Open a NetCDF file lazily, with the options of `xarray.open_dataset`; raises what that raises."""
+    """Open a NetCDF file or OPeNDAP URL lazily, with the options of `xarray.open_dataset`; raises what that raises."""
     with _LOCK:
-        stat = os.stat(path)
-        key = (str(path), stat.st_mtime_ns, stat.st_size, repr(sorted(options.items())))
+        if is_url(str(path)):
+            netCDF4.rc_set("HTTP.TIMEOUT", str(ANSWER_S))
+            version = (0, 0)
+        else:
+            stat = os.stat(path)
+            version = (stat.st_mtime_ns, stat.st_size)
+        key = (str(path), *version, repr(sorted(options.items())))
         if key in _WITH_STRINGS:
             return _WITH_STRINGS[key].copy()
         netCDF4.set_chunk_cache(CACHE_BYTES)  # also holds when xarray closes files, and opens them again

@@ -83,7 +83,8 @@ class Normalizer:
     residual_std : standard deviation of HR minus the interpolated field, both normalized.
     hr_min, hr_max : range of HR, in the target's unit.
     is_nonnegative : no values below zero, by the CF standard name of HR or, failing that, by its values.
-    mask : (y, x), true where HR has a value at any step: elsewhere (the sea, say) nothing is downscaled.
+    mask : (y, x), true where HR has a value at any step, of a field that is split by rows in any part: elsewhere (the
+        sea, say) nothing is downscaled.
     hr_has_gaps, lr_has_gaps : some HR value, some LR value is missing.
     mean : absolute value of the mean of HR, in the target's unit.
     lr_mask : (y_lr, x_lr), true where LR has a value at any step; None in runs made before it was kept.
@@ -176,12 +177,16 @@ def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
         hr_min=statistics.hr.min,
         hr_max=statistics.hr.max,
         is_nonnegative=statistics.is_nonnegative,
-        mask=statistics.mask,
+        mask=_mask_of_rows(pairs) if pairs.is_split_by_rows else statistics.mask,
         hr_has_gaps=statistics.hr_has_gaps,
         lr_has_gaps=statistics.lr_has_gaps,
         mean=_nonzero(abs(statistics.hr.mean)),
         lr_mask=statistics.lr_mask,
     )
+
+
+def _mask_of_rows(pairs: Pairs) -> np.ndarray:
+    return np.logical_or.reduce([np.isfinite(pairs.hr[step].values) for step in range(pairs.hr.sizes["time"])])
 
 
 def check_log(pairs: Pairs) -> None:

@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
+from engine.data.dates import UNKNOWN
 from engine.data.fields import open_field
 from engine.data.forecasts import samples_of
 from engine.data.grids import Grid, is_periodic
-from engine.data.lazy import apply_lazily, take_steps
+from engine.data.lazy import apply_lazily, join_times, take_steps
 from engine.data.regions import cells_within
 from engine.data.resample import coarsen, coarsening, regrid
-from engine.data.times import Parts, match, span, split_parts, within
+from engine.data.times import PARTS, Parts, match, span, split_parts, split_rows, within
 from engine.data.units import IN_THE_FILE, convert, describe_conversion
 from engine.errors import DataError, GridError, TimeError
 from engine.spec import DataOptions, Source
@@ -48,6 +51,8 @@ class Pairs:
     data_shape : rows and columns of `hr_grid` that hold data, before extension.
     notes : sentences for the user on what was done to the data.
     derive_lr : coarsens HR (n, y, x) to LR (n, y_lr, x_lr), in perfect-prog, so that HR is read once; else None.
+    is_split_by_rows : there is a single time step. It stands three times: in the step of each part, HR has values in
+        the rows of that part alone, and all else is the same.
     """
 
     hr: xr.DataArray
@@ -63,6 +68,7 @@ class Pairs:
     parts: Parts
     notes: tuple[str, ...]
     derive_lr: Callable[[np.ndarray], np.ndarray] | None = None
+    is_split_by_rows: bool = False
 
     @property
     def times(self) -> xr.DataArray:
@@ -91,18 +97,25 @@ class Pairs:
             If a file can no longer be read.
         """
         wanted, order = np.unique(np.asarray(steps, int), return_inverse=True)
-        try:
+        with _readable(f"{self.hr.name} and its predictors"):
             hr = self.hr.isel(time=wanted).values
             lr = self.derive_lr(hr) if self.derive_lr else self.lr.isel(time=wanted).values
             predictors = [field.isel(time=wanted).values for field in self.predictors]
-        except (OSError, RuntimeError, EOFError) as error:
-            raise DataError(
-                f"{self.hr.name} and its predictors can no longer be read ({error})",
-                hint="a file is damaged, cut off, or was moved meanwhile",
-                action="copy or download it again",
-            ) from error
         stacked = np.stack(predictors, -1) if predictors else np.zeros((*lr.shape, 0), np.float32)
         return FieldBlock(hr[order], lr[order], stacked[order])
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Turn errors of reading values into a DataError."""
+    try:
+        yield
+    except (OSError, RuntimeError, EOFError) as error:
+        raise DataError(
+            f"{what} can no longer be read ({error})",
+            hint="a file is damaged, cut off, or was moved meanwhile, or a server fails",
+            action="copy or download it again, or wait for the server",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -137,11 +150,13 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) 
     hr_grid = Grid.of(template.hr)
     lr_grid = hr_grid.coarsen(options.scale)
     needed = lr_grid.clamp_to(hr_grid.select(slice(template.data_shape[0]), slice(template.data_shape[1])))
-    named = {"LR": _open_as_trained(options.lr or options.target, path, template.hr.attrs["units"], "LR", notes)}
+    undated = options.time_features == "none"
+    lr_source, lr_units = options.lr or options.target, template.hr.attrs["units"]
+    named = {"LR": _open_as_trained(lr_source, path, lr_units, undated, "LR", notes)}
     units = template.predictor_units or (None,) * len(options.predictors)
     for number, (predictor, unit) in enumerate(zip(options.predictors, units, strict=True)):
         name = f"data.predictors[{number}]"
-        named[name] = _open_as_trained(predictor, path, unit, name, notes)
+        named[name] = _open_as_trained(predictor, path, unit, undated, name, notes)
     matched = match([field["time"] for field in named.values()], list(named))
     on_lr = [_regrid_to_lr(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
     lr, *predictors = (take_steps(field, steps) for field, steps in zip(on_lr, matched.steps, strict=True))
@@ -171,7 +186,8 @@ def pair(options: DataOptions) -> Pairs:
         Or one of its kinds, GridError, TimeError, UnitError: for whatever in the files doesn't fit.
     """
     notes: list[str] = []
-    target = _in_region(open_field(options.target, notes=notes), options, notes)
+    target = _in_region(open_field(options.target, undated=True, notes=notes), options, notes)
+    open_other = functools.partial(open_field, undated=target["time"].attrs == UNKNOWN, notes=notes)
     hr = _fit_to_scale(target, options, notes)
     hr_grid = Grid.of(hr)
     lr_grid = hr_grid.coarsen(options.scale)
@@ -179,21 +195,22 @@ def pair(options: DataOptions) -> Pairs:
     needed = lr_grid.clamp_to(hr_grid.select(slice(data_shape[0]), slice(data_shape[1])))
     fields = {"data.target": hr}
     if options.lr is not None:
-        lr = open_field(options.lr, notes=notes)
+        lr = open_other(options.lr)
         given_units, lr = lr.attrs["units"], convert(lr, hr.attrs["units"], what="data.lr")
         _note_conversion(given_units, hr.attrs["units"], "data.lr", notes)
         _note_scale(Grid.of(lr), lr_grid, options.scale, notes)
         fields["data.lr"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr", options, notes)
     for number, source in enumerate(options.predictors):
         name = f"data.predictors[{number}]"
-        fields[name] = _regrid_to_lr(lr_grid, needed, open_field(source, notes=notes), name, options, notes)
+        fields[name] = _regrid_to_lr(lr_grid, needed, open_other(source), name, options, notes)
     hr, *others = _common_times(fields, options, notes)
     given = others.pop(0) if options.lr is not None else None
     is_perfect_prog = options.pairing == "perfect-prog"
     lr = coarsen(hr, options.scale, options.coarsening) if is_perfect_prog else given
     if is_perfect_prog and given is not None:
         notes.append("the network learns from coarsened HR, and is applied to data.lr in the test part")
-    return Pairs(
+    single_step, no_steps = len(hr["time"]) == 1, np.arange(0)
+    pairs = Pairs(
         hr=hr,
         lr=lr,
         given_lr=given,
@@ -204,15 +221,51 @@ def pair(options: DataOptions) -> Pairs:
         data_shape=data_shape,
         scale=options.scale,
         interpolation=options.interpolation,
-        parts=split_parts(hr["time"], options.split),
+        parts=Parts(no_steps, no_steps, no_steps) if single_step else split_parts(hr["time"], options.split),
         notes=tuple(notes),
         derive_lr=coarsening(hr_grid, options.scale, options.coarsening) if is_perfect_prog else None,
     )
+    return _split_by_rows(pairs, options) if single_step else pairs
 
 
-def _open_as_trained(source: Source, path: str, units: str | None, name: str, notes: list[str]) -> xr.DataArray:
+def _split_by_rows(pairs: Pairs, options: DataOptions) -> Pairs:
+    """Split a single time step by rows into training, validation and test part."""
+    if options.time_window > 1:
+        raise TimeError(
+            f"data.time_window is {options.time_window}, but there is a single time step",
+            action="set data.time_window=1",
+        )
+    rows = split_rows(pairs.lr_grid.shape[0], options.split)
+    row_of_cell, y = np.arange(pairs.hr_grid.shape[0]) // pairs.scale, pairs.hr_grid.y
+    strips, spans = [], []
+    for name in PARTS:
+        inside = np.isin(row_of_cell, getattr(rows, name))
+        strips.append(apply_lazily(pairs.hr, functools.partial(_only_rows, inside), pairs.hr_grid.coords()))
+        first, last = np.flatnonzero(inside)[[0, -1]]
+        spans.append(f"{name} rows {first + 1} to {last + 1} of HR (y {y[first]:.9g} to {y[last]:.9g})")
+    thrice = np.zeros(3, int)
+    return dataclasses.replace(
+        pairs,
+        hr=join_times(strips),
+        lr=take_steps(pairs.lr, thrice),
+        given_lr=None if pairs.given_lr is None else take_steps(pairs.given_lr, thrice),
+        predictors=tuple(take_steps(field, thrice) for field in pairs.predictors),
+        parts=Parts(*np.arange(3)[:, None]),
+        notes=(*pairs.notes, f"there is a single time step, so data.split is by rows: {', '.join(spans)}"),
+        derive_lr=None,
+        is_split_by_rows=True,
+    )
+
+
+def _only_rows(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(inside[:, None], values, np.float32(np.nan))
+
+
+def _open_as_trained(
+    source: Source, path: str, units: str | None, undated: bool, name: str, notes: list[str]
+) -> xr.DataArray:
     """Open a variable of new data in the units that the network learned from; None if these aren't known."""
-    in_file = open_field(dataclasses.replace(source, path=path, units=""), notes=notes)
+    in_file = open_field(dataclasses.replace(source, path=path, units=""), undated=undated, notes=notes)
     given = source.units or in_file.attrs["units"]
     if source.units and in_file.attrs["units"] not in ("", source.units):
         notes.append(f"{name} is in {in_file.attrs['units']!r} by its file, but in {given!r} by the run's spec")
@@ -308,7 +361,7 @@ def _common_times(fields: dict[str, xr.DataArray], options: DataOptions, notes: 
         raise TimeError(
             f"data.period is {period}, but the data have {span(times)}", action="choose a period within them"
         )
-    if len(chosen) < 2:
+    if len(chosen) < 2 and fields["data.target"].sizes["time"] > 1:
         raise TimeError(
             f"there is {span(times[chosen])}", hint="expected enough to train, validate and test", action="add files"
         )
@@ -326,11 +379,22 @@ def _open_static(
 ) -> xr.DataArray:
     """Load a static variable onto the HR grid: mean over HR cells if finer, else bilinear, which keeps its range."""
     field, name = open_field(source, static=True, notes=notes), f"data.static[{number}]"
+    on_grid = _on_hr_grid(field.rename(name), grid, grid.select(*map(slice, data_shape)), notes)
+    with _readable(name):
+        return on_grid.compute().rename(field.name)
+
+
+def _on_hr_grid(field: xr.DataArray, grid: Grid, needed: Grid, notes: list[str]) -> xr.DataArray:
+    """Bring a static variable onto the HR grid, lazily; it may end up to one of its cells before `needed` does."""
     given = Grid.of(field)
     if given.is_close_to(grid):
-        return field.compute().assign_coords(grid.coords())
+        return field.assign_coords(grid.coords())
     method = "area" if given.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km() else "bilinear"
-    needed = grid.select(slice(data_shape[0]), slice(data_shape[1]))
     if not given.is_close_to(needed):
-        notes.append(f"{name} ({_shape(given)} cells) regridded to the {_shape(grid)} HR cells by {method}")
-    return regrid(field.rename(name), grid, method, needed).compute().rename(field.name)
+        notes.append(f"{field.name} ({_shape(given)} cells) regridded to the {_shape(grid)} HR cells by {method}")
+    try:
+        return regrid(field, grid, method, needed)
+    except GridError:
+        on_grid = regrid(field, grid, method, needed, beyond=1.0)
+        notes.append(f"{field.name} ends within one of its cells before HR does: it goes on with its outermost value")
+        return on_grid

@@ -24,9 +24,14 @@ def is_same_crs(one: GridMapping, other: GridMapping) -> bool:
 
 
 def mapping_from_wkt(attrs: Mapping[str, Any]) -> GridMapping:
-    """Convert attributes that give the projection as well-known text only to a CF grid mapping; raises GridError."""
+    """Convert attributes that give the projection as well-known text only to a CF grid mapping; raises GridError.
+
+    A projection that CF has no name for, as Web Mercator, keeps its own: its text says the rest.
+    """
     try:
-        return pyproj.CRS.from_wkt(str(attrs.get("crs_wkt") or attrs.get("spatial_ref") or "")).to_cf()
+        crs = pyproj.CRS.from_wkt(str(attrs.get("crs_wkt") or attrs.get("spatial_ref") or ""))
+        method = crs.coordinate_operation.method_name if crs.coordinate_operation else crs.name
+        return {"grid_mapping_name": method.lower().replace(" ", "_"), **crs.to_cf()}
     except pyproj.exceptions.CRSError as error:
         raise GridError(
             f"the grid mapping has neither grid_mapping_name nor a crs_wkt that can be read ({error})",

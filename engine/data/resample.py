@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.gaps import fill_missing
-from engine.data.grids import GRID_MAPPING, Grid, edges, is_periodic
+from engine.data.grids import GRID_MAPPING, Grid, edges, is_periodic, spacing
 from engine.data.kernels import NEGATIVE_LOBES, cell_positions, kernel_weights, upsampling_matrix
 from engine.data.lazy import apply_lazily
 from engine.data.regrid_weights import MARGIN, PointWeights, SideWeights, centres_in, weights_between
@@ -73,7 +73,9 @@ def coarsening(
     return Resampling(sampling, coverage, kernel in NEGATIVE_LOBES, is_periodic(grid))
 
 
-def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = None) -> xr.DataArray:
+def regrid(
+    field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = None, beyond: float = 0.0
+) -> xr.DataArray:
     """Bring a field onto the centres of any other grid.
 
     Parameters
@@ -83,6 +85,7 @@ def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = N
     method : nearest, bilinear, bicubic, lanczos, or area (mean over each new cell).
     needed : centres that must lie within the field's cells; those of `grid` when None. Beyond, the field
         goes on with its outermost value.
+    beyond : cells of the field that needed centres may lie outside of it.
 
     Returns
     -------
@@ -93,18 +96,18 @@ def regrid(field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = N
     GridError
         If a needed centre lies outside the field's cells, or a projection can't be read.
     """
-    check_covers(Grid.of(field), needed or grid, str(field.name))
+    check_covers(Grid.of(field), needed or grid, str(field.name), beyond)
     field = _crop_to(field, grid)
     source = Grid.of(field)
     weights, coverage = (weights_between(source, grid, kind) for kind in (method, _coverage_kernel(method)))
     return _on_grid(field, grid, Resampling(weights, coverage, method in NEGATIVE_LOBES, is_periodic(source)))
 
 
-def check_covers(source: Grid, grid: Grid, name: str) -> None:
-    """Raise GridError unless each centre of `grid` lies in a cell of `source`."""
+def check_covers(source: Grid, grid: Grid, name: str, beyond: float = 0.0) -> None:
+    """Raise GridError unless each centre of `grid` lies in a cell of `source`, or so many cells outside."""
     for targets, centres in zip(centres_in(source, grid), (source.axis("y"), source.axis("x")), strict=True):
         borders = edges(centres)
-        slack = 1e-6 * abs(borders[-1] - borders[0])
+        slack = 1e-6 * abs(borders[-1] - borders[0]) + beyond * spacing(centres)
         if targets.min() < borders.min() - slack or targets.max() > borders.max() + slack:
             raise GridError(
                 f"{name} covers {source.extent()}, but {grid.extent()} is needed",

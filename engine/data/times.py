@@ -94,14 +94,28 @@ def split_parts(times: xr.DataArray, split: Split) -> Parts:
     if is_forecast(times):
         return _by_starts(times[START], split)
     parts = _by_dates(times, split) if isinstance(split.train, Period) else _by_fractions(len(times), split)
+    return _with_gap(parts, split.gap, "step", span(times))
+
+
+def split_rows(rows: int, split: Split) -> Parts:
+    """Split the LR rows of a single time step into parts, in order, as `split_parts` does time steps."""
+    if isinstance(split.train, Period):
+        raise TimeError(
+            "data.split is by dates, but there is a single time step, whose rows are split", action="give fractions"
+        )
+    return _with_gap(_by_fractions(rows, split), split.gap, "row", f"a single time step, and {rows} LR rows to split")
+
+
+def _with_gap(parts: dict[str, np.ndarray], gap: int, item: str, what: str) -> Parts:
+    """Leave the gap out, and check that no part is empty."""
     train, validation, test = (parts[name] for name in PARTS)
-    train = _leave_gap(train, np.concatenate([validation, test]), split.gap)
-    validation = _leave_gap(validation, test, split.gap)
+    train = _leave_gap(train, np.concatenate([validation, test]), gap)
+    validation = _leave_gap(validation, test, gap)
     for name, steps in zip(PARTS, (train, validation, test), strict=True):
         if not len(steps):
             raise TimeError(
-                f"data.split leaves no step for {name}",
-                hint=f"the data have {span(times)}",
+                f"data.split leaves no {item} for {name}",
+                hint=f"the data have {what}",
                 action="choose other fractions or dates, or a smaller gap",
             )
     return Parts(train, validation, test)

@@ -133,15 +133,18 @@ def fit_baselines(pairs: Pairs, normalizer: Normalizer) -> tuple[dict[str, Basel
     train = pairs.parts.train
     chosen = spread_evenly(train, held_steps(pairs)[0])
     notes = [] if len(chosen) == len(train) else [f"baselines are fitted on {len(chosen)} of {len(train)} steps"]
-    steps = Steps.read(pairs, normalizer, chosen)
-    overall = float(np.nanmean(steps.hr))
-    climate = by_cells(lambda hr: monthly_means(hr, steps.months, overall), steps.hr)
-    bias = by_cells(lambda field, hr: monthly_means(field - hr, steps.months, 0.0), steps.interpolated, steps.hr)
-    baselines: dict[str, Baseline] = {
+    interpolations: dict[str, Baseline] = {
         kernel: _interpolation(kernel, pairs, normalizer.mask)
         for kernel in INTERPOLATIONS
         if KERNELS[kernel] != KERNELS[pairs.interpolation]
     }
+    if pairs.is_split_by_rows:
+        return interpolations, ("no baselines of each cell: those of the test part are in no other",)
+    steps = Steps.read(pairs, normalizer, chosen)
+    overall = float(np.nanmean(steps.hr))
+    climate = by_cells(lambda hr: monthly_means(hr, steps.months, overall), steps.hr)
+    bias = by_cells(lambda field, hr: monthly_means(field - hr, steps.months, 0.0), steps.interpolated, steps.hr)
+    baselines = interpolations
     baselines["climatology"] = lambda steps: climate[steps.months - 1]
     baselines["bias_corrected"] = lambda steps: steps.interpolated - bias[steps.months - 1]
     if len(steps.lr) < MIN_STEPS:

@@ -18,8 +18,15 @@ def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
     Raises
     ------
     DataError
-        If the field has values below zero, or never has them, and the options need it otherwise.
+        If the field has values below zero, or never has them, and the options need it otherwise; or if cells of the
+        test part are in no other.
     """
+    if spec.model.localized and pairs.is_split_by_rows:
+        raise DataError(
+            "there is a single time step, which is split by rows, but model.localized learns weights of each cell",
+            hint="those of the test part would be learned from nothing",
+            action="set model.localized=false, and data.patch_size to learn from many places",
+        )
     name, form = pairs.hr.name, spec.model.constraint
     by_name = is_nonnegative_quantity(pairs.hr.attrs.get("standard_name", ""))
     is_nonnegative = lowest >= 0 or by_name

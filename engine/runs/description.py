@@ -24,12 +24,13 @@ def field_of(spec: Spec) -> str:
 
 def describe_inputs(spec: Spec) -> list[dict[str, object]]:
     """Path, size, time and, up to 1 GiB, sha256 of each input file."""
-    return [_describe_input(Path(name)) for name in spec.data.files()]
+    return [_describe_input(name) for name in spec.data.files()]
 
 
-def _describe_input(path: Path) -> dict[str, object]:
+def _describe_input(name: str) -> dict[str, object]:
+    path = Path(name)
     if not path.is_file():
-        return {"path": str(path)}
+        return {"path": name}
     stat = path.stat()
     facts: dict[str, object] = {"path": str(path), "bytes": stat.st_size, "modified": stat.st_mtime}
     return {**facts, "sha256": sha256(path)} if stat.st_size <= HASHED_BYTES else facts

@@ -17,7 +17,7 @@ from engine.spec.sections import (
     ModelOptions,
     TrainingOptions,
 )
-from engine.spec.values import Period, Region, Source, Split
+from engine.spec.values import Period, Region, Source, Split, is_url
 from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "TrainingOptions",
     "dump_yaml",
     "flow_yaml",
+    "is_url",
     "load_yaml",
     "with_settings",
 ]

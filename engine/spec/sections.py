@@ -27,7 +27,9 @@ class DataOptions(Options):
 
     SECTION = "data"
 
-    target = Value(Source, None, doc="HR field to learn: file, glob, list of files or Zarr store, and its variable.")
+    target = Value(
+        Source, None, doc="HR field to learn: file, glob, list of files, Zarr store or URL, and its variable."
+    )
     pairing = Choice(
         ["perfect-prog", "mos"],
         default="perfect-prog",
@@ -55,7 +57,11 @@ class DataOptions(Options):
     )
     region = Value(Region, None, doc="Box of the HR grid to use; the whole grid when empty.")
     period = Value(Period, None, doc="First and last date to use; all dates when empty.")
-    split = Value(Split, Split(0.7, 0.15, 0.15), doc="Parts for training, validation and test, in order of time.")
+    split = Value(
+        Split,
+        Split(0.7, 0.15, 0.15),
+        doc="Parts for training, validation and test, in order of time; of a single time step, in order of its rows.",
+    )
     scaling = Choice(
         ["standard", "minmax", "log", "none"],
         default="standard",

@@ -18,12 +18,15 @@ from engine.options import parts_of, to_plain
 
 DATE = re.compile(r"([+-]?\d{4,9})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?)?)?")  # ISO 8601, expanded
 
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+SECRET = re.compile(r"//[^/?#]*@|[?&][^=&]*(token|key|secret|password|signature|sig)=", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Source:
-    """A variable in a file, a glob, a list of files, or a Zarr store."""
+    """A variable in a file, a glob, a list of files, a Zarr store, or what is behind a URL."""
 
-    EXPECTED: ClassVar[str] = "a mapping {path: file, glob, list of files or Zarr store, variable: name}"
+    EXPECTED: ClassVar[str] = "a mapping {path: file, glob, list of files, Zarr store or URL, variable: name}"
     path: str | tuple[str, ...]
     variable: str = ""  # may be left out where the file has just one
     units: str = ""  # replaces the unit in the file, or gives the one that is missing there
@@ -36,6 +39,12 @@ class Source:
         is_list = isinstance(path, list | tuple)
         if not (path and all(isinstance(p, str) and p for p in (path if is_list else [path]))):
             raise SpecError(f"{where}.path is {path!r}", hint="expected a file name, a glob, or a list of file names")
+        if any(is_url(p) and SECRET.search(p) for p in (path if is_list else [path])):  # don't repeat it
+            raise SpecError(
+                f"{where}.path has a password or key in its address",
+                hint="specs are kept with runs, and shown",
+                action="leave it out, and put it into ~/.netrc, or where the store's library looks for it",
+            )
         if not isinstance(variable, str):
             raise SpecError(f"{where}.variable is {variable!r}", hint="expected the name of a variable in the file")
         if not isinstance(units, str):
@@ -56,8 +65,8 @@ class Source:
     def within(self, folder: Path) -> Source:
         """The same source with its paths made absolute from `folder`; `~` and `$VAR` are replaced."""
         if isinstance(self.path, tuple):
-            return dataclasses.replace(self, path=tuple(os.path.join(folder, _expand(p, folder)) for p in self.path))
-        return dataclasses.replace(self, path=os.path.join(folder, _expand(self.path, folder)))
+            return dataclasses.replace(self, path=tuple(_absolute(p, folder) for p in self.path))
+        return dataclasses.replace(self, path=_absolute(self.path, folder))
 
     def files(self) -> list[str]:
         """All files, globs expanded, in order of name; a path that doesn't exist is kept as given.
@@ -68,16 +77,29 @@ class Source:
         return [name for path in paths for name in _matches(_expand(path))]
 
 
+def is_url(path: str) -> bool:
+    """Tell whether a path is an address, such as https://…, rather than a file here."""
+    return bool(URL.match(path))
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return path if is_url(path) else os.path.join(folder, _expand(path, folder))
+
+
 def _matches(path: str) -> list[str]:
-    if os.path.lexists(path):
+    if is_url(path) or os.path.lexists(path):
         return [path]
     found = glob.glob(path.replace("[", "[[]"), recursive=True) or glob.glob(path, recursive=True)
     return sorted(found) or [path]
 
 
 def _expand(path: str, folder: Path | str = "") -> str:
-    """Replace `~` and `$VAR` as a shell does, unless the path exists as it stands."""
-    return path if os.path.lexists(os.path.join(folder, path)) else os.path.expanduser(os.path.expandvars(path))
+    """Replace `~` and `$VAR` as a shell does, unless the path exists as it stands, or is an address."""
+    return (
+        path
+        if is_url(path) or os.path.lexists(os.path.join(folder, path))
+        else os.path.expanduser(os.path.expandvars(path))
+    )
 
 
 @dataclass(frozen=True)

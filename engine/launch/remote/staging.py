@@ -18,7 +18,7 @@ from pathlib import Path
 
 from engine.errors import DataError
 from engine.files import files_below, sha256, tree_sha256
-from engine.spec import Source, Spec
+from engine.spec import Source, Spec, is_url
 
 SOURCE = Path(__file__).resolve().parents[2]
 BLOCK = 1 << 18  # bytes
@@ -61,7 +61,11 @@ def inputs_of(spec: Spec, folder: str) -> Inputs:
         if source is None:
             return None
         names = []
-        for path in map(Path, source.files()):
+        for given in source.files():
+            if is_url(given):
+                names.append(given)
+                continue
+            path = Path(given)
             plain_name = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)[-100:].lstrip(".-")  # its ending tells its format
             name = f"{_checksum(path)}/{plain_name or 'input'}"
             files[name] = path

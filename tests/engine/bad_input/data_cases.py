@@ -21,12 +21,12 @@ def glob_without_a_match(request: Request) -> None:
     request.data["target"]["path"] = "tas_*.nc"
 
 
-@case("{here}/hr.nc is neither NetCDF nor GRIB: expected a NetCDF file, a GRIB file or a Zarr store")
+@case("{here}/hr.nc is neither NetCDF nor GRIB nor GeoTIFF: expected a NetCDF, GRIB or GeoTIFF file, or a Zarr store")
 def not_netcdf(request: Request) -> None:
     (request.here / "hr.nc").write_text("time,lat,lon,t2m\n")
 
 
-@case("{here}/hr.nc is empty: expected a NetCDF file, a GRIB file or a Zarr store")
+@case("{here}/hr.nc is empty: expected a NetCDF, GRIB or GeoTIFF file, or a Zarr store")
 def empty_file(request: Request) -> None:
     (request.here / "hr.nc").write_bytes(b"")
 
@@ -50,11 +50,11 @@ def folder_that_is_no_zarr_store(request: Request) -> None:
 
 
 @case(
-    "t2m in {here}/hr.nc has no time dimension, only (lat, lon): expected time, y and x; list a"
-    " field without time under data.static"
+    "t2m in {here}/lr.nc has no time dimension, only (lat, lon): expected time, y and x, or one date in the name of "
+    "the file, as in 2020-01-31 or 20200131; list a field without time under data.static"
 )
 def no_time_dimension(request: Request) -> None:
-    request.field("hr.nc", **HR, times=0)
+    request.mos(times=0)
 
 
 @case(
@@ -98,7 +98,10 @@ def all_values_missing(request: Request) -> None:
     request.field("hr.nc", **HR, missing=1.0)
 
 
-@case("there is 1 step, 2001-01-01T00:00 to 2001-01-01T00:00: expected enough to train, validate and test; add files")
+@case(
+    "data.split leaves no row for validation: the data have a single time step, and 4 LR rows to split; choose other "
+    "fractions or dates, or a smaller gap"
+)
 def one_time_step(request: Request) -> None:
     request.field("hr.nc", **HR, times=1)
 

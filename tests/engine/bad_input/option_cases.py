@@ -79,7 +79,9 @@ def scale_not_given(request: Request) -> None:
     del request.data["scale"]
 
 
-@case("data.target is missing: expected a mapping {{path: file, glob, list of files or Zarr store, variable: name}}")
+@case(
+    "data.target is missing: expected a mapping {{path: file, glob, list of files, Zarr store or URL, variable: name}}"
+)
 def target_not_given(request: Request) -> None:
     del request.data["target"]
 

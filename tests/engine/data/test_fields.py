@@ -219,8 +219,8 @@ def test_grib_with_several_variables(tmp_path):
 def test_no_time(tmp_path):
     path = write_field(tmp_path / "a.nc", times=0)
     assert refusal(TimeError, path, "t2m") == (
-        f"t2m in {path} has no time dimension, only (lat, lon): expected time, y and x; list a field without time "
-        "under data.static"
+        f"t2m in {path} has no time dimension, only (lat, lon): expected time, y and x, or one date in the name "
+        "of the file, as in 2020-01-31 or 20200131; list a field without time under data.static"
     )
 
 

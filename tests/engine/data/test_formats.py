@@ -28,8 +28,8 @@ def test_what_is_no_gridded_file(tmp_path):
     text.write_text("time,lat,lon\n")
     empty.touch()
     folder.mkdir()
-    expected = "expected a NetCDF file, a GRIB file or a Zarr store"
-    assert refusal(DataError, text) == f"{text} is neither NetCDF nor GRIB: {expected}"
+    expected = "expected a NetCDF, GRIB or GeoTIFF file, or a Zarr store"
+    assert refusal(DataError, text) == f"{text} is neither NetCDF nor GRIB nor GeoTIFF: {expected}"
     assert refusal(DataError, empty) == f"{empty} is empty: {expected}"
     assert refusal(DataError, folder) == (
         f"{folder} is a folder, but no Zarr store: name the files in it, as in {folder}/*.nc"
@@ -79,5 +79,6 @@ def test_zarr_format_2_with_and_without_consolidated_metadata(tmp_path):
 def test_a_pipe_is_refused_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.nc")
     assert refusal(DataError, tmp_path / "pipe.nc") == (
-        f"{tmp_path / 'pipe.nc'} is neither a file nor a folder: expected a NetCDF file, a GRIB file or a Zarr store"
+        f"{tmp_path / 'pipe.nc'} is neither a file nor a folder: expected a NetCDF, GRIB or GeoTIFF file, or a Zarr "
+        "store"
     )

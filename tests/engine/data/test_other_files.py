@@ -187,8 +187,8 @@ def test_packed_files_are_refused_with_the_command_that_unpacks_them(tmp_path):
         archive.write(path, "data_stream-oper.nc")
     (tmp_path / "a.nc.gz").write_bytes(gzip.compress(Path(path).read_bytes()))
     assert refusal(DataError, tmp_path / "cds.nc") == (
-        f"{tmp_path}/cds.nc is a ZIP archive, as the Climate Data Store sends several files: expected a NetCDF file, a "
-        f"GRIB file or a Zarr store; unpack it first (unzip {tmp_path}/cds.nc), and give what comes out"
+        f"{tmp_path}/cds.nc is a ZIP archive, as the Climate Data Store sends several files: expected a NetCDF, GRIB "
+        f"or GeoTIFF file, or a Zarr store; unpack it first (unzip {tmp_path}/cds.nc), and give what comes out"
     )
     assert f"unpack it first (gunzip -k {tmp_path}/a.nc.gz)" in refusal(DataError, tmp_path / "a.nc.gz")
 

@@ -294,10 +294,10 @@ def test_times_without_partner_or_of_another_calendar(hr, lr, tmp_path):
     assert "no time step is in all fields" in refusal(TimeError, options(hr, pairing="mos", lr=other))
 
 
-def test_one_time_step(tmp_path):
-    path = write_field(tmp_path / "a.nc", times=1)
-    assert refusal(TimeError, options(path)) == (
-        "there is 1 step, 2001-01-01T00:00 to 2001-01-01T00:00: expected enough to train, validate and test; add files"
+def test_one_time_step_in_common(tmp_path):
+    path = write_field(tmp_path / "a.nc")
+    assert refusal(TimeError, options(path, period=["2001-01-02", "2001-01-02"])) == (
+        "there is 1 step, 2001-01-02T00:00 to 2001-01-02T00:00: expected enough to train, validate and test; add files"
     )
 
 

@@ -92,7 +92,10 @@ def test_defaults_pass_their_own_checks():
         ({**BASE, "training": {"epochs": 0}}, "training.epochs is 0: expected a whole number from 1 to 100000"),
         ({**BASE, "training": {"learning_rate": 0}}, "training.learning_rate is 0: expected a number above 0, at most"),
         ({**BASE, "launch": {"site": "a b"}}, "launch.site is 'a b': expected text matching "),
-        ({"version": 1}, "data.target is missing: expected a mapping {path: file, glob, list of files or Zarr store"),
+        (
+            {"version": 1},
+            "data.target is missing: expected a mapping {path: file, glob, list of files, Zarr store or URL",
+        ),
         ({"version": 1, "data": {"target": TARGET}}, "data.scale is missing: give the HR cells per LR cell"),
     ],
     ids=str,
