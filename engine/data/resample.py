@@ -15,6 +15,7 @@ from engine.data.lazy import apply_lazily
 from engine.data.regrid_weights import MARGIN, PointWeights, SideWeights, centres_in, weights_between
 from engine.errors import GridError
 
+SHORT = 0.05  # of a cell that a field may end before the outermost centre, which then takes its outermost value
 MIN_COVERAGE = 1e-4  # of a new cell's weight: less is rounding
 
 
@@ -74,7 +75,7 @@ def coarsening(
 
 
 def regrid(
-    field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = None, beyond: float = 0.0
+    field: xr.DataArray, grid: Grid, method: str, needed: Grid | None = None, beyond: float = SHORT
 ) -> xr.DataArray:
     """Bring a field onto the centres of any other grid.
 

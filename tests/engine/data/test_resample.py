@@ -228,6 +228,8 @@ def test_a_target_outside_is_refused_with_both_extents():
             )
     half_a_cell = Grid(np.array([39.76, 41.0]), np.array([0.0, 1.74]))
     assert np.isfinite(regrid(source, half_a_cell, "bilinear")).all()
+    just_short = Grid(np.array([39.73, 41.0]), np.array([0.0, 1.77]))  # by 0.02 of cells of 0.5, where 0.025 is allowed
+    np.testing.assert_array_equal(regrid(source, just_short, "bilinear"), regrid(source, half_a_cell, "bilinear"))
 
 
 def test_only_what_is_needed_is_read():
