@@ -25,6 +25,7 @@ MAGIC = {
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "raster"),  # TIFF and BigTIFF, in either byte order
     b"\0\0\0\x0cjP  ": "raster",  # JPEG 2000, as of Sentinel-2
 }
+RASTERS = (".tif", ".tiff", ".jp2")  # how addresses of rasters end
 PACKED = {  # magic → in words, and what unpacks it
     b"PK\x03\x04": ("a ZIP archive, as the Climate Data Store sends several files", "unzip"),
     b"\x1f\x8b": ("compressed by gzip", "gunzip -k"),
@@ -100,7 +101,7 @@ def _fault(path: str, kind: str, error: Exception) -> DataError:
     if is_url(path):
         return DataError(
             f"{path} can't be read ({why})",
-            hint="expected a Zarr store (.zarr in its address), a Kerchunk reference (.json), or OPeNDAP",
+            hint="expected Zarr (.zarr in its address), a Kerchunk reference (.json), GeoTIFF (.tif), or OPeNDAP",
             action="check the address and your access to it, or try again later",
         )
     return DataError(
@@ -119,7 +120,8 @@ def _opens_without_times(path: str, kind: str) -> bool:
 def _format_of(path: str) -> str:
     """Find the format, one of OPENERS, from the content of a file, or from an address."""
     if is_url(path):
-        return "reference" if path.endswith(".json") else "zarr" if ".zarr" in path else "opendap"
+        kind = "raster" if path.lower().endswith(RASTERS) else "opendap"
+        return "reference" if path.endswith(".json") else "zarr" if ".zarr" in path else kind
     if not os.path.exists(path):
         raise DataError(
             f"{path} doesn't exist",

@@ -86,7 +86,7 @@ def take_steps(field: xr.DataArray, steps: np.ndarray) -> xr.DataArray:
     return xr.DataArray(values, {**coords, **times}, field.dims, field.name, field.attrs)
 
 
-class _Lazy(BackendArray, ABC):
+class LazyArray(BackendArray, ABC):
     """Base of arrays that xarray indexes lazily and reads with `_read`."""
 
     shape: tuple[int, ...]
@@ -100,7 +100,7 @@ class _Lazy(BackendArray, ABC):
         """Read the values of a key that has one part for each dimension."""
 
 
-class _AsFloat32(_Lazy):
+class _AsFloat32(LazyArray):
     def __init__(self, variable: xr.Variable, is_single_step: bool):
         self.variable, self.is_single_step, self.dtype = variable, is_single_step, np.dtype(np.float32)
         self.shape = (1, *variable.shape) if is_single_step else variable.shape
@@ -112,7 +112,7 @@ class _AsFloat32(_Lazy):
         return values[None][key[0]] if self.is_single_step else values
 
 
-class _FirstValid(_Lazy):
+class _FirstValid(LazyArray):
     def __init__(self, variable: xr.Variable):
         self.variable, self.shape, self.dtype = variable, variable.shape[:-1], np.dtype(variable.dtype)
 
@@ -124,7 +124,7 @@ class _FirstValid(_Lazy):
         return values
 
 
-class _Applied(_Lazy):
+class _Applied(LazyArray):
     def __init__(self, field: xr.DataArray, change: Callable[[np.ndarray], np.ndarray]):
         self.field, self.change, self.shape, self.dtype = field, change, field.shape, field.dtype
 
@@ -142,7 +142,7 @@ class _Regridded(_Applied):
         return self.change(self.field[tuple(steps)].values)[..., y, :][..., x]
 
 
-class _Joined(_Lazy):
+class _Joined(LazyArray):
     def __init__(self, fields: Sequence[xr.DataArray]):
         self.fields, self.dtype = fields, fields[0].dtype
         self.ends = np.cumsum([field.sizes["time"] for field in fields])
@@ -161,7 +161,7 @@ class _Joined(_Lazy):
         return values if np.ndim(steps) else values[0]
 
 
-class _Stacked(_Lazy):
+class _Stacked(LazyArray):
     """Values over some outer dimensions, numbered in order; those along the last of them are read at once."""
 
     def __init__(self, variable: xr.Variable, outer: int):
@@ -181,7 +181,7 @@ class _Stacked(_Lazy):
         return values if np.ndim(steps) else values[0]
 
 
-class _Repeated(_Lazy):
+class _Repeated(LazyArray):
     def __init__(self, field: xr.DataArray, steps: np.ndarray):
         self.field, self.steps, self.dtype = field, steps, field.dtype
         self.shape = (len(steps), *field.shape[1:])

@@ -1,13 +1,31 @@
-"""GeoTIFF and JPEG 2000 files, read by rioxarray, an optional dependency: each band is a variable."""
+"""GeoTIFF and JPEG 2000 files, read by rasterio, an optional dependency: each band is a variable."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+import pyproj
 import xarray as xr
+from xarray.core import indexing
 
+from engine.data.lazy import Key, LazyArray
 from engine.errors import DataError, GridError
+from engine.spec import is_url
+
+MAPPING = "spatial_ref"  # GDAL's name of the grid mapping in NetCDF files
+# https://gdal.org/en/stable/user/configoptions.html; times in seconds
+REMOTE = {
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_CONNECTTIMEOUT": 60,
+    "GDAL_HTTP_MAX_RETRY": 2,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "VSI_CACHE": True,
+}
 
 
 def open_raster(path: str, variable: str, decode_times: bool = True) -> xr.Dataset:
@@ -19,41 +37,81 @@ def open_raster(path: str, variable: str, decode_times: bool = True) -> xr.Datas
     Raises
     ------
     DataError
-        If rioxarray is missing, or the file holds several rasters.
+        If rasterio is missing, or the file holds several rasters.
     GridError
         If pixels have no place on Earth, or rows and columns don't follow x and y.
     """
+    with _raster(path) as file:
+        _check(file, path)
+        names = list(file.descriptions)
+        if not all(names) or len(set(names)) < len(names):
+            names = [f"band_{number}" for number in file.indexes]
+        bands = {name: _band(file, number, path) for number, name in enumerate(names, 1)}
+        crs, place, (ny, nx) = pyproj.CRS.from_user_input(file.crs.to_wkt()), file.transform, file.shape
+    axes = {str(axis.get("axis")): axis for axis in crs.cs_to_cf()}
+    centres = {"y": place.f + place.e * (np.arange(ny) + 0.5), "x": place.c + place.a * (np.arange(nx) + 0.5)}
+    coords = {name: (name, values, axes.get(name.upper(), {})) for name, values in centres.items()}
+    return xr.Dataset(bands, coords).assign_coords({MAPPING: ((), np.int32(0), {"crs_wkt": crs.to_wkt()})})
+
+
+@contextmanager
+def _raster(path: str) -> Iterator[Any]:
+    """Open a file anew, which is safe in threads."""
     try:
         import rasterio
-        import rioxarray  # noqa: F401 (gives xarray its engine and its .rio accessor)
     except ImportError as error:
         raise DataError(
-            f"{path} is read by rioxarray, which isn't installed ({error})",
-            action="pip install 'mesoscope[geotiff]', or with conda: conda install rioxarray",
+            f"{path} is read by rasterio, which isn't installed ({error})",
+            action="pip install 'mesoscope[geotiff]', or with conda: conda install rasterio",
         ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # refused below
-        file = rasterio.open(path)
-    with file:
-        parts, crs, transform, described = file.subdatasets, file.crs, file.transform, file.descriptions
-    if parts:
+    with rasterio.Env(**(REMOTE if is_url(path) else {})):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # refused by `_check`
+            file = rasterio.open(path)
+        with file:
+            yield file
+
+
+def _check(file: Any, path: str) -> None:
+    if parts := file.subdatasets:
         raise DataError(
             f"{path} holds {len(parts)} rasters", action="write each as a file of its own (gdal_translate -sds)"
         )
-    if crs is None:
+    if file.crs is None:
         raise GridError(
             f"{path} names no coordinate reference system",
             hint="expected a georeferenced raster",
             action="add it (gdal_edit.py -a_srs EPSG:…), or with ground control points gdalwarp -t_srs EPSG:…",
         )
-    if not np.allclose([transform.b, transform.d], 0, atol=1e-9 * abs(transform.a)):
+    if not np.allclose([file.transform.b, file.transform.d], 0, atol=1e-9 * abs(file.transform.a)):
         raise GridError(
             f"{path} is rotated: its rows and columns don't follow x and y",
             hint="expected a north-up raster",
             action="bring it onto x and y first (gdalwarp input.tif output.tif)",
         )
-    dataset = xr.open_dataset(path, engine="rasterio", band_as_variable=True, mask_and_scale=True, cache=False)
-    names = [text or "" for text in described]
-    if all(names) and len(set(names)) == len(names):
-        dataset = dataset.rename({f"band_{number}": name for number, name in enumerate(names, 1)})
-    return dataset.rio.write_coordinate_system()
+
+
+def _band(file: Any, number: int, path: str) -> xr.Variable:
+    attrs = {"grid_mapping": MAPPING, "units": file.units[number - 1] or ""}
+    values = indexing.LazilyIndexedArray(_Band(file, number, path))
+    return xr.Variable(("y", "x"), values, attrs, {"source": path})
+
+
+class _Band(LazyArray):
+    def __init__(self, file: Any, number: int, path: str):
+        self.path, self.number, self.shape = path, number, file.shape
+        self.dtype = np.result_type(file.dtypes[number - 1], np.float32)
+        self.scale, self.offset = file.scales[number - 1], file.offsets[number - 1]
+
+    def _read(self, key: Key) -> np.ndarray:
+        rows, columns = (np.arange(n)[part] for n, part in zip(self.shape, key, strict=True))
+        if not rows.size or not columns.size:
+            return np.empty((*rows.shape, *columns.shape), self.dtype)
+        window = tuple((int(cells.min()), int(cells.max()) + 1) for cells in (rows, columns))
+        try:
+            with _raster(self.path) as file:
+                packed = file.read(self.number, window=window, masked=True)
+        except OSError as error:
+            raise OSError(f"{self.path}: {error.__cause__ or error}") from error
+        values = packed.astype(self.dtype).filled(np.nan) * self.dtype.type(self.scale) + self.dtype.type(self.offset)
+        return values[rows - window[0][0]][..., columns - window[1][0]]

@@ -25,6 +25,8 @@ DAP_TYPES = {"f4": "Float32", "f8": "Float64"}
 class DataServer:
     """url : of the folder; dap_url : of the dataset; requests, authorizations : what was asked for.
 
+    n_bytes : sent as ranges of files.
+
     failure : of all requests from now on, or of so many: "" for none, 403 or another status, "cut" (the connection is
         closed) or "stall" (nothing is answered).
     """
@@ -32,6 +34,7 @@ class DataServer:
     dataset: xr.Dataset | None = None
     failure: str = ""
     failures_left: float = float("inf")
+    n_bytes: int = 0
     requests: list[str] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
     url: str = ""
@@ -62,10 +65,23 @@ def serving(folder: Path, dataset: xr.Dataset | None = None) -> Iterator[DataSer
             elif self.path.startswith("/dap/field"):
                 assert server.dataset is not None
                 self._send(dap_answer(server.dataset, unquote(self.path)))
+            elif found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"] or ""):
+                self._send_range(int(found[1]), int(found[2]) + 1)
+            elif self.command == "HEAD":
+                super().do_HEAD()
             else:
                 super().do_GET()
 
         do_HEAD = do_GET  # noqa: N815
+
+        def _send_range(self, first: int, end: int) -> None:
+            content = Path(self.translate_path(self.path)).read_bytes()
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{min(end, len(content)) - 1}/{len(content)}")
+            self.send_header("Content-Length", str(len(content[first:end])))
+            self.end_headers()
+            self.wfile.write(content[first:end])
+            server.n_bytes += len(content[first:end])
 
         def _send(self, body: bytes) -> None:
             self.send_response(200)

@@ -41,6 +41,7 @@ def write_tiff(
     matrix: list[float] | None = None,
     items: str = "",
     nodata: str = "",
+    **how: Any,
 ) -> str:
     """Write (y, x) or (y, x, band) as GeoTIFF."""
     tags: list[tuple[Any, ...]] = []
@@ -56,7 +57,7 @@ def write_tiff(
     if nodata:
         tags.append((GDAL_NODATA, "s", 0, nodata, True))
     bands = {"photometric": "minisblack", "planarconfig": "contig"} if values.ndim == 3 else {}
-    tifffile.imwrite(path, values, extratags=tags, metadata=None, **bands)
+    tifffile.imwrite(path, values, extratags=tags, metadata=None, **bands, **how)
     return str(path)
 
 
@@ -124,7 +125,7 @@ def test_bands_by_name_with_scale_offset_unit_and_nodata(tmp_path):
 def test_jpeg_2000(tmp_path):
     import rasterio
 
-    place = rasterio.transform.from_origin(WEST, NORTH, SIDE, SIDE)
+    place = rasterio.Affine(SIDE, 0, WEST, 0, -SIDE, NORTH)
     values = np.arange(32 * 32, dtype=np.uint16).reshape(1, 32, 32)
     lossless = {"QUALITY": 100, "REVERSIBLE": "YES", "driver": "JP2OpenJPEG", "dtype": "uint16"}
     with rasterio.open(
@@ -161,10 +162,10 @@ def test_several_rasters_in_a_file_and_a_file_cut_off(tmp_path):
     assert f"{path} can't be read (" in refusal(DataError, path, static=True)
 
 
-def test_without_rioxarray(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rioxarray", None)
+def test_without_rasterio(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rasterio", None)
     message = refusal(DataError, write_tiff(tmp_path / "a.tif"), static=True)
-    assert "is read by rioxarray, which isn't installed" in message
+    assert "is read by rasterio, which isn't installed" in message
     assert "pip install 'mesoscope[geotiff]'" in message
 
 

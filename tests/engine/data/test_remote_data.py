@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from engine.data import netcdf, remote
+from engine.data import netcdf, rasters, remote
 from engine.data.fields import open_field
 from engine.data.pairs import pair
 from engine.errors import DataError, SpecError
@@ -22,6 +22,7 @@ from engine.runs.description import describe_inputs
 from engine.spec import DataOptions, Source, Spec
 from tests.engine.data.data_server import serving
 from tests.engine.data.mock import make_field, refusal
+from tests.engine.data.test_rasters import write_tiff
 from tests.engine.launch.engine_processes import CommandLine, no_processes_left
 
 pytestmark = pytest.mark.filterwarnings(
@@ -35,6 +36,7 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(remote, "STALLED_S", 0.5)
     monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0))
     monkeypatch.setattr(netcdf, "ANSWER_S", 1)
+    monkeypatch.setattr(rasters, "REMOTE", rasters.REMOTE | {"GDAL_HTTP_TIMEOUT": 1, "GDAL_HTTP_RETRY_DELAY": 0})
 
 
 def write_zarr(path: Path, field: xr.Dataset = FIELD, *, zarr_format: int = 2, consolidated: bool = True) -> None:
@@ -92,6 +94,22 @@ def test_opendap(tmp_path):
         np.testing.assert_array_equal(field["time"], large["time"])
         np.testing.assert_array_equal(field[7, :, 5:9], large["t2m"][7, :, 5:9])
         assert unquote(server.requests[-1]) == "/dap/field.dods?t2m[7][0:63][5:8]"
+
+
+def test_of_a_cloud_optimised_geotiff_only_the_tiles_asked_for_are_read(tmp_path):
+    values = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
+    write_tiff(tmp_path / "a.tif", values, tile=(128, 128))
+    with serving(tmp_path) as server:
+        url = f"{server.url}/a.tif"
+        field = open_field(Source(url), static=True)
+        np.testing.assert_array_equal(field[300:310, 700:720], values[300:310, 700:720])
+        assert 0 < server.n_bytes < values.nbytes / 4
+        server.failure = "403"
+        with pytest.raises(OSError, match=r"http://.*/a\.tif: .*failed"):
+            field[900:, :100].load()
+        for server.failure in ("403", "cut", "stall"):
+            other = f"{server.url}/other-{server.failure}.tif"
+            assert refusal(DataError, other, static=True).startswith(f"{other} can't be read (")
 
 
 @pytest.mark.parametrize(
