@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from engine.models import blocks
-from engine.models.network import Output, interpolation
+from engine.models.network import Output, interpolation, wrapped
 from engine.models.shapes import DISCRIMINATOR_BLOCKS, DISCRIMINATOR_FILTERS, DISCRIMINATOR_HR_FILTERS, Shape
 
 SLOPE = 0.2  # below zero; Radford et al. (2016), section 3
@@ -28,15 +28,16 @@ def build_discriminator(shape: Shape, output: Output) -> keras.Model:
     inputs = layers.Input((None, None, shape.channels), name="inputs")
     field = layers.Input((None, None, 1), name="field")
     there = layers.Input((None, None, 1), name="there")
-    x = _detail(inputs, field, there, shape, output)
+    x = wrapped(_detail(inputs, field, there, shape, output), shape, shape.scale, "detail_around")
     x = _activated(blocks.convolution(DISCRIMINATOR_HR_FILTERS, "hr")(x), "hr")
     onto_lr = layers.Conv2D(DISCRIMINATOR_FILTERS, shape.scale, shape.scale, name="onto_lr")
     x = _activated(onto_lr(x), "onto_lr")  # (batch, y_lr, x_lr, filters)
-    x = layers.Concatenate(name="with_inputs")([x, inputs])
+    x = layers.Concatenate(name="with_inputs")([x, wrapped(inputs, shape, 1, "inputs_around")])
     x = blocks.convolution(DISCRIMINATOR_FILTERS, "entry")(x)
     for number in range(DISCRIMINATOR_BLOCKS):
         x = _residual_block(x, f"block{number + 1}")
     logits = blocks.convolution(1, "verdict")(_activated(x, "verdict"))
+    logits = blocks.Unwrap(1, name="logits_unwrapped")([logits, inputs]) if shape.wrap else logits
     logits = layers.Activation("linear", dtype="float32", name="logits")(logits)
     return keras.Model([inputs, field, there], logits, name="discriminator")
 

@@ -90,7 +90,7 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     at_hr = {}
     if shape.static:
         spread = blocks.Spread(name="static_at_hr")([static, inputs])
-        at_hr[STATIC] = _wrapped(spread, shape, shape.scale, "static_at_hr_around")
+        at_hr[STATIC] = wrapped(spread, shape, shape.scale, "static_at_hr_around")
     x = apply(made.tail.layers, x, at_hr)  # (batch, y, x, hr_filters)
     output_of_tail = _output(x, inputs, options, shape, made)
     field = layers.Activation("linear", dtype="float32", name="field")(output_of_tail)
@@ -116,7 +116,7 @@ def _features(
         x = blocks.TimeSteps(shape.window, shape.fields, name="steps")(x)  # (window · batch, y, x, channels)
     declared = layers_of([made.entry, *made.recurrence, *made.backbone, *made.stages])
     noise = [layer for layer in declared if isinstance(layer, Noise)]  # first of all, so that it goes around as well
-    x = _wrapped(apply(noise, x), shape, shape.scale if options.upsampling == "pin" else 1, "around")
+    x = wrapped(apply(noise, x), shape, shape.scale if options.upsampling == "pin" else 1, "around")
     return apply(declared[len(noise) :], x)
 
 
@@ -125,7 +125,7 @@ def interpolation(shape: Shape, output: Output, **settings: Any) -> layers.Layer
     return blocks.Interpolation(shape.scale, output.interpolation, shape.x_lr if shape.wrap else None, **settings)
 
 
-def _wrapped(x: tf.Tensor, shape: Shape, scale: int, name: str) -> tf.Tensor:
+def wrapped(x: tf.Tensor, shape: Shape, scale: int, name: str) -> tf.Tensor:
     """A field with `scale` columns to each of LR, and those beside its ends where it goes around the globe."""
     return blocks.Wrap(shape.x_lr * scale, shape.wrap * scale, name=name)(x) if shape.wrap else x
 

@@ -42,7 +42,7 @@ def training_bytes(spec: Spec, shape: Shape) -> int:
     activations = activation_bytes(spec.model, step, batch_size * members_of(spec.training))
     if spec.training.learning == "adversarial":
         parameters += count_discriminator(shape)
-        activations += _discriminator_bytes(step, batch_size)
+        activations += _discriminator_bytes(step.wrapped, batch_size)
     return 4 * OPTIMIZER_COPIES * parameters + 2 * activations
 
 

@@ -18,6 +18,7 @@ from engine.evaluation import predict, tiles
 from engine.evaluation.predict import Downscaler
 from engine.evaluation.tiles import input_shape, plan_tiles
 from engine.models.blocks import Noise, drawn
+from engine.models.discriminator import build_discriminator
 from engine.models.network import Output, build
 from engine.models.receptive_field import Reach, with_wrap
 from engine.models.shapes import Shape
@@ -102,6 +103,19 @@ def test_a_network_of_a_rolled_field_is_rolled(given, roll):
     borders = with_random_weights(model, Shape(6, 32, 2, 1, SCALE), Output("bicubic", 1.0, 0.0, "linear"))
     with_seam = borders([inputs, static]).numpy()
     assert np.abs(with_seam - field)[:, :, [0, -1]].max() > 0.01  # so the test can fail
+
+
+def test_a_discriminator_of_rolled_fields_is_rolled():
+    shape = with_wrap(Shape(6, 32, 1, 0, SCALE), options(n_blocks=3), periodic=True)  # 9 columns beside: it sees 7
+    network = build_discriminator(shape, Output("bicubic", 1.0, 0.0, "linear"))
+    rng = np.random.default_rng(0)
+    fields = [rng.normal(size=(1, 6 * s, 32 * s, 1)).astype("f4") for s in (1, SCALE)]
+    fields.append(np.ones_like(fields[1]))
+    logits = network(fields).numpy()
+    rolled = network([np.roll(field, 5 * s, axis=2) for field, s in zip(fields, (1, SCALE, SCALE), strict=True)])
+    assert logits.shape == (1, 6, 32, 1)
+    assert logits.std() > 0.01
+    np.testing.assert_allclose(rolled, np.roll(logits, 5, axis=2), atol=1e-5)
 
 
 def test_columns_beyond_by_hand():
