@@ -66,4 +66,4 @@ def test_behind_a_socket_it_ends_with_the_proxy_that_started_it():
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
         started = psutil.Process(int(process.stdout.readline()))
         process.kill()
-        started.wait(timeout=60)
+        started.wait(timeout=600)

@@ -180,7 +180,7 @@ def test_one_command_trains_all_eight_and_exports_the_comparison(tmp_path, demo)
 def test_a_conductor_outlives_who_started_it(tmp_path, own):
     settings = [*SMALL, "model.localized=false"]
     runs = suite.create(suite.specs(own, "BE", settings), Store(tmp_path))
-    assert suite.start(runs).wait(timeout=300) == 0
+    assert suite.start(runs).wait(timeout=600) == 0
     assert [run.status().state for run in runs] == ["done", "done"]
     assert runs[0].status().since <= runs[1].launches()[0].time
 

@@ -45,7 +45,7 @@ def checkout(tmp_path: Path) -> Path:
 def make(checkout: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(checkout)} | environment
     command = ["make", *arguments]
-    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], checkout: Path, message: str) -> None:

@@ -17,7 +17,7 @@ def test_the_engine_finds_its_specs(installation, tmp_path):
     def run(*arguments: str) -> str:
         command = installation.command("mesoscope-engine", *arguments)
         done = subprocess.run(
-            command, cwd=tmp_path, env=installation.environment(tmp_path), capture_output=True, text=True, timeout=120
+            command, cwd=tmp_path, env=installation.environment(tmp_path), capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -117,7 +117,7 @@ def test_the_page_goes_on_while_runs_are_made(session, monkeypatch):
     made, go_on = suite.create, threading.Event()
 
     def slow(specs, store):
-        assert go_on.wait(timeout=60)
+        assert go_on.wait(timeout=600)
         return made(specs, store)
 
     monkeypatch.setattr(suite, "create", slow)

@@ -170,7 +170,7 @@ def test_handing_over_tells_what_it_does_and_leads_to_the_run(session, targets, 
             """As engine.launch.remote.submit notes it; goes on once the page has shown it."""
             me = asdict(submission.api.remote.identity(os.getpid()))
             run.update_request(stage="sending", sender=me, reason="sends hr.nc, 1.0 MB", time=0.0)
-            asyncio.run_coroutine_threadsafe(sent.wait(), loop).result(timeout=30)
+            asyncio.run_coroutine_threadsafe(sent.wait(), loop).result(timeout=600)
             run.update_request(stage="sent", job="17")
 
         def remember(event):

@@ -56,7 +56,7 @@ def test_refused_by_a_real_process(name, flags, request_, store):
     change, message = CASES[name]
     change(request_)
     command = [sys.executable, "-m", "engine", "train", *request_.arguments, "--store", str(store), *flags]
-    ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=600)
     expected = message.format(here=request_.here, store=store)
     assert ended.returncode == 2
     assert ended.stderr == f"error: {expected}\n"

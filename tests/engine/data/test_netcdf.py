@@ -65,7 +65,7 @@ def test_files_with_text_are_opened_and_closed_in_any_order(tmp_path, has_string
             dataset.to_netcdf(tmp_path / f"{number}.nc")
         else:
             write_netcdf(dataset, tmp_path / f"{number}.nc")
-    done = subprocess.run([sys.executable, "-c", IN_TURN, tmp_path], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", IN_TURN, tmp_path], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -77,7 +77,7 @@ def test_a_crowd_of_threads_reads_what_is_there(tmp_path):
         values = 10.0 * number + np.arange(3.0)[:, None, None] * np.ones((2, 2))
         data = {"t": (("time", "lat", "lon"), values, {"units": "K"})}
         write_netcdf(xr.Dataset(data, {"time": times, "lat": lat, "lon": lon}), tmp_path / f"{number}.nc")
-    done = subprocess.run([sys.executable, "-c", CROWD, tmp_path], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", CROWD, tmp_path], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

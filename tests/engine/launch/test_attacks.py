@@ -146,7 +146,7 @@ def test_one_login_in_a_terminal_is_enough(place, sshd, store):
     words = Sites.read().named("ssh").connection.login_command()
     keys = sshd.folder / "authorized_keys"
     kept = keys.read_text()
-    subprocess.run(["bash", "-c", words], check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["bash", "-c", words], check=True, timeout=600, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     keys.write_text("")  # no further login works
     try:
         run = training(place, store)
