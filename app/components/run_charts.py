@@ -13,14 +13,17 @@ import panel_material_ui as pmui
 from app import formatting
 from app.plots.run_charts import HEIGHT, cost_chart, setting_chart, setting_lines
 from app.services.newest import Rerun
-from app.services.run_costs import RunCost, SettingAxis, number_axis, run_costs, setting_axes, targets_of
+from app.services.run_costs import RunCost, SettingAxis, number_axis, pareto_front, run_costs, setting_axes, targets_of
 from app.services.run_settings import differing_settings
 from app.services.watcher import RunSnapshot
 from app.session import Session
 from app.theme import BORDERED, SMALL
 from engine.evaluation.tables import METRICS
 
-HINT = "One dot and one line for each finished run, coloured by the score; a click opens the run."
+HINT = (
+    "One dot and one line for each finished run, coloured by the score; a click opens the run. Dashed: the best score "
+    "that training of that length has reached."
+)
 NOTHING = "No finished run is listed: these charts need a score and a training time."
 
 
@@ -92,7 +95,8 @@ class RunCharts:
             }
         )
         source.selected.on_change("indices", lambda _, __, new: self._open([costs[at].id for at in new]))
-        figures = [cost_chart(source, name, dark=dark)]
+        front = [(cost.seconds, cost.score) for cost in pareto_front(costs, self.score.value)]
+        figures = [cost_chart(source, front, name, dark=dark)]
         figures += [setting_chart(source, axes, dark=dark)] if len(axes) > 1 else []
         return [pn.pane.Bokeh(one, sizing_mode="stretch_width", height=HEIGHT, margin=0) for one in figures]
 

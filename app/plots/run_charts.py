@@ -20,8 +20,13 @@ LONGEST_WORD = 16  # characters beside an axis
 Columns = dict[str, Any]
 
 
-def cost_chart(source: bm.ColumnDataSource, score: str, *, dark: bool = False) -> Any:
-    """One dot a run; `source` : columns seconds, score, title, time, settings."""
+def cost_chart(
+    source: bm.ColumnDataSource, front: Sequence[tuple[float, float]], score: str, *, dark: bool = False
+) -> Any:
+    """One dot a run; `source` : columns seconds, score, title, time, settings.
+
+    front : seconds and score of the best runs, in the order of their time, joined by a line.
+    """
     seconds = np.asarray(source.data["seconds"], dtype=float)
     is_wide = bool(len(seconds)) and seconds.max() > WIDE_S * seconds.min()
     plot = quiet_figure(
@@ -35,6 +40,9 @@ def cost_chart(source: bm.ColumnDataSource, score: str, *, dark: bool = False) -
         "seconds", "score", source=source, size=9, color=_colour(source, dark), line_color=None,
         fill_alpha=0.85, nonselection_fill_alpha=0.25, selection_line_color=_mode(INK, dark),
     )  # fmt: skip
+    if len(front) > 1:
+        seconds_of_front, scores = zip(*front, strict=True)
+        plot.step(seconds_of_front, scores, mode="after", line_dash="dashed", line_color=_mode(FAINT, dark))
     _explain(plot, dots, score)
     return plot
 

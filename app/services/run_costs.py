@@ -10,6 +10,7 @@ import numpy as np
 
 from app.services.run_settings import default_of, varied_settings
 from app.services.watcher import RunSnapshot
+from engine.evaluation.tables import badness
 
 MOST_AXES = 8
 MOST_CATEGORIES = 12  # of an option without numbers: more can't be told apart on an axis
@@ -53,6 +54,15 @@ def run_costs(seen: Sequence[RunSnapshot], target: str, score: str) -> list[RunC
         if one.target == target and seconds and value is not None and math.isfinite(seconds) and math.isfinite(value):
             costs.append(RunCost(one.id, one.title, seconds, value))
     return costs
+
+
+def pareto_front(costs: Sequence[RunCost], score: str) -> list[RunCost]:
+    """Those than which none has a better score after less training, in the order of their time."""
+    front: list[RunCost] = []
+    for cost in sorted(costs, key=lambda cost: (cost.seconds, badness(score, cost.score))):
+        if not front or badness(score, cost.score) < badness(score, front[-1].score):
+            front.append(cost)
+    return front
 
 
 def setting_axes(seen: Sequence[RunSnapshot]) -> list[SettingAxis]:

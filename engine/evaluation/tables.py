@@ -42,7 +42,7 @@ def numbers_frame(scores: ScoreTable, names: Mapping[str, str], units: str) -> p
 def best_rows(scores: ScoreTable, metric: str) -> list[str]:
     """Find the products with the best mean; more than one on a tie, none without a score."""
     means = {product: _cell(scores[product], metric)[0] for product in scores}
-    ranks = {product: _badness(metric, mean) for product, mean in means.items() if np.isfinite(mean)}
+    ranks = {product: badness(metric, mean) for product, mean in means.items() if np.isfinite(mean)}
     return [product for product, rank in ranks.items() if rank == min(ranks.values())]
 
 
@@ -131,7 +131,8 @@ def _cell(scores: ProductScores, metric: str) -> tuple[float, float]:
     return (np.nan if score.mean is None else score.mean, np.nan if score.std is None else score.std)
 
 
-def _badness(metric: str, mean: float) -> float:
+def badness(metric: str, mean: float) -> float:
+    """Give a number that is less the better a mean is."""
     if metric in HIGHER_IS_BETTER:
         return -mean
     return abs(mean) if metric == "bias" else mean

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from app.services.run_costs import MOST_AXES, number_axis, run_costs, setting_axes, targets_of
+from app.services.run_costs import MOST_AXES, RunCost, number_axis, pareto_front, run_costs, setting_axes, targets_of
 from app.services.watcher import take_snapshot
 from engine.spec import Source
 from tests.app.fake import write_run
@@ -59,3 +59,14 @@ def test_few_axes_are_drawn_and_none_of_words_without_end(store):
 @pytest.mark.parametrize(("numbers", "places"), [([3, 1, 2], [1, 0, 0.5]), ([5, 5], [0.5, 0.5])])
 def test_numbers_stand_between_the_smallest_and_the_largest(numbers, places):
     np.testing.assert_allclose(number_axis("score", numbers).places, places)
+
+
+@pytest.mark.parametrize(
+    ("score", "scores", "front"),
+    [("rmse", [3.0, 2.0, 2.5, 1.0], "abd"), ("pearson", [0.7, 0.8, 0.9, 0.85], "abc"), ("bias", [-3, 1, 2, -1], "ab")],
+)
+def test_the_front_is_of_the_best_scores_so_far_by_training_time(score, scores, front):
+    costs = [
+        RunCost(name, name, seconds, value) for name, seconds, value in zip("abcd", (1, 2, 3, 4), scores, strict=True)
+    ]
+    assert "".join(cost.id for cost in pareto_front(costs[::-1], score)) == front
