@@ -12,6 +12,7 @@ from app.services.conditions import Selection
 from app.session import Session
 from engine.runs import Store
 from tests.app.fake import write_run
+from tests.app.settled import settled
 
 
 @pytest.fixture
@@ -30,8 +31,7 @@ def after(session, *typed: str, remove: bool = False) -> ExceedanceCard:
             run.results.unlink()
         for line in typed:
             card._line.value = line
-            while len(asyncio.all_tasks()) > 1:
-                await asyncio.sleep(0.01)
+            await settled()
         comparison.close()
         return card
 

@@ -8,6 +8,7 @@ import pytest
 from app.components.run_charts import RunCharts
 from app.services.watcher import take_snapshot
 from tests.app.fake import write_run
+from tests.app.settled import settled
 
 
 @pytest.fixture
@@ -26,9 +27,7 @@ def story(session, *steps):
         for number, step in enumerate(steps):
             step(charts) if callable(step) else charts.show(step)
             charts.view.collapsed = number == 0
-            await asyncio.sleep(0)
-            while len(asyncio.all_tasks()) > 1:
-                await asyncio.sleep(0.01)
+            await settled()
             drawn.append([pane.object for pane in charts._charts])
         return drawn
 

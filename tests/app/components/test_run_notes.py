@@ -7,7 +7,8 @@ import pytest
 from engine.runs import Run, RunNotes
 from engine.runs.trash import deleted_runs
 from tests.app.fake import write_run
-from tests.app.pages.test_runs import at_page, settled
+from tests.app.pages.test_runs import at_page
+from tests.app.settled import settled
 
 # Bokeh 3.9 makes a ColumnDataSource of a DataFrame in a way that pandas 3.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")

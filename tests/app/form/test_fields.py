@@ -12,6 +12,7 @@ from app.session import Draft
 from engine.errors import SpecError
 from engine.options import to_plain
 from engine.spec import SECTIONS, Spec
+from tests.app.settled import settled
 
 EVERY = [(section, option) for section, kind in SECTIONS.items() for option in kind.declared()]
 SPEC = Spec.from_plain(
@@ -96,8 +97,7 @@ def test_the_variables_of_a_file_are_offered_until_one_is_chosen(temperature_fil
     async def story():
         field, changes = made("data", "target")
         field._lines["path"].value = str(temperature_file)
-        while len(asyncio.all_tasks()) > 1:
-            await asyncio.sleep(0.01)
+        await settled()
         row = field.view.select(pmui.FlexBox)[0]
         assert row.visible
         buttons = row.select(pmui.Button)
@@ -115,7 +115,7 @@ def test_nothing_is_offered_for_what_is_no_field(tmp_path):
         field, _ = made("data", "target")
         for path in (str(tmp_path / "missing.nc"), str(tmp_path), "*.nc", ""):
             field._lines["path"].value = path
-            await asyncio.sleep(0.05)
+            await settled()
             assert not field.view.select(pmui.FlexBox)[0].visible
 
     asyncio.run(story())

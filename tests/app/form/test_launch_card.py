@@ -15,7 +15,8 @@ from app.formatting import plain_text
 from engine.errors import DataError, SiteError
 from engine.launch.sites import Site
 from engine.spec import Spec
-from tests.app.pages.test_design import in_page, settled
+from tests.app.pages.test_design import in_page
+from tests.app.settled import settled
 
 pytestmark = pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style':PendingDeprecationWarning")
 
@@ -60,7 +61,7 @@ def spec_for(target, **launch):
 def shown_with(session, spec, then=None):
     async def show(page):
         session.use_spec(spec)
-        await asyncio.sleep(0.1)
+        await settled()
         if then is not None:
             await then(page)
 

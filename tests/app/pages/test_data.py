@@ -15,6 +15,7 @@ from app.components.file_browser import folders
 from app.pages.data import DataPage
 from app.session import demo_folder
 from engine.spec import Region, Source
+from tests.app.settled import settled
 
 
 def shown(session, path, act=None, variable=""):
@@ -23,21 +24,13 @@ def shown(session, path, act=None, variable=""):
     async def story():
         page = DataPage(session)
         session.choose_source(str(path), variable)
-        await settled(page)
+        await settled()
         if act is not None:
             await act(page)
-            await settled(page)
+            await settled()
         return page
 
     return asyncio.run(story())
-
-
-async def settled(page):
-    for _ in range(30_000):
-        await asyncio.sleep(0.01)
-        if not page.surface.loading and len(asyncio.all_tasks()) == 1:
-            return
-    raise AssertionError("the page is still busy")
 
 
 def test_a_file_is_shown_with_its_first_variable(session, temperature_file):
@@ -53,7 +46,7 @@ def test_another_time_step_changes_the_map_and_keeps_the_figure(session, tempera
     async def step(page):
         page.first = page.file.map.object
         page.file.step.value = 3
-        await settled(page)
+        await settled()
 
     page = shown(session, temperature_file, step)
     maps = page.file.drawn.maps
@@ -125,7 +118,7 @@ def test_the_demonstration_set_leads_to_an_experiment(session, temperature_file,
 
     async def make(page):
         await page.demonstration.generate(None)
-        await settled(page)
+        await settled()
         page.demonstration.offered.objects[0][0].clicks += 1
 
     page = shown(session, "", make)

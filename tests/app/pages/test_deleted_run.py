@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from tests.app.fake import write_run
-from tests.app.pages.test_runs import at_page, settled
+from tests.app.pages.test_runs import at_page
+from tests.app.settled import settled
 
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
 

@@ -13,6 +13,7 @@ from app.services.checker import Answer
 from app.session import demo_folder
 from engine.errors import RequestError, StoreError
 from engine.spec import Spec
+from tests.app.settled import settled
 
 # panel-material-ui 0.16 sets Panel's older name beside its own when it makes a download button.
 pytestmark = pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style':PendingDeprecationWarning")
@@ -60,11 +61,6 @@ def in_page(session, act):
         return page
 
     return asyncio.run(story())
-
-
-async def settled():
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def type_in(page, key, text):
@@ -146,11 +142,11 @@ def test_the_engine_s_refusal_is_shown_and_nothing_can_be_submitted(session, ask
 
 
 def test_a_newer_spec_ends_the_older_check(session, monkeypatch):
-    begun, ended = [], []
+    begun, go_on, ended = asyncio.Queue(), asyncio.Event(), []
 
     async def slow(spec, command):
-        begun.append(spec.training.epochs)
-        await asyncio.sleep(0.05)
+        begun.put_nowait(spec.training.epochs)
+        await go_on.wait()
         ended.append(spec.training.epochs)
         return ANSWER
 
@@ -159,12 +155,14 @@ def test_a_newer_spec_ends_the_older_check(session, monkeypatch):
 
     async def two(page):
         session.use_spec(SPEC)
-        await settled()
+        assert await begun.get() == 100
         type_in(page, "training.epochs", "7")
-        await asyncio.sleep(0.2)
+        assert await begun.get() == 7
+        go_on.set()
 
     in_page(session, two)
-    assert (begun, ended) == ([100, 7], [7])
+    assert begun.empty()
+    assert ended == [7]
 
 
 def test_the_lr_field_is_there_when_it_is_due(session, asked):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
+import threading
 from dataclasses import replace
 
 import pytest
@@ -19,6 +19,7 @@ from app.services.run_settings import settings_of
 from app.services.watcher import take_snapshot, watcher_of
 from engine.errors import StoreError
 from tests.app.fake import write_run
+from tests.app.settled import settled
 
 # Bokeh 3.9 makes a ColumnDataSource of a DataFrame in a way that pandas 3.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
@@ -42,14 +43,6 @@ def at_page(session, act=None):
         return page
 
     return asyncio.run(story())
-
-
-async def settled():
-    for _ in range(30_000):
-        await asyncio.sleep(0.01)
-        if len(asyncio.all_tasks()) == 1:
-            return
-    raise AssertionError("the page is still busy")
 
 
 def test_an_empty_store_leads_on(session):
@@ -181,12 +174,12 @@ def test_what_is_written_while_the_log_is_being_read_is_read_too(session, monkey
         text = log_tail(path)
         if len(begun) == 1:
             path.write_text(text + "\n" + last)
-            page_loop[0].call_soon_threadsafe(pages[0].refresh)
-            time.sleep(0.1)
+            page_loop[0].call_soon_threadsafe(lambda: (pages[0].refresh(), refreshed.set()))
+            refreshed.wait()
         begun.append(path)
         return text
 
-    pages, page_loop = [], []
+    pages, page_loop, refreshed = [], [], threading.Event()
 
     async def again(page):
         pages.append(page)

@@ -11,7 +11,7 @@ from engine.errors import MesoscopeError, RequestError
 from engine.spec import Spec
 
 SPEC = Spec.from_plain({"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}})
-HANG = "import time; time.sleep(60)"
+HANG = "import pathlib, sys, time; [pathlib.Path(begun).touch() for begun in sys.argv[1:]]; time.sleep(600)"
 
 
 def script(code):
@@ -61,10 +61,14 @@ def test_a_check_that_hangs_is_ended():
     assert not hanging()
 
 
-def test_cancelling_ends_the_process():
+def test_cancelling_ends_the_process(tmp_path):
+    begun = tmp_path / "begun"
+
     async def cancelled():
-        task = asyncio.ensure_future(check(SPEC, script(HANG)))
-        await asyncio.sleep(0.5)
+        task = asyncio.ensure_future(check(SPEC, (*script(HANG), str(begun))))
+        while not begun.exists():
+            assert not task.done()
+            await asyncio.sleep(0.01)
         assert hanging()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
