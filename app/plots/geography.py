@@ -13,6 +13,7 @@ from engine.evaluation.map_lines import LAYERS, map_line
 N_LINES = 3  # meridians and parallels that a map should show, about
 STEPS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60])  # degrees between them
 POINTS = 121  # along a meridian or a parallel
+BEYOND = 1e-6  # of its extent that a line goes on outside of the map: one that ends on the edge may not cross it
 EDGE = 0.06  # of the map's width and height: labels that would be cut off are left out
 
 
@@ -42,8 +43,9 @@ def graticule(projection: MapProjection, box: Box) -> Graticule:
         return Graticule({"x": np.empty(0), "y": np.empty(0)}, _labels([]))
     middle = float(lon[seen][seen.sum() // 2])
     east_of_middle = (lon[seen] - middle + 180) % 360 - 180
-    lon_ends = middle + float(east_of_middle.min()), middle + float(east_of_middle.max())
-    lat_ends = max(float(lat[seen].min()), -90.0), min(float(lat[seen].max()), 90.0)
+    beyond = BEYOND * float(np.ptp(east_of_middle)), BEYOND * float(np.ptp(lat[seen]))
+    lon_ends = middle + float(east_of_middle.min()) - beyond[0], middle + float(east_of_middle.max()) + beyond[0]
+    lat_ends = max(float(lat[seen].min()) - beyond[1], -90.0), min(float(lat[seen].max()) + beyond[1], 90.0)
     pieces, labels = [], []
     for longitude in _rounds(*lon_ends):
         along = np.linspace(*lat_ends, POINTS)

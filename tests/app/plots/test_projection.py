@@ -5,7 +5,7 @@ import pyproj
 import pytest
 
 from app.plots.geography import graticule, map_lines
-from app.plots.projection import MapProjection
+from app.plots.projection import Box, MapProjection
 from app.plots.sampling import Sampling
 from app.session import PROJECTIONS
 from engine.data.grids import CurvilinearGrid, Grid
@@ -96,3 +96,10 @@ def test_the_graticule_has_round_degrees_and_labels_at_its_edges():
     at = drawn.labels["text"].index("54°N")
     assert drawn.labels["y"][at] == pytest.approx(54)
     assert drawn.labels["x"][at] == projection.box().west
+
+
+def test_a_view_that_was_moved_has_the_labels_of_both_edges():
+    projection = MapProjection.of("native", Grid(np.linspace(58, 50, 33), np.linspace(-10, 2, 49)))
+    view = Box(-7.026867469879517, -3.0268674698795195, 52.89895170789164, 55.565618374558305, 1.0)
+    # Degrees that are no nearer to a corner than 6 % of the width: 7°W and 53°N are.
+    assert graticule(projection, view).labels["text"] == ["6°W", "5°W", "4°W", "54°N", "55°N"]
