@@ -11,7 +11,7 @@ import holoviews as hv
 import numpy as np
 
 from app.plots.geography import map_lines
-from app.plots.lines import DRAWING
+from app.plots.lines import DRAWING, draw
 from app.plots.projection import Box, MapProjection
 from app.services.domain import Footprint
 from app.services.regions import outline_of_region
@@ -48,7 +48,7 @@ def domain_map(inputs: Sequence[Footprint], region: Region | None) -> Any:
             projection=projection.crs, xlim=(box.west, box.east), ylim=(box.south, box.north), responsive=True,
             aspect=ASPECT, toolbar=None, show_bounds=False, xaxis=None, yaxis=None, default_tools=[], backend="bokeh",
         )  # fmt: skip
-        figure = hv.render(shown, backend="bokeh")
+        figure = draw(shown)
     figure.update(outline_line_color=None, background_fill_color=None, border_fill_color=None)
     return figure
 
