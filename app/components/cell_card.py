@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.session import Session
 from engine.data.grids import CurvilinearGrid, Grid
+from engine.evaluation.conditions import Condition
 
 HEIGHT = 250
 NOW = {"dimension": "height", "line_color": "#d9a21b", "line_width": 1.5, "line_alpha": 0.9}
@@ -52,6 +54,7 @@ class CellCard:
         """Other runs, or other steps."""
         has_values = self._comparison is selection.comparison and self._view is view and bool(self._series)
         self._selection, self._comparison, self._view = selection, selection.comparison, view
+        self._times = self._comparison.times[selection.common]
         await (self.draw() if has_values else self.read())
 
     async def read(self) -> None:
@@ -114,24 +117,24 @@ class CellCard:
         assert selection is not None  # there is a series
         if selection.empty:
             return selection.empty
-        series = {product: values[selection.common] for product, values in self._series.items()}
+        condition, chosen = selection.condition, selection.common
+        if condition != replace(condition, low=None, high=None):
+            chosen = chosen[np.isfinite(condition.values(self._series["hr"][chosen]))]
+        series = {product: values[chosen] for product, values in self._series.items()}
         if not any(np.isfinite(values).any() for values in series.values()):
-            return "No values: the target is missing in this cell."
+            return "No values in this cell."
         attrs, tab = comparison.first.attrs, self._tabs.value
         if tab == "histogram":
             return line_figure(histogram(series, attrs, dark=dark), height=HEIGHT)
         if tab == "PSD":
-            if selection.condition:
+            if condition != replace(condition, region=None):
                 return "A power spectrum needs steps without a gap: choose all of them above."
             lines = cell_spectrum(series, comparison.times, comparison.first.units, dark)
             few = "A spectrum needs at least 16 evenly spaced steps without a gap."
             return few if lines is None else line_figure(lines, height=HEIGHT)
-        self._times = comparison.times[selection.common]
-        intervals = {
-            product: (lower[selection.common], upper[selection.common])
-            for product, (lower, upper) in self._intervals.items()
-        }
-        joined = not selection.condition.hardest and selection.n_steps > 1
+        self._times = comparison.times[chosen]
+        intervals = {product: (lower[chosen], upper[chosen]) for product, (lower, upper) in self._intervals.items()}
+        joined = condition == Condition(condition.months, condition.hours, region=condition.region) and len(chosen) > 1
         lines = cell_series(series, self._times, attrs, dark, intervals if joined else {}, joined=joined)
         figure = line_figure(lines, height=HEIGHT)
         self._now = bm.Span(**NOW, location=self._time_at(min(self.session.time, comparison.n_steps - 1)))

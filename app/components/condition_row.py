@@ -1,66 +1,142 @@
-"""The steps that scores, error maps and series are of: season or month, hour of the day, the hardest ones."""
+"""The steps, cells and values that scores, error maps and series are of."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import bokeh.models as bm
 import panel as pn
 import panel_material_ui as pmui
 
 from app.components.cards import card
+from app.components.map_board import MapBoard
+from app.plots.live import INK, PAPER
 from app.services.conditions import Selection, offered
+from app.services.regions import region_of_box
 from app.session import Session
-from app.theme import SMALL
+from app.theme import OUTLINED, SMALL
+from engine.errors import GridError
 from engine.evaluation.conditions import Condition
 
-NO_CHOICE = ("all months", "all hours", "all steps")  # of months, hours, and the hardest steps
-LABELS = ("Months", "Hour", "Steps")
-EXPLANATION = "Hardest: the steps in which the interpolated field of the first run has the largest RMSE."
+NO_CHOICE = {"Months": "all months", "Hour": "all hours", "Steps": "all steps"}
+HARDEST = "Hardest: the steps in which the interpolated field of the first run has the largest RMSE."
+DRAWING = "Drag a box on any map."
+NATIVE = "To draw a box, choose the native projection of the maps."
 
 
 class ConditionRow:
-    """Sets `condition` of the session; its words are the values of three lists, one for each part."""
+    """Sets `condition` of the session, whose words are the values of its widgets.
 
-    def __init__(self, session: Session):
-        self.session, self._updating = session, False
+    board : the maps on which a box is drawn.
+    """
+
+    def __init__(self, session: Session, board: Callable[[], MapBoard | None]):
+        self.session, self._board, self._updating = session, board, False
+        self._selection: Selection | None = None
+        self._listening: MapBoard | None = None
         self._lists = [
-            pmui.Select(options={none: ""}, value="", label=label, width=150, **SMALL)
-            for none, label in zip(NO_CHOICE, LABELS, strict=True)
+            pmui.Select(options={none: ""}, value="", label=label, width=140, **SMALL)
+            for label, none in NO_CHOICE.items()
         ]
-        self._lists[2].description = EXPLANATION
-        self._all = pmui.Button(label="All steps", icon="close", variant="text", **SMALL)
+        self._lists[2].description = HARDEST
+        self._low, self._high = (pmui.TextInput(label=label, width=95, **SMALL) for label in ("HR from", "HR below"))
+        self._draw = pmui.Button(label="Box on the map", icon="crop", **OUTLINED)
+        self._all = pmui.Button(label="All", icon="close", visible=False, **{**OUTLINED, "variant": "text"})
         self._fact = pn.pane.HTML("", margin=0, styles={"font-size": "12.5px", "overflow-wrap": "anywhere"})
         row = pn.FlexBox(
-            *self._lists, self._fact, self._all, align_items="center", gap="6px 12px", margin=0,
-            sizing_mode="stretch_width",
+            *self._lists, self._low, self._high, self._draw, self._fact, self._all,
+            align_items="center", gap="10px 10px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         self.view = card(row, padding=8)
-        for each in self._lists:
+        for each in (*self._lists, self._low, self._high):
             each.param.watch(self._choose, "value")
+        self._draw.on_click(lambda _: self._begin(not self.is_drawing))
         self._all.on_click(lambda _: session.param.update(condition=Condition()))
+
+    @property
+    def is_drawing(self) -> bool:
+        return self._draw.icon == "close"
 
     def follow(self, selection: Selection) -> None:
         """Offer what the compared runs have, and show what is chosen."""
-        condition, is_open = selection.condition, not selection.reason
+        self._selection, condition = selection, selection.condition
+        is_open, units = not selection.reason, selection.comparison.first.units
         parts = Condition(condition.months), Condition(hours=condition.hours), Condition(hardest=condition.hardest)
         with pn.io.hold():
             self._updating = True
-            for each, none, part, choices in zip(
-                self._lists, NO_CHOICE, parts, offered(selection.comparison), strict=True
-            ):
+            for each, part, choices in zip(self._lists, parts, offered(selection.comparison), strict=True):
                 choices = choices if part in (*choices, Condition()) else [*choices, part]
-                options = {none: "", **{choice.text: str(choice) for choice in choices}}
+                options = {NO_CHOICE[each.label]: "", **{choice.text(): str(choice) for choice in choices}}
                 each.param.update(options=options, value=str(part), visible=is_open and len(options) > 1)
+            for line, word, value in ((self._low, "from", condition.low), (self._high, "below", condition.high)):
+                text, label = "" if value is None else f"{value:.9g}", f"HR {word} ({units})" if units else f"HR {word}"
+                line.param.update(value=text, label=label, visible=is_open)
             self._updating = False
+            self._draw.visible = is_open
             self._all.visible = bool(condition)
-            words = (
-                selection.reason
-                or selection.empty
-                or f"{selection.n_steps} of {selection.comparison.n_steps} test steps"
-            )
-            self._fact.object = html.escape(words)
+            self._say(_fact(selection))
+
+    def _begin(self, drawing: bool) -> None:
+        """Drag draws a box, or moves the map."""
+        board = self._board()
+        if board is None or (drawing and self.session.projection != "native"):
+            self._say(NATIVE)
+            return
+        for one in board.maps.figures:
+            toolbar = one.toolbar
+            if board is not self._listening:  # the tool comes with the first box: maps without it open sooner
+                overlay = bm.BoxAnnotation(line_color=INK, line_dash="dashed", fill_color=PAPER, fill_alpha=0.3)
+                toolbar.tools = [*toolbar.tools, bm.BoxSelectTool(renderers=[], overlay=overlay)]
+                one.on_event("selectiongeometry", self._drawn)
+            kind = bm.BoxSelectTool if drawing else bm.PanTool
+            toolbar.active_drag = next(tool for tool in toolbar.tools if isinstance(tool, kind))
+        self._listening = board
+        label, icon = ("Stop drawing", "close") if drawing else ("Box on the map", "crop")
+        self._draw.param.update(label=label, icon=icon)
+        self._say(DRAWING if drawing else _fact(self._selection))
+
+    def _drawn(self, event: Any) -> None:
+        """A box in map coordinates, which are the grid's own here."""
+        if not event.final or self._selection is None or event.geometry.get("type") != "rect" or not self.is_drawing:
+            return
+        box, grid = event.geometry, self._selection.comparison.first.grid
+        try:
+            region = region_of_box(grid, (box["x0"], box["x1"]), (box["y0"], box["y1"]))
+        except GridError as error:
+            self._say(str(error))
+            return
+        self._begin(False)
+        self.session.condition = replace(self.session.condition, region=region)
 
     def _choose(self, _: Any) -> None:
-        if not self._updating:
-            self.session.condition = Condition.parse("/".join(each.value for each in self._lists))
+        if self._updating or self._selection is None:
+            return
+        limits = ((self._low, "from"), (self._high, "below"))
+        words = [each.value for each in self._lists]
+        words += [f"{word}:{line.value.strip()}" for line, word in limits if line.value.strip()]
+        words += [str(Condition(region=self.session.condition.region))]
+        try:
+            condition = Condition.parse("/".join(filter(None, words)))
+        except ValueError:
+            self._say(f"HR {' '.join(words[3:-1])} can't be used: expected numbers, the lower one first.")
+            return
+        self._say(_fact(self._selection))
+        self.session.condition = condition
+
+    def _say(self, words: str) -> None:
+        self._fact.object = html.escape(words)
+
+
+def _fact(selection: Selection | None) -> str:
+    """How much is chosen, or why there is no choice."""
+    if selection is None:
+        return ""
+    comparison, first = selection.comparison, selection.comparison.first
+    facts = [f"{selection.n_steps} of {comparison.n_steps} test steps"]
+    if selection.condition.region:
+        cells = selection.cells[first.letter]
+        facts.append(f"{int(cells.sum())} of {cells.size} cells: {Condition(region=selection.condition.region).text()}")
+    return selection.reason or selection.empty or ", ".join(facts)

@@ -13,7 +13,6 @@ import xarray as xr
 
 from app.components.cards import card, explanation, heading, show_newest
 from app.components.score_card import TABLE_CSS, badge
-from app.services.comparison import Comparison
 from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.services.verification import example_thresholds, exceedances
@@ -30,6 +29,7 @@ DEFINITION = (
     "the product over events in HR. FSS: fractions skill score of square windows, 1 is perfect (Roberts and Lean "
     "2008). docs/verification.md has the formulas."
 )
+ALL_VALUES = "The range of HR is no condition here: events are of all values of the chosen steps and cells."
 HEADS = {"pod": "POD", "far": "FAR", "csi": "CSI", "frequency_bias": "freq. bias"}
 
 
@@ -97,7 +97,7 @@ class ExceedanceCard:
 def _read(selection: Selection, thresholds: list[float]) -> str:
     """The table, or why there is none: runs may be deleted or written again meanwhile."""
     try:
-        return _table(selection.comparison, exceedances(selection, thresholds))
+        return _table(selection, exceedances(selection, thresholds))
     except (MesoscopeError, OSError) as error:
         return f"<p>{html.escape(f'Nothing to show: {error}')}</p>"
 
@@ -106,7 +106,8 @@ def _text(thresholds: Sequence[float]) -> str:
     return ", ".join(f"{value:.15g}" for value in thresholds)
 
 
-def _table(comparison: Comparison, found: dict[str, xr.Dataset]) -> str:
+def _table(selection: Selection, found: dict[str, xr.Dataset]) -> str:
+    comparison = selection.comparison
     first = found[comparison.first.letter]
     sides = first["window"].values
     windows = "".join(f"<th>FSS {side * first.attrs['cell_size']:.3g} km</th>" for side in sides)
@@ -124,7 +125,9 @@ def _table(comparison: Comparison, found: dict[str, xr.Dataset]) -> str:
             of_run = found[result.letter].sel(at | {"product": "downscaled"}).reindex(window=sides)
             rows.append(_row(badge(result.letter, f"{result.letter} {result.title}"), of_run))
     place = 'class="scroll" tabindex="0" role="group" aria-label="Table of exceedance"'
-    return f'<div {place}><table aria-label="Exceedance">{"".join(rows)}</table></div>'
+    is_of_values = selection.condition.low is not None or selection.condition.high is not None
+    note = f"<p>{ALL_VALUES}</p>" if is_of_values else ""
+    return f'<div {place}><table aria-label="Exceedance">{"".join(rows)}</table></div>{note}'
 
 
 def _row(label: str, scores: xr.Dataset) -> str:

@@ -24,6 +24,7 @@ from engine.evaluation.tables import heading as metric_heading
 COPY = read_asset("copy_scores.js")
 TABLE_CSS = read_asset("scores.css")
 MOST_DIFFERENCES = 5
+NO_SSIM = "Of chosen cells or values there is no SSIM: it needs all cells around each."
 
 
 class ScoreCard:
@@ -55,7 +56,8 @@ class ScoreCard:
         drawn = styled(table, badges, units).set_table_attributes('aria-label="Scores"').to_html()
         drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
         place = 'class="scroll" tabindex="0" role="group" aria-label="Products by metric"'
-        below = [_members(scores, units), _seeds(comparison, scores), _differences(comparison)]
+        note = f"<p>{NO_SSIM}</p>" if selection.of_cells else ""
+        below = [note, _members(scores, units), _seeds(comparison, scores), _differences(comparison)]
         self._table.object = f"<div {place}>{drawn}</div>{''.join(below)}"
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 

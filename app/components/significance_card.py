@@ -10,7 +10,6 @@ import panel_material_ui as pmui
 
 from app.components.cards import card, explanation, heading, show_newest
 from app.components.score_card import TABLE_CSS, badge
-from app.services.comparison import Comparison
 from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.services.verification import Uncertainty, uncertainty
@@ -25,6 +24,7 @@ DEFINITION = (
     "worse: Diebold-Mariano test of the squared errors with the small-sample correction of Coroneo and Iacone; no "
     "clear difference from p = 0.05 on. docs/verification.md has the formulas and sources."
 )
+ALL_CELLS = "These are of all cells and values of the chosen steps."
 
 
 class SignificanceCard:
@@ -50,16 +50,18 @@ class SignificanceCard:
         """Compute in a thread, then show."""
         if self._selection is not None:
             read = partial(uncertainty, self._selection, self._reference.value or "")
-            await show_newest(self._drawing, read, partial(self._show, self._selection.comparison))
+            await show_newest(self._drawing, read, partial(self._show, self._selection))
 
-    def _show(self, comparison: Comparison, found: Uncertainty) -> None:
+    def _show(self, selection: Selection, found: Uncertainty) -> None:
+        comparison = selection.comparison
         letters = {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
         names = {"interpolated": "interpolated"} | BASELINES | letters
         self._updating = True
         offered = {names[product]: product for product in found.intervals}
         self._reference.param.update(options=offered, value=found.reference or None, visible=bool(offered))
         self._updating = False
-        self._table.object = _table(found, names, comparison.first.units)
+        note = f"<p>{ALL_CELLS}</p>" if selection.of_cells else ""
+        self._table.object = _table(found, names, comparison.first.units) + note
 
 
 def _table(found: Uncertainty, names: dict[str, str], units: str) -> str:

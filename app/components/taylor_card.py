@@ -58,7 +58,7 @@ def _parts(selection: Selection, dark: bool) -> list[pn.viewable.Viewable]:
     names = {"interpolated": "interpolated"} | BASELINES | letters
     labels = {key: badge(key, names[key]) if key in letters else html.escape(names[key]) for key in points}
     rows = "".join(_row(labels[key], *point) for key, point in points.items())
-    steps = html.escape(selection.condition.text or "all steps")
+    steps = html.escape(selection.text or "all steps")
     heads = f"<thead><tr><td>{steps}</td><th>σ / σ of HR</th><th>correlation</th></tr></thead>"
     place = 'class="scroll" tabindex="0" role="group" aria-label="Table of the Taylor diagram"'
     table = f'<div {place}><table aria-label="Taylor diagram">{heads}<tbody>{rows}</tbody></table></div>'

@@ -46,7 +46,7 @@ class ComparePage:
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._stamps: dict[str, float] = {}
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
-        self._condition = ConditionRow(session)
+        self._condition = ConditionRow(session, lambda: self._maps.board)
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
         self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
         self._taylor, self._scorecard, self._leads = TaylorCard(session), ScorecardCard(), LeadCard(session)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
 import numpy as np
+import xarray as xr
 
 from app.services.comparison import Comparison, Result
+from engine.data.grids import Grid
+from engine.data.regions import cells_within
+from engine.errors import GridError
 from engine.evaluation.conditions import SEASONS, Condition
 from engine.evaluation.moments import Moments
+from engine.evaluation.products import open_products
 from engine.evaluation.score_records import Scores
-from engine.evaluation.scores import summarized
+from engine.evaluation.scores import METRICS, step_scores_of_cells, summarized
+from engine.spec import Region
 
 ALL = "all"  # of the values of `season`, the one for all time steps
 MOST_BYTES = 512 * 2**20  # of fields that are kept, in the whole server
@@ -30,6 +38,7 @@ class Selection:
 
     common : numbers of the chosen steps among those in common; steps : letter → the same as the run's own numbers, and
         the chosen ones of a run without steps in common.
+    cells : letter → (y, x) whether a cell is in the region.
     reason : why there is no choice of steps, and what to do; then `condition` is that of all steps.
     """
 
@@ -37,6 +46,7 @@ class Selection:
     condition: Condition
     common: np.ndarray
     steps: dict[str, np.ndarray]
+    cells: dict[str, np.ndarray]
     reason: str = ""
 
     @classmethod
@@ -51,7 +61,8 @@ class Selection:
         for result in comparison.results:
             if result.letter not in steps:
                 steps[result.letter] = condition.steps(result.times, _difficulty(result, condition))
-        return cls(comparison, condition, common, steps, reason)
+        cells = {result.letter: _cells(result.grid, condition.region) for result in comparison.results}
+        return cls(comparison, condition, common, steps, cells, reason)
 
     @property
     def n_steps(self) -> int:
@@ -60,9 +71,19 @@ class Selection:
     @property
     def stored_season(self) -> str:
         """Value of `season` in verification.nc that the chosen steps are, '' if none is."""
-        if not self.comparison.same_period or self.condition not in (Condition(), Condition(self.condition.months)):
+        if not self.comparison.same_period or self.condition != Condition(self.condition.months):
             return ""
         return self.condition.season if self.condition else ALL
+
+    @property
+    def of_cells(self) -> bool:
+        """Whether the condition chooses cells or values, not only steps."""
+        return self.condition != self.condition.of_steps
+
+    @property
+    def text(self) -> str:
+        """The condition in words, '' without one."""
+        return self.condition.text(self.comparison.first.units)
 
     @property
     def period(self) -> str:
@@ -70,25 +91,20 @@ class Selection:
         comparison, n = self.comparison, self.n_steps
         last = comparison.n_steps - 1
         whole = f"{last + 1} test steps, {comparison.label(0)} to {comparison.label(last)}"
-        return f"{n} of {whole}, {self.condition.text}" if self.condition else whole
+        return f"{n} of {whole}, {self.text}" if self.condition else whole
 
     @property
     def empty(self) -> str:
-        """Say that no step is left, '' where some are."""
-        if self.n_steps or not self.condition:
+        """Say that no step or cell is left, '' where some are."""
+        if not self.condition or (self.n_steps and self.cells[self.comparison.first.letter].any()):
             return ""
-        return f"No test step is left by the condition {self.condition.text}: choose another, or all steps."
+        return f"No test {'cell' if self.n_steps else 'step'} is left by the condition {self.text}: choose another."
 
     def scores(self) -> dict[str, Scores]:
         """Letter → scores of the chosen steps."""
         if not self.condition:
             return self.comparison.scores()
-        scores = {}
-        for result in self.comparison.results:
-            assert result.verification is not None  # else there is a reason, and no condition
-            stored = result.verification["step_scores"].isel(time=self.steps[result.letter])
-            scores[result.letter] = summarized(stored.load())
-        return scores
+        return {result.letter: summarized(self._step_scores(result)) for result in self.comparison.results}
 
     @cached_property
     def moments(self) -> dict[str, Moments]:
@@ -98,13 +114,33 @@ class Selection:
         return dict(zip((result.letter for result in self.comparison.results), found, strict=True))
 
     def _moments(self, result: Result) -> Moments:
-        names = ("hr", *PRODUCTS)
-        nothing = Moments.of(np.zeros((len(names), 0, *result.grid.shape)))
+        nothing = Moments.of(np.zeros((1 + len(PRODUCTS), 0, *result.grid.shape)))
         of_blocks = (
-            Moments.of([FIELDS.read(result, name, block)[inside] for name in names])
-            for block, inside in _blocks(self.steps[result.letter], len(result.times), result.grid.shape)
+            Moments.of([hr, *(FIELDS.read(result, result.data[name], block)[inside] for name in PRODUCTS)])
+            for block, inside, hr in self._hr(result)
         )
         return reduce(Moments.merge, of_blocks, nothing)
+
+    def _step_scores(self, result: Result) -> xr.DataArray:
+        """Scores (metric, product, time) of the chosen steps: as stored, or of the chosen cells and values."""
+        assert result.verification is not None  # else there is a reason, and no condition
+        stored = result.verification["step_scores"].isel(time=self.steps[result.letter]).load()
+        if not self.of_cells:
+            return stored
+        span, cells, found = stored.attrs["hr_range"], self.cells[result.letter], []
+        with open_products(result.run.results) as products:
+            for block, inside, hr in self._hr(result):
+                fields = (FIELDS.read(result, products[str(name)], block)[inside] for name in stored["product"].values)
+                of_products = [step_scores_of_cells(hr[:, cells], field[:, cells], span) for field in fields]
+                found.append([[scores[metric] for scores in of_products] for metric in METRICS])
+        return stored.copy(data=np.concatenate(found, axis=-1)) if found else stored
+
+    def _hr(self, result: Result) -> Iterator[tuple[slice, np.ndarray | slice, np.ndarray]]:
+        """Blocks of a test part with chosen steps, which of their steps these are, and HR there, NaN if not chosen."""
+        cells = self.cells[result.letter]
+        for block, inside in _blocks(self.steps[result.letter], len(result.times), result.grid.shape):
+            hr = self.condition.values(FIELDS.read(result, result.data["hr"], block)[inside])
+            yield block, inside, hr if cells.all() else np.where(cells, hr, np.nan)
 
 
 class FieldCache:
@@ -115,14 +151,14 @@ class FieldCache:
         self._blocks: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
         self._bytes = 0
 
-    def read(self, result: Result, name: str, block: slice) -> np.ndarray:
-        """Steps of a field, (time, y, x)."""
-        key = (result.run.results, result.version, name, block.start, block.stop)
+    def read(self, result: Result, field: xr.DataArray, block: slice) -> np.ndarray:
+        """Steps of a field of a run, (time, y, x)."""
+        key = (result.run.results, result.version, field.name, block.start, block.stop)
         with self._lock:
             if key in self._blocks:
                 self._blocks.move_to_end(key)
                 return self._blocks[key]
-        values = result.data[name].isel(time=block).transpose("time", "y", "x").values.astype(np.float32, copy=False)
+        values = field.isel(time=block).transpose("time", "y", "x").values.astype(np.float32, copy=False)
         with self._lock:
             if key not in self._blocks:  # another thread may have read it meanwhile
                 self._blocks[key] = values
@@ -169,9 +205,19 @@ def _difficulty(result: Result, condition: Condition) -> np.ndarray:
     return result.verification["step_scores"].sel(product="interpolated", metric="rmse").values
 
 
+def _cells(grid: Grid, region: Region | None) -> np.ndarray:
+    """Whether each cell (y, x) has its centre in a region."""
+    cells = np.full(grid.shape, region is None)
+    if region is not None:
+        with suppress(GridError):  # there are none
+            rows, columns, _ = cells_within(grid, region)
+            cells[np.ix_(rows, columns)] = True
+    return cells
+
+
 def _blocks(steps: np.ndarray, n_steps: int, shape: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray | slice]]:
     """Cut a test part into blocks: those with chosen steps, and which of their steps these are."""
-    width = max(1, BLOCK_VALUES // max(1, shape[0] * shape[1]))
+    width = max(1, BLOCK_VALUES // max(1, math.prod(shape)))
     for start in range(0, n_steps, width):
         inside = steps[(steps >= start) & (steps < start + width)] - start
         block = slice(start, min(start + width, n_steps))

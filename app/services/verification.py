@@ -181,13 +181,13 @@ def uncertainty(selection: Selection, reference: str) -> Uncertainty:
 
 
 def exceedances(selection: Selection, thresholds: Sequence[float]) -> dict[str, xr.Dataset]:
-    """Letter → scores of `exceedance` over the chosen steps, of each shown run by its own HR."""
+    """Letter → scores of `exceedance` over the chosen steps and cells, of each shown run by its own HR."""
     found = {}
     for result in selection.comparison.shown:
         with open_products(result.run.results) as products:
             steps = selection.steps[result.letter]
             chosen = products if len(steps) == len(result.times) else products.isel(time=steps)
-            found[result.letter] = exceedance(chosen, thresholds)
+            found[result.letter] = exceedance(chosen, thresholds, cells=selection.cells[result.letter])
     return found
 
 

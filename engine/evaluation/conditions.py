@@ -1,52 +1,87 @@
-"""Conditions under which a test part is scored: which of its time steps count."""
+"""Conditions under which a test part is scored: which of its time steps, cells and values count."""
 
 from __future__ import annotations
 
 import calendar
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
+from engine.spec import Region
+
 SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
-BOUNDS = {"months": (1, 12), "hours": (0, 23), "hardest": (1, 10**9)}
+LARGEST = 1e30
+_PARTS: dict[str, tuple[Callable[[str], float], float, float, int]] = {  # kind, least, most, how many (0: any)
+    "months": (int, 1, 12, 0),
+    "hours": (int, 0, 23, 0),
+    "hardest": (int, 1, 10**9, 1),
+    "box": (float, -360, 360, 4),
+    "from": (float, -LARGEST, LARGEST, 1),
+    "below": (float, -LARGEST, LARGEST, 1),
+}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Time steps that count; empty or 0 is no condition.
+    """Values that count; empty, 0 or None is no condition.
 
     months : of the calendar, 1 to 12; hours : of the day, 0 to 23.
-    hardest : number of steps that are hardest to interpolate, of those that the others leave.
+    hardest : number of steps that are hardest to interpolate, of those that months and hours leave.
+    region : of cells, by their centres.
+    low, high : HR is at least `low` and below `high`, in the target's unit.
     """
 
     months: tuple[int, ...] = ()
     hours: tuple[int, ...] = ()
     hardest: int = 0
+    region: Region | None = None
+    low: float | None = None
+    high: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str` gives, as 'DJF/hours:0,12/hardest:10'; '' is no condition.
+        """Read what `str` gives, as 'DJF/hours:0,12/hardest:10/box:50,55,-6,2/from:273.15/below:280'; '' is none.
+
+        A box is south, north, west, east.
 
         Raises
         ------
         ValueError
             If a part is none of these, comes twice, or is out of bounds.
         """
-        given: dict[str, tuple[int, ...]] = {}
+        given: dict[str, tuple] = {}
         for part in filter(None, text.split("/")):
-            name, _, words = ("months", "", "") if part in SEASONS else part.partition(":")
-            numbers = SEASONS[part] if part in SEASONS else tuple(map(int, words.split(",")))
-            low, high = BOUNDS.get(name, (0, -1))
-            if name in given or not all(low <= number <= high for number in numbers):
-                raise ValueError(f"{part!r} is not a condition, or given twice")
+            name, _, words = part.partition(":")
+            numbers: tuple[float, ...] = SEASONS.get(part, ())
+            if numbers:
+                name = "months"
+            elif name in _PARTS:
+                kind, least, most, count = _PARTS[name]
+                numbers = tuple(map(kind, words.split(",")))
+                if not all(least <= number <= most for number in numbers) or count not in (0, len(numbers)):
+                    raise ValueError(f"{part!r} is out of bounds")
+            else:
+                raise ValueError(f"{part!r} is not a condition")
+            if name in given:
+                raise ValueError(f"{part!r} is the second condition of its kind")
             given[name] = numbers
-        hardest = given.get("hardest", (0,))
-        if len(hardest) > 1:
-            raise ValueError(f"hardest is {hardest}, expected one number")
-        return cls(given.get("months", ()), given.get("hours", ()), hardest[0])
+        south, north, west, east = box = given.get("box", (0.0, 1.0, 0.0, 0.0))
+        if not south < north:
+            raise ValueError(f"the box {box} has its north first")
+        low, high = (given.get(name, (None,))[0] for name in ("from", "below"))
+        if low is not None and high is not None and not low < high:
+            raise ValueError(f"from {low:g} below {high:g} holds no value")
+        return cls(
+            months=given.get("months", ()),
+            hours=given.get("hours", ()),
+            hardest=given.get("hardest", (0,))[0],
+            region=Region((south, north), (west, east)) if "box" in given else None,
+            low=low,
+            high=high,
+        )
 
     def __bool__(self) -> bool:
         return self != type(self)()
@@ -54,7 +89,10 @@ class Condition:
     def __str__(self) -> str:
         parts = [self.season or f"months:{_listed(self.months)}"] if self.months else []
         parts += [f"hours:{_listed(self.hours)}"] if self.hours else []
-        return "/".join([*parts, *([f"hardest:{self.hardest}"] if self.hardest else [])])
+        parts += [f"hardest:{self.hardest}"] if self.hardest else []
+        parts += [f"box:{_listed((*self.region.lat, *self.region.lon))}"] if self.region else []
+        parts += [f"from:{self.low:.9g}"] if self.low is not None else []
+        return "/".join([*parts, *([f"below:{self.high:.9g}"] if self.high is not None else [])])
 
     @property
     def season(self) -> str:
@@ -62,12 +100,21 @@ class Condition:
         return next((name for name, months in SEASONS.items() if set(months) == set(self.months)), "")
 
     @property
-    def text(self) -> str:
-        """The condition in words, as 'DJF, 00 and 12 h, 10 hardest steps'; '' without one."""
+    def of_steps(self) -> Self:
+        """The condition without what it says of cells and values: all of a step counts, or nothing."""
+        return replace(self, region=None, low=None, high=None)
+
+    def text(self, units: str = "") -> str:
+        """The condition in words, as 'DJF, 00 and 12 h, 10 hardest steps, HR from 273 K'; '' without one."""
         parts = [self.season or _joined([calendar.month_abbr[month] for month in self.months])] if self.months else []
         parts += [f"{_joined([f'{hour:02d}' for hour in self.hours])} h"] if self.hours else []
         parts += [f"{self.hardest} hardest step{'s' if self.hardest > 1 else ''}"] if self.hardest else []
-        return ", ".join(parts)
+        if self.region:
+            (south, north), (west, east) = self.region.lat, self.region.lon
+            parts.append(f"{south:.5g} to {north:.5g}° N, {west:.5g} to {east:.5g}° E")
+        limits = {"from": self.low, "below": self.high}
+        values = " ".join(f"{word} {value:.9g}" for word, value in limits.items() if value is not None)
+        return ", ".join([*parts, *([f"HR {values} {units}".rstrip()] if values else [])])
 
     def steps(self, times: pd.Index, difficulty: np.ndarray) -> np.ndarray:
         """Find the steps that count, in order.
@@ -84,9 +131,16 @@ class Condition:
         steps = steps[np.isfinite(difficulty[steps])]
         return np.sort(steps[np.argsort(-difficulty[steps], kind="stable")[: self.hardest]])
 
+    def values(self, hr: np.ndarray) -> np.ndarray:
+        """Replace by NaN what is out of the range of values."""
+        if self.low is None and self.high is None:
+            return hr
+        low, high = -np.inf if self.low is None else self.low, np.inf if self.high is None else self.high
+        return np.where((hr >= low) & (hr < high), hr, np.nan)
 
-def _listed(numbers: Sequence[int]) -> str:
-    return ",".join(map(str, numbers))
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ",".join(f"{number:.9g}" for number in numbers)
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -19,7 +19,12 @@ CONTINGENCY = ("pod", "far", "csi", "frequency_bias")
 Fractions = list[np.ndarray]
 
 
-def exceedance(results: xr.Dataset, thresholds: Sequence[float], windows: Sequence[int] = WINDOWS) -> xr.Dataset:
+def exceedance(
+    results: xr.Dataset,
+    thresholds: Sequence[float],
+    windows: Sequence[int] = WINDOWS,
+    cells: np.ndarray | bool = True,
+) -> xr.Dataset:
     """Score events, values at or above a threshold, over all time steps.
 
     Parameters
@@ -28,6 +33,7 @@ def exceedance(results: xr.Dataset, thresholds: Sequence[float], windows: Sequen
         are compared where all are there, and weighted by the area of their cells.
     thresholds : in the unit of HR.
     windows : odd numbers of cells; those wider than the grid are left out.
+    cells : (y, x) whether a cell is compared.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def exceedance(results: xr.Dataset, thresholds: Sequence[float], windows: Sequen
     compared = 0.0
     for block in time_blocks(results):
         fields = np.stack([block[name].values for name in ("hr", *products)])
-        valid = np.isfinite(fields).all(axis=0)
+        valid = np.isfinite(fields).all(axis=0) & cells
         weights = np.where(valid, areas, 0)
         compared += float(weights.sum())
         counts = _window_counts(valid, sides)

@@ -13,6 +13,7 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
 from engine.data.times import in_blocks
+from engine.evaluation.moments import CELL_SCORES, Moments
 from engine.evaluation.products import products_of
 from engine.evaluation.score_records import ConstraintViolation, MetricScore, Scores
 
@@ -87,6 +88,16 @@ def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.
         "psnr": np.where(np.isfinite(psnr), psnr, np.nan),
         "bias": _mean(error),
     }
+
+
+def step_scores_of_cells(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.ndarray]:
+    """Compute each metric of `step_scores` for (time, cell), without SSIM: that needs the cells around each."""
+    moments = Moments.of(np.moveaxis(np.array([hr, field]), 1, -1)[:, :, None])  # cells in place of time
+    scores = {name: CELL_SCORES[name](moments)[0, 0] for name in ("mae", "rmse", "pearson", "bias")}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        psnr = 20 * np.log10((span if span > 0 else np.nan) / scores["rmse"])
+    nothing = np.full(len(hr), np.nan)
+    return scores | {"ssim": nothing, "psnr": np.where(np.isfinite(psnr), psnr, np.nan)}
 
 
 def ssim(hr: np.ndarray, field: np.ndarray, span: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from app.services.comparison import Comparison
 from app.services.conditions import FieldCache, Selection, offered
-from app.services.verification import score_maps, uncertainty
+from app.services.verification import exceedances, score_maps, uncertainty
 from engine.evaluation.conditions import Condition
 from engine.evaluation.products import open_products
 from engine.evaluation.score_records import Scores
@@ -155,7 +155,7 @@ def test_months_of_a_360_day_calendar(tmp_path):
     selection = select(tmp_path, "months:2", run)
     assert selection.common.tolist() == list(range(24))
     months, hours, hardest = offered(selection.comparison)
-    assert [each.text for each in months] == ["DJF", "MAM", "Feb", "Mar"]
+    assert [each.text() for each in months] == ["DJF", "MAM", "Feb", "Mar"]
     assert len(hours) == 24
     assert [each.hardest for each in hardest] == [5, 10, 20]
 
@@ -172,10 +172,71 @@ def test_intervals_are_of_the_chosen_steps(tmp_path, run):
 def test_fields_are_read_once_and_no_more_are_kept_than_allowed(tmp_path, run):
     result = select(tmp_path, "", run).comparison.first
     cache = FieldCache(most_bytes=2 * 4 * 10 * 16 * 24)  # two blocks of ten steps
-    first = cache.read(result, "hr", slice(0, 10))
-    assert cache.read(result, "hr", slice(0, 10)) is first
-    cache.read(result, "hr", slice(10, 20))
-    assert cache.read(result, "hr", slice(0, 10)) is first  # now the one that was used last
-    cache.read(result, "hr", slice(20, 30))
-    assert cache.read(result, "hr", slice(0, 10)) is first
+    first = cache.read(result, result.data["hr"], slice(0, 10))
+    assert cache.read(result, result.data["hr"], slice(0, 10)) is first
+    cache.read(result, result.data["hr"], slice(10, 20))
+    assert cache.read(result, result.data["hr"], slice(0, 10)) is first  # now the one that was used last
+    cache.read(result, result.data["hr"], slice(20, 30))
+    assert cache.read(result, result.data["hr"], slice(0, 10)) is first
     assert len(cache._blocks) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["box:52.9,56.1,-6.6,0.1", "from:280/below:283", "hours:6,18/box:50,55,-9,-1/from:281"]
+)
+def test_scores_and_maps_of_chosen_cells_and_values(tmp_path, run, text):
+    selection = select(tmp_path, text, run)
+    condition = selection.condition
+    with xr.open_dataset(run.results) as stored:
+        fields = stored[["hr", "interpolated", "downscaled"]].load().astype(float)
+    if condition.hours:
+        fields = fields.isel(time=np.flatnonzero(fields["time"].dt.hour.isin(condition.hours)))
+    if condition.region:
+        (south, north), (west, east) = condition.region.lat, condition.region.lon
+        y, x = fields["y"], fields["x"]
+        fields = fields.where((y >= south) & (y <= north) & (x >= west) & (x <= east))
+    hr = fields["hr"]
+    hr = hr.where(hr >= condition.low) if condition.low is not None else hr
+    hr = hr.where(hr < condition.high) if condition.high is not None else hr
+    scores, span = selection.scores()["A"], run_range(run)
+    for name, of_field in (("interpolated", scores.interpolated), ("downscaled", scores.downscaled)):
+        error = fields[name] - hr
+        rmse = np.sqrt((error**2).mean(("y", "x")))
+        steps = {
+            "mae": np.abs(error).mean(("y", "x")),
+            "rmse": rmse,
+            "bias": error.mean(("y", "x")),
+            "pearson": xr.corr(fields[name], hr, ("y", "x")),
+            "psnr": 20 * np.log10(span / rmse),
+        }
+        for metric, values in steps.items():
+            assert of_field[metric].mean == pytest.approx(float(values.mean()), rel=1e-6, abs=1e-7), metric
+            assert of_field[metric].std == pytest.approx(float(values.std()), rel=1e-6, abs=1e-7), metric
+        assert of_field["ssim"].mean is None
+    both = (fields["downscaled"] - hr).where(np.isfinite(fields["interpolated"]))
+    np.testing.assert_allclose(score_maps(selection, "rmse")["A"], np.sqrt((both**2).mean("time")), rtol=1e-5)
+    assert np.isnan(score_maps(selection, "bias")["A"]).any()
+
+
+def run_range(run: Run) -> float:
+    with xr.open_dataset(run.results) as stored:
+        return float(stored["hr"].max() - stored["hr"].min())
+
+
+def test_a_region_without_cells_says_so(tmp_path, run):
+    selection = select(tmp_path, "box:10,11,0,1", run)
+    assert selection.empty.startswith("No test cell is left")
+    assert selection.scores()["A"].downscaled["rmse"].mean is None
+
+
+def test_exceedance_is_of_the_chosen_cells(tmp_path, run):
+    selection = select(tmp_path, "box:50,54.2,-9,2/hours:3", run)
+    found = exceedances(selection, [282.0])["A"].sel(product="downscaled")
+    with xr.open_dataset(run.results) as stored:
+        fields = stored.isel(time=[3, 27]).sel(y=slice(54.2, 50), x=slice(-9, 2)).load()
+    with open_products(run.results) as products:
+        valid = np.isfinite(fields["hr"] + products["nearest"].isel(time=[3, 27]) + fields["downscaled"])
+    hr, product = (valid & (fields[name] >= 282) for name in ("hr", "downscaled"))
+    areas = np.cos(np.deg2rad(fields["y"]))
+    expected = float((areas * (hr & product)).sum() / (areas * hr).sum())
+    assert found["pod"].item() == pytest.approx(expected, rel=1e-4)

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from engine.evaluation.conditions import Condition
+from engine.spec import Region
 
 NAN = np.nan
 
@@ -18,13 +19,20 @@ NAN = np.nan
         ("DJF", Condition(months=(12, 1, 2)), "DJF"),
         ("months:3,4", Condition(months=(3, 4)), "Mar and Apr"),
         ("hours:0,6,12", Condition(hours=(0, 6, 12)), "00, 06 and 12 h"),
+        ("box:50,55.25,-6,2", Condition(region=Region((50, 55.25), (-6, 2))), "50 to 55.25° N, -6 to 2° E"),
+        ("from:273.15", Condition(low=273.15), "HR from 273.15 K"),
+        (
+            "hardest:2/from:-1.5/below:20",
+            Condition(hardest=2, low=-1.5, high=20),
+            "2 hardest steps, HR from -1.5 below 20 K",
+        ),
         ("SON/hours:6/hardest:1", Condition((9, 10, 11), (6,), 1), "SON, 06 h, 1 hardest step"),
     ],
 )
 def test_text_is_read_as_it_is_written(text, condition, words):
     assert Condition.parse(text) == condition
     assert str(condition) == text
-    assert condition.text == words
+    assert condition.text("K") == words
     assert bool(condition) == bool(text)
 
 
@@ -35,10 +43,13 @@ def test_months_of_a_season_in_any_order_are_that_season():
 @pytest.mark.parametrize(
     "text",
     ["DJF/months:3", "months:13", "months:0", "hours:24", "hours:-1", "hardest:0", "hardest:1,2", "months:",
-     "hours:1.5", "months", "winter", "hours:1/hours:2", "hardest:x"],
+     "hours:1.5", "months", "winter", "hours:1/hours:2", "hardest:x", "box:1,2,3", "box:2,1,0,5", "from:nan",
+     "below:inf", "from:1,2", "from:2/below:2"],
 )  # fmt: skip
 def test_other_text_is_refused(text):
-    with pytest.raises(ValueError, match="not a condition|invalid literal|expected one number"):
+    with pytest.raises(
+        ValueError, match="condition|invalid literal|could not convert|out of bounds|north first|no value"
+    ):
         Condition.parse(text)
 
 
@@ -58,3 +69,10 @@ def test_the_hardest_steps_are_in_order_of_time_without_those_that_have_no_score
     assert Condition(hardest=2).steps(times, difficulty).tolist() == [0, 1]
     assert Condition(months=(2,), hardest=2).steps(times, difficulty).tolist() == [3, 5]
     assert Condition(months=(2,), hardest=99).steps(times, difficulty).tolist() == [3, 4, 5]
+
+
+def test_values_are_at_least_the_lower_limit_and_below_the_upper():
+    hr = np.array([1.0, 2.0, 3.0, NAN])
+    np.testing.assert_array_equal(Condition(low=2, high=3).values(hr), [NAN, 2, NAN, NAN])
+    np.testing.assert_array_equal(Condition(high=2).values(hr), [1, NAN, NAN, NAN])
+    assert Condition().values(hr) is hr
