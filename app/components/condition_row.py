@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -134,9 +135,9 @@ def _fact(selection: Selection | None) -> str:
     """How much is chosen, or why there is no choice."""
     if selection is None:
         return ""
-    comparison, first = selection.comparison, selection.comparison.first
+    comparison = selection.comparison
     facts = [f"{selection.n_steps} of {comparison.n_steps} test steps"]
     if selection.condition.region:
-        cells = selection.cells[first.letter]
-        facts.append(f"{int(cells.sum())} of {cells.size} cells: {Condition(region=selection.condition.region).text()}")
+        where = Condition(region=selection.condition.region).text()
+        facts.append(f"{selection.n_cells} of {math.prod(comparison.first.grid.shape)} cells, {where}")
     return selection.reason or selection.empty or ", ".join(facts)

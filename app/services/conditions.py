@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -29,6 +28,7 @@ ALL = "all"  # of the values of `season`, the one for all time steps
 MOST_BYTES = 512 * 2**20  # of fields that are kept, in the whole server
 BLOCK_VALUES = 1_000_000  # 4 MB
 PRODUCTS = ("interpolated", "downscaled")
+Cells = tuple[slice, slice | np.ndarray]
 HARDEST = (5, 10, 20, 50, 100, 200, 500)
 
 
@@ -38,7 +38,7 @@ class Selection:
 
     common : numbers of the chosen steps among those in common; steps : letter → the same as the run's own numbers, and
         the chosen ones of a run without steps in common.
-    cells : letter → (y, x) whether a cell is in the region.
+    cells : letter → rows and columns of the region, as an index of (…, y, x).
     reason : why there is no choice of steps, and what to do; then `condition` is that of all steps.
     """
 
@@ -46,7 +46,7 @@ class Selection:
     condition: Condition
     common: np.ndarray
     steps: dict[str, np.ndarray]
-    cells: dict[str, np.ndarray]
+    cells: dict[str, Cells]
     reason: str = ""
 
     @classmethod
@@ -76,6 +76,11 @@ class Selection:
         return self.condition.season if self.condition else ALL
 
     @property
+    def n_cells(self) -> int:
+        first = self.comparison.first
+        return int(np.zeros(first.grid.shape)[self.cells[first.letter]].size)
+
+    @property
     def of_cells(self) -> bool:
         """Whether the condition chooses cells or values, not only steps."""
         return self.condition != self.condition.of_steps
@@ -96,7 +101,7 @@ class Selection:
     @property
     def empty(self) -> str:
         """Say that no step or cell is left, '' where some are."""
-        if not self.condition or (self.n_steps and self.cells[self.comparison.first.letter].any()):
+        if not self.condition or (self.n_steps and self.n_cells):
             return ""
         return f"No test {'cell' if self.n_steps else 'step'} is left by the condition {self.text}: choose another."
 
@@ -108,18 +113,17 @@ class Selection:
 
     @cached_property
     def moments(self) -> dict[str, Moments]:
-        """Letter → moments over the chosen steps of HR, the interpolated and the downscaled field, by cell."""
+        """Letter → moments over the chosen steps of HR, the interpolated and the downscaled field, of chosen cells."""
         with ThreadPoolExecutor() as pool:
             found = pool.map(self._moments, self.comparison.results)
         return dict(zip((result.letter for result in self.comparison.results), found, strict=True))
 
     def _moments(self, result: Result) -> Moments:
-        nothing = Moments.of(np.zeros((1 + len(PRODUCTS), 0, *result.grid.shape)))
-        of_blocks = (
-            Moments.of([hr, *(FIELDS.read(result, result.data[name], block)[inside] for name in PRODUCTS)])
-            for block, inside, hr in self._hr(result)
+        shape = np.zeros(result.grid.shape)[self.cells[result.letter]].shape
+        nothing = Moments.of(np.zeros((1 + len(PRODUCTS), 0, *shape)))
+        return reduce(
+            Moments.merge, (Moments.of(list(fields)) for fields in self._fields(result, result.data, PRODUCTS)), nothing
         )
-        return reduce(Moments.merge, of_blocks, nothing)
 
     def _step_scores(self, result: Result) -> xr.DataArray:
         """Scores (metric, product, time) of the chosen steps: as stored, or of the chosen cells and values."""
@@ -127,20 +131,19 @@ class Selection:
         stored = result.verification["step_scores"].isel(time=self.steps[result.letter]).load()
         if not self.of_cells:
             return stored
-        span, cells, found = stored.attrs["hr_range"], self.cells[result.letter], []
+        span, names, found = stored.attrs["hr_range"], [str(name) for name in stored["product"].values], []
         with open_products(result.run.results) as products:
-            for block, inside, hr in self._hr(result):
-                fields = (FIELDS.read(result, products[str(name)], block)[inside] for name in stored["product"].values)
-                of_products = [step_scores_of_cells(hr[:, cells], field[:, cells], span) for field in fields]
+            for hr, *fields in self._fields(result, products, names):
+                of_products = [step_scores_of_cells(hr, field, span) for field in fields]
                 found.append([[scores[metric] for scores in of_products] for metric in METRICS])
         return stored.copy(data=np.concatenate(found, axis=-1)) if found else stored
 
-    def _hr(self, result: Result) -> Iterator[tuple[slice, np.ndarray | slice, np.ndarray]]:
-        """Blocks of a test part with chosen steps, which of their steps these are, and HR there, NaN if not chosen."""
+    def _fields(self, result: Result, data: xr.Dataset, products: Sequence[str]) -> Iterator[list[np.ndarray]]:
+        """HR and products at the chosen steps and cells, (time, y, x), by blocks; HR is NaN out of its range."""
         cells = self.cells[result.letter]
         for block, inside in _blocks(self.steps[result.letter], len(result.times), result.grid.shape):
-            hr = self.condition.values(FIELDS.read(result, result.data["hr"], block)[inside])
-            yield block, inside, hr if cells.all() else np.where(cells, hr, np.nan)
+            hr, *fields = (FIELDS.read(result, data[name], block)[inside][..., *cells] for name in ("hr", *products))
+            yield [self.condition.values(hr), *fields]
 
 
 class FieldCache:
@@ -205,14 +208,16 @@ def _difficulty(result: Result, condition: Condition) -> np.ndarray:
     return result.verification["step_scores"].sel(product="interpolated", metric="rmse").values
 
 
-def _cells(grid: Grid, region: Region | None) -> np.ndarray:
-    """Whether each cell (y, x) has its centre in a region."""
-    cells = np.full(grid.shape, region is None)
-    if region is not None:
-        with suppress(GridError):  # there are none
-            rows, columns, _ = cells_within(grid, region)
-            cells[np.ix_(rows, columns)] = True
-    return cells
+def _cells(grid: Grid, region: Region | None) -> Cells:
+    """Rows and columns of the cells with their centres in a region."""
+    if region is None:
+        return slice(None), slice(None)
+    try:
+        rows, columns, _ = cells_within(grid, region)
+    except GridError:  # there are none
+        return slice(0), slice(0)
+    is_row = len(columns) == columns[-1] - columns[0] + 1  # else across the seam of the longitudes
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1) if is_row else columns
 
 
 def _blocks(steps: np.ndarray, n_steps: int, shape: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray | slice]]:

@@ -94,10 +94,12 @@ def score_maps(selection: Selection, score: str) -> dict[str, xr.DataArray]:
 
     def values(result: Result, product: str) -> xr.DataArray:
         if season:
-            cells = _verified(result)[score].sel(season=season, product=product).values
+            by_cell = _verified(result)[score].sel(season=season, product=product).values
         else:
-            cells = CELL_SCORES[score](selection.moments[result.letter])[PRODUCTS.index(product)]
-        return result.rmse(product).copy(data=cells)  # on the coordinates of test.nc
+            by_cell = np.full(result.grid.shape, np.nan)
+            of_products = CELL_SCORES[score](selection.moments[result.letter])
+            by_cell[selection.cells[result.letter]] = of_products[PRODUCTS.index(product)]
+        return result.rmse(product).copy(data=by_cell)  # on the coordinates of test.nc
 
     maps = {"interpolated": values(comparison.first, "interpolated")}
     return maps | {result.letter: values(result, "downscaled") for result in comparison.results}
@@ -150,7 +152,9 @@ def taylor_points(selection: Selection) -> dict[str, tuple[float, float]]:
             stored = _verified(result).sel(season=season, product=product)
             point = (float(stored["domain_std"] / stored["hr_domain_std"]), float(stored["domain_correlation"]))
         else:
-            std, correlation = domain_moments(selection.moments[result.letter], result.grid.cell_areas())
+            std, correlation = domain_moments(
+                selection.moments[result.letter], result.grid.cell_areas()[selection.cells[result.letter]]
+            )
             number = PRODUCTS.index(product)
             point = (float(ratio(std[number + 1], std[0])), float(correlation[number]))
         if np.isfinite(point).all():
@@ -187,7 +191,9 @@ def exceedances(selection: Selection, thresholds: Sequence[float]) -> dict[str, 
         with open_products(result.run.results) as products:
             steps = selection.steps[result.letter]
             chosen = products if len(steps) == len(result.times) else products.isel(time=steps)
-            found[result.letter] = exceedance(chosen, thresholds, cells=selection.cells[result.letter])
+            cells = np.zeros(result.grid.shape, bool)
+            cells[selection.cells[result.letter]] = True
+            found[result.letter] = exceedance(chosen, thresholds, cells=cells)
     return found
 
 

@@ -37,14 +37,18 @@ class Moments:
         """Compute them from (1 + product, time, y, x), HR first; NaN and infinite values are missing."""
         values = np.array(fields, np.float64)
         valid = np.isfinite(values).all(axis=0)
-        np.copyto(values, 0, where=~valid)
+        is_complete = valid.all()
+        bits, kept = values.view(np.int64), -valid.astype(np.int64)  # all bits of what is valid, none of the rest
+        if not is_complete:
+            bits &= kept  # zeros, NaN or not, ten times as fast as by `where`
         count = valid.sum(axis=0)
         mean = values.sum(axis=1) / np.maximum(count, 1)
         error = values[1:] - values[0]
         squared_error = np.einsum("ptyx,ptyx->pyx", error, error)
         abs_error = np.abs(error, out=error).sum(axis=1)
         values -= mean[:, None]
-        np.copyto(values, 0, where=~valid)
+        if not is_complete:
+            bits &= kept
         squares = np.einsum("ptyx,ptyx->pyx", values, values)
         comoment = np.einsum("tyx,ptyx->pyx", values[0], values[1:])
         return cls(count, mean, squares, comoment, abs_error, squared_error)

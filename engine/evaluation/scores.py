@@ -91,8 +91,9 @@ def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.
 
 
 def step_scores_of_cells(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.ndarray]:
-    """Compute each metric of `step_scores` for (time, cell), without SSIM: that needs the cells around each."""
-    moments = Moments.of(np.moveaxis(np.array([hr, field]), 1, -1)[:, :, None])  # cells in place of time
+    """Compute each metric of `step_scores` but SSIM, which needs the cells around each: (time, y, x) → (time,)."""
+    by_step = np.array([hr, field]).reshape(2, len(hr), -1)
+    moments = Moments.of(np.moveaxis(by_step, 1, -1)[:, :, None])  # over cells in place of time
     scores = {name: CELL_SCORES[name](moments)[0, 0] for name in ("mae", "rmse", "pearson", "bias")}
     with np.errstate(divide="ignore", invalid="ignore"):
         psnr = 20 * np.log10((span if span > 0 else np.nan) / scores["rmse"])

@@ -6,12 +6,15 @@ import numpy as np
 import param
 import pytest
 import xarray as xr
+from bokeh.events import SelectionGeometry
+from bokeh.models import BoxSelectTool, PanTool
 
 from app.pages import compare
 from app.pages.compare import ComparePage
 from app.session import Session
 from engine.evaluation.conditions import Condition
 from engine.runs import Store
+from engine.spec import Region
 from tests.app.fake import write_run
 
 SMALL = {"ny": 16, "nx": 24, "n_times": 30}
@@ -266,3 +269,46 @@ def test_steps_that_there_are_not_give_a_message_in_place_of_maps(tmp_path, runs
     page.session.condition = Condition(hardest=5)
     assert len(page._errors.board.frames) == 3
     assert "5 of 30" in page._errors._title.object
+
+
+def test_a_box_on_the_map_and_limits_of_hr_choose_cells_and_values(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    row, figure = page._condition, page._maps.board.maps.figures[2]
+    row._draw.clicks += 1
+    assert isinstance(figure.toolbar.active_drag, BoxSelectTool)
+    row._drawn(SelectionGeometry(figure, {"type": "rect", "x0": -6.1, "x1": -2.9, "y0": 52.4, "y1": 54.6}))
+    assert not row.is_drawing
+    assert isinstance(figure.toolbar.active_drag, PanTool)
+    # Centres are 58 - 0.5 row and -10 + 0.5 column: rows 7 to 11, columns 8 to 14; their borders are half a cell away.
+    assert page.session.condition.region == Region((52.25, 54.75), (-6.25, -2.75))
+    shown = np.isfinite(page._errors.board.maps.fields["A"].values)
+    assert np.argwhere(shown).min(axis=0).tolist() == [7, 8]
+    assert np.argwhere(shown).max(axis=0).tolist() == [11, 14]
+    assert "35 of 384 cells" in row._fact.object
+    row._low.value = "281.5"
+    assert page.session.condition.low == 281.5
+    with xr.open_dataset(runs[0].results) as stored:
+        hr, field = (stored[name][:, 9, 10] for name in ("hr", "downscaled"))
+        expected = np.sqrt(float(((field - hr)[hr >= 281.5] ** 2).mean()))
+    assert float(page._errors.board.maps.fields["A"][9, 10]) == pytest.approx(expected, rel=1e-5)
+    row._high.value = "280"
+    assert "can&#x27;t be used" in row._fact.object
+    assert page.session.condition.high is None
+    row._all.clicks += 1
+    assert row._low.value == ""
+    assert np.isfinite(page._errors.board.maps.fields["A"]).all()
+
+
+def test_a_box_is_drawn_in_the_native_projection_and_holds_a_cell(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    row = page._condition
+    row._draw.clicks += 1
+    row._drawn(SelectionGeometry(None, {"type": "rect", "x0": -6.1, "x1": -6.05, "y0": 52.4, "y1": 52.45}))
+    assert "no cell" in row._fact.object
+    assert row.is_drawing
+    page.session.projection = "Mercator"
+    row._draw.clicks += 1
+    assert not row.is_drawing
+    row._draw.clicks += 1
+    assert "native projection" in row._fact.object
+    assert not row.is_drawing
