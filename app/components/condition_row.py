@@ -39,11 +39,11 @@ class ConditionRow:
         self._selection: Selection | None = None
         self._listening: MapBoard | None = None
         self._lists = [
-            pmui.Select(options={none: ""}, value="", label=label, width=140, **SMALL)
+            pmui.Select(options={none: ""}, value="", label=label, width=165 if label == "Steps" else 130, **SMALL)
             for label, none in NO_CHOICE.items()
         ]
         self._lists[2].description = HARDEST
-        self._low, self._high = (pmui.TextInput(label=label, width=95, **SMALL) for label in ("HR from", "HR below"))
+        self._low, self._high = (pmui.TextInput(label=label, width=125, **SMALL) for label in ("HR from", "HR below"))
         self._draw = pmui.Button(label="Box on the map", icon="crop", **OUTLINED)
         self._all = pmui.Button(label="All", icon="close", visible=False, **{**OUTLINED, "variant": "text"})
         self._fact = pn.pane.HTML("", margin=0, styles={"font-size": "12.5px", "overflow-wrap": "anywhere"})
@@ -87,13 +87,14 @@ class ConditionRow:
             self._say(NATIVE)
             return
         for one in board.maps.figures:
-            toolbar = one.toolbar
-            if board is not self._listening:  # the tool comes with the first box: maps without it open sooner
-                overlay = bm.BoxAnnotation(line_color=INK, line_dash="dashed", fill_color=PAPER, fill_alpha=0.3)
-                toolbar.tools = [*toolbar.tools, bm.BoxSelectTool(renderers=[], overlay=overlay)]
+            if board is not self._listening:
                 one.on_event("selectiongeometry", self._drawn)
-            kind = bm.BoxSelectTool if drawing else bm.PanTool
-            toolbar.active_drag = next(tool for tool in toolbar.tools if isinstance(tool, kind))
+            # One tool in place of the other, as BokehJS takes two changes of a toolbar's drag for on and off again; the
+            # first tool that drags is the active one.
+            others = [tool for tool in one.toolbar.tools if not isinstance(tool, bm.PanTool | bm.BoxSelectTool)]
+            overlay = bm.BoxAnnotation(line_color=INK, line_dash="dashed", fill_color=PAPER, fill_alpha=0.3)
+            drag = bm.BoxSelectTool(renderers=[], overlay=overlay) if drawing else bm.PanTool()
+            one.toolbar.tools = [drag, *others]
         self._listening = board
         label, icon = ("Stop drawing", "close") if drawing else ("Box on the map", "crop")
         self._draw.param.update(label=label, icon=icon)

@@ -43,8 +43,9 @@ class ScorecardCard:
 
     async def take(self, comparison: Comparison) -> None:
         """Other runs."""
-        self._comparison = comparison
-        await self.draw()
+        if comparison is not self._comparison:
+            self._comparison = comparison
+            await self.draw()
 
     async def draw(self) -> None:
         """Read in a thread, then show."""

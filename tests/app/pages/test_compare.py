@@ -275,10 +275,10 @@ def test_a_box_on_the_map_and_limits_of_hr_choose_cells_and_values(tmp_path, run
     page = open_page(tmp_path, runs)
     row, figure = page._condition, page._maps.board.maps.figures[2]
     row._draw.clicks += 1
-    assert isinstance(figure.toolbar.active_drag, BoxSelectTool)
+    assert isinstance(figure.toolbar.tools[0], BoxSelectTool)
     row._drawn(SelectionGeometry(figure, {"type": "rect", "x0": -6.1, "x1": -2.9, "y0": 52.4, "y1": 54.6}))
     assert not row.is_drawing
-    assert isinstance(figure.toolbar.active_drag, PanTool)
+    assert isinstance(figure.toolbar.tools[0], PanTool)
     # Centres are 58 - 0.5 row and -10 + 0.5 column: rows 7 to 11, columns 8 to 14; their borders are half a cell away.
     assert page.session.condition.region == Region((52.25, 54.75), (-6.25, -2.75))
     shown = np.isfinite(page._errors.board.maps.fields["A"].values)
