@@ -152,7 +152,7 @@ class ComparePage:
             partial(self._errors.take, selection, view),
             partial(self._cell.take, selection, view),
             partial(self._sure.take, selection),
-            partial(self._spectra.take, comparison),
+            partial(self._spectra.take, selection),
             partial(self._taylor.take, selection),
             partial(self._scorecard.take, comparison),
             partial(self._leads.take, comparison),

@@ -13,6 +13,7 @@ from app.services.conditions import ALL, PRODUCTS, Selection
 from engine.evaluation.exceedance import exceedance
 from engine.evaluation.moments import CELL_SCORES, domain_moments, ratio
 from engine.evaluation.products import open_products
+from engine.evaluation.radial_spectra import effective_resolution
 from engine.evaluation.significance import Interval, best_of, errors_of, intervals, verdict
 
 RMSE = "rmse"  # of all steps it is in test.nc too: there is always a map of it
@@ -49,7 +50,7 @@ SCORES = {
 
 @dataclass(frozen=True)
 class Spectra:
-    """Curves by wavelength, of the domain and all test steps.
+    """Curves by wavelength, of the domain and the chosen steps.
 
     curves : product → wavelength in km and power or coherence, both (ring,), HR first where it has one.
     resolution : product → effective resolution in km, NaN where there is none, and the shortest wavelength in km.
@@ -105,8 +106,9 @@ def score_maps(selection: Selection, score: str) -> dict[str, xr.DataArray]:
     return maps | {result.letter: values(result, "downscaled") for result in comparison.results}
 
 
-def spectra(comparison: Comparison, kind: str) -> Spectra:
-    """Curves of a kind of `SPECTRA`; empty where `missing_reason` says why."""
+def spectra(selection: Selection, kind: str) -> Spectra:
+    """Curves of a kind of `SPECTRA` over the chosen steps, all cells; empty where `missing_reason` says why."""
+    comparison = selection.comparison
     if missing_reason(comparison):
         return Spectra()
     curves, resolution, left_out = {}, {}, {}
@@ -115,6 +117,11 @@ def spectra(comparison: Comparison, kind: str) -> Spectra:
         if kind not in stored:
             left_out[result.letter] = str(stored.attrs.get("spectra_left_out", "no values to compare"))
             continue
+        if selection.condition.of_steps:
+            if "step_power" not in stored:
+                left_out[result.letter] = f"for those of chosen steps, run python -m engine verify {result.run.id}"
+                continue
+            stored = _spectra_of(stored, selection.steps[result.letter])
         wavelength = stored["wavelength"].values
         if kind == "power" and result is comparison.first:
             curves["hr"] = (wavelength, stored["hr_power"].values)
@@ -124,6 +131,29 @@ def spectra(comparison: Comparison, kind: str) -> Spectra:
             effective = stored["effective_resolution"].sel(product=product, criterion="both")
             resolution[key] = (float(effective), float(wavelength.min()))
     return Spectra(curves, resolution, left_out)
+
+
+def _spectra_of(stored: xr.Dataset, steps: np.ndarray) -> xr.Dataset:
+    """Spectra as stored, but of these steps alone; NaN where none of them is complete."""
+    names = ("step_hr_power", "step_power", "step_cospectrum")
+    of_steps = stored[list(names)].isel(time=steps).load().astype(float)
+    hr_power, power, cospectrum = (of_steps[name].mean("time").values for name in names)
+    shares = ratio(power, hr_power), ratio(cospectrum**2, power * hr_power)
+    wavenumber = stored["wavenumber"].values
+    effective = [
+        np.max([effective_resolution(wavenumber, share) for share in of_product])
+        for of_product in zip(*shares, strict=True)
+    ]
+    return xr.Dataset(
+        {
+            "wavelength": stored["wavelength"],
+            "hr_power": ("wavenumber", hr_power),
+            "power": (("product", "wavenumber"), power),
+            "coherence": (("product", "wavenumber"), shares[1]),
+            "effective_resolution": (("product", "criterion"), np.array(effective)[:, None]),
+        },
+        {"product": stored["product"], "criterion": ["both"]},
+    )
 
 
 def taylor_reason(comparison: Comparison) -> str:

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 from scipy.fft import rfft2
+from scipy.sparse import csr_array
 
 from engine.data.grids import Grid, check_equal_spacing
 from engine.errors import GridError
@@ -27,14 +28,14 @@ class RadialSpectra:
         two cells a wave along the longer side of a cell.
     power : (1 + product, ring) mean |F|² of a ring's modes, summed over steps; HR first.
     cospectrum : (product, ring) the same of Re(F_product F*_HR).
-    ring : (y, x // 2 + 1) number of each mode's ring, -1 outside.
+    ring_means : (ring, mode) weights that average the modes of a half spectrum (y, x // 2 + 1) over each ring.
     steps : that were complete in the box.
     """
 
     wavenumber: np.ndarray
     power: np.ndarray
     cospectrum: np.ndarray
-    ring: np.ndarray
+    ring_means: csr_array
     box: Box
     steps: int = 0
 
@@ -59,29 +60,44 @@ class RadialSpectra:
         ring = np.rint(radius / width).astype(int) - 1
         ring = np.where(ring < rings, ring, -1)
         sums = np.zeros((1 + products, rings))
-        return cls(_ring_mean(radius, ring, x), sums, sums[1:], ring, box)
+        ring_means = _ring_means(ring, rings, x)
+        return cls(ring_means @ radius.ravel(), sums, sums[1:], ring_means, box)
 
-    def add(self, fields: np.ndarray) -> Self:
-        """Add the spectra of the steps of (1 + product, time, y, x), HR first, that are complete in the box.
+    def add(self, of_steps: np.ndarray) -> Self:
+        """Add spectra `of_steps` that are complete."""
+        complete = of_steps[:, np.isfinite(of_steps[0, :, 0])]
+        power, cospectrum = np.split(complete.sum(axis=1), [len(self.power)])
+        return replace(
+            self,
+            power=self.power + power,
+            cospectrum=self.cospectrum + cospectrum,
+            steps=self.steps + complete.shape[1],
+        )
+
+    def of_steps(self, fields: np.ndarray) -> np.ndarray:
+        """Compute power and cospectra of each step of (1 + product, time, y, x), HR first.
+
+        Returns
+        -------
+        (1 + 2 product, time, ring): power of HR and products, then cospectra; NaN where a step has gaps in the box.
 
         The mean is subtracted, and a Hann window (Harris 1978, Proc. IEEE 66, 51, eq. 27) keeps differences between
         opposite edges from looking like small scales. Filled gaps would do so too: hence the box.
         """
         fields = fields[:, :, *self.box]
-        fields = fields[:, np.isfinite(fields).all(axis=(0, 2, 3))].astype(np.float64)
+        complete = np.isfinite(fields).all(axis=(0, 2, 3))
+        fields = fields[:, complete].astype(np.float64)
         anomalies = fields - fields.mean(axis=(2, 3), keepdims=True)
         y, x = fields.shape[2:]
         taper = np.outer(*(np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2 for side in (y, x)))
         transformed = rfft2(anomalies * (taper / np.sqrt((taper**2).mean()))) / (y * x)
-        power = (transformed.real**2 + transformed.imag**2).sum(axis=1)
         hr, products = transformed[0], transformed[1:]
-        shared = (hr.real * products.real + hr.imag * products.imag).sum(axis=1)
-        return replace(
-            self,
-            power=self.power + np.array([_ring_mean(each, self.ring, x) for each in power]),
-            cospectrum=self.cospectrum + np.array([_ring_mean(each, self.ring, x) for each in shared]),
-            steps=self.steps + fields.shape[1],
-        )
+        modes = (transformed.real**2 + transformed.imag**2, hr.real * products.real + hr.imag * products.imag)
+        found = np.full((2 * len(transformed) - 1, len(complete), len(self.wavenumber)), np.nan)
+        found[:, complete] = [
+            [self.ring_means @ step.ravel() for step in of_field] for part in modes for of_field in part
+        ]
+        return found
 
 
 def largest_box(valid: np.ndarray) -> Box:
@@ -165,11 +181,10 @@ def cell_sides_km(grid: Grid) -> tuple[float, float]:
     return grid.cell_sides_km()
 
 
-def _ring_mean(values: np.ndarray, ring: np.ndarray, x: int) -> np.ndarray:
-    """Average values of the modes of a half spectrum (y, x // 2 + 1) over each ring: (ring,)."""
+def _ring_means(ring: np.ndarray, rings: int, x: int) -> csr_array:
+    """Make the weights that average the modes of a half spectrum, whose rings are given, over each ring."""
     column = np.arange(ring.shape[1])
     twice = np.where((column == 0) | (2 * column == x), 1.0, 2.0)  # a half spectrum holds the other columns once
-    inside = ring >= 0
-    counts = np.broadcast_to(twice, ring.shape)
-    sums, totals = (np.bincount(ring[inside], each[inside]) for each in (values * twice, counts))
-    return sums / totals
+    mode = np.flatnonzero(ring.ravel() >= 0)
+    numbers, counts = ring.ravel()[mode], np.broadcast_to(twice, ring.shape).ravel()[mode]
+    return csr_array((counts / np.bincount(numbers, counts)[numbers], (numbers, mode)), shape=(rings, ring.size))

@@ -45,6 +45,7 @@ LABELS = {
     "kling_gupta": "Kling-Gupta efficiency",
 }
 STEP_ERRORS = ("mae", "mse", "bias")
+NAN32 = np.float32(np.nan)
 RASTER = ("season", "product", "y", "x")
 
 
@@ -68,7 +69,8 @@ def _write(results_path: Path, path: Path, steps: xr.DataArray | None) -> None:
     with open_products(results_path) as results:
         verification = verify(results, steps)
     maps = {"zlib": True, "complevel": 1, "dtype": "float32"}
-    encoding = dict.fromkeys(CELL_SCORES, maps)
+    large = (*CELL_SCORES, "step_hr_power", "step_power", "step_cospectrum")
+    encoding = {name: maps for name in large if name in verification}
     with whole_file(path) as sibling:
         write_netcdf(verification, sibling, format="NETCDF4", encoding=encoding)
 
@@ -85,10 +87,10 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     Returns
     -------
     Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); of each step, `step_…` (product, time)
-    and `step_area`, and `step_scores` (metric, product, time) as scores.json summarises them; over the domain,
-    `area_…`, `domain_std`, `domain_correlation` (season, product), `hr_domain_std`, `quantile_bias` (season, product,
-    quantile) and `hr_quantile`; of a forecast, `lead_…` (product, lead), those of members only where it has some;
-    spectra along `wavenumber`, with
+    and `step_area`, spectra `step_…` (product, time, wavenumber), and `step_scores` (metric, product, time) as
+    scores.json summarises them; over the domain, `area_…`, `domain_std`, `domain_correlation` (season, product),
+    `hr_domain_std`, `quantile_bias` (season, product, quantile) and `hr_quantile`; of a forecast, `lead_…` (product,
+    lead), those of members only where it has some; spectra along `wavenumber`, with
     `effective_resolution` (product, criterion) in km. Where the grid allows no spectra, `spectra_left_out` says why.
 
     Raises
@@ -128,7 +130,11 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
         histogram = _count_values(histogram, fields, valid, seasons, areas)
         if not (spectra or spectra_left_out):
             spectra, spectra_left_out = _empty_spectra(grid, valid, len(products))
-        spectra = spectra and spectra.add(fields)
+            if spectra:
+                of_each = np.full((2 * len(names) - 1, len(step_areas), len(spectra.wavenumber)), NAN32)
+        if spectra:
+            of_each[:, rows] = of_steps = spectra.of_steps(fields)
+            spectra = spectra.add(of_steps)
     by_season = {ALL: reduce(Moments.merge, moments.values()), **moments}
     coords = {"season": list(by_season), "product": list(products), "quantile": list(LEVELS), **grid.coords()}
     coords["time"] = results["time"]
@@ -142,7 +148,7 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
             **(lead_variables(lead_sums, step_errors, step_areas) if lead_sums else {}),
             "step_scores": scores_of_steps(results) if steps is None else steps,
             **(_quantile_variables(histogram) if histogram else {}),
-            **(_spectral_variables(spectra) if spectra else {}),
+            **(_spectral_variables(spectra) | _step_spectra(of_each) if spectra else {}),
         },
         coords,
         {"Conventions": "CF-1.11", "title": f"verification of {results.attrs.get('title', 'a test part')}"},
@@ -292,6 +298,17 @@ def _spectral_variables(spectra: RadialSpectra) -> dict[str, tuple]:
     }
 
 
+def _step_spectra(of_each: np.ndarray) -> dict[str, tuple]:
+    """Spectra of each step as `RadialSpectra.of_steps`."""
+    power, cospectrum = np.split(of_each, [len(of_each) // 2 + 1])
+    dims = ("product", "time", "wavenumber")
+    return {
+        "step_hr_power": (dims[1:], power[0], {"long_name": "power of HR of each step"}),
+        "step_power": (dims, power[1:], {"long_name": "power of each step"}),
+        "step_cospectrum": (dims, cospectrum, {"long_name": "cospectrum with HR of each step"}),
+    }
+
+
 def _described(verification: xr.Dataset, target: dict[str, object], mapping: str) -> xr.Dataset:
     """Add names, units and grid mapping as in CF."""
     unit = str(target.get("units", ""))
@@ -319,6 +336,9 @@ def _described(verification: xr.Dataset, target: dict[str, object], mapping: str
             verification[name].attrs |= {"long_name": label, **units}
             if name == "quantile_bias":
                 verification[name].attrs |= difference
+    for name in ("step_hr_power", "step_power", "step_cospectrum"):
+        if name in verification and unit:
+            verification[name].attrs["units"] = f"({unit})2"
     if mapping:
         for name in (*CELL_SCORES, "compared_steps"):
             verification[name].attrs["grid_mapping"] = mapping

@@ -9,12 +9,12 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from app.services.comparison import Comparison
 from app.services.conditions import FieldCache, Selection, offered
-from app.services.verification import exceedances, score_maps, uncertainty
+from app.services.verification import exceedances, score_maps, spectra, uncertainty
 from engine.evaluation.conditions import Condition
 from engine.evaluation.products import open_products
 from engine.evaluation.score_records import Scores
 from engine.evaluation.scores import score
-from engine.evaluation.verification import write_verification
+from engine.evaluation.verification import verify, write_verification
 from engine.files import to_json, write_whole
 from engine.runs import Run, Store
 from tests.app.fake import write_run
@@ -240,3 +240,26 @@ def test_exceedance_is_of_the_chosen_cells(tmp_path, run):
     areas = np.cos(np.deg2rad(fields["y"]))
     expected = float((areas * (hr & product)).sum() / (areas * hr).sum())
     assert found["pod"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_spectra_of_chosen_steps_are_those_that_a_run_of_these_steps_alone_has(tmp_path):
+    run = write_run(tmp_path, "one", **SMALL)
+    with xr.open_dataset(run.results) as stored:
+        alone = verify(stored.isel(time=slice(6, None, 24)).load())  # 6 h of both days
+    for kind in ("power", "coherence"):
+        found = spectra(select(tmp_path, "hours:6", run), kind)
+        np.testing.assert_allclose(found.curves["A"][1], alone[kind].sel(product="downscaled"), rtol=1e-5)
+    at = {"product": "interpolated", "criterion": "both"}
+    assert found.resolution["interpolated"][0] == pytest.approx(float(alone["effective_resolution"].sel(at)), rel=1e-5)
+    power = spectra(select(tmp_path, "hours:6/from:280", run), "power")  # cells and values are all of these steps
+    np.testing.assert_allclose(power.curves["hr"][1], alone["hr_power"], rtol=1e-5)
+
+
+def test_spectra_of_chosen_steps_that_are_not_stored_say_the_command(tmp_path):
+    run = write_run(tmp_path, "one", **SMALL)
+    with xr.open_dataset(run.verification) as stored:
+        old = stored.drop_vars("step_power").load()
+    old.to_netcdf(run.verification)
+    found = spectra(select(tmp_path, "hours:6", run), "power")
+    assert found.left_out["A"].endswith(f"python -m engine verify {run.id}")
+    assert spectra(select(tmp_path, "", run), "power").curves

@@ -79,7 +79,7 @@ def test_a_run_without_verification_leaves_rmse_and_says_the_command(tmp_path, t
     two[1].verification.unlink()
     both = compare(tmp_path, *two)
     assert missing_reason(both).endswith(f"python -m engine verify {two[1].id}")
-    assert spectra(both, "power").curves == {}
+    assert spectra(select(both), "power").curves == {}
 
 
 def test_a_damaged_file_counts_as_none(tmp_path, two):
@@ -96,18 +96,18 @@ def test_spectra_are_hr_and_interpolated_of_the_first_and_each_run(tmp_path, two
     write_by_hand(two[0], 0.0, **hand_spectra(100.0))
     write_by_hand(two[1], 0.0, **hand_spectra(np.nan))
     both = compare(tmp_path, *two)
-    power = spectra(both, "power")
+    power = spectra(select(both), "power")
     assert list(power.curves) == ["hr", "interpolated", "A", "B"]
     np.testing.assert_array_equal(power.curves["hr"], [[400, 200, 100], [9, 4, 1]])
     np.testing.assert_array_equal(power.curves["A"][1], [9, 3, 0.6])
-    np.testing.assert_array_equal(spectra(both, "coherence").curves["interpolated"][1], [0.9, 0.4, 0.1])
+    np.testing.assert_array_equal(spectra(select(both), "coherence").curves["interpolated"][1], [0.9, 0.4, 0.1])
     assert resolution_text(power.resolution) == "interpolated 250 km, A 100 km or finer, B none"
 
 
 def test_the_reason_of_a_spectrum_that_was_left_out(tmp_path, two):
     write_by_hand(two[0], 0.0, **hand_spectra(100.0))
     write_by_hand(two[1], 0.0)
-    found = spectra(compare(tmp_path, *two), "power")
+    found = spectra(select(compare(tmp_path, *two)), "power")
     assert list(found.curves) == ["hr", "interpolated", "A"]
     assert found.left_out == {"B": "too few cells"}
 

@@ -25,7 +25,8 @@ def plane(y: int, x: int, dy_km: float = 5.0, dx_km: float = 5.0) -> Grid:
 
 def spectra_of(grid: Grid, *fields: np.ndarray) -> RadialSpectra:
     valid = np.isfinite(fields).all(axis=(0, 1))
-    return RadialSpectra.empty(grid, valid, len(fields) - 1).add(np.stack(fields))
+    empty = RadialSpectra.empty(grid, valid, len(fields) - 1)
+    return empty.add(empty.of_steps(np.stack(fields)))
 
 
 def noise(y: int, x: int, slope: float = 0.0, steps: int = 12, seed: int = 0) -> np.ndarray:
@@ -106,9 +107,11 @@ def test_constant_and_incomplete_steps():
     empty = RadialSpectra.empty(plane(16, 16), np.ones((16, 16), bool), 1)
     gap = hr.copy()
     gap[1, 3, 4] = np.nan
-    got = empty.add(np.stack([hr, gap]))
+    of_steps = empty.of_steps(np.stack([hr, gap]))
+    assert np.isnan(of_steps).all(axis=(0, 2)).tolist() == [False, True, False]
+    got = empty.add(of_steps)
     assert got.steps == 2
-    np.testing.assert_allclose(got.power, empty.add(np.stack([hr[[0, 2]]] * 2)).power)
+    np.testing.assert_allclose(got.power, empty.add(empty.of_steps(np.stack([hr[[0, 2]]] * 2))).power)
 
 
 def test_the_largest_box():
