@@ -263,3 +263,18 @@ def test_spectra_of_chosen_steps_that_are_not_stored_say_the_command(tmp_path):
     found = spectra(select(tmp_path, "hours:6", run), "power")
     assert found.left_out["A"].endswith(f"python -m engine verify {run.id}")
     assert spectra(select(tmp_path, "", run), "power").curves
+
+
+def test_members_of_a_forecast_for_the_same_hour_all_count(tmp_path):
+    run = write_run(tmp_path, "one", **SMALL, verified=False)
+    with xr.open_dataset(run.results) as stored:
+        twice = stored.load()
+    times = twice["time"].values
+    twice.assign_coords(time=np.concatenate([times[:20], times[:20]])).to_netcdf(run.results)
+    write_verification(run.results, run.verification)
+    selection = select(tmp_path, "hours:5,6,7,8,9,10,11,12,13,14,15", run)
+    assert selection.common.tolist() == [*range(5, 16), *range(25, 36)]
+    error = (twice["downscaled"] - twice["hr"]).astype(float)[selection.common]
+    rmse = np.sqrt((error**2).mean(("y", "x"))).mean()
+    assert selection.scores()["A"].downscaled["rmse"].mean == pytest.approx(float(rmse), rel=1e-9)
+    assert uncertainty(selection, "").intervals["A"]["rmse"].low > 0  # eleven hours, two members each
