@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -28,6 +29,7 @@ ALL = "all"  # of the values of `season`, the one for all time steps
 MOST_BYTES = 512 * 2**20  # of fields that are kept, in the whole server
 BLOCK_VALUES = 1_000_000  # 4 MB
 PRODUCTS = ("interpolated", "downscaled")
+Found = TypeVar("Found")
 Cells = tuple[slice, slice | np.ndarray]
 HARDEST = (5, 10, 20, 50, 100, 200, 500)
 
@@ -109,14 +111,18 @@ class Selection:
         """Letter → scores of the chosen steps."""
         if not self.condition:
             return self.comparison.scores()
-        return {result.letter: summarized(self._step_scores(result)) for result in self.comparison.results}
+        return {letter: summarized(steps) for letter, steps in self._of_each_run(self._step_scores).items()}
 
     @cached_property
     def moments(self) -> dict[str, Moments]:
         """Letter → moments over the chosen steps of HR, the interpolated and the downscaled field, of chosen cells."""
+        return self._of_each_run(self._moments)
+
+    def _of_each_run(self, compute: Callable[[Result], Found]) -> dict[str, Found]:
+        """Compute something of each run in threads of their own: by letter."""
+        results = self.comparison.results
         with ThreadPoolExecutor() as pool:
-            found = pool.map(self._moments, self.comparison.results)
-        return dict(zip((result.letter for result in self.comparison.results), found, strict=True))
+            return dict(zip((result.letter for result in results), pool.map(compute, results), strict=True))
 
     def _moments(self, result: Result) -> Moments:
         shape = np.zeros(result.grid.shape)[self.cells[result.letter]].shape
@@ -197,7 +203,7 @@ def _missing_reason(comparison: Comparison) -> str:
         or "step_scores" not in result.verification
     ]
     command = f"python -m engine verify {' '.join(lacking)}"
-    return f"To choose seasons, hours or the hardest steps, run this and reload the page: {command}" if lacking else ""
+    return f"For scores under a condition, run this and reload the page: {command}" if lacking else ""
 
 
 def _difficulty(result: Result, condition: Condition) -> np.ndarray:

@@ -312,3 +312,11 @@ def test_a_box_is_drawn_in_the_native_projection_and_holds_a_cell(tmp_path, runs
     row._draw.clicks += 1
     assert "native projection" in row._fact.object
     assert not row.is_drawing
+
+
+def test_a_range_of_hr_that_no_value_is_in_leaves_dashes_and_empty_maps(tmp_path, runs):
+    page = open_page(tmp_path, runs, condition=Condition(low=1000.0), cell=(54.0, -4.0))
+    assert page._scores._table.object.count("–</td>") == 3 * 6  # interpolated and two runs, six metrics
+    assert np.isnan(page._errors.board.maps.fields["A"]).all()
+    assert "mean –" in page._errors.board.facts.data["fact"][0]
+    assert "No values in this cell" in page._cell._place[0].object
