@@ -14,7 +14,6 @@ import panel_material_ui as pmui
 
 from app.components.cards import card
 from app.components.map_board import MapBoard
-from app.plots.live import INK, PAPER
 from app.services.conditions import Selection, offered
 from app.services.regions import region_of_box
 from app.session import Session
@@ -37,7 +36,6 @@ class ConditionRow:
     def __init__(self, session: Session, board: Callable[[], MapBoard | None]):
         self.session, self._board, self._updating = session, board, False
         self._selection: Selection | None = None
-        self._listening: MapBoard | None = None
         self._lists = [
             pmui.Select(options={none: ""}, value="", label=label, width=165 if label == "Steps" else 130, **SMALL)
             for label, none in NO_CHOICE.items()
@@ -86,16 +84,13 @@ class ConditionRow:
         if board is None or (drawing and self.session.projection != "native"):
             self._say(NATIVE)
             return
+        board.maps.view.on_box = self._drawn
         for one in board.maps.figures:
-            if board is not self._listening:
-                one.on_event("selectiongeometry", self._drawn)
             # One tool in place of the other, as BokehJS takes two changes of a toolbar's drag for on and off again; the
             # first tool that drags is the active one.
             others = [tool for tool in one.toolbar.tools if not isinstance(tool, bm.PanTool | bm.BoxSelectTool)]
-            overlay = bm.BoxAnnotation(line_color=INK, line_dash="dashed", fill_color=PAPER, fill_alpha=0.3)
-            drag = bm.BoxSelectTool(renderers=[], overlay=overlay) if drawing else bm.PanTool()
+            drag = bm.BoxSelectTool(renderers=[]) if drawing else bm.PanTool()
             one.toolbar.tools = [drag, *others]
-        self._listening = board
         label, icon = ("Stop drawing", "close") if drawing else ("Box on the map", "crop")
         self._draw.param.update(label=label, icon=icon)
         self._say(DRAWING if drawing else _fact(self._selection))

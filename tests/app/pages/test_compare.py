@@ -276,7 +276,9 @@ def test_a_box_on_the_map_and_limits_of_hr_choose_cells_and_values(tmp_path, run
     row, figure = page._condition, page._maps.board.maps.figures[2]
     row._draw.clicks += 1
     assert isinstance(figure.toolbar.tools[0], BoxSelectTool)
-    row._drawn(SelectionGeometry(figure, {"type": "rect", "x0": -6.1, "x1": -2.9, "y0": 52.4, "y1": 54.6}))
+    page._maps.shared.on_box(
+        SelectionGeometry(figure, {"type": "rect", "x0": -6.1, "x1": -2.9, "y0": 52.4, "y1": 54.6})
+    )
     assert not row.is_drawing
     assert isinstance(figure.toolbar.tools[0], PanTool)
     # Centres are 58 - 0.5 row and -10 + 0.5 column: rows 7 to 11, columns 8 to 14; their borders are half a cell away.
@@ -303,7 +305,9 @@ def test_a_box_is_drawn_in_the_native_projection_and_holds_a_cell(tmp_path, runs
     page = open_page(tmp_path, runs)
     row = page._condition
     row._draw.clicks += 1
-    row._drawn(SelectionGeometry(None, {"type": "rect", "x0": -6.1, "x1": -6.05, "y0": 52.4, "y1": 52.45}))
+    page._maps.shared.on_box(
+        SelectionGeometry(None, {"type": "rect", "x0": -6.1, "x1": -6.05, "y0": 52.4, "y1": 52.45})
+    )
     assert "no cell" in row._fact.object
     assert row.is_drawing
     page.session.projection = "Mercator"
