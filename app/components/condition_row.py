@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import bokeh.models as bm
 import panel as pn
 import panel_material_ui as pmui
 
 from app.components.cards import card
 from app.components.map_board import MapBoard
 from app.services.conditions import Selection, offered
-from app.services.regions import region_of_box
+from app.services.regions import cells_of, region_of_box
 from app.session import Session
 from app.theme import OUTLINED, SMALL
 from engine.errors import GridError
@@ -23,14 +22,14 @@ from engine.evaluation.conditions import Condition
 
 NO_CHOICE = {"Months": "all months", "Hour": "all hours", "Steps": "all steps"}
 HARDEST = "Hardest: the steps in which the interpolated field of the first run has the largest RMSE."
-DRAWING = "Drag a box on any map."
-NATIVE = "To draw a box, choose the native projection of the maps."
+NATIVE = "To choose a box, show the maps in the native projection."
+ZOOM = "All cells are in view: zoom into the maps first, with ctrl + wheel."
 
 
 class ConditionRow:
     """Sets `condition` of the session, whose words are the values of its widgets.
 
-    board : the maps on which a box is drawn.
+    board : the maps whose part in view can be made the region.
     """
 
     def __init__(self, session: Session, board: Callable[[], MapBoard | None]):
@@ -42,22 +41,18 @@ class ConditionRow:
         ]
         self._lists[2].description = HARDEST
         self._low, self._high = (pmui.TextInput(label=label, width=125, **SMALL) for label in ("HR from", "HR below"))
-        self._draw = pmui.Button(label="Box on the map", icon="crop", **OUTLINED)
+        self._box = pmui.Button(label="Box in view", icon="crop", **OUTLINED)
         self._all = pmui.Button(label="All", icon="close", visible=False, **{**OUTLINED, "variant": "text"})
         self._fact = pn.pane.HTML("", margin=0, styles={"font-size": "12.5px", "overflow-wrap": "anywhere"})
         row = pn.FlexBox(
-            *self._lists, self._low, self._high, self._draw, self._fact, self._all,
+            *self._lists, self._low, self._high, self._box, self._fact, self._all,
             align_items="center", gap="10px 10px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         self.view = card(row, padding=8)
         for each in (*self._lists, self._low, self._high):
             each.param.watch(self._choose, "value")
-        self._draw.on_click(lambda _: self._begin(not self.is_drawing))
+        self._box.on_click(lambda _: self._take_view())
         self._all.on_click(lambda _: session.param.update(condition=Condition()))
-
-    @property
-    def is_drawing(self) -> bool:
-        return self._draw.icon == "close"
 
     def follow(self, selection: Selection) -> None:
         """Offer what the compared runs have, and show what is chosen."""
@@ -74,39 +69,26 @@ class ConditionRow:
                 text, label = "" if value is None else f"{value:.9g}", f"HR {word} ({units})" if units else f"HR {word}"
                 line.param.update(value=text, label=label, visible=is_open)
             self._updating = False
-            self._draw.visible = is_open
+            self._box.visible = is_open
             self._all.visible = bool(condition)
             self._say(_fact(selection))
 
-    def _begin(self, drawing: bool) -> None:
-        """Drag draws a box, or moves the map."""
+    def _take_view(self) -> None:
+        """Make the part of the maps in view the region; the native projection has the grid's own coordinates."""
         board = self._board()
-        if board is None or (drawing and self.session.projection != "native"):
+        if self._selection is None or board is None or self.session.projection != "native":
             self._say(NATIVE)
             return
-        board.maps.view.on_box = self._drawn
-        for one in board.maps.figures:
-            # One tool in place of the other, as BokehJS takes two changes of a toolbar's drag for on and off again; the
-            # first tool that drags is the active one.
-            others = [tool for tool in one.toolbar.tools if not isinstance(tool, bm.PanTool | bm.BoxSelectTool)]
-            drag = bm.BoxSelectTool(renderers=[]) if drawing else bm.PanTool()
-            one.toolbar.tools = [drag, *others]
-        label, icon = ("Stop drawing", "close") if drawing else ("Box on the map", "crop")
-        self._draw.param.update(label=label, icon=icon)
-        self._say(DRAWING if drawing else _fact(self._selection))
-
-    def _drawn(self, event: Any) -> None:
-        """A box in map coordinates, which are the grid's own here."""
-        if not event.final or self._selection is None or event.geometry.get("type") != "rect" or not self.is_drawing:
-            return
-        box, grid = event.geometry, self._selection.comparison.first.grid
+        window, grid = board.maps.view.window, self._selection.comparison.first.grid
         try:
-            region = region_of_box(grid, (box["x0"], box["x1"]), (box["y0"], box["y1"]))
+            region = region_of_box(grid, (window.west, window.east), (window.south, window.north))
         except GridError as error:
             self._say(str(error))
             return
-        self._begin(False)
-        self.session.condition = replace(self.session.condition, region=region)
+        if cells_of(grid, region).shape == grid.shape:
+            self._say(ZOOM)
+        else:
+            self.session.condition = replace(self.session.condition, region=region)
 
     def _choose(self, _: Any) -> None:
         if self._updating or self._selection is None:

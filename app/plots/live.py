@@ -33,14 +33,12 @@ class SharedView:
 
     on_cell : called with y and x of the grid when a map is clicked.
     on_pointer : called with y and x of the grid under the pointer, or None when it leaves.
-    on_box : called with Bokeh's event when a box is drawn on a map with a tool for it.
     shown : set once the browser has laid out the first map.
     """
 
     def __init__(self, grid: Grid, on_cell: Callable[[float, float], None], projection: str = NATIVE):
         self.grid, self.on_cell = grid, on_cell
         self.on_pointer: Callable[[Cell | None], None] = lambda _: None
-        self.on_box: Callable[[Any], None] = lambda _: None
         self.on_window: list[Callable[[], None]] = []
         self.projection = MapProjection.of(projection, grid)
         self.box, self.pixels = self.projection.box(), PIXELS
@@ -211,7 +209,6 @@ class MapSet:
         one.js_on_event("mouseleave", view.point)
         one.on_event("tap", lambda event: view.on_cell(*view.to_cell(event.x, event.y)))
         one.on_event("doubletap", lambda _: view.show_all())
-        one.on_event("selectiongeometry", lambda event: view.on_box(event))
         return one
 
 

@@ -6,8 +6,6 @@ import numpy as np
 import param
 import pytest
 import xarray as xr
-from bokeh.events import SelectionGeometry
-from bokeh.models import BoxSelectTool, PanTool
 
 from app.pages import compare
 from app.pages.compare import ComparePage
@@ -271,16 +269,12 @@ def test_steps_that_there_are_not_give_a_message_in_place_of_maps(tmp_path, runs
     assert "5 of 30" in page._errors._title.object
 
 
-def test_a_box_on_the_map_and_limits_of_hr_choose_cells_and_values(tmp_path, runs):
+def test_the_box_in_view_and_limits_of_hr_choose_cells_and_values(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    row, figure = page._condition, page._maps.board.maps.figures[2]
-    row._draw.clicks += 1
-    assert isinstance(figure.toolbar.tools[0], BoxSelectTool)
-    page._maps.shared.on_box(
-        SelectionGeometry(figure, {"type": "rect", "x0": -6.1, "x1": -2.9, "y0": 52.4, "y1": 54.6})
-    )
-    assert not row.is_drawing
-    assert isinstance(figure.toolbar.tools[0], PanTool)
+    row, view = page._condition, page._maps.shared
+    view.x_range.update(start=-6.1, end=-2.9)
+    view.y_range.update(start=52.4, end=54.6)
+    row._box.clicks += 1
     # Centres are 58 - 0.5 row and -10 + 0.5 column: rows 7 to 11, columns 8 to 14; their borders are half a cell away.
     assert page.session.condition.region == Region((52.25, 54.75), (-6.25, -2.75))
     shown = np.isfinite(page._errors.board.maps.fields["A"].values)
@@ -301,21 +295,18 @@ def test_a_box_on_the_map_and_limits_of_hr_choose_cells_and_values(tmp_path, run
     assert np.isfinite(page._errors.board.maps.fields["A"]).all()
 
 
-def test_a_box_is_drawn_in_the_native_projection_and_holds_a_cell(tmp_path, runs):
+def test_a_box_needs_the_native_projection_a_cell_and_less_than_all(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    row = page._condition
-    row._draw.clicks += 1
-    page._maps.shared.on_box(
-        SelectionGeometry(None, {"type": "rect", "x0": -6.1, "x1": -6.05, "y0": 52.4, "y1": 52.45})
-    )
+    row, view = page._condition, page._maps.shared
+    row._box.clicks += 1
+    assert "zoom" in row._fact.object
+    view.x_range.update(start=-6.1, end=-6.05)
+    row._box.clicks += 1
     assert "no cell" in row._fact.object
-    assert row.is_drawing
     page.session.projection = "Mercator"
-    row._draw.clicks += 1
-    assert not row.is_drawing
-    row._draw.clicks += 1
+    row._box.clicks += 1
     assert "native projection" in row._fact.object
-    assert not row.is_drawing
+    assert not page.session.condition
 
 
 def test_a_range_of_hr_that_no_value_is_in_leaves_dashes_and_empty_maps(tmp_path, runs):
