@@ -104,3 +104,31 @@ def test_radar_precipitation_in_patches(shared_data, tmp_path):
     assert float(filled["downscaled"].min()) >= 0
     assert rmse(filled, "interpolated") == pytest.approx(0.0183, abs=5e-5)
     assert rmse(filled, "downscaled") <= 0.0165
+
+
+def test_landsat_from_one_geotiff_with_its_elevation_and_a_band_that_is_known_at_hr(shared_data, tmp_path):
+    path = str(shared_data / "landsat7_olinda.tif")
+    spec: Spec = {
+        "data": {
+            "target": {"path": path, "variable": "band_6"},
+            "static": [
+                {"path": str(shared_data / "landsat7_olinda_dem.nc"), "variable": "dem"},
+                {"path": path, "variable": "band_3"},
+            ],
+            "scale": 4,
+            "patch_size": 64,
+            "split": SPLIT,
+        },
+        "model": {"localized": False, "n_filters": 16},
+        "training": {"epochs": 2, "steps_per_epoch": 40, "batch_size": 8},
+    }
+    results = trained(tmp_path, spec)
+    with xr.open_dataset(shared_data / "landsat7_olinda.nc") as scene:
+        band = scene["dn"].values[5, :, :348].astype(float)
+    # Of 88 LR rows, 0.7 + 0.1 are rint(70.4) for training and validation: HR counts from row 4 × 70 on.
+    assert np.isnan(results["hr"][0, :280]).all()
+    np.testing.assert_array_equal(results["hr"][0, 280:], band[280:])
+    np.testing.assert_allclose(results["lr"][0], band.reshape(88, 4, 87, 4).mean((1, 3)), rtol=1e-5)
+    assert results["downscaled"].attrs["grid_mapping"] in results.variables
+    assert np.isfinite(results["downscaled"]).all()
+    assert rmse(results, "downscaled") <= 0.9 * rmse(results, "interpolated")  # 0.86
