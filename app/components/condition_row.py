@@ -21,7 +21,7 @@ from engine.errors import GridError
 from engine.evaluation.conditions import Condition
 
 NO_CHOICE = {"Months": "all months", "Hour": "all hours", "Steps": "all steps"}
-HARDEST = "Hardest: the steps in which the interpolated field of the first run has the largest RMSE."
+HARDEST = "those in which the interpolated field of A has the largest RMSE"
 NATIVE = "To choose a box, show the maps in the native projection."
 ZOOM = "All cells are in view: zoom into the maps first, with ctrl + wheel."
 
@@ -39,7 +39,6 @@ class ConditionRow:
             pmui.Select(options={none: ""}, value="", label=label, width=165 if label == "Steps" else 130, **SMALL)
             for label, none in NO_CHOICE.items()
         ]
-        self._lists[2].description = HARDEST
         self._low, self._high = (pmui.TextInput(label=label, width=125, **SMALL) for label in ("HR from", "HR below"))
         self._box = pmui.Button(label="Box in view", icon="crop", **OUTLINED)
         self._all = pmui.Button(label="All", icon="close", visible=False, **{**OUTLINED, "variant": "text"})
@@ -115,6 +114,7 @@ def _fact(selection: Selection | None) -> str:
         return ""
     comparison = selection.comparison
     facts = [f"{selection.n_steps} of {comparison.n_steps} test steps"]
+    facts += [HARDEST] if selection.condition.hardest else []
     if selection.condition.region:
         where = Condition(region=selection.condition.region).text()
         facts.append(f"{selection.n_cells} of {math.prod(comparison.first.grid.shape)} cells, {where}")
