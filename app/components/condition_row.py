@@ -21,7 +21,7 @@ from engine.errors import GridError
 from engine.evaluation.conditions import Condition
 
 NO_CHOICE = {"Months": "all months", "Hour": "all hours", "Steps": "all steps"}
-HARDEST = "those in which the interpolated field of A has the largest RMSE"
+HARDEST = "those in which the interpolated field of {} has the largest RMSE"
 NATIVE = "To choose a box, show the maps in the native projection."
 ZOOM = "All cells are in view: zoom into the maps first, with ctrl + wheel."
 
@@ -114,7 +114,7 @@ def _fact(selection: Selection | None) -> str:
         return ""
     comparison = selection.comparison
     facts = [f"{selection.n_steps} of {comparison.n_steps} test steps"]
-    facts += [HARDEST] if selection.condition.hardest else []
+    facts += [HARDEST.format(comparison.first.letter)] if selection.condition.hardest else []
     if selection.condition.region:
         where = Condition(region=selection.condition.region).text()
         facts.append(f"{selection.n_cells} of {math.prod(comparison.first.grid.shape)} cells, {where}")
