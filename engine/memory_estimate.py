@@ -11,8 +11,8 @@ from engine.evaluation.baselines import held_steps
 from engine.evaluation.calibration import most_steps
 from engine.evaluation.lead_times import Leads
 from engine.evaluation.tiles import input_shape, plan_tiles
-from engine.models.receptive_field import reach
 from engine.models.shapes import Shape
+from engine.models.velocity import networks_of, reach_of
 from engine.spec import Spec
 from engine.training.memory_budget import (
     HR_CELLS_AT_ONCE,
@@ -93,9 +93,9 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     cells = int(np.prod(pairs.hr_grid.shape))
     members = spec.members
     at_once = min(max(1, HR_CELLS_AT_ONCE // max(1, members) // cells), len(pairs.parts.test))
-    seen = reach(spec.model, shape, pairs.interpolation)
+    seen = reach_of(spec, shape, pairs.interpolation)
     y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, seen, wrap=shape.wrap))
-    network = prediction_bytes(spec.model, shape.piece(y, x), at_once)
+    network = _network_bytes(spec, shape.piece(y, x), at_once)
     fields = FIELDS_IN_PREDICTION + shape.window + shape.static + COPIES_OF_MEMBERS * members
     # Training steps, and what is fitted to each cell, or the sums of verification after that.
     baselines = held_steps(pairs)[1] + BASELINE_BYTES_OF_CELL * cells if cells <= HR_CELLS_AT_ONCE else 0
@@ -106,9 +106,14 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     return max(calibration, network + 4 * at_once * cells * fields, 8 * scored * cells * FIELDS_IN_SCORING, baselines)
 
 
+def _network_bytes(spec: Spec, shape: Shape, samples: int) -> int:
+    """Bytes of the largest of a spec's networks while it predicts."""
+    return max(prediction_bytes(*network, samples) for network in networks_of(spec, shape))
+
+
 def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:
     """A note where fields are large, and the network lets none be cut into tiles."""
-    if np.prod(pairs.hr_grid.shape) <= HR_CELLS_AT_ONCE or reach(spec.model, shape, pairs.interpolation):
+    if np.prod(pairs.hr_grid.shape) <= HR_CELLS_AT_ONCE or reach_of(spec, shape, pairs.interpolation):
         return []
     if spec.model.localized:
         why, other = "a localized block has weights for each cell", "model.localized=false"
@@ -116,7 +121,7 @@ def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:
         why, other = "attention takes means over a field", "model.attention=false"
     else:
         why, other = "a Fourier filter takes waves of a field", "model.backbone=resnet"
-    network = _size(prediction_bytes(spec.model, shape, 1))
+    network = _size(_network_bytes(spec, shape, 1))
     return [
         f"fields are predicted whole, with {network} for the network, and not in tiles: {why} (without it, {other}, "
         "memory is bounded)"

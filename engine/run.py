@@ -26,6 +26,7 @@ from engine.evaluation.products import open_products
 from engine.evaluation.scores import constraint_violation, scores_of_steps, summarized
 from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
+from engine.models.flow_matching import MEAN
 from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
 from engine.training import checkpoints
 from engine.training.assembly import build_network, build_training, make_reproducible, with_precision
@@ -42,12 +43,13 @@ def work(run: Run) -> None:
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
         heartbeat.phase("reading")
         pairs = pair(run.spec.data)
-        networks, training = _train_with_remaining_ranks(run, workers, heartbeat, pairs)
-        if len(networks) < run.spec.training.ensemble:
-            epoch = len(networks) * run.spec.training.epochs + training.position.epoch + 1
+        trained, training = _train_with_remaining_ranks(run, workers, heartbeat, pairs)
+        if len(trained) < len(run.spec.trainings):
+            epoch = len(trained) * run.spec.training.epochs + training.position.epoch + 1
             _log(f"stopped in epoch {epoch}: {training.stop.reason}; resume continues from here")
             heartbeat.end(RankEnd.STOPPED, reason=training.stop.reason)
             return
+        networks = [trained[number] for number in range(run.spec.training.ensemble)]
         if training.workers.chief:
             evaluate(run, heartbeat, networks, pairs)
             run.write_manifest()
@@ -76,7 +78,7 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     for number, network in enumerate(networks):
         restore_best_weights(network, run, number)
     samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
-    downscaler = Downscaler.of(networks, run.spec.model, samples)
+    downscaler = Downscaler.of(networks, run.spec, samples)
     notes = write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return (*pairs.notes, *notes)
 
@@ -106,12 +108,14 @@ def prepare_training(
     normalizer: Normalizer,
     number: int = 0,
     stop: StopRequest | None = None,
+    mean: keras.Model | None = None,
 ) -> Training:
-    """Build a training that is ready to run, of one network of the ensemble, counted from 0.
+    """Build a training that is ready to run, of one network of `Spec.trainings`.
 
     It starts from the last checkpoint if there is one, else from another run's weights, else from new ones.
+    mean : with flow matching the network of the mean, if this run has trained it.
     """
-    earlier, of = _trained_earlier(run, number), run.spec.training.ensemble
+    earlier, of = _trained_earlier(run, number), len(run.spec.trainings)
 
     def report(record: ProgressRecord) -> None:
         append_line(run.folder / "progress.jsonl", record.after(earlier, of).plain())
@@ -120,10 +124,17 @@ def prepare_training(
     training = build_training(spec, workers, network, pairs, normalizer, folder, report, asked, number)
     if training.resume():
         _log(f"resumed in epoch {training.position.epoch + 1} after step {training.position.step}")
-    elif start := Store(run.folder.parent).start_run(run.spec):
-        weights = start.best_of(number % start.spec.training.ensemble)
-        groups, _ = checkpoints.load(weights)
-        checkpoints.import_checkpoint(network.variables, groups["weights"], weights, optional="localized")
+    else:
+        if mean:
+            for variable, learned in zip(network.get_layer(MEAN).variables, mean.variables, strict=True):
+                variable.assign(learned)
+        elif start := Store(run.folder.parent).start_run(run.spec):
+            weights = start.best_of(number % start.spec.training.ensemble)
+            groups, _ = checkpoints.load(weights)
+            whole = start.spec.has_flow or not run.spec.has_flow
+            variables = (network if whole else network.get_layer(MEAN)).variables
+            checkpoints.import_checkpoint(variables, groups["weights"], weights, optional="localized")
+        training.step.prepare(training.train, training.validation.feed, training.shuffle)
     source = "in memory" if training.train.in_memory else "read ahead from the files"
     _log(f"{len(training.train.samples)} training samples, {source}")
     return training
@@ -135,7 +146,7 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
     validation, samples = (
         Samples.of(run.spec, pairs.for_evaluation(), normalizer, part) for part in (parts.validation, parts.test)
     )
-    downscaler = Downscaler.of(networks, run.spec.model, samples)
+    downscaler = Downscaler.of(networks, run.spec, samples)
     if downscaler.members:
         heartbeat.phase("calibrating intervals")
         downscaler = _calibrate(downscaler, validation)
@@ -153,7 +164,7 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
     with open_products(run.results) as results:
         steps = scores_of_steps(results)
         scores = replace(summarized(steps), ensemble=ensemble.scores())
-        if samples.constrained:
+        if run.spec.model.constraint != "none":
             violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
             scores = replace(scores, constraint=violation)
             largest = f"{violation.max_violation:.2g} {violation.unit}"
@@ -231,7 +242,7 @@ class StopRequest:
 
 def _train_with_remaining_ranks(
     run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs
-) -> tuple[list[keras.Model], Training]:
+) -> tuple[dict[int, keras.Model], Training]:
     """Train, again after ranks are lost on the way; returns the networks that are trained, and the last training."""
     while True:
         try:
@@ -244,34 +255,34 @@ def _train_with_remaining_ranks(
         _log(f"rank {workers.first_rank} goes on as rank {workers.rank} of {workers.size}")
 
 
-def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tuple[list[keras.Model], Training]:
+def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tuple[dict[int, keras.Model], Training]:
     """Train the networks one after another, up to the first that is asked to stop; those trained before are read."""
     if workers.chief:
         run.remove_partial_files()
-    normalizer, networks = share_normalizer(run, workers, pairs), list[keras.Model]()
-    of, stop = run.spec.training.ensemble, StopRequest.of(run)
+    normalizer, trained = share_normalizer(run, workers, pairs), dict[int, keras.Model]()
+    of, stop = len(run.spec.trainings), StopRequest.of(run)
     spec, note = with_precision(run.spec, workers)
     if note and workers.chief:
         _log(note)
     left = "" if not workers.round else f" with {workers.size} of {run.spec.launch.processes} processes"
-    while True:
-        number = len(networks)
+    for number in run.spec.trainings:
         make_reproducible(spec.of_network(number))
-        network = build_network(run.spec, pairs, normalizer)
-        training = prepare_training(run, workers, network, pairs, normalizer, number, stop)
-        heartbeat.phase(f"training{f' network {number + 1} of {of}' if of > 1 else ''}{left}")
+        network = build_network(run.spec.of_network(number), pairs, normalizer)
+        mean = trained.get(number + run.spec.training.ensemble)
+        training = prepare_training(run, workers, network, pairs, normalizer, number, stop, mean)
+        heartbeat.phase(f"training{f' network {len(trained) + 1} of {of}' if of > 1 else ''}{left}")
         if not training.run():
-            return networks, training
-        networks.append(network)
-        if len(networks) == of:
-            return networks, training
+            break
+        trained[number] = network
+    return trained, training
 
 
 def _trained_earlier(run: Run, number: int) -> Earlier:
     """Networks before one, with what their last checkpoints say of their records and their time."""
-    positions = [Position.from_state(checkpoints.load(run.last_of(each))[1]) for each in range(number)]
+    before = run.spec.trainings[: run.spec.trainings.index(number)]
+    positions = [Position.from_state(checkpoints.load(run.last_of(each))[1]) for each in before]
     seq, elapsed_s = (sum(getattr(position, name) for position in positions) for name in ("seq", "elapsed_s"))
-    return Earlier(number, seq, elapsed_s)
+    return Earlier(len(before), seq, elapsed_s)
 
 
 def _fit_normalizer(run: Run, pairs: Pairs) -> Normalizer:

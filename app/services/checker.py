@@ -35,6 +35,7 @@ class Answer:
     periods: Mapping[str, Sequence[str]] = field(default_factory=dict)
     parameters: int | None = None
     discriminator: int = 0
+    velocity: int = 0
     memory_bytes: int | None = None
     network: Sequence[dict[str, Any]] = ()
     notes: Sequence[str] = ()

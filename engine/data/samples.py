@@ -25,18 +25,18 @@ class Samples:
 
     Inputs have the channels: LR and each predictor, for the sample's own time step and then for the others
     of the time window; then time features; then, where LR has gaps, whether LR has a value.
-    constrained : add `masked_areas` to `static`, which a network with a constraint needs.
+    with_areas : add `masked_areas` to `static`, which a constraint and flow matching need.
     """
 
     pairs: Pairs
     normalizer: Normalizer
     options: DataOptions
     steps: np.ndarray
-    constrained: bool = False
+    with_areas: bool = False
 
     @classmethod
     def of(cls, spec: Spec, pairs: Pairs, normalizer: Normalizer, steps: np.ndarray) -> Samples:
-        return cls(pairs, normalizer, spec.data, steps, spec.model.constraint != "none")
+        return cls(pairs, normalizer, spec.data, steps, spec.model.constraint != "none" or spec.has_flow)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -62,7 +62,7 @@ class Samples:
         """Static variables (y, x, variables), normalized; missing becomes 0, the mean."""
         pairs = zip(self.normalizer.static, self.pairs.static, strict=True)
         fields = [np.nan_to_num(transform.forward(field.values)) for transform, field in pairs]
-        fields += [self.masked_areas] if self.constrained else []
+        fields += [self.masked_areas] if self.with_areas else []
         return np.stack(fields, axis=-1) if fields else np.zeros((*self.pairs.hr_grid.shape, 0), np.float32)
 
     @cached_property

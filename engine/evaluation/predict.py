@@ -33,9 +33,10 @@ from engine.evaluation.tiles import Box, Tile, plan_tiles
 from engine.files import whole_file
 from engine.models.blocks import drawn
 from engine.models.network import bound_of, scaled_zero
-from engine.models.receptive_field import Reach, reach, with_wrap
+from engine.models.receptive_field import Reach, with_wrap
 from engine.models.shapes import Shape
-from engine.spec import ModelOptions
+from engine.models.velocity import reach_of
+from engine.spec import Spec
 from engine.training.memory_budget import HR_CELLS_AT_ONCE
 
 INTERVAL = {name: f"{name} bound of the {LEVEL:.0%} interval of" for name in ("lower", "upper")}
@@ -48,7 +49,7 @@ Report = Callable[[int, int], None]  # of samples done, of so many
 class Downscaler:
     """Trained networks that turn samples into fields in the target's unit: one, or those of an ensemble.
 
-    draws : members that each network draws by noise or Monte Carlo dropout, its random state being part of its weights;
+    draws : members that each network draws at random (`blocks.Drawn`), its random state being part of its weights;
         with 0 a network has one prediction, without dropout. Each tile draws its own members, so that they differ from
         those of the whole field, with the same distribution.
     reach : None if a network has to be given whole fields.
@@ -64,14 +65,14 @@ class Downscaler:
     calibration: Calibration | None = None
 
     @classmethod
-    def of(cls, networks: Sequence[keras.Model], options: ModelOptions, samples: Samples) -> Downscaler:
+    def of(cls, networks: Sequence[keras.Model], spec: Spec, samples: Samples) -> Downscaler:
         """Make one for these samples, and others on the same grids."""
-        shape = with_wrap(Shape.of(samples), options, samples.pairs.periodic)
+        shape = with_wrap(Shape.of(samples), spec.model, samples.pairs.periodic)
         return cls(
             tuple(networks),
-            bound_of(options, samples.normalizer),
-            options.members if options.is_stochastic else 0,
-            reach(options, shape, samples.pairs.interpolation),
+            bound_of(spec.model, samples.normalizer),
+            spec.draws,
+            reach_of(spec, shape, samples.pairs.interpolation),
             shape.wrap,
         )
 

@@ -23,10 +23,17 @@ def convolution(filters: int, name: str, activation: str | None = None, **settin
     return layers.Conv2D(filters, 3, padding="same", activation=activation, name=name, **settings)
 
 
-class MonteCarlo:
-    """Dropout that is active in prediction too while its network is drawn from: see `drawn`."""
+class Drawn:
+    """A layer whose output is drawn at random in prediction too, while its network is drawn from: see `drawn`.
 
-    drawn = False
+    rank : of the process, as ranks have the same random state.
+    """
+
+    drawn, rank = False, 0
+
+
+class MonteCarlo(Drawn):
+    """Dropout that is active in prediction too."""
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return super().call(x, training=training or self.drawn)  # type: ignore[misc]
@@ -51,14 +58,12 @@ DROPOUTS: dict[str, type[layers.Layer]] = {
 }
 
 
-class Noise(layers.Layer):
+class Noise(Drawn, layers.Layer):
     """Channels of standard normal noise beside those of a field; zeros in prediction, unless drawn: see `drawn`.
 
     (batch, y, x, c) → (batch, y, x, c + channels). The random state is one of the network's variables, so that a
     resumed training goes on with the same numbers; ranks with one state differ by `rank`.
     """
-
-    drawn, rank = False, 0
 
     def __init__(self, channels: int, **settings: Any):
         super().__init__(**settings)
@@ -83,7 +88,7 @@ def drawn(network: keras.Model) -> Iterator[None]:
 
     In a graph it counts while the graph is made.
     """
-    stochastic = [layer for layer in network.layers if isinstance(layer, MonteCarlo | Noise)]
+    stochastic = [layer for layer in network.layers if isinstance(layer, Drawn)]
     for layer in stochastic:
         layer.drawn = True
     try:

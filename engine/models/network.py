@@ -71,7 +71,7 @@ def scaled_zero(normalizer: Normalizer) -> float:
     return (0.0 - normalizer.target.offset) / normalizer.target.divisor
 
 
-def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
+def build(options: ModelOptions, shape: Shape, output: Output, name: str = "") -> keras.Model:
     """The network that `model` describes; without a localized block it takes fields of any sides.
 
     With `shape.wrap` a field of `shape.x_lr` columns goes around the globe, and any other is a piece, with borders.
@@ -80,11 +80,9 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     variables), with a constraint followed by `Samples.masked_areas`; the output is (batch, y, x, 1) float32,
     scaled as HR is; where the loss is a likelihood (batch, y, x, 4), with a distribution's parameters after its mean.
     """
-    sides, sides_hr = ((shape.y_lr, shape.x_lr), shape.hr) if options.localized else ((None, None), (None, None))
-    constrained = options.constraint != "none"
-    inputs = layers.Input((*sides, shape.channels), name="inputs")
-    fixed = layers.Input((*sides_hr, shape.static + constrained), name="static")
-    static = blocks.Channels(0, shape.static, name="variables")(fixed) if constrained else fixed
+    with_areas = options.constraint != "none"
+    inputs, fixed = input_layers(options, shape, with_areas)
+    static = blocks.Channels(0, shape.static, name="variables")(fixed) if with_areas else fixed
     made = Architecture.of(options, shape)
     x = _features(inputs, static, options, shape, output, made)
     at_hr = {}
@@ -96,10 +94,17 @@ def build(options: ModelOptions, shape: Shape, output: Output) -> keras.Model:
     field = layers.Activation("linear", dtype="float32", name="field")(output_of_tail)
     lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
     field, parameters = _finished(field, lr, options, shape, output)
-    if constrained:
-        field = _constrained(field, lr, inputs, fixed, options, shape, output)
+    if with_areas:
+        field = constrained(field, lr, inputs, fixed, options.constraint, shape, output)
     field = layers.Concatenate(dtype="float32", name="with_parameters")([field, *parameters]) if parameters else field
-    return keras.Model([inputs, fixed], field, name=f"{options.backbone}_{options.upsampling}")
+    return keras.Model([inputs, fixed], field, name=name or f"{options.backbone}_{options.upsampling}")
+
+
+def input_layers(options: ModelOptions, shape: Shape, with_areas: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Inputs at LR, and static variables, with `Samples.masked_areas` after them or not."""
+    sides, sides_hr = ((shape.y_lr, shape.x_lr), shape.hr) if options.localized else ((None, None), (None, None))
+    inputs = layers.Input((*sides, shape.channels), name="inputs")
+    return inputs, layers.Input((*sides_hr, shape.static + with_areas), name="static")
 
 
 def _features(
@@ -181,20 +186,15 @@ def _distribution(raw: tf.Tensor, bases: list[tf.Tensor], output: Output) -> tup
     return mean, [blocks.Channels(1, 4, dtype="float32", name="parameters")(described)]
 
 
-def _constrained(
-    field: tf.Tensor,
-    lr: tf.Tensor,
-    inputs: tf.Tensor,
-    fixed: tf.Tensor,
-    options: ModelOptions,
-    shape: Shape,
-    output: Output,
+def constrained(
+    field: tf.Tensor, lr: tf.Tensor, inputs: tf.Tensor, fixed: tf.Tensor, form: str, shape: Shape, output: Output
 ) -> tf.Tensor:
+    """The field under a constraint of CONSTRAINTS; the last channel of `fixed` has the areas."""
     cells = blocks.Channels(shape.static, shape.static + 1, dtype="float32", name="cells")(fixed)
     last = shape.channels - 1
     gaps = blocks.Channels(last, last + 1, dtype="float32", name="lr_there")
     there = gaps(inputs) if output.lr_has_gaps else _Ones(dtype="float32", name="lr_there")(lr)
-    layer = CONSTRAINTS[options.constraint](shape.scale, output.target, dtype="float32", name="constraint")
+    layer = CONSTRAINTS[form](shape.scale, output.target, dtype="float32", name="constraint")
     return layer([field, lr, there, cells])
 
 

@@ -49,6 +49,7 @@ class Spec:
         _check_patches(self)
         _check_recurrence(self)
         _check_distribution(self)
+        _check_flow(self)
         _check_members(self)
         _check_constraint(self)
 
@@ -106,14 +107,37 @@ class Spec:
         return dataclasses.replace(self, **{name: getattr(self, name).replace(**v) for name, v in sections.items()})
 
     @property
+    def has_flow(self) -> bool:
+        """True if members are drawn by flow matching, around the field of a network that is trained before."""
+        return self.training.learning == "flow-matching"
+
+    @property
+    def draws(self) -> int:
+        """Members that each network draws; 0 if its prediction is always the same."""
+        return self.model.members if self.has_flow or self.model.is_stochastic else 0
+
+    @property
     def members(self) -> int:
         """Predictions of which the downscaled field is the mean: of each network those it draws; 0 for a single one."""
-        drawn, networks = self.model.members if self.model.is_stochastic else 0, self.training.ensemble
-        return networks * max(1, drawn) if networks > 1 else drawn
+        networks = self.training.ensemble
+        return networks * max(1, self.draws) if networks > 1 else self.draws
+
+    @property
+    def trainings(self) -> tuple[int, ...]:
+        """Numbers of the networks in the order of their training, those of the ensemble from 0.
+
+        With flow matching, the network of the mean is trained before each of them: its number is larger by `ensemble`.
+        """
+        many = self.training.ensemble
+        if not self.has_flow or self.training.start_from:
+            return tuple(range(many))
+        return tuple(number for network in range(many) for number in (many + network, network))
 
     def of_network(self, number: int) -> Self:
-        """The same spec with the seed of one network of the ensemble, counted from 0."""
-        return self.replace(training={"seed": (self.training.seed + number) % SEEDS})
+        """The same spec with the seed of one network of `trainings`; supervised for the mean of flow matching."""
+        member, is_mean = number % self.training.ensemble, number >= self.training.ensemble
+        learning = "supervised" if is_mean else self.training.learning
+        return self.replace(training={"seed": (self.training.seed + member) % SEEDS, "learning": learning})
 
     def plain(self) -> dict[str, object]:
         """Every option, as plain YAML types."""
@@ -173,6 +197,26 @@ def _check_distribution(spec: Spec) -> None:
             "never negative",
             option="model.output_activation",
             action="set model.output_activation=auto",
+        )
+
+
+def _check_flow(spec: Spec) -> None:
+    if not spec.has_flow:
+        return
+    if spec.training.loss == "crps":
+        raise SpecError(
+            "training.learning is flow-matching, but training.loss is crps",
+            option="training.learning",
+            hint="members are drawn around the field of one network, which has none of its own",
+            action="set training.loss=mae and model.noise=0, or training.learning=supervised",
+        )
+    if spec.model.is_stochastic:
+        named = f"noise is {spec.model.noise}" if spec.model.noise else f"dropout_variant is {spec.model.dropout_variant}"
+        raise SpecError(
+            f"training.learning is flow-matching, but model.{named}",
+            option="training.learning",
+            hint="members are drawn by one of them alone",
+            action="set model.noise=0 and model.dropout_variant=vanilla, or training.learning=supervised",
         )
 
 

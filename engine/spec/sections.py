@@ -170,7 +170,16 @@ class ModelOptions(Options):
         doc="Channels of random noise beside the inputs, which make each prediction another one; with training.loss "
         "crps. The downscaled field is then the mean of several members. 0: none.",
     )
-    members = Whole(8, bounds=(1, 256), unit="members", doc="Predictions drawn with noise or Monte Carlo dropout.")
+    members = Whole(
+        8, bounds=(1, 256), unit="members", doc="Predictions drawn with noise, Monte Carlo dropout or flow matching."
+    )
+    sampling_steps = Whole(
+        6,
+        bounds=(1, 64),
+        unit="steps",
+        doc="Steps of Heun's method from noise to a member, with training.learning flow-matching; each evaluates the "
+        "network of the velocity twice.",
+    )
     attention = Flag(False, doc="Channel attention in each block (squeeze and excitation).")
     localized = Flag(True, doc="Localized convolutional block (LCB): separate weights for each HR cell.")
     residual = Flag(True, doc="Learn the difference from the interpolated field.")
@@ -207,7 +216,7 @@ class ModelOptions(Options):
 
     @property
     def is_stochastic(self) -> bool:
-        """True if predictions are drawn, by noise or Monte Carlo dropout."""
+        """True if the predictions of one network are drawn, by noise or Monte Carlo dropout."""
         return bool(self.noise) or self.dropout_variant.startswith("mc_")
 
 
@@ -217,10 +226,12 @@ class TrainingOptions(Options):
     SECTION = "training"
 
     learning = Choice(
-        ["supervised", "adversarial"],
+        ["supervised", "adversarial", "flow-matching"],
         default="supervised",
         doc="supervised: the loss compares with HR. adversarial: in addition, a discriminator learns to distinguish "
-        "downscaled fields from HR, and the network learns to deceive it.",
+        "downscaled fields from HR, and the network learns to deceive it. flow-matching: after supervised training, or "
+        "from the run of start_from, a second network learns to draw what is left of HR; the downscaled field is then "
+        "the mean of several members.",
     )
     adversarial_weight = Real(
         0.01, bounds=(0.0, 1000.0), doc="Weight of the adversarial loss relative to the loss that compares with HR."
@@ -323,7 +334,7 @@ class TrainingOptions(Options):
     start_from = Text(
         "",
         doc="Run whose best weights training starts from (fine-tuning), on the same data or others; the normalisation "
-        "is fitted again. Empty: random weights.",
+        "is fitted again. With flow-matching, its network stays as it is. Empty: random weights.",
     )
 
 

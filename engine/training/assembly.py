@@ -13,12 +13,14 @@ from engine.data.pairs import Pairs
 from engine.data.samples import Samples, Shuffle
 from engine.models.compatibility import check_field
 from engine.models.discriminator import build_discriminator
+from engine.models.flow_matching import build_with_flow
 from engine.models.network import Output, build
 from engine.models.receptive_field import with_wrap
 from engine.models.shapes import Shape, outputs_of
 from engine.spec import Spec
 from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed
+from engine.training.flow_matching import FlowMatchingStep
 from engine.training.loop import StopRequest, Training
 from engine.training.memory_budget import training_bytes
 from engine.training.precision import choose_precision
@@ -56,7 +58,8 @@ def shape_of(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> Shape:
 def build_network(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> keras.Model:
     """Build the network with new weights; raises SpecError if its constraint doesn't suit the field."""
     check_field(spec, pairs, normalizer.hr_min)
-    return build(spec.model, shape_of(spec, pairs, normalizer), Output.of(spec.model, normalizer, pairs.interpolation))
+    output = Output.of(spec.model, normalizer, pairs.interpolation)
+    return (build_with_flow if spec.has_flow else build)(spec.model, shape_of(spec, pairs, normalizer), output)
 
 
 def build_step(
@@ -64,8 +67,9 @@ def build_step(
 ) -> Step:
     """Build the step that `training.learning` names, with a new optimizer."""
     steps = steps_per_epoch * spec.training.epochs
-    if spec.training.learning == "supervised":
-        return Step(network, spec.training, steps, workers, normalizer)
+    if spec.training.learning != "adversarial":
+        kind = FlowMatchingStep if spec.has_flow else Step
+        return kind(network, spec.training, steps, workers, normalizer)
     output = Output.of(spec.model, normalizer, pairs.interpolation)
     discriminator = build_discriminator(shape_of(spec, pairs, normalizer), output)
     return AdversarialStep(network, discriminator, spec.training, steps, workers, normalizer)

@@ -22,6 +22,7 @@ from engine.models.shapes import (
 )
 from engine.models.tracing import Step
 from engine.models.upsampling import hr_filters, stages
+from engine.models.velocity import count_velocity, velocity_of
 from engine.spec import ModelOptions, Spec
 
 HR_CELLS_AT_ONCE = 500_000  # of a batch without gradients: 64 MB of activations for each layer of 32 filters
@@ -40,6 +41,10 @@ def training_bytes(spec: Spec, shape: Shape) -> int:
     step = shape.piece(patch, patch) if patch else shape
     parameters = sum(count_parameters(spec.model, shape).values())
     activations = activation_bytes(spec.model, step, batch_size * members_of(spec.training))
+    if spec.has_flow:
+        parameters += count_velocity(spec.model, shape)
+        frozen = prediction_bytes(spec.model, step, batch_size)
+        activations = max(activations, activation_bytes(*velocity_of(spec.model, step), batch_size) + frozen)
     if spec.training.learning == "adversarial":
         parameters += count_discriminator(shape)
         activations += _discriminator_bytes(step.wrapped, batch_size)

@@ -21,7 +21,7 @@ class RunningStatistics:
 
     @classmethod
     def of(cls, step: Step, workers: Workers) -> RunningStatistics:
-        return cls([*statistics(step.network), *step.average.averaged_statistics], workers)
+        return cls([*statistics(step.trained), *step.average.averaged_statistics], workers)
 
     def average(self) -> None:
         """Give every rank the mean over the ranks."""

@@ -9,10 +9,12 @@ import keras
 import tensorflow as tf
 
 from engine.data.normalizer import Normalizer, ValueTransform
-from engine.models.blocks import Noise, drawn
+from engine.data.samples import Shuffle
+from engine.models.blocks import Drawn, drawn
 from engine.models.shapes import members_of
 from engine.spec import TrainingOptions
 from engine.training.averaging import WeightAverage
+from engine.training.feed import Feed
 from engine.training.losses import Loss, weighted_sum
 from engine.training.schedules import Schedule
 from engine.training.workers import Workers
@@ -26,17 +28,22 @@ class Step:
     def __init__(
         self, network: keras.Model, options: TrainingOptions, steps: int, workers: Workers, normalizer: Normalizer
     ):
-        self.network, self.options, self.workers = network, options, workers
-        self.target, self.loss = normalizer.target, Loss.of(options, normalizer)
+        self.network, self.options, self.workers, self.normalizer = network, options, workers, normalizer
+        self.loss = Loss.of(options, normalizer)
         self.members = members_of(options)
         for layer in network.layers:
-            if isinstance(layer, Noise):
+            if isinstance(layer, Drawn):
                 layer.rank = workers.rank
         self.optimizer = keras.optimizers.AdamW(
             Schedule(options, steps, workers.size), weight_decay=options.weight_decay, beta_2=0.99, epsilon=1e-7
         )
         self.optimizer.build(network.trainable_variables)
-        self.average = WeightAverage(network, options.ema)
+        self.average = WeightAverage(self.trained, options.ema)
+
+    @property
+    def trained(self) -> keras.Model:
+        """The network, or the part of it whose weights are trained."""
+        return self.network
 
     @property
     def groups(self) -> dict[str, list[Any]]:
@@ -51,12 +58,15 @@ class Step:
     def optimizers(self) -> list[keras.Optimizer]:
         return [self.optimizer]
 
+    def prepare(self, train: Feed, validation: Feed, shuffle: Shuffle) -> None:
+        """Take what the step has to know of the data before the first of its steps; nothing here."""
+
     def gradients(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Compute loss and gradients over the batches of all ranks, as if they were one batch."""
-        inputs, static, hr, weights = batch
+        inputs, static, *_ = batch
         with tf.GradientTape() as tape:
             downscaled = self.predict(inputs, static, training=True)  # (batch, y, x, channels)
-            loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
+            loss, weight = self.compare(batch, downscaled, training=True)
             loss /= tf.maximum(self.workers.allreduce_mean([weight])[0], 1e-6)
         gradients = tape.gradient(loss, self.network.trainable_variables)
         return loss, self.workers.allreduce_mean(gradients)
@@ -70,6 +80,13 @@ class Step:
         with drawn(self.network):
             fields = self.network(repeated, training=training)  # (members · batch, y, x, 1)
         return tf.concat(tf.split(fields, self.members), axis=-1)
+
+    def compare(
+        self, batch: tuple[tf.Tensor, ...], downscaled: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum weight · loss, and weight, of what `predict` gave."""
+        _, _, hr, weights = batch
+        return weighted_sum(self.loss, hr, downscaled, weights)
 
     @tf.function
     def run(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:
@@ -91,12 +108,14 @@ class Step:
         """Sum loss, weight, squared error in the target's unit, and cells, over a number of batches: (4,)."""
         sums = tf.zeros(4, tf.float64)
         for _ in tf.range(steps):
-            inputs, static, hr, weights = next(batches)
+            batch = next(batches)
+            inputs, static, hr, _ = batch
             downscaled = self.predict(inputs, static, training=False)  # (batch, y, x, channels)
-            loss, weight = weighted_sum(self.loss, hr, downscaled, weights)
+            loss, weight = self.compare(batch, downscaled, training=False)
             mask = tf.math.is_finite(hr)
-            field = tf.reduce_mean(_in_unit(downscaled[..., : self.members], self.target), axis=-1, keepdims=True)
-            error = tf.where(mask, _in_unit(hr, self.target) - field, 0.0)
+            target = self.normalizer.target
+            field = tf.reduce_mean(_in_unit(downscaled[..., : self.members], target), axis=-1, keepdims=True)
+            error = tf.where(mask, _in_unit(hr, target) - field, 0.0)
             cells = tf.reduce_sum(tf.cast(mask, tf.float32))
             sums += tf.cast(tf.stack([loss, weight, tf.reduce_sum(error**2), cells]), tf.float64)
         return sums

@@ -76,7 +76,7 @@ def train(shared_data: Path, folder: Path, *, seconds: float = math.inf, **secti
     shape = Shape(*pairs.lr_grid.shape, learn.channels, len(pairs.static), pairs.scale)
     network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
     shuffle = Shuffle.of(spec, len(learn), pairs.lr_grid.shape)
-    downscaler = Downscaler.of([network], spec.model, test)
+    downscaler = Downscaler.of([network], spec, test)
     inputs, arrays = test.read(np.arange(len(test)))
     course, limit, aside = Course(), Limit(seconds), 0.0
 

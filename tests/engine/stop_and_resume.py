@@ -40,7 +40,7 @@ def stopped_after(run: Run) -> int:
     (beat,) = run.heartbeats()
     assert beat.end == "stopped"
     steps = run.latest()["steps"] if run.latest() else 0
-    begun = [path for number in range(run.spec.training.ensemble) if (path := run.last_of(number)).exists()]
+    begun = [path for number in run.spec.trainings if (path := run.last_of(number)).exists()]
     positions = [loop.checkpoints.position_of(path) for path in begun]
     return sum(epoch * steps + step for epoch, step in positions)
 

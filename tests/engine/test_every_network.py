@@ -112,7 +112,7 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
     engine_run.restore_best_weights(loaded, run)
     samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     inputs, arrays = samples.read(np.arange(len(samples)))
-    fields, again = (Downscaler.of([each], spec.model, samples).fields(samples, inputs) for each in (network, loaded))
+    fields, again = (Downscaler.of([each], spec, samples).fields(samples, inputs) for each in (network, loaded))
     for name, field in fields.items():
         np.testing.assert_array_equal(field, again[name], err_msg=name)
         assert field.shape == arrays.hr.shape

@@ -42,7 +42,7 @@ BASE: Sections = {
     "model": {"n_filters": 4, "n_blocks": 1, "localized": False, "dropout_rate": 0.2},
     "training": {"epochs": 8, "batch_size": 2, "patience": 2, "warm_up": 0.1},
 }
-ADVERSARIAL = {"learning": "adversarial"}
+ADVERSARIAL, FLOW = {"learning": "adversarial"}, {"learning": "flow-matching"}
 ONLY_ADVERSARIAL = ("adversarial_weight", "discriminator_learning_rate", "label_smoothing")
 # BEFORE replaces BASE where an option has no effect there; AFTER replaces a variant whose files don't exist.
 STOCHASTIC = {**BASE["model"], "dropout_variant": "mc_vanilla"}
@@ -54,6 +54,7 @@ BEFORE: dict[str, Sections] = {
     "model.temporal": {"data": {"time_window": 3}},
     "model.members": {"model": STOCHASTIC},
     "model.noise": {"model": {"noise": 1}, "training": {"loss": "crps"}},
+    "model.sampling_steps": {"training": FLOW},
     "training.members": {"model": {"noise": 1}, "training": {"loss": "crps"}},
     "launch.min_processes": {"launch": {"processes": 3}},
 }
@@ -74,6 +75,7 @@ AFTER: dict[str, Sections] = {
     "model.temporal": {"data": {"time_window": 3}, "model": {"temporal": "stacked"}},
     "model.members": {"model": {**STOCHASTIC, "members": 9}},
     "model.noise": {"model": {"noise": 2}, "training": {"loss": "crps"}},
+    "model.sampling_steps": {"training": FLOW, "model": {**BASE["model"], "sampling_steps": 3}},
     "training.members": {"model": {"noise": 1}, "training": {"loss": "crps", "members": 3}},
     "training.epochs": {"training": {"epochs": 9}},
     "training.patience": {"training": {"patience": 3}},
@@ -137,7 +139,7 @@ def observe_model(spec: Spec, store: Store) -> list[Any]:
     """Observe the layers of the network with their configuration, and the number of predictions."""
     pairs, normalizer = _prepare(spec)
     network = assembly.build_network(spec, pairs, normalizer)
-    members = Downscaler.of([network], spec.model, Samples.of(spec, pairs, normalizer, pairs.parts.test)).members
+    members = Downscaler.of([network], spec, Samples.of(spec, pairs, normalizer, pairs.parts.test)).members
     return [members, *([type(layer).__name__, layer.get_config()] for layer in network.layers)]
 
 

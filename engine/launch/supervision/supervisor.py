@@ -224,10 +224,11 @@ class Supervisor:
 
 def _position(run: Run) -> tuple[int, int]:
     """Epochs done, those of all networks before counted in full, and steps of the next one, of the last checkpoint."""
-    begun = [number for number in range(run.spec.training.ensemble) if run.last_of(number).exists()]
-    number = begun[-1] if begun else 0
-    epoch, step = position_of(run.last_of(number))
-    return number * run.spec.training.epochs + epoch, step
+    begun = [path for number in run.spec.trainings if (path := run.last_of(number)).exists()]
+    if not begun:
+        return 0, 0
+    epoch, step = position_of(begun[-1])
+    return (len(begun) - 1) * run.spec.training.epochs + epoch, step
 
 
 def _others(how: command.Ranks) -> list[str]:

@@ -24,11 +24,12 @@ from engine.evaluation.scores import pixel_rmse, score
 from engine.evaluation.tiles import plan_tiles
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
-from engine.spec import DataOptions, ModelOptions, Source
+from engine.spec import DataOptions, ModelOptions, Source, Spec
 from tests.engine.small_pairs import make_pairs, waves
 
 OPTIONS = DataOptions(target={"path": "hr.nc"}, scale=2)
 MODEL = ModelOptions(n_filters=4, n_blocks=1, localized=False)
+PLAIN = Spec(OPTIONS, MODEL)
 
 
 def samples_of(hr: np.ndarray, kind: str = "standard", **given: Any) -> Samples:
@@ -164,7 +165,7 @@ def drawn_downscaler(samples: Samples, members: int, bound: str = "linear") -> D
     network = build(options, Shape(4, 4, samples.channels, 0, 2), output)
     kernel, bias = network.get_layer("output").get_weights()
     network.get_layer("output").set_weights([np.random.default_rng(0).normal(size=kernel.shape), bias])
-    return Downscaler.of([network], options, samples)
+    return Downscaler.of([network], Spec(OPTIONS, options), samples)
 
 
 def test_monte_carlo_dropout_gives_the_mean_of_its_members_and_their_spread():
@@ -188,8 +189,8 @@ def test_members_of_several_networks_are_those_of_each():
     inputs, _ = samples.read(np.arange(4))
     networks = [drawn_downscaler(samples, 3).networks[0] for _ in range(2)]
     networks[1].get_layer("output").bias.assign([0.5])
-    fields = [Downscaler.of([network], MODEL, samples)(samples, inputs) for network in networks]
-    both = Downscaler.of(networks, MODEL, samples)
+    fields = [Downscaler.of([network], PLAIN, samples)(samples, inputs) for network in networks]
+    both = Downscaler.of(networks, PLAIN, samples)
     assert both.members == 2
     members = both.fields(samples, inputs)
     np.testing.assert_allclose(members["downscaled"], np.mean(fields, axis=0), rtol=1e-6)
@@ -206,7 +207,7 @@ def test_without_monte_carlo_dropout_a_prediction_is_always_the_same():
     np.testing.assert_array_equal(plain(samples, inputs), plain(samples, inputs))
     assert list(plain.fields(samples, inputs)) == ["downscaled"]
     assert (drawn(samples, inputs) != plain(samples, inputs)).any()
-    assert Downscaler.of(drawn.networks, MODEL, samples).members == 0
+    assert Downscaler.of(drawn.networks, PLAIN, samples).members == 0
 
 
 @pytest.mark.parametrize("standard_name", ["air_temperature", "precipitation_flux"])

@@ -15,7 +15,7 @@ from engine.evaluation.tiles import Tile, input_shape, plan_tiles
 from engine.models.network import Output, build
 from engine.models.receptive_field import Reach, reach
 from engine.models.shapes import Shape
-from engine.spec import DataOptions, ModelOptions
+from engine.spec import DataOptions, ModelOptions, Spec
 from tests.engine.network_combinations import COMBINATIONS
 from tests.engine.small_pairs import make_pairs, waves
 
@@ -100,14 +100,13 @@ def lab(
     further = {"predictors": [waves(8, *sides_lr, seed=1)], "static": [waves(1, *sides, seed=2)[0]]}
     pairs = make_pairs(hr, lr=lr, scale=scale, interpolation=interpolation, **further)
     data = DataOptions(target={"path": "hr.nc"}, scale=scale, time_window=window)
-    constrained = model.constraint != "none"
-    samples = Samples(pairs, fit_normalizer(pairs, kind), data, pairs.parts.test[:1], constrained)
+    samples = Samples.of(Spec(data, model), pairs, fit_normalizer(pairs, kind), pairs.parts.test[:1])
     network = build(model, Shape.of(samples), Output.of(model, samples.normalizer, pairs.interpolation))
     rng = np.random.default_rng(0)
     for variable in network.trainable_variables:
         fan_in = max(1, int(np.prod(variable.shape[:-1])))
         variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
-    return Downscaler.of([network], model, samples), samples
+    return Downscaler.of([network], Spec(data, model), samples), samples
 
 
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
