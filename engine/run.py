@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -108,12 +108,12 @@ def prepare_training(
     normalizer: Normalizer,
     number: int = 0,
     stop: StopRequest | None = None,
-    mean: keras.Model | None = None,
+    trained: Mapping[int, keras.Model] | None = None,
 ) -> Training:
     """Build a training that is ready to run, of one network of `Spec.trainings`.
 
     It starts from the last checkpoint if there is one, else from another run's weights, else from new ones.
-    mean : with flow matching the network of the mean, if this run has trained it.
+    trained : networks that this run has trained before, by number; with flow matching the mean is among them.
     """
     earlier, of = _trained_earlier(run, number), len(run.spec.trainings)
 
@@ -125,7 +125,7 @@ def prepare_training(
     if training.resume():
         _log(f"resumed in epoch {training.position.epoch + 1} after step {training.position.step}")
     else:
-        if mean:
+        if mean := (trained or {}).get(number + run.spec.training.ensemble):
             for variable, learned in zip(network.get_layer(MEAN).variables, mean.variables, strict=True):
                 variable.assign(learned)
         elif start := Store(run.folder.parent).start_run(run.spec):
@@ -268,8 +268,7 @@ def _train(run: Run, workers: Workers, heartbeat: Heartbeat, pairs: Pairs) -> tu
     for number in run.spec.trainings:
         make_reproducible(spec.of_network(number))
         network = build_network(run.spec.of_network(number), pairs, normalizer)
-        mean = trained.get(number + run.spec.training.ensemble)
-        training = prepare_training(run, workers, network, pairs, normalizer, number, stop, mean)
+        training = prepare_training(run, workers, network, pairs, normalizer, number, stop, trained)
         heartbeat.phase(f"training{f' network {len(trained) + 1} of {of}' if of > 1 else ''}{left}")
         if not training.run():
             break

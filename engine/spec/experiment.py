@@ -211,9 +211,9 @@ def _check_flow(spec: Spec) -> None:
             action="set training.loss=mae and model.noise=0, or training.learning=supervised",
         )
     if spec.model.is_stochastic:
-        named = f"noise is {spec.model.noise}" if spec.model.noise else f"dropout_variant is {spec.model.dropout_variant}"
+        option = "noise" if spec.model.noise else "dropout_variant"
         raise SpecError(
-            f"training.learning is flow-matching, but model.{named}",
+            f"training.learning is flow-matching, but model.{option} is {getattr(spec.model, option)}",
             option="training.learning",
             hint="members are drawn by one of them alone",
             action="set model.noise=0 and model.dropout_variant=vanilla, or training.learning=supervised",

@@ -176,7 +176,6 @@ class ModelOptions(Options):
     sampling_steps = Whole(
         6,
         bounds=(1, 64),
-        unit="steps",
         doc="Steps of Heun's method from noise to a member, with training.learning flow-matching; each evaluates the "
         "network of the velocity twice.",
     )

@@ -15,9 +15,11 @@ from engine.data.pairs import pair
 from engine.data.samples import Samples
 from engine.errors import GridError
 from engine.memory_estimate import BASE_BYTES
+from engine.models.architecture import count_parameters
 from engine.models.shapes import Shape
+from engine.models.velocity import velocity_of
 from engine.spec import Spec
-from engine.training.memory_budget import activation_bytes
+from engine.training.memory_budget import activation_bytes, prediction_bytes
 from tests.engine.data.mock import steps, write_field
 
 MODEL = {"n_filters": 8, "n_blocks": 1}
@@ -98,6 +100,24 @@ def test_the_discriminator_of_adversarial_training_is_counted_apart(folder):
     assert adversarial.memory_bytes - plain.memory_bytes == 16 * adversarial.discriminator + 2 * activations
     assert "besides    55,201 parameters of a discriminator" in adversarial.text()
     assert "discriminator" not in plain.text()
+
+
+def test_the_network_of_the_velocity_is_counted_apart(folder):
+    plain, flow = (summarize(spec(folder, training={"learning": word})) for word in ("supervised", "flow-matching"))
+    assert (plain.velocity, flow.parameters) == (0, plain.parameters)
+    options, shape = velocity_of(spec(folder).model, Shape(2, 3, 1, 0, 4))
+    assert flow.velocity == sum(count_parameters(options, shape).values())
+    assert [part.name for part in flow.network] == [
+        *(part.name for part in plain.network),
+        *(f"velocity {part.name}" for part in plain.network if part.name != "field"),
+    ]
+    assert f"besides    {flow.velocity:,} parameters of the network of the velocity" in flow.text()
+    # Weights, gradients and moments of both; activations of the second, and the first's in prediction.
+    training = {"learning": "flow-matching", "batch_size": 64}
+    activations = activation_bytes(options, shape, 64) + prediction_bytes(spec(folder).model, Shape(2, 3, 1, 0, 4), 64)
+    data = 4 * (2 * 10 + 4) * (96 + 6)
+    expected = BASE_BYTES + data + 16 * (flow.parameters + flow.velocity) + 2 * activations
+    assert summarize(spec(folder, training=training)).memory_bytes == expected
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.exper
 ALONE = Workers(0, 1)
 BASE: dict[str, dict[str, Any]] = {
     "data": {"target": {"path": "hr.nc"}, "scale": 2},
-    "model": {"n_filters": 4, "n_blocks": 1, "localized": False},
+    "model": {"n_filters": 4, "n_blocks": 1, "localized": False, "members": 2, "sampling_steps": 1},
     "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01, "warm_up": 0.0},
 }
 IN_GRAPHS = [each for each in COMBINATIONS if each.upsampling == "spc" or each.backbone == "unet"]
@@ -101,14 +101,16 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
     assembly.make_reproducible(spec)
     pairs = pairs_of(spec)
     normalizer = fit_normalizer(pairs, spec.data.scaling)
-    network, loaded = (assembly.build_network(spec, pairs, normalizer) for _ in range(2))
-    run = store.create(spec, {})
-    training = engine_run.prepare_training(run, ALONE, network, pairs, normalizer)
-    before = [variable.numpy() for variable in network.trainable_variables]
-    assert training.run()
-    assert training.step.optimizer.iterations == 2
-    after = network.trainable_variables
-    assert any(np.any(old != new.numpy()) for old, new in zip(before, after, strict=True))
+    run, trained, loaded = store.create(spec, {}), {}, assembly.build_network(spec, pairs, normalizer)
+    for number in spec.trainings:
+        network = assembly.build_network(spec.of_network(number), pairs, normalizer)
+        training = engine_run.prepare_training(run, ALONE, network, pairs, normalizer, number, trained=trained)
+        before = [variable.numpy() for variable in network.trainable_variables]
+        assert training.run()
+        assert training.step.optimizer.iterations == 2
+        after = network.trainable_variables
+        assert any(np.any(old != new.numpy()) for old, new in zip(before, after, strict=True))
+        trained[number] = network
     engine_run.restore_best_weights(loaded, run)
     samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     inputs, arrays = samples.read(np.arange(len(samples)))
@@ -136,25 +138,32 @@ def test_every_network_is_trained_saved_loaded_and_predicted_with(combination, l
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("combination", IN_GRAPHS, ids=str)
-def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(combination, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("combination", "learning"), [*((each, "supervised") for each in IN_GRAPHS), (IN_GRAPHS[0], "flow-matching")]
+)
+def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(combination, learning, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "FIRST_CHUNK", 1)  # look up after every step
     monkeypatch.setattr(loop, "CHUNK_S", 0.0)
-    learned = {"epochs": 2, "ema": 0.9, "loss": "mae"}
+    learned = {"epochs": 2, "ema": 0.9, "loss": "mae", "learning": learning}
     window = {"data": {"time_window": combination.window}}
     spec = spec_of(window, {"model": {**combination.model, "dropout_rate": 0.2}, "training": learned})
     pairs = pairs_of(spec)
     normalizer = fit_normalizer(pairs, spec.data.scaling)
 
     def train(run: Run, stop_after: int) -> tuple[bool, str]:
-        assembly.make_reproducible(spec)
-        network = assembly.build_network(spec, pairs, normalizer)
-        training = engine_run.prepare_training(run, ALONE, network, pairs, normalizer)
-        training.stop = StopAfter(stop_after)
-        return training.run(), checkpoints.fingerprint(network.trainable_variables)
+        stop, trained = StopAfter(stop_after), {}
+        for number in spec.trainings:
+            assembly.make_reproducible(spec.of_network(number))
+            network = assembly.build_network(spec.of_network(number), pairs, normalizer)
+            training = engine_run.prepare_training(run, ALONE, network, pairs, normalizer, number, stop, trained)
+            if not training.run():
+                break
+            trained[number] = network
+        return len(trained) == len(spec.trainings), checkpoints.fingerprint(network.variables)
 
     whole, stopped = (Store(tmp_path).create(spec, {}) for _ in range(2))
-    assert train(stopped, 3)[0] is False  # of 2 steps an epoch
+    for asked in range(len(spec.trainings)):  # within the second of two epochs of 2 steps, of each network
+        assert train(stopped, 3 + asked)[0] is False
     assert train(stopped, 99) == train(whole, 99)
 
 

@@ -107,6 +107,21 @@ def test_adversarial_training_may_start_from_supervised(bench, trained):
     assert tuned.validation.measure() == pytest.approx(plain.validation.measure(), rel=1e-6)
 
 
+def test_flow_matching_draws_around_the_network_that_it_starts_from(bench, trained):
+    _, plain = bench.training(bench.spec(start_from=trained.id))
+    run, flow = bench.training(bench.spec(start_from=trained.id, learning="flow-matching", epochs=1))
+    (_, rmse), (_, expected) = flow.validation.measure(), plain.validation.measure()
+    assert rmse == pytest.approx(expected, rel=1e-6)
+    assert flow.run() is True
+    assert flow.validation.measure()[1] == rmse
+    notes = summarize(run.spec, bench.store).notes
+    assert notes[-1] == f"the network of the mean is that of {trained.id}, and isn't trained any more"
+    _, tuned = bench.training(bench.spec(start_from=run.id, learning="flow-matching"))
+    assert tuned.validation.measure() == pytest.approx(flow.validation.measure(), rel=1e-6)
+    with pytest.raises(SpecError, match=f"training.start_from is {run.id}, which was trained by flow-matching, but "):
+        summarize(bench.spec(start_from=run.id), bench.store)
+
+
 def test_check_says_what_training_starts_from(bench, trained):
     notes = summarize(bench.spec(start_from=trained.id), bench.store).notes
     assert notes[-1] == f"training starts from the best weights of {trained.id}, with a normalizer of its own"

@@ -128,6 +128,36 @@ def test_networks_of_an_ensemble_have_seeds_of_their_own():
     assert spec.of_network(0) == spec
 
 
+def test_flow_matching_trains_the_mean_of_each_network_before_it():
+    spec = Spec.from_plain({**BASE, "training": {"learning": "flow-matching", "ensemble": 2, "seed": 5}})
+    assert spec.trainings == (2, 0, 3, 1)
+    trained = [spec.of_network(number).training for number in spec.trainings]
+    assert [(each.learning, each.seed) for each in trained] == [
+        ("supervised", 5),
+        ("flow-matching", 5),
+        ("supervised", 6),
+        ("flow-matching", 6),
+    ]
+    assert spec.members == 2 * spec.model.members
+    assert spec.replace(training={"start_from": "another"}).trainings == (0, 1)
+    assert Spec.from_plain({**BASE, "training": {"ensemble": 2}}).trainings == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "words"),
+    [
+        ({"noise": 2}, "crps", "training.loss is crps"),
+        ({"noise": 2}, "mae", "model.noise is 2"),
+        ({"dropout_rate": 0.1, "dropout_variant": "mc_spatial"}, "mae", "model.dropout_variant is mc_spatial"),
+    ],
+)
+def test_flow_matching_draws_members_alone(model, loss, words):
+    plain = {**BASE, "model": model, "training": {"learning": "flow-matching", "loss": loss}}
+    message = refusal(plain)
+    assert message.startswith(f"training.learning is flow-matching, but {words}: ")
+    assert message.endswith(", or training.learning=supervised")
+
+
 def test_a_fourier_filter_has_no_patches():
     model = {"backbone": "fno", "localized": False}
     assert refusal({**BASE, "data": {**BASE["data"], "patch_size": 8}, "model": model}) == (

@@ -1,0 +1,144 @@
+"""The draw of flow matching: Heun's method by hand, cells without values, constraints, and tiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from engine.data.normalizer import fit_normalizer
+from engine.data.samples import Samples
+from engine.evaluation import predict, tiles
+from engine.evaluation.predict import Downscaler
+from engine.models.architecture import count_parameters
+from engine.models.blocks import drawn
+from engine.models.flow_matching import MEAN, SAMPLER
+from engine.models.receptive_field import Reach, reach
+from engine.models.shapes import Shape
+from engine.models.velocity import count_velocity, reach_of, velocity_of
+from engine.spec import Spec
+from engine.training import assembly
+from tests.engine.small_pairs import make_pairs, waves
+
+
+def spec_of(data: dict[str, Any] | None = None, training: dict[str, Any] | None = None, **model: Any) -> Spec:
+    plain = {
+        "version": 1,
+        "data": {"target": {"path": "hr.nc"}, "scale": 2, **(data or {})},
+        "model": {"n_filters": 4, "n_blocks": 1, "localized": False, "members": 4, **model},
+        "training": {"learning": "flow-matching", **(training or {})},
+    }
+    return Spec.from_plain(plain)
+
+
+def lab(spec: Spec, hr: np.ndarray, **given: Any) -> tuple[keras.Model, Samples]:
+    """An untrained network and the test part; its mean is the interpolated field."""
+    assembly.make_reproducible(spec)
+    pairs = make_pairs(hr, **given)
+    normalizer = fit_normalizer(pairs, spec.data.scaling)
+    network = assembly.build_network(spec, pairs, normalizer)
+    return network, Samples.of(spec, pairs, normalizer, pairs.parts.test)
+
+
+def without_velocity_network(network: keras.Model) -> keras.Model:
+    """Noise stays noise."""
+    for variable in network.get_layer(SAMPLER).velocity.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    return network
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_heuns_method_by_hand(steps):
+    network, samples = lab(spec_of(sampling_steps=steps), waves(16, 16, 16))
+    without_velocity_network(network).get_layer(SAMPLER).scale.assign([0.2, 0.5])
+    inputs, _ = samples.load(np.arange(4))
+    given = [inputs, samples.static[None]]
+    mean = network(given, training=False).numpy()
+    with drawn(network):
+        first, second = (network(given, training=False).numpy() for _ in range(2))
+    # dx/dt = (2t - 1) x / (t² + (1 - t)²) takes each number by the same factor.
+    factor, step = 1.0, 1 / steps
+    for t in np.arange(steps) / steps:
+        slope = factor * (2 * t - 1) / (t**2 + (1 - t) ** 2)
+        end, later = factor + step * slope, t + step
+        factor += step / 2 * (slope + end * (2 * later - 1) / (later**2 + (1 - later) ** 2))
+    for member in (first, second):  # 1,024 numbers: the standard error of their deviation is 2 %
+        assert np.std(member - mean) == pytest.approx(0.5 * factor, rel=0.08)
+        assert np.mean(member - mean) == pytest.approx(0, abs=0.06)
+    assert abs(np.corrcoef((first - mean).ravel(), (second - mean).ravel())[0, 1]) < 0.15
+
+
+def test_the_weights_of_the_second_network_by_hand():
+    # Inputs: the first network's 3, the time, two fields of 2 × 2 cells; and 1 + 2 static variables, here as means.
+    options, shape = velocity_of(spec_of().model, Shape(6, 8, 3, 1, 2))
+    assert (shape.channels, shape.static) == (12, 3)
+    entry, block, stage = (9 * 15 + 1) * 4, 2 * 37 * 4, 37 * 16
+    tail, output = (9 * 7 + 1) * 4, 37
+    assert count_velocity(spec_of().model, Shape(6, 8, 3, 1, 2)) == entry + block + stage + tail + output
+    assert (options.residual, options.constraint) == (False, "none")
+    # With pin both fields stand at HR alone.
+    assert velocity_of(spec_of(upsampling="pin").model, Shape(6, 8, 3, 1, 2))[1].channels == 4
+
+
+@pytest.mark.parametrize("given", [{}, {"upsampling": "pin"}, {"localized": True, "constraint": "additive"}])
+def test_the_network_has_the_weights_that_are_counted(given):
+    spec = spec_of(**given)
+    network, samples = lab(spec, waves(16, 8, 12), static=[waves(1, 8, 12)[0]])
+    shape = Shape.of(samples)
+    trainable, mean = network.trainable_variables, network.get_layer(MEAN)
+    assert sum(int(np.prod(v.shape)) for v in trainable) == count_velocity(spec.model, shape)
+    assert not mean.trainable_variables
+    assert sum(int(np.prod(v.shape)) for v in mean.variables) == sum(count_parameters(spec.model, shape).values())
+
+
+def test_what_stands_in_cells_without_a_value_changes_nothing():
+    hr = waves(16, 8, 12)
+    hr[:, :4, :6] = np.nan
+    network, samples = lab(spec_of(), hr)
+    sampler, (inputs, _) = network.get_layer(SAMPLER), samples.load(np.arange(2))
+    fixed, mean = tf.constant(samples.static[None]), tf.zeros((2, 8, 12, 1))
+    present = fixed[..., -1:] > 0
+    assert (~present.numpy()).sum() == 24
+    state = tf.random.stateless_normal((2, 8, 12, 1), [1, 2])
+    other = tf.where(present, state, 5.0)
+    found = [sampler.rotated(x, tf.constant([0.2, 0.7]), inputs, fixed, mean, present) for x in (state, other)]
+    np.testing.assert_array_equal(*found)
+    assert np.any(found[0] != sampler.rotated(state + 0.1, tf.constant([0.2, 0.7]), inputs, fixed, mean, present))
+
+
+@pytest.mark.parametrize("form", ["additive", "multiplicative", "softmax"])
+def test_each_member_holds_the_constraint(form):
+    network, samples = lab(spec_of(constraint=form), waves(16, 8, 12))
+    network.get_layer(SAMPLER).scale.assign([1.0, 1.0])
+    inputs, block = samples.read(np.arange(4))
+    members = Downscaler.of([network], spec_of(constraint=form), samples).predict_members(samples, inputs)
+    assert members.std(axis=0).mean() > 0.3  # K
+    areas = samples.areas.reshape(4, 2, 6, 2)
+    means = (members.reshape(4, 4, 4, 2, 6, 2) * areas).sum((3, 5)) / areas.sum((1, 3))
+    np.testing.assert_allclose(means, np.broadcast_to(block.lr, means.shape), rtol=1e-5)
+
+
+def test_the_surroundings_of_a_tile_are_those_of_both_networks():
+    shape = Shape(20, 20, 1, 0, 2)
+    spec = spec_of(n_blocks=2)
+    alone = [reach(spec.model, shape, "bicubic"), reach(*velocity_of(spec.model, shape), "bicubic")]
+    assert reach_of(spec, shape, "bicubic") == Reach(alone[0].halo + alone[1].halo, 1)
+    assert reach_of(spec.replace(training={"learning": "supervised"}), shape, "bicubic") == alone[0]
+    assert reach_of(spec_of(attention=True), shape, "bicubic") is None
+
+
+def test_members_in_tiles_have_the_spread_of_whole_fields(monkeypatch):
+    spec = spec_of(sampling_steps=2, backbone="convnet")
+    network, samples = lab(spec, waves(4, 80, 160))
+    inputs, _ = samples.read(np.arange(1))
+    downscaler = Downscaler.of([network], spec, samples)
+    whole = downscaler.fields(samples, inputs)["spread"]
+    monkeypatch.setattr(predict, "HR_CELLS_AT_ONCE", 1)
+    monkeypatch.setattr(tiles, "MIN_HALOS", 3)
+    assert len(tiles.plan_tiles((40, 80), 2, downscaler.reach, 1)) >= 3
+    in_tiles = downscaler.fields(samples, inputs)["spread"]
+    assert np.any(in_tiles != whole)
+    assert in_tiles.mean() == pytest.approx(whole.mean(), rel=0.02)  # of 12,800 cells
