@@ -22,7 +22,7 @@ from engine.models.discriminator import build_discriminator
 from engine.models.network import Output, build
 from engine.models.receptive_field import Reach, with_wrap
 from engine.models.shapes import Shape
-from engine.spec import DataOptions, ModelOptions
+from engine.spec import DataOptions, ModelOptions, Spec
 from engine.training.feed import Feed
 from engine.training.memory_budget import activation_bytes, prediction_bytes
 from tests.engine.small_pairs import make_pairs, waves
@@ -193,7 +193,7 @@ def test_a_globe_in_tiles_is_the_whole_globe(given, monkeypatch):
     samples = global_samples(80, 240)
     shape = with_wrap(Shape.of(samples), model, samples.pairs.periodic)
     output = Output.of(model, samples.normalizer, "bicubic")
-    downscaler = Downscaler.of([with_random_weights(model, shape, output)], model, samples)
+    downscaler = Downscaler.of([with_random_weights(model, shape, output)], Spec(samples.options, model), samples)
     inputs, _ = samples.read(np.arange(1))
     whole = downscaler(samples, inputs)
     monkeypatch.setattr(predict, "HR_CELLS_AT_ONCE", 1)
@@ -207,7 +207,7 @@ def test_a_globe_in_tiles_is_the_whole_globe(given, monkeypatch):
 def test_the_baseline_and_the_inputs_go_around():
     samples = global_samples(8, 16)
     lr = samples.pairs.read(samples.steps).lr
-    downscaler = Downscaler.of([], options(), samples)
+    downscaler = Downscaler.of([], Spec(samples.options, options()), samples)
     expected = np.roll(downscaler.interpolated(samples, lr), 6, axis=-1)
     np.testing.assert_allclose(downscaler.interpolated(samples, np.roll(lr, 3, axis=-1)), expected, rtol=4e-7)
 

@@ -142,3 +142,21 @@ def test_members_in_tiles_have_the_spread_of_whole_fields(monkeypatch):
     in_tiles = downscaler.fields(samples, inputs)["spread"]
     assert np.any(in_tiles != whole)
     assert in_tiles.mean() == pytest.approx(whole.mean(), rel=0.02)  # of 12,800 cells
+
+
+def test_around_the_globe_the_velocity_has_no_seam():
+    network, samples = lab(spec_of(), waves(8, 8, 24), is_global=True)
+    assert samples.pairs.periodic
+    sampler, (inputs, _) = network.get_layer(SAMPLER), samples.load(np.arange(1))
+    fixed = np.ones((1, 8, 24, 1), "f4")
+    state, mean = (np.random.default_rng(seed).normal(size=(1, 8, 24, 1)).astype("f4") for seed in (1, 2))
+
+    def velocity(columns: int) -> np.ndarray:
+        """Of fields that begin so many LR columns later."""
+        at_lr, *at_hr = (
+            np.roll(f, -n, axis=2) for f, n in ((inputs, columns), *((f, 2 * columns) for f in (state, mean)))
+        )
+        given = (at_lr, fixed, at_hr[1], tf.fill(fixed.shape, True))
+        return np.roll(sampler.rotated(at_hr[0], tf.constant([0.5]), *given).numpy(), 2 * columns, axis=2)
+
+    np.testing.assert_allclose(velocity(5), velocity(0), atol=1e-5)
