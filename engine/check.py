@@ -82,7 +82,9 @@ class Summary:
             times = f"{part.times} × " if part.times > 1 else ""
             sees = "the whole field" if part.sees_km is None else f"{part.sees} ({part.sees_km:,.0f} km)"
             shape = f"{part.y} × {part.x} × {part.channels}"
-            rows.append((part.name, times + part.does, shape, f"{part.parameters:,}", sees))
+            rows.append(
+                (f"{part.network} {part.name}".lstrip(), times + part.does, shape, f"{part.parameters:,}", sees)
+            )
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return [
             "  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]).rstrip()

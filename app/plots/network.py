@@ -21,20 +21,28 @@ Part = dict[str, Any]
 
 
 def network(parts: Sequence[Part]) -> str:
-    """SVG of the parts of a network, as `engine check --json` tells them; colours are those of the text around it."""
+    """SVG of the parts of each network, as `engine check --json` tells them; colours are those of the text around it."""
+    networks: dict[str, list[Part]] = {} if parts else {"": []}
+    for part in parts:
+        networks.setdefault(part.get("network", ""), []).append(part)
+    pictures = "".join(_picture(own, name) for name, own in networks.items())
+    return f'<div class="network" tabindex="0" role="group" aria-label="Network">{pictures}</div>'
+
+
+def _picture(parts: Sequence[Part], name: str) -> str:
     pitch = min(max((WIDTH - HEAD) / max(len(parts), 1), PITCH[0]), PITCH[1])
     centres = [HEAD + pitch * (number + 0.5) for number in range(len(parts))]
     width, height = HEAD + pitch * len(parts), GROUND + LINE_HEIGHT * (len(ROWS) + 0.8)
     sizes = _sizes(parts, pitch)
     ground = f'<path d="M{centres[0]:.1f} {GROUND + 4}H{centres[-1]:.1f}" class="way"/>' if centres else ""
     drawn = [ground, *_ways_around(parts, centres, sizes), *map(_slabs, parts, centres, sizes)]
-    drawn += [_text(0, number, row, "faint", "start") for number, row in enumerate(ROWS)]
+    drawn += [_text(0, number, row or name, "faint", "start") for number, row in enumerate(ROWS)]
     for part, centre in zip(parts, centres, strict=True):
         drawn += [_text(centre, number, text, "" if number else "name") for number, text in enumerate(_column(part))]
+    label = f"the network of the {name}" if name else "the network"
     return (
-        '<div class="network" tabindex="0" role="group" aria-label="Network">'
-        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="the network" '
-        f'width="{width:.0f}" height="{height:.0f}">{"".join(drawn)}</svg></div>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(label)}" '
+        f'width="{width:.0f}" height="{height:.0f}">{"".join(drawn)}</svg>'
     )
 
 

@@ -26,6 +26,7 @@ class Part:
 
     times : so many of the same, one after another, with `parameters` together.
     sees : LR cells along a side that one value of the part depends on, at most; None: the whole field.
+    network : what its network gives, where that isn't the field: velocity.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Part:
     parameters: int
     sees: int | None
     times: int = 1
+    network: str = ""
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,9 @@ def count_velocity(options: ModelOptions, shape: Shape) -> int:
 
 
 def parts_of(spec: Spec, shape: Shape, interpolation: str) -> list[Part]:
-    """Parts of all networks of a spec, one after another; those of the velocity are named so."""
+    """Parts of all networks of a spec, one after another."""
     first, *other = (network_parts(*network, interpolation) for network in networks_of(spec, shape))
-    return [*first, *(replace(part, name=f"velocity {part.name}") for parts in other for part in parts)]
+    return [*first, *(replace(part, network="velocity") for parts in other for part in parts)]
 
 
 def reach_of(spec: Spec, shape: Shape, interpolation: str) -> Reach | None:

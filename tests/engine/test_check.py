@@ -107,10 +107,12 @@ def test_the_network_of_the_velocity_is_counted_apart(folder):
     assert (plain.velocity, flow.parameters) == (0, plain.parameters)
     options, shape = velocity_of(spec(folder).model, Shape(2, 3, 1, 0, 4))
     assert flow.velocity == sum(count_parameters(options, shape).values())
-    assert [part.name for part in flow.network] == [
-        *(part.name for part in plain.network),
-        *(f"velocity {part.name}" for part in plain.network if part.name != "field"),
+    names = [part.name for part in plain.network]
+    assert [(part.network, part.name) for part in flow.network] == [
+        *(("", name) for name in names),
+        *(("velocity", name) for name in names if name != "field"),
     ]
+    assert "\nvelocity entry " in flow.text()
     assert f"besides    {flow.velocity:,} parameters of the network of the velocity" in flow.text()
     # Weights, gradients and moments of both; activations of the second, and the first's in prediction.
     training = {"learning": "flow-matching", "batch_size": 64}

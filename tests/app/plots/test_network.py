@@ -39,6 +39,15 @@ def test_each_part_has_its_facts():
     assert said[1:6] == ["cells", "channels", "parameters", "sees (LR cells)", "sees (km)"]
 
 
+def test_two_networks_are_two_pictures():
+    first, second = ElementTree.fromstring(
+        network([part("inputs"), part("field"), part("inputs", network="velocity"), part("tail", network="velocity")])
+    )
+    assert [each.attrib["aria-label"] for each in (first, second)] == ["the network", "the network of the velocity"]
+    assert [texts(each)[0] for each in (first, second)] == [None, "velocity"]
+    assert (texts(first)[12], texts(second)[12]) == ("field", "tail")
+
+
 def test_finer_fields_are_higher_and_stand_on_the_same_ground():
     lr, hr = drawn(part("entry"), part("tail", y=48, x=64)).findall(f"{SVG}g")
     assert 0 <= top(hr) < top(lr) < GROUND
