@@ -21,7 +21,7 @@ Part = dict[str, Any]
 
 
 def network(parts: Sequence[Part]) -> str:
-    """SVG of each network by its parts, as `engine check --json` tells them; colours are those of the text around it."""
+    """SVG of each network, by its parts as `engine check --json` tells them; colours are those of the text around."""
     networks: dict[str, list[Part]] = {} if parts else {"": []}
     for part in parts:
         networks.setdefault(part.get("network", ""), []).append(part)
