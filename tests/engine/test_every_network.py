@@ -36,6 +36,8 @@ BASE: dict[str, dict[str, Any]] = {
 }
 IN_GRAPHS = [each for each in COMBINATIONS if each.upsampling == "spc" or each.backbone == "unet"]
 NOISE = {"model": {"noise": 1, "members": 2}, "training": {"loss": "crps"}}
+FLOW = {"training": {"learning": "flow-matching"}}
+DRAWN = [(each, NOISE) for each in IN_GRAPHS if each.backbone in ("resnet", "unet")] + [(IN_GRAPHS[0], FLOW)]
 LEARNING = TrainingOptions.declared()["learning"].objects
 # Flow matching trains two networks, as those of supervised training: here each backbone, at LR and at HR, and a window.
 WITH_FLOW = [each for each in IN_GRAPHS if each.window == 1 or each.backbone == "resnet"] + [
@@ -186,15 +188,15 @@ def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(combinati
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("combination", [each for each in IN_GRAPHS if each.backbone in ("resnet", "unet")], ids=str)
-def test_networks_learn_members_from_noise(combination, tmp_path):
+@pytest.mark.parametrize(("combination", "source"), DRAWN)
+def test_networks_learn_members(combination, source, tmp_path):
     """At LR, at HR, and recurrent: in bfloat16, with patches, static variables and a constraint."""
     others = {
         "data": {"time_window": combination.window, "patch_size": 4},
         "model": {**combination.model, "constraint": "additive"},
         "training": {"precision": "mixed_bfloat16"},
     }
-    trained_and_loaded(spec_of(NOISE, others), Store(tmp_path))
+    trained_and_loaded(spec_of(source, others), Store(tmp_path))
 
 
 @pytest.mark.slow
