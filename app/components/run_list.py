@@ -65,7 +65,7 @@ class RunList:
         self.queue = RunTable(QUEUE_COLUMNS, self._choose, selectable=False)
         self.nothing = pmui.Typography("", color="text.secondary", margin=(16, 4), visible=False)
         self._build_head()
-        self.view = titled_card("Runs", self._head, self._tools, self.all.widget, self.queue.widget, self.nothing)
+        self.view = titled_card("Runs", self._head, self._tools, self.all.view, self.queue.view, self.nothing)
         session.param.watch(lambda _: self._mark_ticks(), "runs")
         session.param.watch(lambda _: self.show_trash(), "run")
         self.show_trash()

@@ -28,7 +28,10 @@ class Column:
 
 
 class RunTable:
-    """One row a run, by id; a click calls `choose` with the id."""
+    """One row a run, by id; a click calls `choose` with the id.
+
+    `view` holds the table once there are rows: a table that the browser is still building can't take its first ones.
+    """
 
     def __init__(
         self, columns: Mapping[str, Column], choose: Callable[[str], None], hidden: Sequence[str] = (), **layout: Any
@@ -47,6 +50,7 @@ class RunTable:
             sortable={name: column.sortable for name, column in columns.items()},
             **{**LAYOUT, **layout},
         )
+        self.view = pn.Column(sizing_mode="stretch_width", margin=0)
         self.widget.on_click(lambda event: choose(str(self.rows["id"].iloc[event.row])))
 
     @property
@@ -58,6 +62,8 @@ class RunTable:
         if list(rows["id"]) != self.ids:
             self.rows = rows
             self.widget.param.update(value=rows.copy(), height=min(HEAD_HEIGHT + ROW_HEIGHT * len(rows), MOST_HEIGHT))
+            if not self.view.objects:
+                self.view.append(self.widget)
             return
         patch: dict[str, list[tuple[int, Any]]] = {}
         for column in self._names:
