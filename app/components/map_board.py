@@ -48,7 +48,9 @@ class MapBoard:
         ]
 
         self.facts = bm.ColumnDataSource({"fact": [frame.fact for frame in frames]})
-        self.facts.js_on_change("data", bm.CustomJS(code=FACTS_JS, args={"facts": self.facts, "titles": self.titles}))
+        put = bm.CustomJS(code=FACTS_JS, args={"facts": self.facts, "titles": self.titles})
+        self.facts.js_on_change("data", put)
+        self.titles[0].js_on_change("name", put)  # never happens, but what no shown model names isn't in the browser
 
     @property
     def clim(self) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import numpy as np
 import param
 import pytest
 import xarray as xr
+from bokeh.models import Column
 
 from app.pages import compare
 from app.pages.compare import ComparePage
@@ -143,6 +144,8 @@ def test_the_pointer_reads_true_values_above_every_map(tmp_path, runs):
         page._maps.shared.pointer.data = {"x": [float(place["x"])], "y": [float(place["y"])]}
         assert f"{float(place):.2f} K" in page._maps.board.facts.data["fact"][2]
         assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._errors.board.facts.data["fact"][0]
+    shown = Column(children=page._maps.board.titles)
+    assert page._maps.board.facts in shown.references()  # else the browser would not have them
     page._maps.shared.pointer.data = {"x": [], "y": []}
     assert page._maps.board.facts.data["fact"] == [frame.fact for frame in page._maps.board.frames]
     assert "RMSE" in page._maps.board.facts.data["fact"][3]
