@@ -24,6 +24,13 @@ HANG_S = 300  # far more than a busy machine needs: what takes so long hangs
 VIEWPORT: ViewportSize = {"width": 1440, "height": 900}
 expect.set_options(timeout=HANG_S * 1000)
 IDLE_JS = "() => window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle"
+# All is drawn, and nothing moves or fades any more, but for what does so for ever.
+STILL_JS = """() => {
+  const moves = (root) => root.getAnimations().some(
+    one => one.playState === "running" && one.effect.getTiming().iterations !== Infinity
+  ) || [...root.querySelectorAll("*")].some(one => one.shadowRoot && moves(one.shadowRoot));
+  return Bokeh.documents[0].is_idle && !moves(document);
+}"""
 
 
 @dataclass

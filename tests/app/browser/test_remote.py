@@ -13,8 +13,7 @@ from playwright.sync_api import expect
 
 from engine.data.demo import write_demo
 from engine.runs import Store
-from tests.app.browser.conftest import HANG_S, Server, open_tab, start_server
-from tests.app.browser.test_thread import wait_for_maps
+from tests.app.browser.conftest import HANG_S, Server, open_tab, start_server, wait_until
 from tests.engine.launch import servers
 from tests.engine.launch.conftest import need
 from tests.engine.launch.engine_processes import no_processes_left
@@ -86,7 +85,8 @@ def test_a_run_goes_over_ssh_and_its_maps_come_back(remote_server, station, chro
         expect(page.get_by_role("row", name="Runs on station · SSH")).to_be_visible()
         expect(page.get_by_role("row", name="Epoch 12 of 12")).to_be_visible()
         page.get_by_role("button", name="Compare maps").click()
-        wait_for_maps(tab, at_least=8)  # LR, interpolated, HR, downscaled, two of RMSE, and two colour bars
+        # LR, interpolated, HR, downscaled, two of RMSE, and two colour bars.
+        wait_until(lambda: len(tab.sources()) >= 8)
     done, refused = Store(remote_server.store).runs()
     assert (done.status().state, refused.status().state) == ("done", "failed")
 

@@ -48,8 +48,7 @@ def test_from_a_file_to_the_comparison(own_server, chromium):
         shown = tab.sources()
     with open_tab(own_server[0], chromium) as other:
         other.open(link.removeprefix(own_server[0].url))
-        wait_for_maps(other, at_least=len(shown))
-        assert sorted(other.sources()) == pytest.approx(sorted(shown), rel=1e-6)
+        wait_until(lambda: sorted(other.sources()) == pytest.approx(sorted(shown), rel=1e-6))
         assert other.page.url == link
 
 
@@ -66,7 +65,7 @@ def choose_the_file(tab: Tab) -> None:
     page = tab.open("?page=data")
     page.get_by_text("no2_regional.nc", exact=True).click()
     expect(page.get_by_text("32 × 32 cells").first).to_be_visible()
-    wait_for_maps(tab)
+    wait_until(lambda: tab.sources() != [])
     page.get_by_role("button", name="Use as target").click()
 
 
