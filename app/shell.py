@@ -11,6 +11,8 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 from bokeh.application.application import SessionContext
+from panel.io import document as writing
+from panel.io.resources import get_dist_path
 from panel.links import Callback
 from panel.util import edit_readonly
 
@@ -82,6 +84,11 @@ class Shell:
         pn.state.on_session_destroyed(self._forget)
 
     def _build_page(self) -> pmui.Page:
+        if pn.state.curdoc is not None:
+            # Panel knows the place of style sheets only once it has written a page. A browser that connects later than
+            # the session of its page is kept gets one without, whose style sheets would be on the internet.
+            places = {"components": pmui.Page._render_esm(server=True), "dist_url": get_dist_path()}
+            pn.state.curdoc.template_variables.update(places)
         return pmui.Page(
             template=ASSETS / "page.html",
             title="Mesoscope",
@@ -110,11 +117,17 @@ class Shell:
         browser.param.watch(lambda event: self.session.param.update(prefers_dark=event.new), "prefers_dark")
         self.session.param.watch(lambda event: browser.param.update(kept=event.new), "kept")
         self._menu.active = PAGES.index(self.session.page)
-        self._page(self.session.page)
+        if isinstance(self._page(self.session.page), ComparePage):
+            self._add_view(self.session.page)
         pn.state.onload(lambda: self._begin(refused, listen))
 
     def _forget(self, context: SessionContext) -> None:
-        """Release an ended session: Panel keeps the views of its notifications and the callbacks of its buttons."""
+        """Release an ended session: Panel keeps the views of its notifications and the callbacks of its buttons.
+
+        It also keeps what it could not write any more to a browser that left while it was written to.
+        """
+        for unwritten in (writing._WRITE_MSGS, writing._WRITE_FUTURES, writing._write_tasks):
+            unwritten.pop(context._document, None)
         for ref, (_, _, document, _) in list(pn.state._views.items()):
             if document is context._document:
                 del pn.state._views[ref]
@@ -159,11 +172,14 @@ class Shell:
             self._menu.active = PAGES.index(name)
             self._heading.object = f"<h1>Mesoscope: {name.capitalize()}</h1>"
             if name not in self._views:
-                self._views[name] = self._page(name).view()
-                self.page.main = [*self.page.main, self._views[name]]
+                self._add_view(name)
             for other, view in self._views.items():
                 view.visible = other == name
             self._look()
+
+    def _add_view(self, name: str) -> None:
+        self._views[name] = self._page(name).view()
+        self.page.main = [*self.page.main, self._views[name]]
 
     def _page(self, name: str) -> Page:
         """A page, made when it is first wanted."""

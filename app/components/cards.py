@@ -60,6 +60,20 @@ def titled_card(title: str, *objects: Any) -> pmui.Card:
     )  # fmt: skip
 
 
+def change(act: Callable[[], object]) -> None:
+    """Change what is shown: soon, or once the browser shows the page, if it has fetched it and what changes is lost."""
+
+    def change_or_wait() -> None:
+        context = pn.state.curdoc and pn.state.curdoc.session_context
+        session = context and context.session
+        if session and session.connection_count:
+            pn.state.onload(act)
+        else:
+            act()
+
+    pn.state.execute(change_or_wait, schedule=True)
+
+
 async def show_newest(requests: Newest, read: Callable[[], Found], show: Callable[[Found], object]) -> None:
     """Read in a thread, then show what was found, unless a newer request has begun meanwhile."""
     is_newest = requests.begin()

@@ -98,7 +98,7 @@ class ErrorCard:
 
     def _show(self, maps: ErrorMaps) -> None:
         is_kept, self._shown, score = maps.board is self.board, maps, SCORES[maps.score]
-        with pn.io.hold():
+        with pn.io.hold(freeze=True):
             self._title.object = heading(f"Per-pixel {score.label}", maps.period).object
             self._histogram.object = maps.histogram
             if is_kept:

@@ -9,6 +9,7 @@ from functools import partial
 import panel as pn
 import panel_material_ui as pmui
 
+from app.components.cards import change
 from app.components.cell_card import CellCard
 from app.components.compare_maps import CompareMaps
 from app.components.condition_row import ConditionRow
@@ -68,7 +69,6 @@ class ComparePage:
             loading=True,
             styles={"max-height": "none", "flex": "none"},
         )
-        self._is_drawn = self._is_open = False
         self._is_untouched = True
         self._begin_with_newest()
         session.param.watch(lambda _: pn.state.execute(self.load), "runs")
@@ -77,10 +77,7 @@ class ComparePage:
         pn.state.execute(self.load)  # reads and draws while the browser still opens the page
 
     def view(self) -> pn.viewable.Viewable:
-        """The page, to be called once the browser can take it."""
-        self._is_open = True
-        if self._is_drawn:
-            self._place()
+        """The page; what it shows comes by itself."""
         return self._page
 
     def refresh(self) -> None:
@@ -99,7 +96,7 @@ class ComparePage:
     async def _load(self) -> None:
         """Read the chosen runs and draw them; messages at the top say what cannot be used."""
         self._stamps = self._stamps_now()
-        self._page.loading = True
+        change(lambda: self._page.param.update(loading=True))
         try:
             comparison = await asyncio.to_thread(Comparison.of, self.session.store, list(self.session.runs))
             self.comparison.close()
@@ -108,13 +105,11 @@ class ComparePage:
                 await self._maps.draw(comparison, await self._steps.read(self._step()))
             else:
                 self._maps.clear()
-            self._is_drawn = True
-            if self._is_open:
-                pn.state.execute(self._place, schedule=True)
+            change(self._place)
         finally:
-            self._page.loading = False
+            change(lambda: self._page.param.update(loading=False))
         if comparison:
-            pn.state.execute(self._draw_analysis)
+            pn.state.onload(self._draw_analysis)
 
     def _place(self) -> None:
         """Put everything in its place: once after each load."""
@@ -126,7 +121,7 @@ class ComparePage:
             title = "Add a finished run above, or begin anew" if can_add else "No run to compare"
             self._page[:] = [self._chips.view, self._notes, StartCard(self.session, title).view]
             return
-        with pn.io.hold():
+        with pn.io.hold(freeze=True):
             self._time.follow(self.comparison)
             self._maps.place()
             below = [self._condition.view, self._errors.view, self._lower, self._time.view]

@@ -22,7 +22,7 @@ from engine.data.grids import Grid
 PIXELS = 320  # first guess of a map's width; the browser then says how wide it is
 SETTLE_S = 0.12  # a view that moves is sampled again once it has stood still so long
 SURROUNDINGS = 0.25  # of the view on each side, sampled too, so that panning shows values at once
-INK, PAPER = "#10151a", "#ffffff"
+INK, PAPER, CLEAR = "#10151a", "#ffffff", "#ffffff00"
 POINTER_JS = read_asset("pointer.js")
 LINE_STYLES = {"coast": (0.9, 0.85), "borders": (0.7, 0.5), "water": (0.6, 0.4)}  # width, opacity
 Cell = tuple[float, float]
@@ -46,48 +46,42 @@ class SharedView:
         self.y_range = _range(self.box.south, self.box.north)
         style = {"line_color": PAPER, "line_width": 1, "line_alpha": 0.7, "line_dash": "dashed"}
         self.crosshair = [bm.Span(dimension="width", **style), bm.Span(dimension="height", **style)]
-        self.cell = bm.ColumnDataSource({"x": [], "y": []})
+        self.cell = bm.ColumnDataSource(_cell_columns())
         self.pointer = bm.ColumnDataSource({"x": [], "y": []})
         self.pointer.on_change("data", self._pointer_moved)
-        around = _widened(self.box, 1.0)
-        self.lines = {
-            layer: bm.ColumnDataSource(dict(zip("xy", line.T, strict=True)))
-            for layer, line in map_lines(self.projection, around).items()
-        }
         drawn = graticule(self.projection, self.box)
-        self.graticule = bm.ColumnDataSource(drawn.lines)
-        self.labels = bm.ColumnDataSource(drawn.labels)
-        # One of each for all maps: what has to be made, sent and kept is a third of what figures of their own take.
+        self.lines = bm.ColumnDataSource(_line_columns(drawn, map_lines(self.projection, _widened(self.box, 1.0))))
+        self.labels = bm.ColumnDataSource(_label_columns(drawn))
+        # One of each for all maps: what has to be made, sent and kept is a fraction of what figures of their own take.
         self.scale = bm.LinearScale()
         self.point = bm.CustomJS(code=POINTER_JS, args={"pointer": self.pointer})
-        glyphs = self._shared_glyphs()
-        rows = {source.id: bm.CDSView() for source, _ in glyphs}  # a view of rows fits one source only
-        self.glyphs = [(source, glyph, rows[source.id]) for source, glyph in glyphs]
+        self.renderers = self._shared_renderers()
+        self.missing = bm.BoxAnnotation(
+            level="underlay", hatch_pattern="right_diagonal_line", hatch_color="#8a949e", hatch_alpha=0.35,
+            hatch_scale=7, hatch_weight=0.8, line_color=None, fill_alpha=0,
+        )  # fmt: skip
+        wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
+        tools = [bm.PanTool(), wheel, bm.CrosshairTool(overlay=self.crosshair)]
+        self.toolbar = bm.Toolbar(tools=tools, active_scroll=wheel)
         self._samplings: dict[Grid, Sampling] = {}
         self._moving = Newest()
         self.shown = asyncio.Event()
 
-    def _shared_glyphs(self) -> list[tuple[bm.ColumnDataSource, bm.Glyph]]:
-        """Graticule, lines, labels and the clicked cell, in the order in which they are drawn."""
-
-        def line(color: str, width: float, alpha: float) -> bm.Line:
-            return bm.Line(x="x", y="y", line_color=color, line_width=width, line_alpha=alpha)
-
-        glyphs: list[tuple[bm.ColumnDataSource, bm.Glyph]] = [(self.graticule, line(INK, 0.6, 0.25))]
-        for layer, source in self.lines.items():
-            if layer == "coast":  # a pale line beneath, so that it is seen on dark colours too
-                glyphs.append((source, line(PAPER, 2.2, 0.55)))
-            glyphs.append((source, line(INK, *LINE_STYLES[layer])))
-        for outline in ({"text_outline_color": PAPER, "text_outline_width": 2}, {}):  # an outline covers its text
-            text = bm.Text(
-                x="x", y="y", text="text", x_offset="x_offset", y_offset="y_offset", text_align={"field": "align"},
-                text_baseline="middle", text_font_size="11px", text_color=INK, **outline,
-            )  # fmt: skip
-            glyphs.append((self.labels, text))
-        for color, size in ((PAPER, 12), (INK, 15)):
-            style = {"marker": "square", "fill_alpha": 0, "line_color": color, "line_width": 2, "size": size}
-            glyphs.append((self.cell, bm.Scatter(x="x", y="y", **style)))
-        return glyphs
+    def _shared_renderers(self) -> list[bm.GlyphRenderer]:
+        """Lines, labels and the clicked cell, in the order in which they are drawn."""
+        lines = bm.MultiLine(
+            xs="x", ys="y", line_color={"field": "color"}, line_width={"field": "width"}, line_alpha={"field": "alpha"}
+        )
+        labels = bm.Text(
+            x="x", y="y", text="text", x_offset="x_offset", y_offset="y_offset", text_align={"field": "align"},
+            text_baseline="middle", text_font_size="11px", text_color=INK,
+            text_outline_color={"field": "outline"}, text_outline_width=2,
+        )  # fmt: skip
+        cell = bm.Scatter(
+            x="x", y="y", size="size", marker="square", fill_alpha=0, line_color={"field": "color"}, line_width=2
+        )
+        glyphs = (self.lines, lines), (self.labels, labels), (self.cell, cell)
+        return [bm.GlyphRenderer(data_source=source, glyph=glyph) for source, glyph in glyphs]
 
     @property
     def window(self) -> Box:
@@ -116,12 +110,13 @@ class SharedView:
 
     def show_graticule(self, drawn: Graticule) -> None:
         """Other meridians, parallels and labels."""
-        self.graticule.data, self.labels.data = drawn.lines, drawn.labels
+        self.lines.patch({axis: [(0, drawn.lines[axis])] for axis in "xy"})
+        self.labels.data = _label_columns(drawn)
 
     def mark(self, cell: Cell | None) -> None:
         """Put the marker on a cell's centre (y, x of the grid), or hide it."""
         x, y = self.projection.from_grid(self.grid, *(np.array([at]) for at in (cell or (0.0, 0.0))[::-1]))
-        self.cell.data = {"x": x.tolist(), "y": y.tolist()} if cell else {"x": [], "y": []}
+        self.cell.data = _cell_columns(x, y) if cell else _cell_columns()
 
     def show_all(self) -> None:
         """Back to the whole region."""
@@ -160,7 +155,7 @@ class MapSet:
 
     def __init__(self, fields: Mapping[str, xr.DataArray], view: SharedView, *, clim: tuple[float, float], cmap: str):
         self.view, self.clim, self.fields = view, clim, dict(fields)
-        self.source, self.rows = bm.ColumnDataSource(self._columns()), bm.CDSView()
+        self.source = bm.ColumnDataSource(self._columns())
         self.mapper = bm.LinearColorMapper(
             palette=palette(cmap, N_COLOURS), low=0, high=N_COLOURS - 1, high_color="rgba(0, 0, 0, 0)"
         )
@@ -186,25 +181,18 @@ class MapSet:
         return columns
 
     def _figure(self, name: str) -> bm.Plot:
-        """One map: its image below the glyphs that all maps of the view share."""
+        """One map: its image below what all maps of the view share."""
         view = self.view
         left, bottom, width, height = (f"{name} {side}" for side in ("left", "bottom", "width", "height"))
         image = bm.Image(image=name, x=left, y=bottom, dw=width, dh=height, color_mapper=self.mapper)
-        wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
-        tools = [bm.PanTool(), wheel, bm.TapTool(), bm.CrosshairTool(overlay=view.crosshair)]
-        hatch = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#8a949e", "hatch_alpha": 0.35}
-        missing = bm.BoxAnnotation(
-            level="underlay", hatch_scale=7, hatch_weight=0.8, line_color=None, fill_alpha=0, **hatch
-        )
         one = bm.Plot(
             x_range=view.x_range, y_range=view.y_range, x_scale=view.scale, y_scale=view.scale, title=None,
-            toolbar=bm.Toolbar(tools=tools, active_scroll=wheel), toolbar_location=None, outline_line_color=None,
+            toolbar=view.toolbar, toolbar_location=None, outline_line_color=None,
             name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=view.box.aspect, min_width=100, margin=0,
             width=None, height=None,
-            min_border=0, output_backend="canvas", styles={"max-height": "none"}, center=[missing],
+            min_border=0, output_backend="canvas", styles={"max-height": "none"}, center=[view.missing],
+            renderers=[bm.GlyphRenderer(data_source=self.source, glyph=image), *view.renderers],
         )  # fmt: skip
-        for source, glyph, rows in ((self.source, image, self.rows), *view.glyphs):
-            one.renderers.append(bm.GlyphRenderer(data_source=source, glyph=glyph, view=rows))
         one.js_on_event("mousemove", view.point)
         one.js_on_event("mouseleave", view.point)
         one.on_event("tap", lambda event: view.on_cell(*view.to_cell(event.x, event.y)))
@@ -241,6 +229,28 @@ class ColourBar:
     def _strip(clim: tuple[float, float]) -> dict[str, list[Any]]:
         ramp = np.arange(256, dtype="float32")[:, None]
         return {"image": [ramp], "x": [0], "y": [clim[0]], "dw": [1], "dh": [clim[1] - clim[0]]}
+
+
+def _line_columns(drawn: Graticule, layers: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+    """One row for each line with its style, the graticule first; below the coast a pale line, seen on dark colours."""
+    rows = [(drawn.lines["x"], drawn.lines["y"], INK, 0.6, 0.25)]
+    for layer, line in layers.items():
+        if layer == "coast":
+            rows.append((*line.T, PAPER, 2.2, 0.55))
+        rows.append((*line.T, INK, *LINE_STYLES[layer]))
+    return dict(zip(("x", "y", "color", "width", "alpha"), map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _label_columns(drawn: Graticule) -> dict[str, list[Any]]:
+    """Each label twice: an outline covers its own text."""
+    count = len(drawn.labels["text"])
+    return {name: values * 2 for name, values in drawn.labels.items()} | {"outline": [PAPER] * count + [CLEAR] * count}
+
+
+def _cell_columns(*places: np.ndarray) -> dict[str, list[Any]]:
+    """A pale square in a dark one at x, y (arrays of one), or none."""
+    x, y = (place.tolist() * 2 for place in places) if places else ([], [])
+    return {"x": x, "y": y, "color": [PAPER, INK][: len(x)], "size": [12, 15][: len(x)]}
 
 
 def _range(low: float, high: float) -> bm.Range1d:

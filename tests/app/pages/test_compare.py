@@ -129,12 +129,22 @@ def test_maps_are_linked(tmp_path, runs):
     assert len({id(figure.y_range) for figure in figures}) == 1
 
 
+def test_maps_share_all_but_their_images(tmp_path, runs):
+    """What is made, sent and kept for each map is most of the time that the page takes to open."""
+    page = open_page(tmp_path, runs)
+    figures = [*page._maps.board.maps.figures, *page._errors.board.maps.figures]
+    assert len(figures) == 8
+    assert len({one for figure in figures for one in figure.renderers}) == 8 + 3  # lines, labels, the clicked cell
+    assert len({one for figure in figures for one in (figure.toolbar, *figure.center)}) == 2
+
+
 def test_a_click_chooses_the_nearest_cell(tmp_path, runs):
     page = open_page(tmp_path, runs)
     page._maps._clicked(54.03, -4.1)
     y, x = page.session.cell
     assert (y, x) == page.comparison.nearest(54.03, -4.1)
-    assert page._maps.shared.cell.data == {"x": [x], "y": [y]}
+    marked = page._maps.shared.cell.data
+    assert (marked["x"], marked["y"]) == ([x, x], [y, y])
 
 
 def test_the_pointer_reads_true_values_above_every_map(tmp_path, runs):
