@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.app.browser.conftest import HANG_S, IDLE_JS, Server, open_tab, start_server
 
 pytestmark = pytest.mark.browser
+BEGUN_JS = "() => Bokeh.documents[0]._document_callbacks.get('connection_lost')?.[0]?.name === 'waitForServer'"
 
 
 def fill(page: Page, name: str, value: str) -> None:
@@ -56,6 +57,7 @@ def test_the_page_and_its_form_come_back_with_the_server(own_server, tmp_path, c
 def test_a_kept_form_of_another_kind_is_refused_in_words(tab):
     kept = "version: 1\ntraining: {epochs: 17, seed: !!python/name:os.system }"
     page = tab.open("?page=design")
+    page.wait_for_function(BEGUN_JS)  # until then it would take what is kept
     page.evaluate("kept => sessionStorage.setItem(`mesoscope draft ${location.pathname}`, kept)", kept)
     page.reload()
     expect(page.get_by_text("The form that this browser has kept can't be used: left out.")).to_be_visible()
