@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -81,6 +82,8 @@ class Shell:
             # walk through all models of all of them.
             self.page.busy = param.rx(False)
         self._link()
+        # Panel starts a task that never ends once a session is busy, and the task's context keeps that session.
+        contextvars.Context().run(pn.state._schedule_busy_cleanup)
         pn.state.on_session_destroyed(self._forget)
 
     def _build_page(self) -> pmui.Page:
