@@ -54,6 +54,10 @@ class Layer:
         """Field that it makes of `field` and of those kept before."""
         return field
 
+    def working_values(self, output: Field) -> int:
+        """Values that exist at once while it makes `output`."""
+        return self.copies * output.values
+
     def back(self) -> Back | None:
         """Cells that it looks back at; None: only its own."""
         return None
@@ -252,10 +256,19 @@ class WindowAttention(Layer):
 
     @property
     def tensors(self) -> int:  # type: ignore[override]
-        """Queries, keys, values, as they are and of length 1; four of the weights of a window; and what follows."""
-        return 2 + -(-self.heads * (6 * self.HEAD + 4 * self.window_side**2) // self.filters)
+        """Queries, keys, values, as they are and of length 1; four of the weights of a window; and what follows.
+
+        That is three: windows joined, the field cut out of them, and its channels mixed.
+        """
+        return 3 + -(-self.heads * (6 * self.HEAD + 4 * self.window_side**2) // self.filters)
 
     copies = tensors
+
+    def working_values(self, output: Field) -> int:
+        """With the cells that fill up the windows at the borders."""
+        side, before = self.window_side, -self.shift % self.window_side
+        y, x = (-(-(cells + before) // side) * side for cells in (output.y, output.x))
+        return self.copies * y * x * output.channels
 
     def parameters(self, channels: int) -> int:
         """Queries, keys and values, and back; of each head the biases of all distances, and one scale."""

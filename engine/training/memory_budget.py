@@ -95,7 +95,7 @@ def _block_values(steps: list[Step]) -> int:
     """Values of a block's input and of all that its layers make, but for those that take the memory of their input."""
     first = steps[0]
     kept_before = 0 if isinstance(first.layer, Keep) else first.kept_values
-    made = sum(step.layer.copies * step.output.values for step in steps if step.parameters or step.layer.uses())
+    made = sum(step.layer.working_values(step.output) for step in steps if step.parameters or step.layer.uses())
     return kept_before + first.input.values + made
 
 
