@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,7 @@ def search(
     RequestError
         If no combination of values is allowed, or the store can't be written; LaunchError, UnreachableError.
     """
-    _end_left(study, store)
+    _end_left(study, store, report)
     refused = 0
     while time.monotonic() < until and len(trials_of(study)) < most_trials:
         trial = study.ask()
@@ -261,20 +262,20 @@ def _values(study: optuna.Study, trial: optuna.Trial) -> list[float]:
 
 
 def _cancel(run: Run) -> None:
-    try:
+    with suppress(StoreError):  # it ended just now
         api.cancel(run)
-    except StoreError:  # it ended just now
-        return
 
 
-def _end_left(study: optuna.Study, store: Store) -> None:
-    """End what a search that was killed left running."""
+def _end_left(study: optuna.Study, store: Store, report: Callable[[str], None]) -> None:
+    """End what a search that was killed left running; a run on a site that can't be reached goes on, with a warning."""
     for trial in study.get_trials(deepcopy=False, states=[_state("RUNNING")]):
+        run = Run(store.folder / trial.user_attrs["run"]) if "run" in trial.user_attrs else None
+        if run is not None and run.folder.is_dir():  # else it was not started yet, or is deleted
+            try:
+                _cancel(run)
+            except MesoscopeError as error:
+                report(f"{run.id} of an earlier search may still be running: {error}")
         study.tell(trial.number, state=_state("FAIL"))
-        try:
-            _cancel(store.run(trial.user_attrs.get("run", "")))
-        except MesoscopeError:  # not started yet, or deleted
-            continue
 
 
 def _state(name: str) -> Any:

@@ -48,14 +48,20 @@ def spec_of(args: argparse.Namespace) -> Spec:
 
 
 def checked_spec(args: argparse.Namespace) -> Spec:
-    """The spec, checked against the data; a site that has the data itself checks them there."""
+    """The spec, checked against the data."""
+    spec = spec_of(args)
+    for note in check_for_site(spec, store_of(args)):
+        sys.stderr.write(f"note: {note}\n")
+    return spec
+
+
+def check_for_site(spec: Spec, store: Store) -> list[str]:
+    """As `check_data`; a site that has the data itself checks them there."""
     from engine.launch.sites import Sites
 
-    spec = spec_of(args)
-    if not Sites.read().named(spec.launch.site).remote or spec.launch.upload:
-        for note in check_data(spec, store_of(args)):
-            sys.stderr.write(f"note: {note}\n")
-    return spec
+    if Sites.read().named(spec.launch.site).remote and not spec.launch.upload:
+        return []
+    return check_data(spec, store)
 
 
 def summary_of(spec: Spec, store: Store) -> Summary:

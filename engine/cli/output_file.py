@@ -1,4 +1,4 @@
-"""Check of a command's output file, before the work."""
+"""Check of a command's output file or folder, before the work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from pathlib import Path
 
 from engine.errors import RequestError
 from engine.files import temporary_sibling
+
+
+def make_output_folder(path: Path) -> None:
+    """Make the folder of --output, if there is none; raises RequestError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"{path} can't be made ({error.strerror})", action="give another --output folder") from None
 
 
 def checked_output(path: Path, inputs: Iterable[str], *, overwrite: bool) -> Path:

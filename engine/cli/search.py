@@ -8,8 +8,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from engine.cli.inputs import check_data, checked_spec, refresh, store_of
+from engine.cli.inputs import check_for_site, checked_spec, refresh, store_of
 from engine.cli.output import answer, report
+from engine.cli.output_file import make_output_folder
 from engine.cli.progress import format_duration
 from engine.errors import RequestError
 from engine.files import write_whole
@@ -26,12 +27,7 @@ def search(args: argparse.Namespace) -> int:
     space = search.parse_space(args.search or [f"{option}={text}" for option, text in search.SPACE.items()])
     if not args.minutes > 0:
         raise RequestError(f"--minutes is {args.minutes:g}", hint="expected more than 0")
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(
-            f"{args.output} can't be made ({error.strerror})", action="give another --output folder"
-        ) from None
+    make_output_folder(args.output)
     study = search.open_study(args.output / "journal.jsonl", spec, space)
     try:
         search.search(
@@ -41,7 +37,7 @@ def search(args: argparse.Namespace) -> int:
             store,
             until=time.monotonic() + 60 * args.minutes,
             most_trials=args.trials,
-            check=lambda changed: check_data(changed, store),
+            check=lambda changed: check_for_site(changed, store),
             refresh=partial(refresh, args),
             report=partial(report, args),
         )

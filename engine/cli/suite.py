@@ -9,8 +9,8 @@ from pathlib import Path
 
 from engine.cli.inputs import check_data, store_of
 from engine.cli.output import answer, scores_table
+from engine.cli.output_file import make_output_folder
 from engine.cli.progress import follow
-from engine.errors import RequestError
 from engine.runs import Run, RunState, Store
 from engine.spec import Spec
 
@@ -35,12 +35,7 @@ def suite(args: argparse.Namespace) -> int:
 def _create(args: argparse.Namespace, store: Store) -> list[Run]:
     from engine import suite
 
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(
-            f"{args.output} can't be made ({error.strerror})", action="give another --output folder"
-        ) from None
+    make_output_folder(args.output)
     own = Spec.read(args.spec or _demo_spec(args.output / "demo"))
     specs = suite.specs(own, args.models.upper(), args.set)
     for spec in specs:

@@ -94,6 +94,18 @@ def test_a_search_goes_on_from_its_journal_and_refuses_that_of_another(spec, fin
         open_study(tmp_path / "journal.jsonl", spec.replace(training={"epochs": 7}), SPACE)
 
 
+@pytest.mark.parametrize("is_started", [True, False])
+def test_of_a_search_that_was_killed_its_own_run_is_ended_and_no_other(is_started, spec, finished, tmp_path):
+    store = Store(tmp_path / "runs")
+    run = api.create(spec, store)  # the only one of the store
+    trial = open_study(tmp_path / "journal.jsonl", spec, SPACE).ask()
+    if is_started:
+        trial.set_user_attr("run", run.id)
+        trial.set_user_attr("settings", {})
+    run_search(spec, tmp_path, trials=2)
+    assert run.status().state == ("cancelled" if is_started else "queued")
+
+
 def test_trials_that_are_neither_better_nor_cheaper_are_no_choice():
     def trial(number: int, val_rmse: float, training_s: float, state: str = "complete") -> Trial:
         return Trial(number, state, {}, "", "", val_rmse, training_s)
