@@ -44,6 +44,13 @@ def heading(text: str, fact: str = "") -> pn.pane.HTML:
     return pn.pane.HTML(words, stylesheets=[HEADING_CSS], sizing_mode="stretch_width", height=24, margin=(0, 0, 4, 0))
 
 
+def head(title: str, fact: str, *controls: Any) -> pn.FlexBox:
+    """A card's heading with controls beside it, or, on a narrow screen, below it."""
+    named = heading(title, fact)
+    named.param.update(height=None, styles={"flex": "1 1 180px"})
+    return pn.FlexBox(named, *controls, sizing_mode="stretch_width", margin=0, align_items="center")
+
+
 def explanation(sentence: str, definition: str) -> pn.pane.HTML:
     """A quiet sentence about a figure; a click on it opens the definition."""
     words = f"<details><summary>{html.escape(sentence)}</summary>{html.escape(definition)}</details>"

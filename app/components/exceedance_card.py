@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
-from app.components.cards import card, explanation, heading, show_newest
+from app.components.cards import card, explanation, head, show_newest
 from app.components.score_card import TABLE_CSS, badge
 from app.services.conditions import Selection
 from app.services.newest import Newest
@@ -20,7 +20,6 @@ from app.session import MOST_THRESHOLDS, Session, read_number
 from app.theme import SMALL
 from engine.errors import MesoscopeError
 from engine.evaluation.exceedance import CONTINGENCY
-from engine.evaluation.products import BASELINES
 
 SENTENCE = "Whether values reach a threshold where and when those of HR do, and within which distance."
 DEFINITION = (
@@ -42,10 +41,8 @@ class ExceedanceCard:
         self._line = pmui.TextInput(label="Thresholds", width=190, **SMALL)
         self._line.param.watch(self._typed, "value")
         self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
-        title = heading("Exceedance", "of thresholds")
-        title.param.update(height=None, styles={"flex": "1 1 180px"})
-        head = pn.FlexBox(title, self._line, sizing_mode="stretch_width", margin=0, align_items="center")
-        self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)
+        top = head("Exceedance", "of thresholds", self._line)
+        self.view = card(top, explanation(SENTENCE, DEFINITION), self._table)
         session.param.watch(lambda *_: pn.state.execute(self.draw), "thresholds")
 
     async def take(self, selection: Selection) -> None:
@@ -119,8 +116,7 @@ def _table(selection: Selection, found: dict[str, xr.Dataset]) -> str:
         at = {"threshold": threshold}
         for product in first["product"].values:
             if product != "downscaled":
-                name = ({"interpolated": "interpolated"} | BASELINES)[str(product)]
-                rows.append(_row(html.escape(name), first.sel(at | {"product": product})))
+                rows.append(_row(html.escape(comparison.names[str(product)]), first.sel(at | {"product": product})))
         for result in comparison.shown:
             of_run = found[result.letter].sel(at | {"product": "downscaled"}).reindex(window=sides)
             rows.append(_row(badge(result.letter, f"{result.letter} {result.title}"), of_run))

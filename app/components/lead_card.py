@@ -8,7 +8,7 @@ from functools import partial
 import panel as pn
 import panel_material_ui as pmui
 
-from app.components.cards import card, explanation, heading, show_newest
+from app.components.cards import card, explanation, head, show_newest
 from app.components.score_card import TABLE_CSS, badge
 from app.plots.lines import line_figure
 from app.plots.spectra import by_lead_time
@@ -35,12 +35,10 @@ class LeadCard:
         self.session, self._comparison, self._found = session, Comparison(), LeadScores()
         self._drawing = Newest()
         self._score = pmui.RadioButtonGroup(options=[], size="small", margin=0, visible=False)
-        title = heading("Scores by lead time", "of all test steps")
-        head = pn.FlexBox(title, self._score, sizing_mode="stretch_width", margin=0, align_items="center")
-        title.param.update(height=None, styles={"flex": "1 1 220px"})
+        top = head("Scores by lead time", "of all test steps", self._score)
         self._figure = pn.pane.Bokeh(None, sizing_mode="stretch_width", min_height=HEIGHT, margin=0, visible=False)
         self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
-        self.view = card(head, explanation(SENTENCE, DEFINITION), self._figure, self._table, visible=False)
+        self.view = card(top, explanation(SENTENCE, DEFINITION), self._figure, self._table, visible=False)
         self._score.param.watch(lambda _: self._draw(), "value")
         session.param.watch(lambda _: self._draw(), "dark")
 

@@ -16,7 +16,6 @@ from app.plots.products import colour_of
 from app.services.comparison import Comparison
 from app.services.conditions import Selection
 from app.theme import read_asset
-from engine.evaluation.products import BASELINES
 from engine.evaluation.score_records import ProductScores, Scores
 from engine.evaluation.tables import ensemble_text, shortfall, styled, to_csv, to_latex
 from engine.evaluation.tables import heading as metric_heading
@@ -50,9 +49,8 @@ class ScoreCard:
         units, first = comparison.first.units, scores[comparison.first.letter]
         table: dict[str, ProductScores] = {"interpolated": first.interpolated, **first.baselines}
         table |= {letter: of_run.downscaled for letter, of_run in scores.items()}
-        letters = {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
-        plain = {"interpolated": "interpolated"} | BASELINES | letters
-        badges = plain | {letter: badge(letter, name, scores[letter]) for letter, name in letters.items()}
+        plain = comparison.names
+        badges = plain | {letter: badge(letter, plain[letter], scores[letter]) for letter in scores}
         drawn = styled(table, badges, units).set_table_attributes('aria-label="Scores"').to_html()
         drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
         place = 'class="scroll" tabindex="0" role="group" aria-label="Products by metric"'
@@ -76,7 +74,7 @@ def _members(scores: Mapping[str, Scores], units: str) -> str:
 
 
 def _seeds(comparison: Comparison, scores: Mapping[str, Scores]) -> str:
-    """Mean and range of the scores of runs that differ in their seed alone."""
+    """Mean and range of the scores of runs that differ only in their seed."""
     lines = []
     for group in comparison.seed_groups():
         texts = []
@@ -87,7 +85,7 @@ def _seeds(comparison: Comparison, scores: Mapping[str, Scores]) -> str:
                 label = metric_heading(metric, comparison.first.units)
                 texts.append(f"{label} {np.mean(known):.4g} ({min(known):.4g} to {max(known):.4g})")
         letters = ", ".join(result.letter for result in group)
-        lines.append(f"<p>{letters} differ in their seed alone, mean and range: {html.escape('; '.join(texts))}.</p>")
+        lines.append(f"<p>{letters} differ only in their seed, mean and range: {html.escape('; '.join(texts))}.</p>")
     return "".join(lines)
 
 

@@ -6,16 +6,14 @@ import html
 from functools import partial
 
 import panel as pn
-import panel_material_ui as pmui
 
-from app.components.cards import card, explanation, heading, show_newest
+from app.components.cards import card, explanation, head, show_newest
+from app.components.reference_list import ReferenceList
 from app.components.score_card import TABLE_CSS, badge
 from app.services.comparison import Comparison
 from app.services.conditions import ALL
 from app.services.newest import Newest
 from app.services.scorecard import Scorecard, scorecard
-from app.theme import SMALL
-from engine.evaluation.products import BASELINES
 
 SENTENCE = "By how much errors are smaller (blue) or larger (red) than those of a reference."
 DEFINITION = (
@@ -32,14 +30,10 @@ class ScorecardCard:
     """Holds the chosen reference."""
 
     def __init__(self) -> None:
-        self._comparison, self._drawing, self._updating = Comparison(), Newest(), False
-        self._reference = pmui.Select(options={}, label="against", width=190, visible=False, **SMALL)
-        self._reference.param.watch(lambda _: self._updating or pn.state.execute(self.draw), "value")
+        self._comparison, self._drawing, self._reference = Comparison(), Newest(), ReferenceList(self.draw)
         self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
-        title = heading("Scorecard", "by score and season")
-        title.param.update(height=None, styles={"flex": "1 1 180px"})
-        head = pn.FlexBox(title, self._reference, sizing_mode="stretch_width", margin=0, align_items="center")
-        self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)
+        top = head("Scorecard", "by score and season", self._reference.view)
+        self.view = card(top, explanation(SENTENCE, DEFINITION), self._table)
 
     async def take(self, comparison: Comparison) -> None:
         """Other runs."""
@@ -50,16 +44,12 @@ class ScorecardCard:
     async def draw(self) -> None:
         """Read in a thread, then show."""
         if self._comparison:
-            read = partial(scorecard, self._comparison, self._reference.value or "")
+            read = partial(scorecard, self._comparison, self._reference.chosen)
             await show_newest(self._drawing, read, self._show)
 
     def _show(self, found: Scorecard) -> None:
-        letters = {r.letter: f"{r.letter} {r.title}" for r in self._comparison.results}
-        names = {"interpolated": "interpolated"} | BASELINES | letters
-        self._updating = True
-        offered = {names[product]: product for product in found.offered}
-        self._reference.param.update(options=offered, value=found.reference or None, visible=bool(offered))
-        self._updating = False
+        names = self._comparison.names
+        self._reference.show(found.offered, found.reference, names)
         self._table.object = f"<p>{html.escape(found.reason)}</p>" if found.reason else _table(found, names)
 
 

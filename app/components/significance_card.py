@@ -6,15 +6,13 @@ import html
 from functools import partial
 
 import panel as pn
-import panel_material_ui as pmui
 
-from app.components.cards import card, explanation, heading, show_newest
+from app.components.cards import card, explanation, head, show_newest
+from app.components.reference_list import ReferenceList
 from app.components.score_card import TABLE_CSS, badge
 from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.services.verification import Uncertainty, uncertainty
-from app.theme import SMALL
-from engine.evaluation.products import BASELINES
 from engine.evaluation.significance import SCORES, Interval, interval_texts
 from engine.evaluation.tables import heading as score_heading
 
@@ -32,14 +30,10 @@ class SignificanceCard:
 
     def __init__(self) -> None:
         self._selection: Selection | None = None
-        self._drawing, self._updating = Newest(), False
-        self._reference = pmui.Select(options={}, label="against", width=190, visible=False, **SMALL)
-        self._reference.param.watch(lambda _: self._updating or pn.state.execute(self.draw), "value")
+        self._drawing, self._reference = Newest(), ReferenceList(self.draw)
         self._table = pn.pane.HTML("", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
-        title = heading("Significance", "95 % intervals")
-        title.param.update(height=None, styles={"flex": "1 1 180px"})
-        head = pn.FlexBox(title, self._reference, sizing_mode="stretch_width", margin=0, align_items="center")
-        self.view = card(head, explanation(SENTENCE, DEFINITION), self._table)
+        top = head("Significance", "95 % intervals", self._reference.view)
+        self.view = card(top, explanation(SENTENCE, DEFINITION), self._table)
 
     async def take(self, selection: Selection) -> None:
         """Other runs, or other steps."""
@@ -49,19 +43,14 @@ class SignificanceCard:
     async def draw(self) -> None:
         """Compute in a thread, then show."""
         if self._selection is not None:
-            read = partial(uncertainty, self._selection, self._reference.value or "")
+            read = partial(uncertainty, self._selection, self._reference.chosen)
             await show_newest(self._drawing, read, partial(self._show, self._selection))
 
     def _show(self, selection: Selection, found: Uncertainty) -> None:
         comparison = selection.comparison
-        letters = {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
-        names = {"interpolated": "interpolated"} | BASELINES | letters
-        self._updating = True
-        offered = {names[product]: product for product in found.intervals}
-        self._reference.param.update(options=offered, value=found.reference or None, visible=bool(offered))
-        self._updating = False
+        self._reference.show(found.intervals, found.reference, comparison.names)
         note = f"<p>{ALL_CELLS}</p>" if selection.of_cells else ""
-        self._table.object = _table(found, names, comparison.first.units) + note
+        self._table.object = _table(found, comparison.names, comparison.first.units) + note
 
 
 def _table(found: Uncertainty, names: dict[str, str], units: str) -> str:

@@ -14,7 +14,6 @@ from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.services.verification import taylor_points, taylor_reason
 from app.session import Session
-from engine.evaluation.products import BASELINES
 
 SENTENCE = "How far products vary as HR does: the nearer to the star, the better."
 DEFINITION = (
@@ -54,9 +53,8 @@ def _parts(selection: Selection, dark: bool) -> list[pn.viewable.Viewable]:
     points = taylor_points(selection)
     if not points:
         return [_text("There is no correlation: HR is constant.")]
-    letters = {r.letter: f"{r.letter} {r.title}" for r in comparison.results}
-    names = {"interpolated": "interpolated"} | BASELINES | letters
-    labels = {key: badge(key, names[key]) if key in letters else html.escape(names[key]) for key in points}
+    names = comparison.names
+    labels = {key: badge(key, names[key]) if len(key) == 1 else html.escape(names[key]) for key in points}
     rows = "".join(_row(labels[key], *point) for key, point in points.items())
     steps = html.escape(selection.text or "all steps")
     heads = f"<thead><tr><td>{steps}</td><th>σ / σ of HR</th><th>correlation</th></tr></thead>"

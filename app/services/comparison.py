@@ -14,7 +14,7 @@ import xarray as xr
 from engine.data.grids import GRID_MAPPING, LAT, LON, Grid, without_suffix
 from engine.data.netcdf import open_netcdf
 from engine.errors import DataError, MesoscopeError, StoreError
-from engine.evaluation.products import open_products
+from engine.evaluation.products import BASELINES, open_products
 from engine.evaluation.score_records import Scores
 from engine.evaluation.scores import pixel_rmse, score
 from engine.runs import Run, Store
@@ -157,6 +157,12 @@ class Comparison:
     @property
     def first(self) -> Result:
         return self.results[0]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What tables call the simple methods, and by their letters the runs."""
+        of_runs = {result.letter: f"{result.letter} {result.title}" for result in self.results}
+        return {"interpolated": "interpolated", **BASELINES, **of_runs}
 
     @property
     def n_steps(self) -> int:
