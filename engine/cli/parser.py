@@ -120,6 +120,15 @@ def make_parser() -> CommandParser:
         metavar="VALUE",
         help="score values at or above it, in the unit of the target; may be repeated",
     )
+    verify.add_argument("--stations", metavar="FILE", help="measurements (CSV, CF NetCDF) to score at, in stations.nc")
+    verify.add_argument("--station-variable", default="", metavar="NAME", help="the one measured, if FILE has several")
+    verify.add_argument("--at", choices=("nearest", "bilinear"), default="nearest", help="cells of a station (nearest)")
+    verify.add_argument(
+        "--height-correction",
+        type=float,
+        metavar="LAPSE_RATE",
+        help="bring temperatures to the altitude of stations, in K per km (usual: 6.5)",
+    )
     report = command("report", runs.report, "write a comparison of runs as one HTML file", stored)
     report.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="(default: report.html)")

@@ -90,7 +90,7 @@ def scores(args: argparse.Namespace) -> None:
 
 def verify(args: argparse.Namespace) -> None:
     from engine.data.netcdf import open_netcdf
-    from engine.evaluation import exceedance, lead_times
+    from engine.evaluation import exceedance, lead_times, stations
     from engine.evaluation.products import open_products
     from engine.evaluation.verification import summary, to_text, write_verification
 
@@ -98,6 +98,7 @@ def verify(args: argparse.Namespace) -> None:
     for run in runs:
         if not run.results.exists():
             raise RequestError(f"run {run.id} has no results yet", action="wait for its end, or resume it")
+    at_stations = _at_stations(args, runs)
     facts: dict[str, Mapping[str, object]] = {}
     texts = []
     for run in runs:
@@ -115,8 +116,28 @@ def verify(args: argparse.Namespace) -> None:
         if events is not None:
             facts[run.id] = {**facts[run.id], "exceedance": exceedance.summary(events)}
             lines.append(exceedance.to_text(events))
+        if run.id in at_stations:
+            facts[run.id] = {**facts[run.id], "stations": stations.summary(at_stations[run.id])}
+            lines += [stations.to_text(at_stations[run.id]), f"wrote {run.stations}"]
         texts.append("\n".join([*lines, f"wrote {run.verification}"]))
     answer(args, facts, "\n\n".join(texts))
+
+
+def _at_stations(args: argparse.Namespace, runs: list[Run]) -> dict[str, xr.Dataset]:
+    """Verify runs at stations, and write stations.nc of each, if there are stations: {run: as written}."""
+    from engine.data.stations import open_stations
+    from engine.runs.stations import verify_run_at_stations
+
+    if args.stations is None:
+        if args.station_variable or args.height_correction is not None or args.at != "nearest":
+            raise RequestError(
+                "--station-variable, --at and --height-correction are for stations", action="give --stations FILE"
+            )
+        return {}
+    notes: list[str] = []
+    measured = open_stations(args.stations, args.station_variable, notes)
+    options = {"method": args.at, "lapse_rate": args.height_correction, "notes": notes}
+    return {run.id: verify_run_at_stations(run, measured, **options) for run in runs}
 
 
 def _significance_text(verification: xr.Dataset) -> str:

@@ -15,6 +15,7 @@ from engine.options import did_you_mean
 GEOGRAPHIC = {"time": ("T", "time"), "y": ("latitude",), "x": ("longitude",)}  # dimension → its names in cf_xarray
 PROJECTED = {"time": ("T", "time"), "y": ("Y",), "x": ("X",)}
 NUMERIC_KINDS = "fiub"  # of NumPy types: float, signed, unsigned, boolean
+FOR_STATIONS = "measurements at stations are for verification: python -m engine verify RUN --stations FILE"
 CORNERS = re.compile(r".*_(bnds|bounds|vertices)|(vertices|bounds)_.*")  # names of cell corners without `bounds`
 
 
@@ -27,7 +28,9 @@ def choose_variable(dataset: xr.Dataset, variable: str, path: str) -> str:
         known = fields or [str(name) for name in dataset.data_vars]
         raise DataError(f"{path} has no variable {variable!r}", hint=did_you_mean(variable, known))
     if not fields:
-        raise DataError(f"{path} has no variable over a grid", hint="expected one with dimensions y and x")
+        raise DataError(
+            f"{path} has no variable over a grid", hint="expected one with dimensions y and x", action=FOR_STATIONS
+        )
     if len(fields) > 1:
         raise DataError(
             f"{path} has several variables ({', '.join(fields)})", action="name one as variable: beside path:"
@@ -117,7 +120,8 @@ def _check_axes(field: xr.DataArray, axes: Mapping[str, xr.Variable], path: str)
         raise GridError(
             f"latitude and longitude of {field.name} in {path} both lie along {axes['y'].dims[0]}",
             hint="these are stations or cells without rows and columns (ICON, reduced Gaussian); expected a grid",
-            action="remap it to latitude and longitude first (CDO: cdo remapcon,…, or setgridtype,regular for GRIB)",
+            action="remap cells to latitude and longitude first (CDO: cdo remapcon,…, or setgridtype,regular for "
+            f"GRIB); {FOR_STATIONS}",
         )
     for side in ("y", "x"):
         if not axes[side].size:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
+from engine.data.axes import FOR_STATIONS
 from engine.data.dates import with_days_since
 from engine.data.grib import grib_datasets, open_grib
 from engine.data.netcdf import netcdf_file, open_netcdf
@@ -153,7 +154,8 @@ def _format_of(path: str) -> str:
                 action=f"unpack it first ({command} {path}), and give what comes out",
             )
     problem = "is empty" if not start else "is neither NetCDF nor GRIB nor GeoTIFF"
-    raise DataError(f"{path} {problem}", hint=f"expected {EXPECTED}")
+    action = FOR_STATIONS if path.lower().endswith((".csv", ".tsv", ".txt")) else ""
+    raise DataError(f"{path} {problem}", hint=f"expected {EXPECTED}", action=action)
 
 
 def _similar_name(path: str) -> str:

@@ -104,6 +104,11 @@ class RunPaths:
         return self.folder / "results" / "verification.nc"
 
     @property
+    def stations(self) -> Path:
+        """Scores at stations; absent unless they were asked for."""
+        return self.folder / "results" / "stations.nc"
+
+    @property
     def best(self) -> Path:
         """Checkpoint with the best weights so far, of the first network."""
         return self.best_of(0)
