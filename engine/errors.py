@@ -7,6 +7,7 @@ MesoscopeError
 │   │   ├── GridError       coordinates, regions, sides that don't fit the scale
 │   │   ├── TimeError       calendars, periods, splits, time steps without a partner
 │   │   └── UnitError       units that can't be converted
+│   ├── CatalogueError      a catalogue of data sets: no such name, not writable
 │   ├── StoreError          the store of runs: not writable, full, no such run
 │   │   └── RecordError     a file of a run folder holds something else than its record
 │   └── SiteError           a site: unknown, or not able to run this
@@ -62,6 +63,10 @@ class TimeError(DataError):
 
 class UnitError(DataError):
     """Units that can't be converted into each other."""
+
+
+class CatalogueError(RequestError):
+    """A catalogue of data sets can't be written, or has no such name."""
 
 
 class StoreError(RequestError):

@@ -14,9 +14,10 @@ import panel_material_ui as pmui
 from app.components.cards import card
 from app.components.map_board import MapBoard
 from app.services.conditions import Selection, offered
-from app.services.regions import cells_of, region_of_box
+from app.services.regions import cells_of
 from app.session import Session
 from app.theme import OUTLINED, SMALL
+from engine.data.regions import region_of_box
 from engine.errors import GridError
 from engine.evaluation.conditions import Condition
 

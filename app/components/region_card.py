@@ -13,10 +13,11 @@ from app.components.cards import heading
 from app.form.field import SMALL, read_number
 from app.formatting import plain_text
 from app.plots.live import INK, PAPER, MapSet
-from app.services.regions import cells_of, outline_of_cells, outline_of_region, region_of_box, trainable_cells
+from app.services.regions import cells_of, outline_of_cells, outline_of_region, trainable_cells
 from app.session import Session
 from app.theme import OUTLINED
 from engine.data.grids import Grid
+from engine.data.regions import region_of_box
 from engine.errors import MesoscopeError
 from engine.spec import Region
 

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from app import formatting
-from engine.data.fields import open_field
+from engine.data.fields import open_either
 from engine.data.grids import Grid
-from engine.errors import DataError, MesoscopeError, TimeError
+from engine.errors import DataError
 from engine.spec import Source
 
 MOST_STEPS = 24  # looked at for range, histogram and missing share
@@ -64,7 +64,7 @@ def open_preview(source: Source) -> Preview:
     DataError
         If the file can't be used, or every value looked at is missing.
     """
-    field = _open(source)
+    field = open_either(source)
     grid = Grid.of(field)
     values, looked = _look(field)
     missing = float(np.isnan(values).mean())
@@ -83,16 +83,6 @@ def minute(moment: Any) -> str:
     """A numpy or cftime moment to the minute: '2019-03-14 06:00'."""
     text = np.datetime_as_string(moment, unit="m") if isinstance(moment, np.datetime64) else moment.isoformat()
     return text.replace("T", " ")[:16]
-
-
-def _open(source: Source) -> xr.DataArray:
-    try:
-        return open_field(source)
-    except TimeError as error:
-        try:
-            return open_field(source, static=True)
-        except MesoscopeError:
-            raise error from None
 
 
 def _look(field: xr.DataArray) -> tuple[np.ndarray, int]:

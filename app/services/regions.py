@@ -1,51 +1,17 @@
-"""A box on the map of a grid as a region of latitudes and longitudes, and a region as lines on that map."""
+"""Cells of a region that can be trained on, and a region as lines on the map of a grid."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
 from engine.data.grids import Grid, edges
 from engine.data.regions import cells_within
-from engine.errors import GridError, MesoscopeError
+from engine.errors import MesoscopeError
 from engine.spec import Region
 
 POINTS = 61  # along each side of a region
-KM_PER_DEGREE = 111.2
 LEAST_SCALE = 2
 Line = tuple[np.ndarray, np.ndarray]  # x and y in the grid's unit, with gaps
-
-
-def region_of_box(grid: Grid, x: tuple[float, float], y: tuple[float, float]) -> Region:
-    """Find the region that holds all cells whose centres lie in a box.
-
-    x, y : two ends each, in any order, in the grid's unit.
-
-    On latitude and longitude the region ends at the borders of these cells; on other grids it is the smallest that
-    holds their centres, which may hold cells outside of the box too.
-
-    Raises
-    ------
-    GridError
-        If the box holds no centre.
-    """
-    rows = np.flatnonzero((grid.y >= min(y)) & (grid.y <= max(y)))
-    columns = np.flatnonzero((grid.x >= min(x)) & (grid.x <= max(x)))
-    if not len(rows) or not len(columns):
-        raise GridError("the box holds no cell of the grid", action="draw a larger one on the map")
-    if grid.is_lonlat:
-        lat, lon = edges(grid.y)[rows[0] : rows[-1] + 2], edges(grid.x)[columns[0] : columns[-1] + 2]
-        west, east = float(lon.min()), float(lon.max())
-        south, north = max(float(lat.min()), -90.0), min(float(lat.max()), 90.0)
-        return Region((_rounded(south), _rounded(north)), (_turned(west), _turned(east)))
-    lon, lat = grid.select(rows, columns).lonlat()
-    middle = float(lon[len(rows) // 2, len(columns) // 2])
-    east_of_middle = (lon - middle + 180) % 360 - 180
-    step = 10.0 ** math.floor(math.log10(grid.cell_size_km() / KM_PER_DEGREE / 10))
-    south, north = _outward(float(lat.min()), float(lat.max()), step)
-    west, east = _outward(middle + float(east_of_middle.min()), middle + float(east_of_middle.max()), step)
-    return Region((max(south, -90.0), min(north, 90.0)), (_turned(west), _turned(east)))
 
 
 def cells_of(grid: Grid, region: Region) -> Grid:
@@ -98,17 +64,3 @@ def _in_view(grid: Grid, x: np.ndarray, y: np.ndarray) -> Line:
         jumps = np.flatnonzero(np.abs(np.diff(x)) > 180) + 1
         x, y = np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan)
     return x, y
-
-
-def _outward(low: float, high: float, step: float) -> tuple[float, float]:
-    """Round away from each other, so that what lies at an end stays inside."""
-    return _rounded(math.floor(low / step) * step), _rounded(math.ceil(high / step) * step)
-
-
-def _turned(longitude: float) -> float:
-    """Count from -180 to 180."""
-    return _rounded(longitude if -180 <= longitude <= 180 else (longitude + 180) % 360 - 180)
-
-
-def _rounded(degrees: float) -> float:
-    return round(degrees, 6)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engine.cli import experiments, processes, runs, search, sites, suite
+from engine.cli import catalogue, experiments, processes, runs, search, sites, suite
 from engine.errors import RequestError
 from engine.options import did_you_mean, to_plain
 from engine.spec import SECTIONS, flow_yaml
@@ -141,6 +141,16 @@ def make_parser() -> CommandParser:
     targets = command("targets", sites.targets, "list the sites, or check one step by step", json_flag)
     targets.add_argument("action", nargs="?", choices=("list", "check"), default="list")
     targets.add_argument("name", nargs="?", help="the site to check")
+    catalog = command("catalog", catalogue.catalog, "list data sets by name, add one, or check them", json_flag)
+    catalog.add_argument("action", nargs="?", choices=("list", "add", "check"), default="list")
+    catalog.add_argument("name", nargs="?", help="of the data set to add or to check")
+    catalog.add_argument("path", nargs="?", help="to add: file, glob, Zarr store or URL")
+    catalog.add_argument("--variable", default="", help="(default: the only one)")
+    catalog.add_argument("--select", default="", metavar="CHOICE", help="along other dimensions, as 'level: 850'")
+    catalog.add_argument("--units", default="", help="unit of a file that has none, or a wrong one")
+    catalog.add_argument("--role", default="", choices=("target", "lr", "predictor", "static"))
+    catalog.add_argument("--title", default="", help="(default: the file's name of the variable)")
+    catalog.add_argument("--licence", default="")
     for name, start in FOR_LAUNCHERS.items():
         process = commands.add_parser(name)
         process.add_argument("folder", type=Path, nargs="+" if name == "conduct" else None)

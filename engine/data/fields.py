@@ -79,6 +79,17 @@ def open_field(
     return field
 
 
+def open_either(source: Source) -> xr.DataArray:
+    """Open a variable with times or, if it has none, static; raises as `open_field` does."""
+    try:
+        return open_field(source)
+    except TimeError as error:
+        try:
+            return open_field(source, static=True)
+        except DataError:
+            raise error from None
+
+
 def steps_per_chunk(source: Source) -> int:
     """Count the time steps of a chunk in the first file: these are read and decompressed together."""
     path = source.files()[0]

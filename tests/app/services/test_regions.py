@@ -6,8 +6,9 @@ import cartopy.crs as ccrs
 import numpy as np
 import pytest
 
-from app.services.regions import cells_of, outline_of_cells, outline_of_region, region_of_box
+from app.services.regions import cells_of, outline_of_cells, outline_of_region
 from engine.data.grids import Grid
+from engine.data.regions import region_of_box
 from engine.errors import GridError
 from engine.spec import Region
 from tests.app.fake import ALBERS
