@@ -22,7 +22,6 @@ from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.session import Session
 from engine.data.grids import CurvilinearGrid, Grid
-from engine.evaluation.conditions import Condition
 
 HEIGHT = 250
 NOW = {"dimension": "height", "line_color": "#d9a21b", "line_width": 1.5, "line_alpha": 0.9}
@@ -127,14 +126,15 @@ class CellCard:
         if tab == "histogram":
             return line_figure(histogram(series, attrs, dark=dark), height=HEIGHT)
         if tab == "PSD":
-            if condition != replace(condition, region=None):
+            if condition != condition.of_cells:
                 return "A power spectrum needs steps without a gap: choose all of them above."
             lines = cell_spectrum(series, comparison.times, comparison.first.units, dark)
             few = "A spectrum needs at least 16 evenly spaced steps without a gap."
             return few if lines is None else line_figure(lines, height=HEIGHT)
         self._times = comparison.times[chosen]
         intervals = {product: (lower[chosen], upper[chosen]) for product, (lower, upper) in self._intervals.items()}
-        joined = condition == Condition(condition.months, condition.hours, region=condition.region) and len(chosen) > 1
+        is_dotted = condition.hardest or condition.low is not None or condition.high is not None
+        joined = not is_dotted and len(chosen) > 1
         lines = cell_series(series, self._times, attrs, dark, intervals if joined else {}, joined=joined)
         figure = line_figure(lines, height=HEIGHT)
         self._now = bm.Span(**NOW, location=self._time_at(min(self.session.time, comparison.n_steps - 1)))

@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 from app.components.cards import heading
 from app.form.field import SMALL, read_number
 from app.formatting import plain_text
-from app.plots.live import INK, PAPER, MapSet
+from app.plots.live import INK, PAPER, MapSet, SharedView
 from app.services.regions import cells_of, outline_of_cells, outline_of_region, trainable_cells
 from app.session import Session
 from app.theme import OUTLINED
@@ -37,7 +37,7 @@ class RegionCard:
         self._in_draft: Region | None = None
         self._is_showing = False
         self._cells, self._sides = (bm.ColumnDataSource({"x": [], "y": []}) for _ in range(2))
-        self._toolbar: bm.Toolbar | None = None
+        self._view: SharedView | None = None
         self.draw = pmui.Button(label="Draw a box", icon="crop", **OUTLINED)
         self.use = pmui.Button(label="Use as region", disabled=True, **OUTLINED)
         self.clear = pmui.Button(label="Clear", icon="close", disabled=True, **{**OUTLINED, "variant": "text"})
@@ -62,21 +62,19 @@ class RegionCard:
 
     def follow(self, grid: Grid, maps: MapSet) -> None:
         """Draw on another map; to be called before the browser has it."""
-        figure, self._grid = maps.figures[0], grid
+        self._view, self._grid = maps.view, grid
         self._cells, self._sides = (bm.ColumnDataSource({"x": [], "y": []}) for _ in range(2))
-        _add_region(figure, self._sides, self._cells)
-        self._toolbar = figure.toolbar
-        figure.on_event("selectiongeometry", self._drawn)
+        _add_region(maps.figures[0], self._sides, self._cells)
+        self._view.on_area = self._drawn
         self._draw(False)
         self._show(self.region)
 
-    def _drawn(self, event: Any) -> None:
+    def _drawn(self, x: np.ndarray, y: np.ndarray, is_box: bool) -> None:
         """A box in map coordinates, which are the grid's own here."""
-        if not event.final or self._grid is None or event.geometry.get("type") != "rect":
+        if self._grid is None or not is_box:
             return
-        box = event.geometry
         try:
-            region = region_of_box(self._grid, (box["x0"], box["x1"]), (box["y0"], box["y1"]))
+            region = region_of_box(self._grid, (x.min(), x.max()), (y.min(), y.max()))
             trainable_cells(self._grid, region, self.session.draft.get("data", "scale"))
         except MesoscopeError as error:
             self._set_message(str(error), is_fault=True)
@@ -87,9 +85,8 @@ class RegionCard:
 
     def _draw(self, begin: bool) -> None:
         """Drag draws a box, or moves the map."""
-        if self._toolbar is not None:  # before the button's label changes
-            kind = bm.BoxSelectTool if begin else bm.PanTool
-            self._toolbar.active_drag = next(tool for tool in self._toolbar.tools if isinstance(tool, kind))
+        if self._view is not None:  # before the button's label changes
+            self._view.drag("box" if begin else "move")
         label, icon = ("Stop drawing", "close") if begin else ("Draw a box", "crop")
         self.draw.param.update(label=label, icon=icon)
         if begin:
@@ -180,10 +177,8 @@ class RegionCard:
 
 
 def _add_region(figure: bm.Plot, sides: bm.ColumnDataSource, cells: bm.ColumnDataSource) -> None:
-    """Add to a map the outlines of a region and of its cells, and the tool that draws a box."""
+    """Add to a map the outlines of a region and of its cells."""
     for source, dash, width in ((sides, "dashed", 1), (cells, "solid", 2)):
         for color, more in ((PAPER, 2), (INK, 0)):  # a pale line beneath, so that it is seen on dark colours too
             line = bm.Line(x="x", y="y", line_color=color, line_dash=dash, line_width=width + more)
             figure.renderers.append(bm.GlyphRenderer(data_source=source, glyph=line))
-    overlay = bm.BoxAnnotation(line_color=INK, line_dash="dashed", fill_color=PAPER, fill_alpha=0.3)
-    figure.toolbar.tools.append(bm.BoxSelectTool(name="region", renderers=[], overlay=overlay))

@@ -47,7 +47,7 @@ class ComparePage:
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._stamps: dict[str, float] = {}
         self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
-        self._condition = ConditionRow(session, lambda: self._maps.board)
+        self._condition = ConditionRow(session)
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
         self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
         self._taylor, self._scorecard, self._leads = TaylorCard(session), ScorecardCard(), LeadCard(session)
@@ -139,7 +139,7 @@ class ComparePage:
         scores = await asyncio.to_thread(selection.scores)
 
         async def show_scores() -> None:
-            pn.state.execute(partial(self._condition.follow, selection), schedule=True)
+            pn.state.execute(partial(self._condition.follow, selection, view), schedule=True)
             pn.state.execute(partial(self._scores.show, selection, scores), schedule=True)
 
         for show in (

@@ -33,12 +33,14 @@ class SharedView:
 
     on_cell : called with y and x of the grid when a map is clicked.
     on_pointer : called with y and x of the grid under the pointer, or None when it leaves.
+    on_area : called with x and y of the map, along the border of an area that was drawn, and whether it is a box.
     shown : set once the browser has laid out the first map.
     """
 
     def __init__(self, grid: Grid, on_cell: Callable[[float, float], None], projection: str = NATIVE):
         self.grid, self.on_cell = grid, on_cell
         self.on_pointer: Callable[[Cell | None], None] = lambda _: None
+        self.on_area: Callable[[np.ndarray, np.ndarray, bool], object] = lambda x, y, is_box: None
         self.on_window: list[Callable[[], None]] = []
         self.projection = MapProjection.of(projection, grid)
         self.box, self.pixels = self.projection.box(), PIXELS
@@ -52,6 +54,7 @@ class SharedView:
         drawn = graticule(self.projection, self.box)
         self.lines = bm.ColumnDataSource(_line_columns(drawn, map_lines(self.projection, _widened(self.box, 1.0))))
         self.labels = bm.ColumnDataSource(_label_columns(drawn))
+        self.area = bm.ColumnDataSource({"x": [], "y": []})
         # One of each for all maps: what has to be made, sent and kept is a fraction of what figures of their own take.
         self.scale = bm.LinearScale()
         self.point = bm.CustomJS(code=POINTER_JS, args={"pointer": self.pointer})
@@ -61,8 +64,14 @@ class SharedView:
             hatch_scale=7, hatch_weight=0.8, line_color=None, fill_alpha=0,
         )  # fmt: skip
         wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
-        tools = [bm.PanTool(), wheel, bm.CrosshairTool(overlay=self.crosshair)]
-        self.toolbar = bm.Toolbar(tools=tools, active_scroll=wheel)
+        drawn_area = {"line_color": INK, "line_dash": "dashed", "fill_color": PAPER, "fill_alpha": 0.3}
+        self._drags = {  # all from the start: a tool that comes later does nothing in the browser
+            "move": bm.PanTool(),
+            "box": bm.BoxSelectTool(renderers=[], overlay=bm.BoxAnnotation(**drawn_area)),
+            "line": bm.LassoSelectTool(renderers=[], overlay=bm.PolyAnnotation(**drawn_area)),
+        }
+        tools = [*self._drags.values(), wheel, bm.CrosshairTool(overlay=self.crosshair)]
+        self.toolbar = bm.Toolbar(tools=tools, active_scroll=wheel, active_drag=self._drags["move"])
         self._samplings: dict[Grid, Sampling] = {}
         self._moving = Newest()
         self.shown = asyncio.Event()
@@ -80,7 +89,11 @@ class SharedView:
         cell = bm.Scatter(
             x="x", y="y", size="size", marker="square", fill_alpha=0, line_color={"field": "color"}, line_width=2
         )
-        glyphs = (self.lines, lines), (self.labels, labels), (self.cell, cell)
+        outlines = [  # a pale line beneath, so that it is seen on dark colours too
+            (self.area, bm.Line(x="x", y="y", line_color=color, line_width=width))
+            for color, width in ((PAPER, 4), (INK, 2))
+        ]
+        glyphs = (self.lines, lines), (self.labels, labels), *outlines, (self.cell, cell)
         return [bm.GlyphRenderer(data_source=source, glyph=glyph) for source, glyph in glyphs]
 
     @property
@@ -117,6 +130,24 @@ class SharedView:
         """Put the marker on a cell's centre (y, x of the grid), or hide it."""
         x, y = self.projection.from_grid(self.grid, *(np.array([at]) for at in (cell or (0.0, 0.0))[::-1]))
         self.cell.data = _cell_columns(x, y) if cell else _cell_columns()
+
+    def drag(self, does: str) -> None:
+        """Choose what a drag on the maps does: "move" them, or draw a "box" or a "line" around an area."""
+        self.toolbar.active_drag = self._drags[does]
+
+    def outline(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Show the border of an area, in coordinates of the grid; none where they are empty."""
+        x, y = self.projection.from_grid(self.grid, x, y) if len(x) else (x, y)
+        self.area.data = {"x": x, "y": y}
+
+    def take_area(self, event: Any) -> None:
+        """Hand on an area that was drawn, once it is complete."""
+        area = event.geometry
+        if event.final and area["type"] == "rect":
+            (west, east), (south, north) = sorted((area["x0"], area["x1"])), sorted((area["y0"], area["y1"]))
+            self.on_area(np.array([west, east, east, west]), np.array([south, south, north, north]), True)
+        elif event.final and area["type"] == "poly":
+            self.on_area(np.array(area["x"], float), np.array(area["y"], float), False)
 
     def show_all(self) -> None:
         """Back to the whole region."""
@@ -195,6 +226,7 @@ class MapSet:
         )  # fmt: skip
         one.js_on_event("mousemove", view.point)
         one.js_on_event("mouseleave", view.point)
+        one.on_event("selectiongeometry", view.take_area)
         one.on_event("tap", lambda event: view.on_cell(*view.to_cell(event.x, event.y)))
         one.on_event("doubletap", lambda _: view.show_all())
         return one

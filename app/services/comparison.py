@@ -13,6 +13,7 @@ import xarray as xr
 
 from engine.data.grids import GRID_MAPPING, LAT, LON, Grid, without_suffix
 from engine.data.netcdf import open_netcdf
+from engine.data.surface import Surface
 from engine.errors import DataError, MesoscopeError, StoreError
 from engine.evaluation.products import BASELINES, open_products
 from engine.evaluation.score_records import Scores
@@ -62,6 +63,16 @@ class Result:
     @cached_property
     def times(self) -> pd.Index:
         return self.data.indexes["time"]
+
+    @cached_property
+    def surface(self) -> Surface:
+        """Land and elevation of its cells, as far as its static variables say."""
+        try:
+            surface = Surface.read(self.run.normalizer_file)
+        except (OSError, ValueError, KeyError):  # what is damaged is left out
+            return Surface()
+        shapes = {each.shape for each in (surface.land, surface.elevation) if each is not None}
+        return surface if shapes <= {self.grid.shape} else Surface()
 
     @property
     def units(self) -> str:

@@ -7,31 +7,34 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 import xarray as xr
 
 from app.services.comparison import Comparison, Result
-from engine.data.grids import Grid
+from app.services.regions import cells_in_polygon
 from engine.data.regions import cells_within
+from engine.data.surface import IS_LAND, Surface
 from engine.errors import GridError
-from engine.evaluation.conditions import SEASONS, Condition
+from engine.evaluation.conditions import SEASONS, SURFACES, Condition
 from engine.evaluation.moments import Moments
 from engine.evaluation.products import open_products
 from engine.evaluation.score_records import Scores
 from engine.evaluation.scores import METRICS, step_scores_of_cells, summarized
-from engine.spec import Region
 
 ALL = "all"  # of the values of `season`, the one for all time steps
 MOST_BYTES = 512 * 2**20  # of fields that are kept, in the whole server
 BLOCK_VALUES = 1_000_000  # 4 MB
 PRODUCTS = ("interpolated", "downscaled")
 Found = TypeVar("Found")
-Cells = tuple[slice, slice | np.ndarray]
+Cells = np.ndarray | slice  # numbers of cells in order of rows and columns, or all of them
 HARDEST = (5, 10, 20, 50, 100, 200, 500)
+ELEVATIONS = (-500.0, 200.0, 500.0, 1000.0, 2000.0, 9000.0)  # m, between which lie the bands that are offered
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,8 @@ class Selection:
 
     common : numbers of the chosen steps among those in common; steps : letter → the same as the run's own numbers, and
         the chosen ones of a run without steps in common.
-    cells : letter → rows and columns of the region, as an index of (…, y, x).
-    reason : why there is no choice of steps, and what to do; then `condition` is that of all steps.
+    cells : letter → the chosen ones.
+    reason : why there is no choice, and what to do; then there is no condition.
     """
 
     comparison: Comparison
@@ -54,7 +57,7 @@ class Selection:
     @classmethod
     def of(cls, comparison: Comparison, condition: Condition) -> Selection:
         """Find the steps of each run; those in common are the same for all, the hardest are those of the first run."""
-        reason = _missing_reason(comparison)
+        reason = _missing_reason(comparison) or _unknown_reason(comparison, condition)
         condition = Condition() if reason else condition
         first = comparison.first
         difficulty = _difficulty(first, condition)[comparison.steps[first.letter]]
@@ -63,7 +66,7 @@ class Selection:
         for result in comparison.results:
             if result.letter not in steps:
                 steps[result.letter] = condition.steps(result.times, _difficulty(result, condition))
-        cells = {result.letter: _cells(result.grid, condition.region) for result in comparison.results}
+        cells = {result.letter: _cells(comparison, result, condition.of_cells) for result in comparison.results}
         return cls(comparison, condition, common, steps, cells, reason)
 
     @property
@@ -80,7 +83,7 @@ class Selection:
     @property
     def n_cells(self) -> int:
         first = self.comparison.first
-        return int(np.zeros(first.grid.shape)[self.cells[first.letter]].size)
+        return _count(first, self.cells[first.letter])
 
     @property
     def of_cells(self) -> bool:
@@ -115,7 +118,7 @@ class Selection:
 
     @cached_property
     def moments(self) -> dict[str, Moments]:
-        """Letter → moments over the chosen steps of HR, the interpolated and the downscaled field, of chosen cells."""
+        """Letter → moments over the chosen steps of HR, the interpolated and the downscaled field, (…, 1, cell)."""
         return self._of_each_run(self._moments)
 
     def _of_each_run(self, compute: Callable[[Result], Found]) -> dict[str, Found]:
@@ -124,9 +127,18 @@ class Selection:
         with ThreadPoolExecutor() as pool:
             return dict(zip((result.letter for result in results), pool.map(compute, results), strict=True))
 
+    def on_map(self, result: Result, values: np.ndarray) -> np.ndarray:
+        """Put values of the chosen cells of a run (1, cell) on its map (y, x), NaN elsewhere."""
+        by_cell = np.full(result.grid.shape, np.nan)
+        by_cell.flat[self.cells[result.letter]] = values.ravel()
+        return by_cell
+
+    def areas(self, result: Result) -> np.ndarray:
+        """Areas of the chosen cells of a run, (1, cell) in km²."""
+        return result.grid.cell_areas().reshape(1, -1)[:, self.cells[result.letter]]
+
     def _moments(self, result: Result) -> Moments:
-        shape = np.zeros(result.grid.shape)[self.cells[result.letter]].shape
-        nothing = Moments.of(np.zeros((1 + len(PRODUCTS), 0, *shape)))
+        nothing = Moments.of(np.zeros((1 + len(PRODUCTS), 0, 1, _count(result, self.cells[result.letter]))))
         return reduce(
             Moments.merge, (Moments.of(list(fields)) for fields in self._fields(result, result.data, PRODUCTS)), nothing
         )
@@ -145,10 +157,13 @@ class Selection:
         return stored.copy(data=np.concatenate(found, axis=-1)) if found else stored
 
     def _fields(self, result: Result, data: xr.Dataset, products: Sequence[str]) -> Iterator[list[np.ndarray]]:
-        """HR and products at the chosen steps and cells, (time, y, x), by blocks; HR is NaN out of its range."""
+        """HR and products at the chosen steps and cells, (time, 1, cell), by blocks; HR is NaN out of its range."""
         cells = self.cells[result.letter]
         for block, inside in _blocks(self.steps[result.letter], len(result.times), result.grid.shape):
-            hr, *fields = (FIELDS.read(result, data[name], block)[inside][..., *cells] for name in ("hr", *products))
+            hr, *fields = (
+                each.reshape(len(each), 1, -1)[inside][..., cells]
+                for each in (FIELDS.read(result, data[name], block) for name in ("hr", *products))
+            )
             yield [self.condition.values(hr), *fields]
 
 
@@ -180,17 +195,49 @@ class FieldCache:
 FIELDS = FieldCache()
 
 
-def offered(comparison: Comparison) -> tuple[list[Condition], list[Condition], list[Condition]]:
-    """Conditions on month, hour and difficulty that divide the steps in common; each list is empty if none does."""
+def offered(comparison: Comparison) -> tuple[list[Condition], list[Condition], list[Condition], list[Condition]]:
+    """Conditions on month, hour and difficulty that divide the steps in common, and on the surface that divide the
+    cells of all runs; each list is empty if none does.
+    """
     times = comparison.times
     months, hours = (sorted(set(own)) for own in (times.month, times.hour))
     seasons = [Condition.parse(name) for name in SEASONS if len(set(SEASONS[name]) & set(months))]
     hardest = [Condition(hardest=number) for number in HARDEST if number < len(times)]
+    surfaces = [Condition(surface=surface) for surface in SURFACES]
+    bands = [Condition(elevation=band) for band in pairwise(ELEVATIONS)]
     return (
         [*seasons, *(Condition(months=(month,)) for month in months)] if len(months) > 1 else [],
         [Condition(hours=(hour,)) for hour in hours] if len(hours) > 1 else [],
         hardest,
+        [*_dividing(comparison, surfaces), *_dividing(comparison, bands)],
     )
+
+
+def _dividing(comparison: Comparison, conditions: list[Condition]) -> list[Condition]:
+    """Conditions that leave some of the first run's cells but not all, where all runs know what they ask for."""
+    first = comparison.first
+    if not comparison.steps or _unknown_reason(comparison, conditions[0]):
+        return []
+    counts = [_count(first, _cells(comparison, first, each)) for each in conditions]
+    return [each for each, n in zip(conditions, counts, strict=True) if 0 < n < math.prod(first.grid.shape)]
+
+
+def _unknown_reason(comparison: Comparison, condition: Condition) -> str:
+    """Why cells can't be chosen by their surface: a run of which it isn't known; '' otherwise."""
+    asked = {"land": bool(condition.surface), "elevation": condition.elevation is not None}
+    for result in comparison.results:
+        for name in filter(asked.get, asked):
+            if getattr(_surface(comparison, result), name) is None:
+                what = "land mask" if name == "land" else "elevation in m"
+                return f"{result.letter} has no {what} among its static variables (data.static): all cells are shown."
+    return ""
+
+
+def _surface(comparison: Comparison, result: Result) -> Surface:
+    """Land and elevation of a run's cells, from its own static variables or those of another run on its grid."""
+    alike = [result.surface, *(r.surface for r in comparison.results if r.grid.is_close_to(result.grid))]
+    land = next((each.land for each in alike if each.land is not None), None)
+    return Surface(land, next((each.elevation for each in alike if each.elevation is not None), None))
 
 
 def _missing_reason(comparison: Comparison) -> str:
@@ -214,16 +261,29 @@ def _difficulty(result: Result, condition: Condition) -> np.ndarray:
     return result.verification["step_scores"].sel(product="interpolated", metric="rmse").values
 
 
-def _cells(grid: Grid, region: Region | None) -> Cells:
-    """Rows and columns of the cells with their centres in a region."""
-    if region is None:
-        return slice(None), slice(None)
-    try:
-        rows, columns, _ = cells_within(grid, region)
-    except GridError:  # there are none
-        return slice(0), slice(0)
-    is_row = len(columns) == columns[-1] - columns[0] + 1  # else across the seam of the longitudes
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1) if is_row else columns
+def _cells(comparison: Comparison, result: Result, condition: Condition) -> Cells:
+    """Cells of a run that a condition leaves."""
+    grid = result.grid
+    if not condition:
+        return slice(None)
+    inside = np.ones(grid.shape, bool)
+    if condition.region:
+        inside[:] = False
+        with suppress(GridError):  # there are none
+            inside[np.ix_(*cells_within(grid, condition.region)[:2])] = True
+    if condition.polygon:
+        inside &= cells_in_polygon(grid, condition.polygon)
+    surface = _surface(comparison, result)
+    if condition.surface and surface.land is not None:
+        inside &= surface.land >= IS_LAND if condition.surface == "land" else surface.land < IS_LAND
+    if condition.elevation and surface.elevation is not None:
+        low, high = condition.elevation
+        inside &= (surface.elevation >= low) & (surface.elevation < high)
+    return np.flatnonzero(inside)
+
+
+def _count(result: Result, cells: Cells) -> int:
+    return int(np.zeros(math.prod(result.grid.shape), bool)[cells].size)
 
 
 def _blocks(steps: np.ndarray, n_steps: int, shape: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray | slice]]:

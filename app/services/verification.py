@@ -97,9 +97,8 @@ def score_maps(selection: Selection, score: str) -> dict[str, xr.DataArray]:
         if season:
             by_cell = _verified(result)[score].sel(season=season, product=product).values
         else:
-            by_cell = np.full(result.grid.shape, np.nan)
             of_products = CELL_SCORES[score](selection.moments[result.letter])
-            by_cell[selection.cells[result.letter]] = of_products[PRODUCTS.index(product)]
+            by_cell = selection.on_map(result, of_products[PRODUCTS.index(product)])
         return result.rmse(product).copy(data=by_cell)  # on the coordinates of test.nc
 
     maps = {"interpolated": values(comparison.first, "interpolated")}
@@ -182,9 +181,7 @@ def taylor_points(selection: Selection) -> dict[str, tuple[float, float]]:
             stored = _verified(result).sel(season=season, product=product)
             point = (float(stored["domain_std"] / stored["hr_domain_std"]), float(stored["domain_correlation"]))
         else:
-            std, correlation = domain_moments(
-                selection.moments[result.letter], result.grid.cell_areas()[selection.cells[result.letter]]
-            )
+            std, correlation = domain_moments(selection.moments[result.letter], selection.areas(result))
             number = PRODUCTS.index(product)
             point = (float(ratio(std[number + 1], std[0])), float(correlation[number]))
         if np.isfinite(point).all():
@@ -222,7 +219,7 @@ def exceedances(selection: Selection, thresholds: Sequence[float]) -> dict[str, 
             steps = selection.steps[result.letter]
             chosen = products if len(steps) == len(result.times) else products.isel(time=steps)
             cells = np.zeros(result.grid.shape, bool)
-            cells[selection.cells[result.letter]] = True
+            cells.flat[selection.cells[result.letter]] = True
             found[result.letter] = exceedance(chosen, thresholds, cells=cells)
     return found
 

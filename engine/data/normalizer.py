@@ -112,7 +112,8 @@ class Normalizer:
         if self.lr_mask is not None:
             file["lr_cells"] = (("y_lr", "x_lr"), self.lr_mask.astype(np.int8))
         for number, field in enumerate(pairs.static):
-            file[f"static_{number}"] = (("y", "x"), field.values, {"source_name": str(field.name)})
+            attrs = {word: field.attrs[word] for word in COPIED_ATTRS if word in field.attrs}
+            file[f"static_{number}"] = (("y", "x"), field.values, {**attrs, "source_name": str(field.name)})
         file.attrs = {
             "scaling": json.dumps(parameters, default=ValueTransform.to_file),
             "target": str(pairs.hr.name),

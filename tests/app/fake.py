@@ -51,11 +51,12 @@ def write_run(
     model: dict[str, Any] | None = None,
     verified: bool = True,
     baselines: bool = False,
+    surface: bool = False,
 ) -> Run:
     """A run folder as the engine leaves it; the same seed, sizes and start give the same truth.
 
     `skill` is the share of the interpolation's error that the downscaled field takes away.
-    `baselines` adds nearest and pc_regression.
+    `baselines` adds nearest and pc_regression; `surface` static variables that say where land is, and how high.
     With done=False the run is in the middle of training: no results, a fresh heartbeat from another host.
     """
     run = Store(Path(store_folder)).create(_spec(title, scale, seed, model or {}), {"target": "local", "versions": {}})
@@ -65,6 +66,8 @@ def write_run(
         return run
     results = make_results(ny, nx, scale, n_times, seed, skill, start, calendar, projected, sea)
     results.to_netcdf(run.results)
+    if surface:
+        _write_surface(run, results)
     if baselines:
         results = results.assign(_baselines(results, scale))
         results[["nearest", "pc_regression"]].to_netcdf(run.baselines)
@@ -141,6 +144,21 @@ def _spec(title: str, scale: int, seed: int, model: dict[str, Any]) -> Spec:
         "launch": {"title": title},
     }
     return Spec.from_plain(plain)
+
+
+def _write_surface(run: Run, results: xr.Dataset) -> None:
+    """A land that rises eastward from its coast to 1500 m, as static variables in scaling.nc."""
+    hr = results["hr"].isel(time=0, drop=True)
+    land = ~_sea_mask(*hr.shape)
+    height = np.where(land, np.linspace(0, 1500, hr.shape[1]), 0).astype("float32")
+    static = {
+        "static_0": (("y", "x"), height, {"units": "m", "source_name": "orography"}),
+        "static_1": (("y", "x"), land.astype("float32"), {"units": "1", "source_name": "lsm"}),
+    }
+    cells = (("y", "x"), np.ones(hr.shape, "int8"), hr.attrs)
+    file = xr.Dataset({"cells": cells, **static}, hr.coords, {"target": "t2m", "own": json.dumps(hr.shape)})
+    run.normalizer_file.parent.mkdir(exist_ok=True)
+    file.to_netcdf(run.normalizer_file)
 
 
 def _baselines(results: xr.Dataset, scale: int) -> dict[str, xr.DataArray]:

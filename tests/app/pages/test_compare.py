@@ -6,7 +6,8 @@ import numpy as np
 import param
 import pytest
 import xarray as xr
-from bokeh.models import Column
+from bokeh.events import SelectionGeometry
+from bokeh.models import BoxSelectTool, Column, PanTool
 
 from app.pages import compare
 from app.pages.compare import ComparePage
@@ -134,7 +135,9 @@ def test_maps_share_all_but_their_images(tmp_path, runs):
     page = open_page(tmp_path, runs)
     figures = [*page._maps.board.maps.figures, *page._errors.board.maps.figures]
     assert len(figures) == 8
-    assert len({one for figure in figures for one in figure.renderers}) == 8 + 3  # lines, labels, the clicked cell
+    assert (
+        len({one for figure in figures for one in figure.renderers}) == 8 + 5
+    )  # lines, labels, two of the area, the clicked cell
     assert len({one for figure in figures for one in (figure.toolbar, *figure.center)}) == 2
 
 
@@ -320,6 +323,45 @@ def test_a_box_needs_the_native_projection_a_cell_and_less_than_all(tmp_path, ru
     row._box.clicks += 1
     assert "native projection" in row._fact.object
     assert not page.session.condition
+
+
+def drawn(kind: str, **geometry) -> SelectionGeometry:
+    return SelectionGeometry(None, {"type": kind, **geometry}, final=True)
+
+
+def test_a_drawn_box_or_area_is_the_condition_on_all_maps_until_it_is_removed(tmp_path, runs):
+    page = open_page(tmp_path, runs)
+    row, view = page._condition, page._maps.shared
+    row._draw["box"].clicks += 1
+    assert isinstance(view.toolbar.active_drag, BoxSelectTool)
+    assert row._draw["box"].label == "Stop drawing"
+    view.take_area(drawn("rect", x0=-2.9, x1=-6.1, y0=52.4, y1=54.6))
+    assert page.session.condition.region == Region((52.25, 54.75), (-6.25, -2.75))
+    assert isinstance(view.toolbar.active_drag, PanTool)
+    assert max(view.area.data["y"]) == 54.75
+    row._draw["line"].clicks += 1
+    # A triangle around the centres of row 8 (54° N), columns 8 to 10 (6 to 5° W).
+    view.take_area(drawn("poly", x=[-6.1, -4.9, -5.5], y=[53.9, 53.9, 54.9]))
+    assert page.session.condition == Condition(polygon=((53.9, -6.1), (53.9, -4.9), (54.9, -5.5)))
+    assert "condition=polygon:53.9,-6.1,53.9,-4.9,54.9,-5.5" in page.session.query()
+    shown = np.isfinite(page._errors.board.maps.fields["A"].values)
+    assert np.argwhere(shown).tolist() == [[7, 9], [8, 8], [8, 9], [8, 10]]
+    page.session.projection = "Mercator"
+    x, y = page._maps.shared.projection.to_lonlat(*(np.array(page._maps.shared.area.data[side]) for side in "xy"))
+    assert (x.min(), x.max(), y.max()) == pytest.approx((-6.1, -4.9, 54.9))
+    row._all.clicks += 1
+    assert len(page._maps.shared.area.data["x"]) == 0
+
+
+def test_land_is_offered_and_chosen_where_the_runs_know_it(tmp_path):
+    run = write_run(tmp_path, "one", **SMALL, surface=True)
+    page = open_page(tmp_path, [run])
+    surfaces = page._condition._lists[3]
+    assert list(surfaces.options)[:3] == ["land and sea", "land", "sea"]
+    surfaces.value = "land"
+    assert page.session.condition == Condition(surface="land")
+    assert "cells, land" in page._condition._fact.object
+    assert np.isnan(page._errors.board.maps.fields["A"]).any()
 
 
 def test_a_range_of_hr_that_no_value_is_in_leaves_dashes_and_empty_maps(tmp_path, runs):

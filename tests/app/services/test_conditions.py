@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.path import Path
 from skimage.metrics import peak_signal_noise_ratio
 
 from app.services.comparison import Comparison
@@ -154,7 +155,8 @@ def test_months_of_a_360_day_calendar(tmp_path):
     run = write_run(tmp_path, "one", **SMALL, calendar="360_day", start="2019-02-30")  # 24 steps, then 1 March
     selection = select(tmp_path, "months:2", run)
     assert selection.common.tolist() == list(range(24))
-    months, hours, hardest = offered(selection.comparison)
+    months, hours, hardest, surfaces = offered(selection.comparison)
+    assert surfaces == []
     assert [each.text() for each in months] == ["DJF", "MAM", "Feb", "Mar"]
     assert len(hours) == 24
     assert [each.hardest for each in hardest] == [5, 10, 20]
@@ -216,6 +218,48 @@ def test_scores_and_maps_of_chosen_cells_and_values(tmp_path, run, text):
     both = (fields["downscaled"] - hr).where(np.isfinite(fields["interpolated"]))
     np.testing.assert_allclose(score_maps(selection, "rmse")["A"], np.sqrt((both**2).mean("time")), rtol=1e-5)
     assert np.isnan(score_maps(selection, "bias")["A"]).any()
+
+
+@pytest.mark.parametrize("text", ["land", "sea", "elevation:500,1000/hours:6", "polygon:50.2,-9,57.1,-8.8,55,1/land"])
+def test_scores_maps_and_exceedance_of_cells_by_surface_and_polygon(tmp_path, text):
+    run = write_run(tmp_path, "one", **SMALL, surface=True)
+    selection = select(tmp_path, text, run)
+    with xr.open_dataset(run.results) as stored, xr.open_dataset(run.normalizer_file) as static:
+        fields = stored[["hr", "downscaled"]].load().astype(float)
+        height, land = static["static_0"].values, static["static_1"].values == 1
+    y, x = (each.values for each in xr.broadcast(fields["y"], fields["x"]))
+    triangle = Path([(-9, 50.2), (-8.8, 57.1), (1, 55)]).contains_points(np.column_stack([x.ravel(), y.ravel()]))
+    inside = {
+        "land": land,
+        "sea": ~land,
+        "elev": (height >= 500) & (height < 1000),
+        "poly": triangle.reshape(x.shape) & land,
+    }
+    fields = fields.where(xr.DataArray(inside[text[:4]], dims=("y", "x")))
+    fields = fields.isel(time=[6, 30]) if "hours" in text else fields
+    assert selection.n_cells == inside[text[:4]].sum()
+    error = fields["downscaled"] - fields["hr"]
+    rmse = np.sqrt((error**2).mean(("y", "x"))).mean()
+    assert selection.scores()["A"].downscaled["rmse"].mean == pytest.approx(float(rmse), rel=1e-6)
+    np.testing.assert_allclose(score_maps(selection, "bias")["A"], error.mean("time"), atol=1e-5)
+    share = exceedances(selection, [282.0])["A"]["hr_share"].item()
+    areas = np.cos(np.deg2rad(fields["y"])).where(np.isfinite(fields["hr"]))
+    assert share == pytest.approx(float(areas.where(fields["hr"] >= 282).sum() / areas.sum()), rel=1e-3)
+
+
+def test_the_surface_is_offered_where_runs_have_it_or_share_a_grid_with_one_that_has(tmp_path):
+    with_surface, without = (write_run(tmp_path, name, **SMALL, surface=name == "a") for name in "ab")
+    other_grid = write_run(tmp_path, "c", **SMALL | {"nx": 32})
+    both = Comparison.of(Store(tmp_path), [without.id, with_surface.id])
+    assert [each.text() for each in offered(both)[3]] == [
+        "land", "sea", "-500 to 200 m above sea level", "200 to 500 m above sea level", "500 to 1000 m above sea level",
+        "1000 to 2000 m above sea level",
+    ]  # fmt: skip
+    assert select(tmp_path, "land", without, with_surface).condition
+    assert offered(Comparison.of(Store(tmp_path), [with_surface.id, other_grid.id]))[3] == []
+    asked = select(tmp_path, "elevation:0,200", with_surface, other_grid)
+    assert asked.reason.startswith("B has no elevation in m among its static variables")
+    assert not asked.condition
 
 
 def run_range(run: Run) -> float:

@@ -6,10 +6,19 @@ import cartopy.crs as ccrs
 import numpy as np
 import pytest
 
-from app.services.regions import cells_of, outline_of_cells, outline_of_region
+from app.services.regions import (
+    along,
+    cells_in_polygon,
+    cells_of,
+    outline_of_cells,
+    outline_of_polygon,
+    outline_of_region,
+    polygon_of,
+)
 from engine.data.grids import Grid
 from engine.data.regions import region_of_box
 from engine.errors import GridError
+from engine.evaluation.conditions import MOST_CORNERS
 from engine.spec import Region
 from tests.app.fake import ALBERS
 
@@ -101,3 +110,45 @@ def test_the_outline_of_cells_is_their_outer_border():
     x, y = outline_of_cells(KM_2, KM_2.select(slice(0, 3), slice(0, 2)))
     assert (x.min(), x.max()) == (399_000, 403_000)
     assert (y.min(), y.max()) == (-2_001_000, -1_995_000)
+
+
+def test_cells_with_their_centre_in_a_triangle_also_across_the_seam():
+    # Between (50.5, 0.5), (50.5, 4.5) and (53.5, 4.5) the slanting side is at lat 50.5 + 3/4 (lon - 0.5): centres below
+    # it are 51° N from 2° E (51.6) on, 52° N from 3° E (52.4) on, 53° N at 4° E (53.1).
+    corners = ((50.5, 0.5), (50.5, 4.5), (53.5, 4.5))
+    inside = cells_in_polygon(LATLON, corners)
+    assert [row.nonzero()[0].tolist() for row in inside] == [[4], [3, 4], [2, 3, 4], []]
+    shifted = Grid(LATLON.y, (LATLON.x + 178) % 360)
+    turned = tuple((lat, (lon + 178 + 180) % 360 - 180) for lat, lon in corners)  # 178.5, -177.5 east
+    np.testing.assert_array_equal(cells_in_polygon(shifted, turned), inside)
+
+
+def test_a_drawn_line_becomes_few_corners_that_enclose_the_same_cells():
+    angle = np.linspace(0, 2 * np.pi, 500)
+    lon, lat = 145.0 + 0.4 * np.cos(angle), -44.5 + 0.3 * np.sin(angle)
+    grid = Grid(np.linspace(-44.9, -44.1, 81), np.linspace(144.5, 145.5, 101))
+    corners = polygon_of(lon, lat)
+    assert len(corners) <= MOST_CORNERS
+    inside = cells_in_polygon(grid, corners)
+    x, y = np.meshgrid(grid.x, grid.y)
+    ellipse = ((x - 145) / 0.4) ** 2 + ((y + 44.5) / 0.3) ** 2
+    assert inside[ellipse < 0.95].all()
+    assert not inside[ellipse > 1.05].any()
+    shown_lon, shown_lat = outline_of_polygon(grid, corners)
+    ellipse = ((shown_lon - 145) / 0.4) ** 2 + ((shown_lat + 44.5) / 0.3) ** 2
+    assert np.abs(ellipse - 1).max() < 0.05
+
+
+def test_a_box_drawn_on_a_projection_is_a_polygon_of_its_own_cells():
+    west, east, south, north = KM_2.x[10] - 500, KM_2.x[29] + 500, KM_2.y[5] - 500, KM_2.y[24] + 500
+    x, y = np.array([west, east, east, west]), np.array([south, south, north, north])
+    inside = cells_in_polygon(KM_2, polygon_of(*KM_2.to_lonlat(*along(x, y))))
+    expected = np.zeros(KM_2.shape, bool)
+    expected[5:25, 10:30] = True
+    np.testing.assert_array_equal(inside, expected)
+
+
+@pytest.mark.parametrize("lon", [[1.0, 1.0, 1.0], [np.nan, np.nan, 1.0], [np.nan] * 3, [1.0, 2.0, 3.0]])
+def test_a_line_that_encloses_nothing_is_refused(lon):
+    with pytest.raises(GridError, match="encloses no area"):
+        polygon_of(np.array(lon), np.array([2.0, 2.0, 2.0]))

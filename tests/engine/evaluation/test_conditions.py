@@ -26,6 +26,13 @@ NAN = np.nan
             Condition(hardest=2, low=-1.5, high=20),
             "2 hardest steps, HR from -1.5 below 20 K",
         ),
+        ("sea", Condition(surface="sea"), "sea"),
+        ("elevation:-10,500", Condition(elevation=(-10, 500)), "-10 to 500 m above sea level"),
+        (
+            "polygon:50,0,52,0,51,3/land",
+            Condition(polygon=((50, 0), (52, 0), (51, 3)), surface="land"),
+            "the area drawn around 51° N, 1° E, land",
+        ),
         ("SON/hours:6/hardest:1", Condition((9, 10, 11), (6,), 1), "SON, 06 h, 1 hardest step"),
     ],
 )
@@ -44,11 +51,12 @@ def test_months_of_a_season_in_any_order_are_that_season():
     "text",
     ["DJF/months:3", "months:13", "months:0", "hours:24", "hours:-1", "hardest:0", "hardest:1,2", "months:",
      "hours:1.5", "months", "winter", "hours:1/hours:2", "hardest:x", "box:1,2,3", "box:2,1,0,5", "from:nan",
-     "below:inf", "from:1,2", "from:2/below:2"],
+     "below:inf", "from:1,2", "from:2/below:2", "land/sea", "land:1", "elevation:5", "elevation:5,5", "elevation:nan,2",
+     "polygon:1,2,3,4", "polygon:1,2,3,4,5", "polygon:1,2,91,4,5,6", "polygon:" + ",".join(["1"] * 82)],
 )  # fmt: skip
 def test_other_text_is_refused(text):
     with pytest.raises(
-        ValueError, match="condition|invalid literal|could not convert|out of bounds|north first|no value"
+        ValueError, match="condition|invalid literal|could not convert|out of bounds|north first|no value|corners"
     ):
         Condition.parse(text)
 
