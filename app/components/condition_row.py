@@ -94,13 +94,14 @@ class ConditionRow:
             self._say(_fact(selection))
 
     def _take_view(self) -> None:
-        """Make the part of the maps in view the region; the native projection has the grid's own coordinates."""
+        """Make the part of the maps in view the region; only in the native projection is it a box of cells."""
         if self._selection is None or self._view is None or self.session.projection != "native":
             self._say(NATIVE)
             return
         window, grid = self._view.window, self._selection.comparison.first.grid
+        sides = np.array([[window.west, window.east], [window.south, window.north]])
         try:
-            region = region_of_box(grid, (window.west, window.east), (window.south, window.north))
+            region = region_of_box(grid, *self._view.projection.to_grid(grid, *sides))
         except GridError as error:
             self._say(str(error))
             return

@@ -70,11 +70,11 @@ class RegionCard:
         self._show(self.region)
 
     def _drawn(self, x: np.ndarray, y: np.ndarray, is_box: bool) -> None:
-        """A box in map coordinates, which are the grid's own here."""
-        if self._grid is None or not is_box:
+        """A box in map coordinates."""
+        if self._grid is None or self._view is None or not is_box:
             return
         try:
-            region = region_of_box(self._grid, (x.min(), x.max()), (y.min(), y.max()))
+            region = region_of_box(self._grid, *self._view.projection.to_grid(self._grid, x, y))
             trainable_cells(self._grid, region, self.session.draft.get("data", "scale"))
         except MesoscopeError as error:
             self._set_message(str(error), is_fault=True)
@@ -129,7 +129,8 @@ class RegionCard:
                 cells = outline_of_cells(self._grid, cells_of(self._grid, region))
             except MesoscopeError:
                 cells = nothing  # `_describe` gives the reason
-        for source, (x, y) in ((self._sides, sides), (self._cells, cells)):
+        for source, line in ((self._sides, sides), (self._cells, cells)):
+            x, y = self._view.projection.from_grid(self._grid, *line) if self._view and self._grid else line
             source.data = {"x": x, "y": y}
         self._describe()
 

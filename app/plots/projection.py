@@ -32,7 +32,8 @@ class Box:
 class MapProjection:
     """Projection of a map whose middle is the middle of a grid.
 
-    name : as in the session's `projection`; "native" keeps the coordinates of the grid.
+    name : as in the session's `projection`; "native" keeps the coordinates of the grid, or their opposites (`signs`
+        of x and y) where rows or columns are counted the other way.
     grid : the grid that "native" stands for.
     crs : cartopy's projection, in metres (PlateCarree: degrees); None for "native".
     """
@@ -40,33 +41,36 @@ class MapProjection:
     name: str
     grid: Grid
     crs: ccrs.Projection | None
+    signs: tuple[float, float] = (1.0, 1.0)
 
     @classmethod
     def of(cls, name: str, grid: Grid) -> MapProjection:
         """Choose the parameters of a projection for the region of a grid: centre and standard parallels."""
-        return cls(name, grid, None if name == NATIVE else _crs(name, *_region(grid)))
+        if name == NATIVE:
+            return cls(name, grid, None, grid.orientation)
+        return cls(name, grid, _crs(name, *_region(grid)))
 
     def from_lonlat(self, lon: np.ndarray, lat: np.ndarray) -> Points:
         """Convert degrees to the map's coordinates; NaN where the projection has no place for them."""
         if self.crs is None:
-            return _finite(*self.grid.from_lonlat(lon, lat))
+            return _finite(*self._signed(*self.grid.from_lonlat(lon, lat)))
         points = self.crs.transform_points(self.crs.as_geodetic(), lon, lat)
         return _finite(points[..., 0], points[..., 1])
 
     def to_lonlat(self, x: np.ndarray, y: np.ndarray) -> Points:
         """Convert the map's coordinates to degrees; NaN outside of the projection."""
         if self.crs is None:
-            return self.grid.to_lonlat(x, y)
+            return self.grid.to_lonlat(*self._signed(x, y))
         points = self.crs.as_geodetic().transform_points(self.crs, x, y)
         return _finite(points[..., 0], points[..., 1])
 
     def from_grid(self, grid: Grid, x: np.ndarray, y: np.ndarray) -> Points:
         """Convert coordinates of a grid to those of the map; grids that are compared share their projection."""
-        return (x, y) if self.crs is None else self.from_lonlat(*grid.to_lonlat(x, y))
+        return self._signed(x, y) if self.crs is None else self.from_lonlat(*grid.to_lonlat(x, y))
 
     def to_grid(self, grid: Grid, x: np.ndarray, y: np.ndarray) -> Points:
         """Convert coordinates of the map to those of a grid."""
-        return (x, y) if self.crs is None else grid.from_lonlat(*self.to_lonlat(x, y))
+        return self._signed(x, y) if self.crs is None else grid.from_lonlat(*self.to_lonlat(x, y))
 
     def box(self) -> Box:
         """Find the part of the map that the grid covers, widened where it is too slim or too wide for a map."""
@@ -82,6 +86,9 @@ class MapProjection:
         half_width, half_height = max(width, height * aspect) / shortening / 2, max(height, width / aspect) / 2
         x_middle, y_middle = (west + east) / 2, (south + north) / 2
         return Box(x_middle - half_width, x_middle + half_width, y_middle - half_height, y_middle + half_height, aspect)
+
+    def _signed(self, x: np.ndarray, y: np.ndarray) -> Points:
+        return self.signs[0] * x, self.signs[1] * y
 
 
 def _region(grid: Grid) -> tuple[float, float, float, float]:

@@ -37,8 +37,9 @@ class Sampling:
         """
         rows_wanted = max(round(pixels / window.aspect), 1)
         if projection.crs is None:
-            columns, left, right = _axis(grid.x, window.west, window.east, pixels)
-            rows, bottom, top = _axis(grid.y, window.south, window.north, rows_wanted)
+            x, y = projection.from_grid(grid, grid.x, grid.y)
+            columns, left, right = _axis(x, window.west, window.east, pixels)
+            rows, bottom, top = _axis(y, window.south, window.north, rows_wanted)
             return cls((rows[:, None] * len(grid.x) + columns).astype(np.int32), left, bottom, right, top)
         x = _middles(window.west, window.east, pixels)
         y = _middles(window.south, window.north, rows_wanted)

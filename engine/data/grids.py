@@ -93,6 +93,11 @@ class Grid:
         """Tell whether y and x mean the same place on both grids."""
         return not isinstance(other, CurvilinearGrid) and is_same_crs(self.crs, other.crs)
 
+    @property
+    def orientation(self) -> tuple[float, float]:
+        """Signs that x and y have on a map in the grid's own coordinates, so that the north is above."""
+        return 1.0, 1.0
+
     def crop(self, scale: int) -> Grid:
         """Drop the last rows and columns that don't fill an LR cell."""
         rows, columns = (n - n % scale for n in self.shape)
@@ -210,6 +215,11 @@ class CurvilinearGrid(Grid):
     @property
     def is_lonlat(self) -> bool:
         return False
+
+    @property
+    def orientation(self) -> tuple[float, float]:
+        """Signs of columns and rows: files number them from any corner."""
+        return spherical_cells.orientation(self._centres)
 
     def __str__(self) -> str:
         return f"{len(self.y)} × {len(self.x)} cells, {self.extent()}, curvilinear"

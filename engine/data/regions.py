@@ -13,6 +13,7 @@ from engine.spec import Region
 
 EDGE_TOLERANCE = 1e-6  # degrees: a centre this near a region's border is inside
 KM_PER_DEGREE = 111.2
+Ends = tuple[float, float] | np.ndarray
 
 
 def cells_within(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray, Grid]:
@@ -40,10 +41,10 @@ def cells_within(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray, Gr
     return rows, columns, replace(chosen, x=_unwrap_longitudes(chosen.x, grid)) if grid.is_lonlat else chosen
 
 
-def region_of_box(grid: Grid, x: tuple[float, float], y: tuple[float, float]) -> Region:
+def region_of_box(grid: Grid, x: Ends, y: Ends) -> Region:
     """Find the region that holds all cells whose centres lie in a box.
 
-    x, y : two ends each, in any order, in the grid's unit.
+    x, y : two ends or more each, in any order, in the grid's unit.
 
     On latitude and longitude the region ends at the borders of these cells; on other grids it is the smallest that
     holds their centres, which may hold cells outside of the box too.

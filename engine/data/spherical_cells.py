@@ -53,6 +53,14 @@ def cell_areas(centres: np.ndarray) -> np.ndarray:
     return np.abs(_quad_areas(_normalized(padded[:-1, :-1] + padded[:-1, 1:] + padded[1:, :-1] + padded[1:, 1:])))
 
 
+def orientation(centres: np.ndarray) -> tuple[float, float]:
+    """Find the signs of columns and rows with which a plane map isn't mirrored and has the north above."""
+    down, right = np.diff(centres, axis=0)[:, :-1], np.diff(centres, axis=1)[:-1]
+    along = 1.0 if down[..., 2].mean() >= 0 else -1.0
+    is_mirrored = float((centres[:-1, :-1] * np.cross(right, down)).sum()) < 0
+    return (-along if is_mirrored else along), along
+
+
 def interpolate(centres: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Interpolate bilinearly at fractional rows and columns (…,), beyond the outer centres too: (…, 3)."""
     corners, s, t = _around(centres, rows, columns)

@@ -113,6 +113,10 @@ def _panel(panel: Any, field: xr.DataArray, clim: tuple[float, float], colours: 
     drawn = panel.pcolormesh(edges(grid.x), edges(grid.y), field.values, cmap=colours, vmin=clim[0], vmax=clim[1])
     coast = coast_line(grid)
     panel.plot(coast[:, 0], coast[:, 1], color="white", linewidth=0.5)
-    panel.set(xlim=sorted(edges(grid.x)[[0, -1]]), ylim=sorted(edges(grid.y)[[0, -1]]), xticks=[], yticks=[])
+    across, along = (
+        sorted(edges(side)[[0, -1]])[:: int(sign)]
+        for side, sign in zip((grid.x, grid.y), grid.orientation, strict=True)
+    )
+    panel.set(xlim=across, ylim=along, xticks=[], yticks=[])
     panel.set_aspect(1.0 / np.cos(np.deg2rad(float(np.mean(grid.y)))) if grid.is_lonlat else 1.0)
     return drawn
