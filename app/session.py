@@ -118,6 +118,8 @@ class Session(param.Parameterized):
     store = param.ClassSelector(class_=Store, default=Store(default_store()), instantiate=False)
     source_path = param.String(default="", doc="File or Zarr store shown on the Data page.")
     source_variable = param.String(default="", doc="Variable shown on the Data page.")
+    source_select = param.String(default="", doc="Level, member or the like of it, as 'level: 850'.")
+    source_units = param.String(default="", doc="Unit of it, where its file has none, or a wrong one.")
     draft = param.ClassSelector(class_=Draft, doc="Spec under design; set or triggered from outside the form.")
     kept = param.String(default="", doc="The draft as text for the browser, which keeps it; '' where it is blank.")
     run = param.String(default="", doc="Id of the run shown on the Runs page.")
@@ -225,8 +227,8 @@ class Session(param.Parameterized):
         self.param.watch(write_time, "time")
         return refused, listen
 
-    def choose_source(self, path: str, variable: str = "") -> None:
-        self.param.update(source_path=path, source_variable=variable)
+    def choose_source(self, path: str, variable: str = "", select: str = "", units: str = "") -> None:
+        self.param.update(source_path=path, source_variable=variable, source_select=select, source_units=units)
 
     def use_spec(self, spec: Spec) -> None:
         """Make a spec the draft, for the form to show."""
@@ -265,6 +267,8 @@ _LINKED: dict[str, _Word] = {
     "page": _TEXT,
     "source_path": _TEXT,
     "source_variable": _TEXT,
+    "source_select": _TEXT,
+    "source_units": _TEXT,
     "run": _Word(lambda word: check_run_id(word) if word else ""),
     "listed": _Word(Listed, str, "list"),
     "found": _Word(str, str, "find"),

@@ -29,11 +29,20 @@ class FileBrowser:
             label="Path", placeholder="file, glob, Zarr store or URL", value=session.source_path, margin=(8, 0, 0, 0),
             **SMALL,
         )  # fmt: skip
+        self._select = pmui.TextInput(
+            label="Level, member, …",
+            placeholder="level: 850",
+            value=session.source_select,
+            margin=(12, 0, 0, 0),
+            **SMALL,
+        )
         self._root.param.watch(lambda event: self._enter(event.new, root_directory=event.new), "value")
         self.browser.param.watch(self._browse, "value")
         self._path.param.watch(lambda event: self._choose(event.new.strip()), "value")
+        self._select.param.watch(lambda event: session.param.update(source_select=event.new.strip()), "value")
         session.param.watch(lambda event: self._path.param.update(value=event.new), "source_path")
-        self.view = titled_card("File", self._root, self.browser, self._path)
+        session.param.watch(lambda event: self._select.param.update(value=event.new), "source_select")
+        self.view = titled_card("File", self._root, self.browser, self._path, self._select)
 
     def show_demonstration(self, field: Path) -> None:
         """Browse in the folder of the demonstration set, and choose a file of it."""

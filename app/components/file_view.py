@@ -12,6 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app import formatting
+from app.components.catalogue_card import CatalogueForm
 from app.components.cell_card import place_text
 from app.components.region_card import RegionCard
 from app.plots.colours import colour_map
@@ -28,9 +29,18 @@ USES = {"target": "Use as target", "lr": "Use as LR", "predictors": "Use as pred
 
 
 class FileView:
-    """Calls `choose` with the variable that is chosen, and `use` with the part that the variable shown shall take."""
+    """Calls `choose` with the variable that is chosen, `use` with the part that the variable shown shall take.
 
-    def __init__(self, choose: Callable[[str], object], use: Callable[[str], object], region: RegionCard):
+    added : called when the variable shown was added to the catalogue.
+    """
+
+    def __init__(
+        self,
+        choose: Callable[[str], object],
+        use: Callable[[str], object],
+        region: RegionCard,
+        added: Callable[[], object],
+    ):
         self.preview: Preview | None = None
         self.region = region
         self._drawing = Newest()
@@ -39,6 +49,7 @@ class FileView:
         self.uses = {part: pmui.Button(label=label, **OUTLINED) for part, label in USES.items()}
         for part, button in self.uses.items():
             button.on_click(lambda _, part=part: use(part))
+        self.adding = CatalogueForm(lambda: self.preview, added)
         self.map = pn.pane.Bokeh(None, margin=0, sizing_mode="stretch_width")
         self._frame = pn.Column(self.map, margin=0, sizing_mode="stretch_width")
         self._bar = pn.pane.Bokeh(None, margin=0)
@@ -55,6 +66,7 @@ class FileView:
     def show(self, summary: FileSummary, preview: Preview, drawn: Drawn) -> None:
         """Show a variable from its first step on."""
         self.preview = preview
+        self.adding.close()
         labels = {_label(found): found.name for found in summary.variables}
         self.variable.param.update(options=labels, value=preview.source.variable)
         self.facts.object = formatting.table({"File": Path(preview.source.files()[0]).name, **preview.facts})
@@ -110,7 +122,8 @@ class FileView:
             self.value.object = ""
 
     def _arranged(self) -> pn.viewable.Viewable:
-        head = pmui.FlexBox(self.variable, *self.uses.values(), gap="8px", align_items="center", margin=(0, 0, 12, 0))
+        buttons = *self.uses.values(), self.adding.button
+        head = pmui.FlexBox(self.variable, *buttons, gap="8px", align_items="center", margin=(0, 0, 12, 0))
         picture = pn.Column(
             pn.Row(self._frame, self._bar, margin=0, sizing_mode="stretch_width"), self.value, self.step, self.moment,
             max_width=MAP_WIDTH + BAR_WIDTH, margin=0, styles={"flex": "2 1 300px"},
@@ -120,7 +133,7 @@ class FileView:
         body = pn.FlexBox(
             picture, side, gap="16px 24px", align_items="flex-start", margin=0, sizing_mode="stretch_width"
         )  # fmt: skip
-        return pmui.Column(head, body, visible=False, margin=0, sizing_mode="stretch_width")
+        return pmui.Column(head, self.adding.view, body, visible=False, margin=0, sizing_mode="stretch_width")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from app.components.cards import titled_card
 from app.formatting import plain_text
 from app.session import Draft, Session, demo_folder
 from app.theme import OUTLINED
+from engine.assets import ASSETS
 from engine.errors import SpecError
 from engine.spec import Spec
+
+READY = ASSETS / "specs" / "ready"
 
 
 class SpecFiles:
@@ -29,19 +33,28 @@ class SpecFiles:
         self._download = pmui.FileDownload(
             callback=lambda: io.StringIO(text()), filename="experiment.yaml", label="Download YAML", **OUTLINED
         )
+        self.about = pmui.Alert(
+            object="", severity="info", visible=False, margin=(8, 0, 0, 0), sizing_mode="stretch_width"
+        )
         self.refusal = pmui.Alert(object="", severity="error", visible=False, margin=(8, 0, 0, 0))
         buttons = pmui.FlexBox(self.start, self.upload, self._download, gap="8px", align_items="center", margin=0)
-        self.view = titled_card("Spec file", buttons, self.refusal)
+        self.view = titled_card("Spec file", buttons, self.about, self.refusal)
         self.refresh()
 
     def refresh(self) -> None:
-        """Offer the experiments of the demonstration set, which are there once it is generated."""
+        """Offer those of the demonstration set, which are there once it is generated, and the ready-made ones."""
         self._starts = starts()
         self.start.items = [{"label": label, "icon": "description"} for label in self._starts]
 
     def start_from(self, item: dict[str, str]) -> None:
         path = self._starts[item["label"]]
-        self._take(lambda: Spec.read(path)) if path else self.session.param.update(draft=Draft())
+        is_ready = path is not None and path.parent == READY
+        self.about.param.update(object=plain_text(about_of(path)) if path and is_ready else "", visible=is_ready)
+        if path is None:
+            self.session.param.update(draft=Draft())
+        else:
+            folder = Path.cwd() if is_ready else path.parent  # the data of a ready one are the user's
+            self._take(lambda: Spec.from_yaml(path.read_text(encoding="utf-8"), folder))
 
     def _open(self, event: Any) -> None:
         if event.new:
@@ -65,8 +78,15 @@ def _decode(content: bytes | str) -> str:
 
 
 def starts() -> dict[str, Path | None]:
-    """Title → spec to start from: those of the demonstration set; None is an empty form."""
-    return {"An empty form": None, **{title_of(path): path for path in sorted(demo_folder().glob("*.yaml"))}}
+    """Title → spec to start from: of the demonstration set, or of a common task; None is an empty form."""
+    paths = [*sorted(demo_folder().glob("*.yaml")), *sorted(READY.glob("*.yaml"))]
+    return {"An empty form": None, **{title_of(path): path for path in paths}}
+
+
+def about_of(path: Path) -> str:
+    """Comment at the head of a spec, below its title: where its data come from, and what to expect."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ") for line in lines).removeprefix(f"{title_of(path)} ")
 
 
 def title_of(path: Path) -> str:

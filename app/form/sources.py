@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 from app.form.field import SMALL, Field, field_heading
 from app.form.parts import PartsField
 from app.formatting import plain_text
+from engine.data.catalogue import Catalogue, Entry, Role
 from engine.data.file_summary import describe
 from engine.errors import MesoscopeError
 from engine.spec import flow_yaml, load_yaml
@@ -78,14 +79,44 @@ class SourceLine:
         return button
 
 
+class CatalogueChoice:
+    """A search in the catalogue, shown where that has data sets; calls `chosen` with the one that is chosen."""
+
+    def __init__(self, label: str, chosen: Callable[[Entry], object]):
+        self._chosen = chosen
+        self.search = pmui.AutocompleteInput(
+            label=label, options={}, search_strategy="includes", case_sensitive=False, min_characters=0, visible=False,
+            **SMALL,
+        )  # fmt: skip
+        self.search.param.watch(self._take, "value")
+
+    def offer(self, catalogue: Catalogue, role: Role) -> None:
+        """Offer all data sets, those with this role first."""
+        entries = sorted(catalogue.entries, key=lambda entry: entry.role != role)
+        self.search.param.update(
+            options={f"{entry.name}: {entry.text}": entry for entry in entries}, visible=bool(entries)
+        )
+
+    def _take(self, event: Any) -> None:
+        if event.new is not None:
+            self._chosen(event.new)
+            self.search.value = None
+
+
 class SourceField(PartsField):
     """A file and a variable in it."""
 
     def _build(self) -> pn.viewable.Viewable:
+        self.catalogue = CatalogueChoice("From the catalogue", self._take)
         self._source = SourceLine({}, self._report)
         self._lines = self._source.lines
         self._fault = pmui.Typography("", color="error", variant="caption", visible=False, margin=0)
-        return pmui.Column(field_heading(self), self._source.view, self._fault, margin=0, sizing_mode="stretch_width")
+        parts = field_heading(self), self.catalogue.search, self._source.view, self._fault
+        return pmui.Column(*parts, margin=0, sizing_mode="stretch_width")
+
+    def _take(self, entry: Entry) -> None:
+        self.show(entry.source)
+        self._report()
 
     def _join(self, texts: dict[str, str]) -> Any:
         return join_source(texts)
@@ -104,7 +135,8 @@ class SourcesField(Field):
         add = pmui.Button(label="Add", icon="add", variant="text", size="small", margin=0)
         add.on_click(lambda _: self._add({}))
         head = pmui.FlexBox(field_heading(self, margin_top=0), add, align_items="center", margin=(6, 0, 0, 0))
-        return pmui.Column(head, self._list, self._fault, margin=0, sizing_mode="stretch_width")
+        self.catalogue = CatalogueChoice("Add from the catalogue", self._take)
+        return pmui.Column(head, self._list, self.catalogue.search, self._fault, margin=0, sizing_mode="stretch_width")
 
     def raw(self) -> Any:
         texts = [row.texts() for row in self._rows]
@@ -118,6 +150,10 @@ class SourcesField(Field):
         self._list.clear()
         for source in plain or []:
             self._add(part_source(source))
+
+    def _take(self, entry: Entry) -> None:
+        self._add(part_source(entry.source.plain()))
+        self._report()
 
     def _add(self, texts: dict[str, str]) -> None:
         away = pmui.IconButton(icon="close", description="Remove", size="small", margin=(6, 0))

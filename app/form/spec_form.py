@@ -15,6 +15,7 @@ from app.form.fields import field_of
 from app.form.launch_card import ORDER as LAUNCH
 from app.form.launch_card import LaunchCard
 from app.session import Session
+from engine.data.catalogue import Catalogue, Role
 from engine.errors import MesoscopeError, SpecError
 from engine.spec import SECTIONS, Spec
 
@@ -25,6 +26,7 @@ BASIC = {
     "launch": LAUNCH,
 }
 WIDE = {"data.target", *(f"data.{name}" for name in ("lr", "predictors", "static", "region", "period", "split"))}
+ROLES = {"target": Role.TARGET, "lr": Role.LR, "predictors": Role.PREDICTOR, "static": Role.STATIC}
 FIELD_STYLES = {"flex": "1 1 222px", "max-width": "320px"}
 
 
@@ -49,6 +51,11 @@ class SpecForm:
         self.refused.clear()
         for field in self.fields.values():
             field.show(self.session.draft.get(field.section, field.option))
+
+    def offer(self, catalogue: Catalogue) -> None:
+        """Offer the data sets of a catalogue for each source."""
+        for option, role in ROLES.items():
+            self.fields[f"data.{option}"].catalogue.offer(catalogue, role)  # type: ignore[attr-defined]
 
     def seal(self) -> Spec:
         """The draft as a spec that its site accepts; raises SpecError or SiteError."""

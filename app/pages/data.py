@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,16 +11,19 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app.components.cards import columns, side_column
+from app.components.catalogue_card import CatalogueCard
 from app.components.demonstration import Demonstration
 from app.components.file_browser import FileBrowser
 from app.components.file_view import FileView, draw
 from app.components.region_card import RegionCard
 from app.components.start_card import StartCard
+from app.form.sources import join_source, part_source
 from app.formatting import plain_text
 from app.services.newest import Newest
 from app.services.preview import open_preview
 from app.session import Session
 from app.theme import BORDERED
+from engine.data.catalogue import Entry
 from engine.data.file_summary import describe
 from engine.errors import MesoscopeError, SpecError
 from engine.spec import Source, Spec
@@ -35,11 +39,12 @@ class DataPage:
     def __init__(self, session: Session):
         self.session = session
         self._opening = Newest()
-        self._shown = ("", "")  # path and variable
+        self._shown: Source | None = None
         self.files = FileBrowser(session, self._design)
         self.demonstration = Demonstration(session, self.files.show_demonstration, self._design)
         self.region = RegionCard(session)
-        self.file = FileView(lambda variable: session.param.update(source_variable=variable), self._use, self.region)
+        self.catalogue = CatalogueCard(self._look)
+        self.file = FileView(self._choose, self._use, self.region, lambda: pn.state.execute(self.catalogue.refresh))
         self.fault = pmui.Alert(
             object="", severity="error", visible=False, margin=(0, 0, 12, 0), sizing_mode="stretch_width"
         )
@@ -49,13 +54,17 @@ class DataPage:
             self.fault, self.empty, self.file.view, margin=0, elevation=0, sx={"padding": "16px", **BORDERED},
             sizing_mode="stretch_width", min_height=620,
         )  # fmt: skip
-        session.param.watch(lambda *_: pn.state.execute(self._open), ["source_path", "source_variable"])
+        chosen = ["source_path", "source_variable", "source_select", "source_units"]
+        session.param.watch(lambda *_: pn.state.execute(self._open), chosen)
         session.param.watch(lambda event: pn.state.execute(partial(self.file.redraw, event.new)), "dark")
+        session.param.watch(lambda _: pn.state.execute(self.catalogue.refresh), "page")
         if session.source_path:
             pn.state.execute(self._open)
 
     def view(self) -> pn.viewable.Viewable:
-        return columns(side_column(self.files.view, self.demonstration.view, width=SIDE_WIDTH), self.surface)
+        return columns(
+            side_column(self.files.view, self.catalogue.view, self.demonstration.view, width=SIDE_WIDTH), self.surface
+        )
 
     def refresh(self) -> None:
         """Nothing here depends on the runs."""
@@ -63,23 +72,28 @@ class DataPage:
     async def _open(self) -> None:
         """Describe the chosen file, open the chosen variable, and show both; the newest choice wins."""
         is_newest = self._opening.begin()
-        path, variable = self.session.source_path, self.session.source_variable
-        if not path or (path, variable) == self._shown:
-            self.surface.loading = False
-            return
-        self.surface.loading = True
+        session = self.session
+        texts = {"path": session.source_path, "variable": session.source_variable}
+        texts |= {"select": session.source_select, "units": session.source_units}
         try:
+            source = Source.parse(join_source(texts), "the file") if texts["path"] else None
+            if source is None or source == self._shown:
+                self.surface.loading = False
+                return
+            self.surface.loading = True
+            path = source.path if isinstance(source.path, str) else source.path[0]
             summary = await asyncio.to_thread(describe, path)
             names = [found.name for found in summary.variables]
-            variable = variable if variable in names else names[0] if names and not variable else variable
-            preview = await asyncio.to_thread(open_preview, Source(path, variable))
+            if names and not source.variable:
+                source = replace(source, variable=names[0])
+            preview = await asyncio.to_thread(open_preview, source)
             drawn = await asyncio.to_thread(draw, preview, 0, self.session.dark)
         except MesoscopeError as error:
             if is_newest():
                 self._refuse(str(error))
         else:
             if is_newest():
-                self._shown = (path, preview.source.variable)
+                self._shown = preview.source
                 with pn.io.hold():
                     self.fault.visible = self.empty.visible = False
                     self.file.view.visible = True
@@ -89,8 +103,18 @@ class DataPage:
                 self.surface.loading = False
 
     def _refuse(self, message: str) -> None:
-        self._shown = ("", "")
+        self._shown = None
         self.fault.param.update(object=plain_text(message), visible=True)
+
+    def _choose(self, variable: str) -> None:
+        """Another variable of the file; a unit that was given in place of the file's is that of the one before."""
+        preview = self.file.preview
+        is_shown = preview is not None and preview.source.variable == variable
+        self.session.param.update(source_variable=variable, source_units=self.session.source_units if is_shown else "")
+
+    def _look(self, entry: Entry) -> None:
+        texts = part_source(entry.source.plain())
+        self.session.choose_source(*(texts.get(part, "") for part in ("path", "variable", "select", "units")))
 
     def _use(self, part: str) -> None:
         """Give the variable shown a part in the draft, keeping the rest of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 
 import panel as pn
@@ -14,6 +15,7 @@ from app.form.spec_form import SpecForm
 from app.services.watcher import watcher_of
 from app.session import Session
 from app.theme import PAGE_CSS
+from engine.data.catalogue import Catalogue
 from engine.errors import MesoscopeError, SiteError, SpecError
 from engine.spec import Spec
 
@@ -31,6 +33,7 @@ class DesignPage:
         self.files = SpecFiles(session, self.yaml_text)
         self._yaml = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=(4, 4))
         self._show_draft()
+        pn.state.execute(self._offer)
         session.param.watch(lambda _: self._show_draft(), "draft")
         session.param.watch(lambda _: self._return(), "page")
 
@@ -70,11 +73,18 @@ class DesignPage:
             text = html.escape(self.session.draft.to_yaml())
             self._yaml.object = f"<pre class='text clip' tabindex='0' role='group' aria-label='Spec'>{text}</pre>"
             self.summary.show(spec, str(fault or ""))
-            self.domain.show(spec)
+            self.domain.show(self.session.draft.sections["data"])
+
+    async def _offer(self) -> None:
+        """Offer what the catalogue has now."""
+        catalogue = await asyncio.to_thread(Catalogue.read)
+        with pn.io.hold():
+            self.form.offer(catalogue)
 
     def _return(self) -> None:
-        """Meanwhile the demonstration set may have been generated, or the targets file changed."""
+        """Meanwhile the demonstration set may have been generated, or the targets file or the catalogue changed."""
         if self.session.page == "design":
+            pn.state.execute(self._offer)
             self.files.refresh()
             if self.form.launch.read():
                 watcher_of(self.session.store)  # polls new sites too

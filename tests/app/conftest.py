@@ -17,12 +17,14 @@ from engine.runs import Store
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """An empty store, which is the default one while the test runs; runs go to this machine only."""
+    """An empty store, which is the default one while the test runs; no catalogue, and runs on this machine only."""
     folder = tmp_path / "runs"
     monkeypatch.setenv("MESOSCOPE_STORE", str(folder))
     targets = tmp_path / "targets.yaml"
     targets.write_text("version: 1\ntargets: {local: {}}\n")
     monkeypatch.setenv("MESOSCOPE_TARGETS", str(targets))
+    monkeypatch.setenv("MESOSCOPE_CATALOG", str(tmp_path / "catalog.yaml"))
+    monkeypatch.setenv("MESOSCOPE_SITE_CATALOG", str(tmp_path / "site_catalog.yaml"))
     return Store(folder)
 
 

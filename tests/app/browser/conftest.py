@@ -110,6 +110,8 @@ def start_server(
         "MESOSCOPE_STORE": str(store),
         "MESOSCOPE_DATA": str(data),
         "MESOSCOPE_TARGETS": str(targets),
+        "MESOSCOPE_CATALOG": str(folder / "catalog.yaml"),
+        "MESOSCOPE_SITE_CATALOG": str(folder / "site_catalog.yaml"),
     }
     with open(log, "wb") as file:
         process = subprocess.Popen(command, cwd=CHECKOUT, env=place, stdout=file, stderr=subprocess.STDOUT)

@@ -88,6 +88,23 @@ def test_a_file_is_shown_and_becomes_the_target(tab, temperature_file):
     expect(page.get_by_role("textbox", name="path").first).to_have_value(str(path))
 
 
+def test_a_data_set_of_the_catalogue_is_chosen_and_the_pair_is_shown(tab, temperature_file):
+    path = Path(shutil.copy(temperature_file, tab.server.data / "hr.nc"))
+    page = tab.open(f"?source_path={path}")
+    page.get_by_role("button", name="Add to catalogue").click()
+    page.get_by_role("textbox", name="Name").fill("my_hr")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("button", name="my_hr").click()  # in the list
+    page.get_by_role("tab", name="Design").click()
+    for label in ("From the catalogue", "Add from the catalogue"):
+        page.get_by_role("combobox", name=label).first.fill("MY_")
+        page.get_by_role("option", name="my_hr: 2 metre temperature (K) · 2001-01-01 00:00").click()
+    expect(page.get_by_role("textbox", name="path").first).to_have_value(str(path))
+    for row in ("target t2m", "predictor t2m"):
+        expect(page.get_by_role("row", name=row)).to_contain_text("4 × 5 cells, K, 5 % missing")
+    expect(page.get_by_role("row", name="in common")).to_contain_text("2001-01-01 00:00 to 2001-01-02 06:00")
+
+
 def test_a_box_drawn_on_the_map_is_the_region_of_the_design(tab, temperature_file):
     page = tab.open(f"?source_path={temperature_file}")
     expect(page.get_by_text("2001-01-01 00:00 2001-01-02 06:00")).to_be_visible()

@@ -131,7 +131,7 @@ def test_a_demonstration_set_made_before_is_offered_at_once(session):
     demo_folder().mkdir(parents=True)
     for name in ("demo_perfect_prog.yaml", "demo_mos.yaml"):
         (demo_folder() / name).write_text("version: 1\ndata: {target: {path: hr.nc}, scale: 2}\n")
-    page = DataPage(session)
+    page = shown(session, "")
     assert page.demonstration.button.label == "Generate again"
     assert [button.label for button in page.demonstration.offered.objects[0]] == ["Design with it", "as perfect-prog"]
 
@@ -140,8 +140,11 @@ def test_a_click_on_a_spec_opens_it_as_the_design(session, tmp_path, monkeypatch
     monkeypatch.setenv("MESOSCOPE_DATA", str(tmp_path))
     spec = tmp_path / "mine.yaml"
     spec.write_text("version: 1\ndata: {target: {path: hr.nc}, scale: 3}\n")
-    page = DataPage(session)
-    page.files.browser.value = [str(spec)]
+
+    async def click(page):
+        page.files.browser.value = [str(spec)]
+
+    page = shown(session, "", click)
     assert (session.page, session.draft.get("data", "scale")) == ("design", 3)
     assert page.files.browser.value == []
 

@@ -12,7 +12,7 @@ from app.pages.design import DesignPage
 from app.services.checker import Answer
 from app.session import demo_folder
 from engine.errors import RequestError, StoreError
-from engine.spec import Spec
+from engine.spec import Source, Spec
 from tests.app.settled import settled
 
 # panel-material-ui 0.16 sets Panel's older name beside its own when it makes a download button.
@@ -243,13 +243,30 @@ def test_one_can_start_from_the_demonstration_set_and_from_an_empty_form(session
     (demo_folder() / "other_one.yaml").write_text("version: 1\n")
 
     async def start(page):
-        assert [item["label"] for item in page.files.start.items] == ["An empty form", "A demonstration", "other one"]
+        offered = [item["label"] for item in page.files.start.items]
+        assert offered[:3] == ["An empty form", "A demonstration", "other one"]
         page.files.start_from({"label": "A demonstration"})
         page.filled = page.form.fields["data.scale"].view.value
         page.files.start_from({"label": "An empty form"})
 
     page = in_page(session, start)
     assert (page.filled, page.form.fields["data.scale"].view.value) == ("2", "")
+
+
+def test_a_ready_made_spec_says_where_to_get_its_data(session, asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def start(page):
+        page.files.start_from({"label": "2 m temperature, 8 times finer (perfect-prog)"})
+        page.shown = (page.files.about.visible, page.files.about.object)
+        page.target = session.draft.get("data", "target")
+        page.files.start_from({"label": "An empty form"})
+
+    page = in_page(session, start)
+    assert page.shown[0]
+    assert "Data: ERA5 hourly data on single levels" in page.shown[1]
+    assert page.target == Source(str(tmp_path / "era5_t2m.nc"), "t2m")
+    assert not page.files.about.visible
 
 
 def test_facts_leave_out_what_the_engine_does_not_say():
