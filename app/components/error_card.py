@@ -11,14 +11,15 @@ import xarray as xr
 
 from app.components.cards import card, explanation, heading, show_newest
 from app.components.map_board import MapBoard, best_columns
-from app.components.map_frames import score_frames
+from app.components.map_frames import change_frames, score_frames
 from app.plots.colours import ANY_VARIABLE, DIFFERENCES, ERRORS, colour_range
 from app.plots.histogram import histogram
 from app.plots.lines import line_figure
 from app.plots.live import SharedView
 from app.services.conditions import Selection
+from app.services.field_changes import rmse_changes
 from app.services.newest import Newest
-from app.services.verification import RMSE, SCORES, CellScore, missing_reason, score_maps
+from app.services.verification import CHANGE, RMSE, SCORES, CellScore, missing_reason, score_maps
 from app.session import Session
 from app.theme import SMALL
 
@@ -36,9 +37,16 @@ class ErrorMaps:
         self.reason, self.period = missing_reason(comparison), selection.period
         self.score = RMSE if self.reason else score
         self.key = comparison, view, self.score
-        maps, kind = score_maps(selection, self.score), SCORES[self.score]
+        kind = SCORES[self.score]
+        if self.score == CHANGE:
+            changes = rmse_changes(selection)
+            maps = {key: change.values for key, change in changes.items()}
+            self.frames = change_frames(changes)
+        else:
+            maps = score_maps(selection, self.score)
         cmap, self.clim = _colours(self.score, kind, list(maps.values()))
-        self.frames = score_frames(comparison, maps, self.clim, gains=kind.is_error)
+        if self.score != CHANGE:
+            self.frames = score_frames(comparison, maps, self.clim, gains=kind.is_error)
         in_unit = kind.perfect == 0
         label = {"long_name": kind.label, "units": comparison.first.units if in_unit else "1"}
         if shown is not None and shown.key == self.key:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bokeh.models as bm
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
@@ -41,7 +42,9 @@ class MapBoard:
         self.layout, self.frames = layout, list(frames)
         self.units = str(attrs.get("units", ""))
         self.columns = columns or best_columns(len(frames))
-        self.maps = MapSet({frame.key: frame.field for frame in frames}, view, clim=clim, cmap=cmap)
+        self.maps = MapSet(
+            {frame.key: frame.field for frame in frames}, view, clim=clim, cmap=cmap, faint=_faint_cells(frames)
+        )
         self.bar = ColourBar(clim, cmap, attrs, width=BAR_WIDTH)
         self.titles = [
             bm.Div(text=frame.title, stylesheets=[TITLE_CSS], sizing_mode="stretch_width") for frame in frames
@@ -62,7 +65,7 @@ class MapBoard:
         if clim != self.clim:
             self.bar.colour(clim)
         self.frames = list(frames)
-        self.maps.show({frame.key: frame.field for frame in frames}, clim)
+        self.maps.show({frame.key: frame.field for frame in frames}, clim, _faint_cells(frames))
         self.show_values(None)
 
     def show_values(self, cell: Cell | None) -> None:
@@ -121,6 +124,10 @@ class SwipeBoard(MapBoard):
         self.bar.figure.height = SWIPE_HEIGHT
         bar = pn.pane.Bokeh(self.bar.figure, width=BAR_WIDTH, margin=(20, 0, 24, GAP))
         return pn.Row(pn.Column(titles, stack, slider, margin=0), bar, *beside, align="center", margin=0)
+
+
+def _faint_cells(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
+    return {frame.key: frame.faint for frame in frames if frame.faint is not None}
 
 
 def best_columns(n_maps: int) -> int:

@@ -12,16 +12,21 @@ import xarray as xr
 from app.formatting import value_text
 from app.plots.products import colour_of, name_of
 from app.services.comparison import Comparison
+from app.services.field_changes import BOTH, Change
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One map: what it shows, what stands above it."""
+    """One map: what it shows, what stands above it.
+
+    faint : (y, x) cells whose values are drawn in pale colours, if there are any.
+    """
 
     key: str
     name: str
     field: xr.DataArray
     fact: str = ""
+    faint: np.ndarray | None = None
 
     @property
     def title(self) -> str:
@@ -74,6 +79,17 @@ def score_frames(
         gain = f" · {100 * (mean / base - 1):+.0f} %" if own else ""
         fact = f"mean {value_text(mean, clim, '')}{gain}".replace("-", "−")
         frames.append(Frame(key, titles.get(key, name_of(key)), field, fact))
+    return frames
+
+
+def change_frames(changes: Mapping[str, Change]) -> list[Frame]:
+    """Changes of RMSE, pale where they aren't clear, with the shares of clearly better and worse cells."""
+    letters, frames = [key for key in changes if key != BOTH], []
+    for key, change in changes.items():
+        name = f"{letters[0]} − {letters[1]}" if key == BOTH else "− interpolated"
+        better, worse = change.shares
+        fact = f"{better:.0%} better, {worse:.0%} worse".replace("%", " %")
+        frames.append(Frame(key, name, change.values, fact, ~change.is_clear))
     return frames
 
 

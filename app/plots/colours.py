@@ -14,6 +14,7 @@ hv.extension("bokeh")
 DIFFERENCES = "cet_CET_D1"  # blue, white, red; Kovesi (2015)
 ERRORS = "cet_CET_L18"  # white, yellow, red
 ANY_VARIABLE = "viridis"
+GREY, PALE = 0xC4, 0.8  # tone and share of it in pale colours
 MOST_RANGE_VALUES = 200_000  # that a colour range is found from: evenly spread ones of larger fields
 # Perceptually uniform maps by what a variable's names say, the first that fits; Kovesi (2015), van der Walt (2015).
 BY_WORD = {
@@ -49,6 +50,17 @@ def palette(cmap: str, n: int = 256) -> list[str]:
     """The colours of a map's name, from the lower end to the upper."""
     provider = "colorcet" if cmap.startswith("cet_") else "matplotlib"
     return hv.plotting.util.process_cmap(cmap.removeprefix("cet_"), n, provider=provider)
+
+
+def with_pale(colours: list[str]) -> list[str]:
+    """Every second of an odd number of colours, then the same but the first in pale grey tones: as many."""
+    every_second = colours[::2]
+    return every_second + [_pale(colour) for colour in every_second[1:]]
+
+
+def _pale(colour: str) -> str:
+    parts = [round((1 - PALE) * int(colour[k : k + 2], 16) + PALE * GREY) for k in (1, 3, 5)]
+    return "#" + "".join(f"{part:02x}" for part in parts)
 
 
 def colour_range(fields: list[xr.DataArray], *, centred: bool = False) -> tuple[float, float]:

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from bokeh.plotting import figure
 
-from app.plots.colours import label_of, palette
+from app.plots.colours import label_of, palette, with_pale
 from app.plots.geography import Graticule, graticule, map_lines
 from app.plots.projection import NATIVE, Box, MapProjection
-from app.plots.sampling import N_COLOURS, Sampling, cell_index, to_colours
+from app.plots.sampling import N_COLOURS, Sampling, cell_index, paled, to_colours
 from app.services.newest import Newest
 from app.theme import read_asset
 from engine.data.grids import Grid
@@ -182,20 +182,35 @@ class SharedView:
 
 
 class MapSet:
-    """Maps in one view with one colour range: one data source, one colour mapper, one message a change."""
+    """Maps in one view with one colour range: one data source, one colour mapper, one message a change.
 
-    def __init__(self, fields: Mapping[str, xr.DataArray], view: SharedView, *, clim: tuple[float, float], cmap: str):
-        self.view, self.clim, self.fields = view, clim, dict(fields)
+    faint : name → (y, x) cells that are drawn in pale colours; with none at all, there are twice as many colours.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, xr.DataArray],
+        view: SharedView,
+        *,
+        clim: tuple[float, float],
+        cmap: str,
+        faint: Mapping[str, np.ndarray] | None = None,
+    ):
+        self.view, self.clim, self.fields, self.faint = view, clim, dict(fields), dict(faint or {})
         self.source = bm.ColumnDataSource(self._columns())
-        self.mapper = bm.LinearColorMapper(
-            palette=palette(cmap, N_COLOURS), low=0, high=N_COLOURS - 1, high_color="rgba(0, 0, 0, 0)"
-        )
+        colours = with_pale(palette(cmap, N_COLOURS)) if self.faint else palette(cmap, N_COLOURS)
+        self.mapper = bm.LinearColorMapper(palette=colours, low=0, high=N_COLOURS - 1, high_color="rgba(0, 0, 0, 0)")
         self.figures = [self._figure(name) for name in fields]
         view.follow_window(self.figures[0])
 
-    def show(self, fields: Mapping[str, xr.DataArray] | None = None, clim: tuple[float, float] | None = None) -> None:
+    def show(
+        self,
+        fields: Mapping[str, xr.DataArray] | None = None,
+        clim: tuple[float, float] | None = None,
+        faint: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Other values (y, x), another colour range, or another window of the same."""
-        self.fields, self.clim = dict(fields or self.fields), clim or self.clim
+        self.fields, self.clim, self.faint = dict(fields or self.fields), clim or self.clim, dict(faint or self.faint)
         self.source.data = self._columns()
 
     def values_at(self, y: float, x: float) -> dict[str, float]:
@@ -206,7 +221,10 @@ class MapSet:
         columns: dict[str, list[Any]] = {}
         for name, field in self.fields.items():
             sampling = self.view.sampling(Grid.of(field))
-            columns[name] = [to_colours(sampling.take(field.transpose("y", "x").values), self.clim)]
+            colours = to_colours(sampling.take(field.transpose("y", "x").values), self.clim)
+            if self.faint:
+                colours = paled(colours, sampling.take(self.faint[name]) == 1)
+            columns[name] = [colours]
             for side, value in zip(("left", "bottom", "width", "height"), sampling.bounds, strict=True):
                 columns[f"{name} {side}"] = [value]
         return columns

@@ -70,6 +70,13 @@ def to_colours(values: np.ndarray, clim: tuple[float, float]) -> np.ndarray:
         return np.where(np.isnan(values), MISSING, scaled).astype(np.uint8)
 
 
+def paled(colours: np.ndarray, faint: np.ndarray) -> np.ndarray:
+    """Number of each colour of `to_colours` among those of `colours.with_pale`, a pale one where `faint`."""
+    halved = colours // 2
+    chosen = np.where(faint, N_COLOURS // 2 + np.maximum(halved, 1), halved)
+    return np.where(colours == MISSING, MISSING, chosen).astype(np.uint8)
+
+
 def _axis(centres: np.ndarray, low: float, high: float, pixels: int) -> tuple[np.ndarray, float, float]:
     """Indices of the cells along a rising axis of a window, and where the first begins and the last ends."""
     order = np.argsort(centres)

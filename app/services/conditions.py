@@ -127,6 +127,29 @@ class Selection:
         with ThreadPoolExecutor() as pool:
             return dict(zip((result.letter for result in results), pool.map(compute, results), strict=True))
 
+    def squared_errors(self, letters: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Squared errors at the chosen steps in common and cells, of runs on the first one's grid, by blocks.
+
+        Yields numbers of steps among the chosen ones, and (step, cell) of `interpolated` and each run by its letter.
+        """
+        comparison, first = self.comparison, self.comparison.first
+        results = [result for result in comparison.results if result.letter in letters]
+        width = max(1, BLOCK_VALUES // max(1, math.prod(first.grid.shape)))
+
+        def read(result: Result, name: str, rows: np.ndarray) -> np.ndarray:
+            steps = self.steps[result.letter][rows]
+            parts = [
+                FIELDS.read(result, result.data[name], block).reshape(block.stop - block.start, -1)[inside]
+                for block, inside in _blocks(steps, len(result.times), result.grid.shape)
+            ]
+            return np.concatenate(parts)[:, self.cells[first.letter]]
+
+        for rows in np.split(np.arange(self.n_steps), range(width, self.n_steps, width)):
+            hr = self.condition.values(read(first, "hr", rows))
+            fields = {"interpolated": read(first, "interpolated", rows)}
+            fields |= {result.letter: read(result, "downscaled", rows) for result in results}
+            yield rows, {name: (field - hr) ** 2 for name, field in fields.items()}
+
     def on_map(self, result: Result, values: np.ndarray) -> np.ndarray:
         """Put values of the chosen cells of a run (1, cell) on its map (y, x), NaN elsewhere."""
         by_cell = np.full(result.grid.shape, np.nan)

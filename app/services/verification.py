@@ -16,6 +16,7 @@ from engine.evaluation.products import open_products
 from engine.evaluation.radial_spectra import effective_resolution
 from engine.evaluation.significance import Interval, best_of, errors_of, intervals, verdict
 
+CHANGE = "rmse_change"  # where it is clear: `field_changes`
 RMSE = "rmse"  # of all steps it is in test.nc too: there is always a map of it
 SPECTRA = ["power", "coherence"]
 
@@ -44,6 +45,12 @@ SCORES = {
     "std_ratio": CellScore(
         "std ratio", "Ratio of standard deviations over time: below 1 the product varies too little, above 1 too much.",
         "σ_f / σ_o", 1.0,
+    ),
+    CHANGE: CellScore(
+        "change of RMSE",
+        "RMSE minus that of another product: blue is better, red worse, and pale what may be chance.",
+        "√mean (f − o)² − √mean (g − o)², g being the other product; pale where the Diebold-Mariano test of a cell "
+        "doesn't stand out at a false discovery rate of 10 % (Wilks 2016)",
     ),
 }  # fmt: skip
 

@@ -233,6 +233,22 @@ def test_bias_is_coloured_about_zero_and_the_ratio_about_one(tmp_path, runs):
     assert page._errors.board.clim[1] == 1
 
 
+def test_the_change_of_rmse_is_pale_where_it_may_be_chance(tmp_path, runs):
+    page = open_page(tmp_path, runs, score="rmse_change")
+    board = page._errors.board
+    assert [frame.name for frame in board.frames] == ["− interpolated", "− interpolated", "A − B"]
+    assert board.clim[0] == -board.clim[1]
+    colours, clear = board.maps.source.data["B"][0], ~board.frames[1].faint[::-1]
+    assert 0 < clear.mean() < 1
+    np.testing.assert_array_equal(colours < 128, clear)
+    assert f"{(clear & (colours < 63)).mean():.0%}".replace("%", " % better") in board.facts.data["fact"][1]
+    page.session.condition = Condition(hardest=5)  # too few for a test
+    assert board is page._errors.board
+    assert (board.maps.source.data["B"][0] >= 128).all()
+    page.session.score = "rmse"
+    assert page._errors.board.frames[0].faint is None
+
+
 def test_an_unverified_run_shows_rmse_and_keeps_the_choice_until_it_is_verified(tmp_path, runs):
     kept = runs[1].verification.read_bytes()
     runs[1].verification.unlink()

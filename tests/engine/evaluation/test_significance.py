@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from scipy import stats
+from scipy import ndimage, stats
 from scipy.signal import lfilter
 
 from engine.evaluation.significance import (
+    DifferenceSums,
     StepErrors,
     block_length,
     equal_accuracy,
     errors_of,
     intervals,
+    is_significant,
     verdict,
 )
 from engine.evaluation.verification import summary, verify
@@ -47,6 +49,47 @@ def test_the_statistic_of_a_short_series_by_hand():
     assert equal_accuracy(differences) == pytest.approx(2 * stats.t.sf(np.sqrt(8), 4))
     assert np.isnan(equal_accuracy(differences[:9]))
     assert equal_accuracy(np.zeros(20)) == 1.0
+
+
+def test_gaps_and_members_leave_the_test_as_it_is_by_hand():
+    # As above, but the first of the anomalies cos(2πt/12), 1, is missing: the mean of 11 values is 10/11, and
+    # the anomalies are cos + 1/11 but for t = 0. F_1 = 6 - 1 - 1/11 = 54/11, F_2 = 0 - 1 - 1/11 = -12/11 (a constant
+    # has F = 0 but for its value at t = 0): the variance is (54² + 12²) / 11² / 2 / 11².
+    differences = np.stack([1 + np.cos(2 * np.pi * np.arange(12) / 12)] * 2, axis=1)
+    differences[0, 1] = NAN
+    sums = DifferenceSums(12, 2)
+    for steps in (np.arange(7), np.arange(7, 12)):
+        sums.add(steps, differences[steps])
+    variance = (54**2 + 12**2) / 11**4 / 2
+    expected = [2 * stats.t.sf(np.sqrt(8), 4), 2 * stats.t.sf(10 / 11 / np.sqrt(variance), 4)]
+    np.testing.assert_allclose(sums.p_values(), expected)
+    members = DifferenceSums(12, 2)
+    for offset in (-0.3, 0.3):
+        members.add(np.arange(12), differences + offset)
+    np.testing.assert_allclose(members.p_values(), expected)
+
+
+def test_false_discovery_rate_by_hand():
+    # At 2 α = 0.1 of five tests, the limits are 0.02, 0.04, 0.06, 0.08, 0.1: 0.055 is below the third, so that it and
+    # the smaller ones are found, also 0.045, which is above the second; 0.09 is above the fourth.
+    p = np.array([[0.045, 0.09, NAN], [0.01, 0.055, 0.9]])
+    np.testing.assert_array_equal(is_significant(p), [[True, False, False], [True, True, False]])
+    assert not is_significant(np.full(3, NAN)).any()
+
+
+def test_fields_without_a_difference_have_a_clear_cell_in_one_of_twenty_cases_and_a_better_region_is_found():
+    fields = 200
+    noise = np.stack([lasting(15, 15, 200, r=0.5, seed=seed) for seed in range(fields)])
+    alike = ndimage.gaussian_filter(noise, (0, 3, 3, 0), mode="wrap")
+    p = equal_accuracy(alike)
+    share = np.mean([is_significant(each).any() for each in p])
+    assert share <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / fields)
+    assert np.mean([(each < 0.05).any() for each in p]) > 0.5  # which single tests would have found
+    alike[:, 4:9, 4:9] += 1.5 * alike.std()
+    found = np.stack([is_significant(each) for each in equal_accuracy(alike)])
+    assert found[:, 4:9, 4:9].mean() > 0.9
+    false = found.sum(axis=(1, 2)) - found[:, 4:9, 4:9].sum(axis=(1, 2))
+    assert np.mean(false / np.maximum(found.sum(axis=(1, 2)), 1)) < 0.1
 
 
 def test_verdicts_name_the_direction():
