@@ -12,13 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
+import numpy as np
 import xarray as xr
 
+from engine.data.hr_template import HrTemplate
 from engine.data.netcdf import open_netcdf
 from engine.data.normalizer import Normalizer, fit_normalizer, load_hr_template
 from engine.data.pairs import Pairs, pair, pair_for_downscaling
 from engine.data.samples import Samples
 from engine.errors import RanksLostError, RunError
+from engine.evaluation.any_grid import Destination, PlaceDownscaler, Places, write_at_places
 from engine.evaluation.baseline_file import write_baselines
 from engine.evaluation.ensemble import EnsembleSums
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
@@ -27,9 +30,11 @@ from engine.evaluation.scores import constraint_violation, scores_of_steps, summ
 from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
 from engine.models.flow_matching import MEAN
+from engine.models.network import at_points, bound_of
+from engine.models.velocity import reach_of
 from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
 from engine.training import checkpoints
-from engine.training.assembly import build_network, build_training, make_reproducible, with_precision
+from engine.training.assembly import build_network, build_training, make_reproducible, shape_of, with_precision
 from engine.training.loop import Training
 from engine.training.memory_budget import HR_CELLS_AT_ONCE
 from engine.training.position import Position
@@ -68,19 +73,65 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     DataError
         If the new data don't fit the run.
     """
-    trained = sum(run.best_of(number).exists() for number in range(run.spec.training.ensemble))
-    if trained < run.spec.training.ensemble:
-        has = f"weights of {trained} of {run.spec.training.ensemble} networks" if trained else "no trained weights yet"
-        raise RunError(f"run {run.id} has {has}", action="let it train, or give another run")
-    normalizer = Normalizer.load(run.normalizer_file)
-    pairs = pair_for_downscaling(run.spec.data, load_hr_template(run.normalizer_file), data)
-    networks = [build_network(run.spec, pairs, normalizer) for _ in range(run.spec.training.ensemble)]
-    for number, network in enumerate(networks):
-        restore_best_weights(network, run, number)
+    normalizer, template = _trained(run)
+    pairs = pair_for_downscaling(run.spec.data, template, data)
+    networks = _best_networks(run, pairs, normalizer)
     samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
     downscaler = Downscaler.of(networks, run.spec, samples)
     notes = write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
     return (*pairs.notes, *notes)
+
+
+def downscale_to(run: Run, data: str, path: Path, destination: Destination) -> tuple[str, ...]:
+    """Apply the best weights of a run to new LR data, on their own grid, and write the fields at another destination.
+
+    Raises
+    ------
+    RunError
+        If the run has no trained weights yet, or knows one scale alone.
+    DataError
+        If the new data don't fit the run, or the destination lies outside of them.
+    """
+    spec = run.spec
+    if not spec.model.scales:
+        raise RunError(
+            f"run {run.id} knows scale {spec.data.scale} and its own grid alone",
+            action="train with model.upsampling=implicit, model.localized=false and model.scales=[2, 6], say",
+        )
+    normalizer, template = _trained(run)
+    pairs = pair_for_downscaling(spec.data, template, data, as_given=True)
+    samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
+    cells, are_points = destination.cells(pairs.lr_grid), destination.points is not None
+    places = Places.of(cells, are_points, pairs.lr_grid, template, normalizer)
+    networks = [at_points(network) for network in _best_networks(run, pairs, normalizer)]
+    seen = reach_of(spec, replace(shape_of(spec, pairs, normalizer), scale=spec.data.scale), pairs.interpolation)
+    bound = bound_of(spec.model, normalizer)
+    downscaler = PlaceDownscaler(networks, seen, bound, pairs.interpolation)
+    write_at_places(path, downscaler, samples, cells, are_points, places, f"{run.title}, downscaled by run {run.id}")
+    sides = 1 / places.sides.max(), 1 / places.sides.min()
+    low, high = spec.model.scales.plain()
+    note = f"scales {sides[0]:.3g} to {sides[1]:.3g}"
+    if sides[1] < 1.05 * sides[0]:
+        note = f"scale {1 / np.median(places.sides):.3g}"
+    if sides[0] < 0.99 * low or sides[1] > 1.01 * high:
+        note += f": the run learned {low:g} to {high:g}, and is less certain beyond"
+    return (*pairs.notes, note)
+
+
+def _trained(run: Run) -> tuple[Normalizer, HrTemplate]:
+    """Normalizer and HR template of a run; raises RunError if it isn't trained yet."""
+    trained = sum(run.best_of(number).exists() for number in range(run.spec.training.ensemble))
+    if trained < run.spec.training.ensemble:
+        has = f"weights of {trained} of {run.spec.training.ensemble} networks" if trained else "no trained weights yet"
+        raise RunError(f"run {run.id} has {has}", action="let it train, or give another run")
+    return Normalizer.load(run.normalizer_file), load_hr_template(run.normalizer_file)
+
+
+def _best_networks(run: Run, pairs: Pairs, normalizer: Normalizer) -> list[keras.Model]:
+    networks = [build_network(run.spec, pairs, normalizer) for _ in range(run.spec.training.ensemble)]
+    for number, network in enumerate(networks):
+        restore_best_weights(network, run, number)
+    return networks
 
 
 def restore_best_weights(network: keras.Model, run: Run, number: int = 0) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import param
 
 from app.form.field import Changed, ChoiceField, Field, FlagField, LineField, OfferedField
-from app.form.parts import PeriodField, RegionField, SplitField
+from app.form.parts import PeriodField, RegionField, ScalesField, SplitField
 from app.form.sources import SourceField, SourcesField
 from engine.options import Choice, Flag, Real, Text, Value, Values, Whole
-from engine.spec import Period, Region, Source, Split
+from engine.spec import Period, Region, ScaleRange, Source, Split
 
 FIELDS: dict[type, type[Field]] = {
     Whole: LineField,
@@ -23,6 +23,7 @@ PART_FIELDS: dict[type, type[Field]] = {
     Region: RegionField,
     Period: PeriodField,
     Split: SplitField,
+    ScaleRange: ScalesField,
 }
 
 

@@ -1,4 +1,4 @@
-"""Fields of a value with parts: region, period, split."""
+"""Fields of a value with parts: region, period, scales, split."""
 
 from __future__ import annotations
 
@@ -69,6 +69,16 @@ class PeriodField(PartsField):
 
     def _part(self, plain: Any) -> dict[str, str]:
         return {"first": plain[0], "last": plain[1]}
+
+
+class ScalesField(PartsField):
+    PARTS: ClassVar[dict[str, str]] = {"smallest": "2", "largest": "6"}
+
+    def _join(self, texts: dict[str, str]) -> Any:
+        return [read_number(text) for text in texts.values()]
+
+    def _part(self, plain: Any) -> dict[str, str]:
+        return {part: f"{scale:g}" for part, scale in zip(self.PARTS, plain, strict=True)}
 
 
 class SplitField(PartsField):

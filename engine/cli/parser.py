@@ -138,6 +138,13 @@ def make_parser() -> CommandParser:
     downscale.add_argument("input", help="file, glob or store with the LR field (and predictors), named as in the spec")
     downscale.add_argument("output", type=Path, help="NetCDF file to write")
     downscale.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    destination = downscale.add_mutually_exclusive_group()
+    anywhere = "with a run of model.scales, LR on its own grid:"
+    destination.add_argument("--scale", type=float, help=f"{anywhere} cells of its grid divided by this, as 2.5")
+    destination.add_argument("--grid", type=Path, metavar="FILE", help=f"{anywhere} onto the grid of a file")
+    destination.add_argument(
+        "--points", type=Path, metavar="CSV", help=f"{anywhere} at points of a table with the columns lat and lon"
+    )
     targets = command("targets", sites.targets, "list the sites, or check one step by step", json_flag)
     targets.add_argument("action", nargs="?", choices=("list", "check"), default="list")
     targets.add_argument("name", nargs="?", help="the site to check")

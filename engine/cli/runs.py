@@ -169,8 +169,11 @@ def downscale(args: argparse.Namespace) -> None:
     run = run_of(args)
     output = checked_output(args.output, Source(args.input).files(), overwrite=args.overwrite)
     with quiet_import():
-        from engine.run import downscale
-    notes = downscale(run, args.input, output)
+        from engine.run import Destination, downscale, downscale_to
+    if args.scale is None and args.grid is None and args.points is None:
+        notes = downscale(run, args.input, output)
+    else:
+        notes = downscale_to(run, args.input, output, Destination(args.scale, args.grid, args.points))
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
     answer(args, {"run": run.id, "output": str(args.output), "notes": notes}, f"wrote {args.output}")

@@ -15,8 +15,9 @@ import xarray as xr
 from engine.data.fields import COPIED_ATTRS
 from engine.data.gaps import fill_missing
 from engine.data.grids import GRID_MAPPING
+from engine.data.hr_template import HrTemplate
 from engine.data.netcdf import open_netcdf, write_netcdf
-from engine.data.pairs import FieldBlock, HrTemplate, Pairs
+from engine.data.pairs import FieldBlock, Pairs
 from engine.data.resample import interpolate
 from engine.data.times import in_blocks, spread_evenly
 from engine.errors import DataError

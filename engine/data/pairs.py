@@ -18,6 +18,7 @@ from engine.data.dates import UNKNOWN
 from engine.data.fields import open_field
 from engine.data.forecasts import samples_of
 from engine.data.grids import Grid, is_periodic
+from engine.data.hr_template import MIN_CELLS_FOR_MEAN, HrTemplate, describe_shape, regrid_to_hr
 from engine.data.lazy import apply_lazily, join_times, take_steps
 from engine.data.regions import cells_within
 from engine.data.resample import coarsen, coarsening, regrid
@@ -25,8 +26,6 @@ from engine.data.times import PARTS, Parts, match, span, split_parts, split_rows
 from engine.data.units import IN_THE_FILE, convert, describe_conversion
 from engine.errors import DataError, GridError, TimeError
 from engine.spec import DataOptions, Source
-
-MIN_CELLS_FOR_MEAN = 2  # of the source along a new cell: from here on its mean is taken, not a sample
 
 
 @dataclass(frozen=True)
@@ -118,28 +117,13 @@ def _readable(what: str) -> Iterator[None]:
         ) from error
 
 
-@dataclass(frozen=True)
-class HrTemplate:
-    """HR grid, target and static variables of a trained run, so that new LR data can be downscaled without HR.
-
-    hr : (y, x) on the HR grid, with the name and attributes of the target; its values don't matter.
-    static : (y, x) each.
-    data_shape : rows and columns of the HR grid that held data.
-    predictor_units : that the network learned from; None in runs made before these were recorded.
-    """
-
-    hr: xr.DataArray
-    static: tuple[xr.DataArray, ...]
-    data_shape: tuple[int, int]
-    predictor_units: tuple[str, ...] | None = None
-
-
-def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) -> Pairs:
+def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str, as_given: bool = False) -> Pairs:
     """Bring new LR and predictor fields onto the grids of a trained run; HR is missing, every step is a test step.
 
     Parameters
     ----------
     path : file, glob or Zarr store that holds all of them, by the names that the spec gives.
+    as_given : LR stays on its own grid, which is that of HR and static variables too, at scale 1.
 
     Raises
     ------
@@ -147,12 +131,14 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) 
         Or one of its kinds, if a variable is not there, or doesn't fit the run's grid, unit or times.
     """
     notes: list[str] = []
-    hr_grid = Grid.of(template.hr)
-    lr_grid = hr_grid.coarsen(options.scale)
-    needed = lr_grid.clamp_to(hr_grid.select(slice(template.data_shape[0]), slice(template.data_shape[1])))
     undated = options.time_features == "none"
     lr_source, lr_units = options.lr or options.target, template.hr.attrs["units"]
     named = {"LR": _open_as_trained(lr_source, path, lr_units, undated, "LR", notes)}
+    if as_given:
+        template = template.onto(Grid.of(named["LR"]))
+    hr_grid = Grid.of(template.hr)
+    lr_grid = hr_grid if as_given else hr_grid.coarsen(options.scale)
+    needed = lr_grid.clamp_to(hr_grid.select(slice(template.data_shape[0]), slice(template.data_shape[1])))
     units = template.predictor_units or (None,) * len(options.predictors)
     for number, (predictor, unit) in enumerate(zip(options.predictors, units, strict=True)):
         name = f"data.predictors[{number}]"
@@ -170,7 +156,7 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str) 
         hr_grid=hr_grid,
         lr_grid=lr_grid,
         data_shape=template.data_shape,
-        scale=options.scale,
+        scale=1 if as_given else options.scale,
         interpolation=options.interpolation,
         parts=Parts(no_steps, no_steps, np.arange(len(lr["time"]))),
         notes=(*matched.notes, *notes),
@@ -305,14 +291,16 @@ def _fit_to_scale(target: xr.DataArray, options: DataOptions, notes: list[str]) 
     new = grid.crop(options.scale) if options.pairing == "perfect-prog" else grid.extend(options.scale)
     if min(new.shape) < 2 * options.scale:
         raise GridError(
-            f"HR has {_shape(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells",
+            f"HR has {describe_shape(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells",
             hint=f"expected at least {2 * options.scale} cells a side",
             action="choose a smaller scale or a larger region",
         )
     if new.shape == grid.shape:
         return target
     change = "cropped" if new.shape < grid.shape else "extended by missing cells"
-    notes.append(f"HR {change} from {_shape(grid)} to {_shape(new)} cells, multiples of scale {options.scale}")
+    notes.append(
+        f"HR {change} from {describe_shape(grid)} to {describe_shape(new)} cells, multiples of scale {options.scale}"
+    )
     if options.pairing == "perfect-prog":
         return target.isel(y=slice(new.shape[0]), x=slice(new.shape[1]))
     added = [(0, new.shape[k] - grid.shape[k]) for k in range(2)]
@@ -333,10 +321,6 @@ def _note_scale(given: Grid, lr_grid: Grid, scale: int, notes: list[str]) -> Non
         )
 
 
-def _shape(grid: Grid) -> str:
-    return f"{grid.shape[0]} × {grid.shape[1]}"
-
-
 def _regrid_to_lr(
     grid: Grid, needed: Grid, field: xr.DataArray, name: str, options: DataOptions, notes: list[str]
 ) -> xr.DataArray:
@@ -346,7 +330,9 @@ def _regrid_to_lr(
         return field.assign_coords(grid.coords())
     is_fine = source.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km()
     method = "area" if is_fine else options.interpolation
-    notes.append(f"{name} ({_shape(source)} cells) regridded to the {_shape(grid)} LR cells by {method}")
+    notes.append(
+        f"{name} ({describe_shape(source)} cells) regridded to the {describe_shape(grid)} LR cells by {method}"
+    )
     return regrid(field.rename(name), grid, method, needed).rename(field.name)
 
 
@@ -379,22 +365,6 @@ def _open_static(
 ) -> xr.DataArray:
     """Load a static variable onto the HR grid: mean over HR cells if finer, else bilinear, which keeps its range."""
     field, name = open_field(source, static=True, notes=notes), f"data.static[{number}]"
-    on_grid = _on_hr_grid(field.rename(name), grid, grid.select(*map(slice, data_shape)), notes)
+    on_grid = regrid_to_hr(field.rename(name), grid, grid.select(*map(slice, data_shape)), notes)
     with _readable(name):
         return on_grid.compute().rename(field.name)
-
-
-def _on_hr_grid(field: xr.DataArray, grid: Grid, needed: Grid, notes: list[str]) -> xr.DataArray:
-    """Bring a static variable onto the HR grid, lazily; it may end up to one of its cells before `needed` does."""
-    given = Grid.of(field)
-    if given.is_close_to(grid):
-        return field.assign_coords(grid.coords())
-    method = "area" if given.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km() else "bilinear"
-    if not given.is_close_to(needed):
-        notes.append(f"{field.name} ({_shape(given)} cells) regridded to the {_shape(grid)} HR cells by {method}")
-    try:
-        return regrid(field, grid, method, needed)
-    except GridError:
-        on_grid = regrid(field, grid, method, needed, beyond=1.0)
-        notes.append(f"{field.name} ends within one of its cells before HR does: it goes on with its outermost value")
-        return on_grid

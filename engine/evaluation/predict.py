@@ -134,17 +134,13 @@ class Downscaler:
         field = samples.normalizer.target.inverse(scaled)
         if self.bound == "relu":  # a value on the bound is zero itself, not zero up to rounding
             field[scaled <= np.float32(scaled_zero(samples.normalizer))] = 0.0
-        return self._bound_and_mask(field, samples.normalizer.mask[tile.output_at_hr(scale)])
+        return bounded(field, samples.normalizer.mask[tile.output_at_hr(scale)], self.bound)
 
     def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
         """Compute the baseline: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
         pairs = samples.pairs
         fields = interpolate(fill_missing(lr, pairs.periodic), pairs.scale, pairs.interpolation, pairs.periodic)
-        return self._bound_and_mask(fields, samples.normalizer.mask)
-
-    def _bound_and_mask(self, fields: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        fields = fields if self.bound == "linear" else np.maximum(fields, 0.0)
-        return np.where(mask, fields, np.float32(np.nan))
+        return bounded(fields, samples.normalizer.mask, self.bound)
 
     @tf.function(reduce_retracing=True)
     def _predict(self, number: int, inputs: tf.Tensor, static: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
@@ -152,6 +148,12 @@ class Downscaler:
         network = self.networks[number]
         with drawn(network) if self.draws else nullcontext():
             return network([inputs, static], training=False)
+
+
+def bounded(fields: np.ndarray, mask: np.ndarray, bound: str) -> np.ndarray:
+    """Fields in the target's unit, above its bound, and NaN outside of the mask."""
+    fields = fields if bound == "linear" else np.maximum(fields, 0.0)
+    return np.where(mask, fields, np.float32(np.nan))
 
 
 def write_results(
@@ -259,7 +261,7 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
     lr_axes = {
         f"{name}_lr": xr.Variable([f"{dim}_lr" for dim in coord.dims], coord.values, coord.attrs)
         for name, coord in lr_coords.items()
-        if coord.dims
+        if coord.dims and "lr" in names
     }
     times = pairs.times.isel(time=samples.steps).variable.copy()
     for described in (times.attrs, times.encoding):

@@ -10,7 +10,7 @@ from engine.models.backbones import BACKBONES
 from engine.models.layers import Block, Concatenate, Conv, Field, Layer, Noise, Recurrence
 from engine.models.shapes import Shape, is_recurrent
 from engine.models.tracing import Step, trace
-from engine.models.upsampling import hr_filters, stage_blocks
+from engine.models.upsampling import IMPLICIT, hr_filters, stage_blocks
 from engine.spec import ModelOptions
 
 CONVOLUTION = "3 × 3 convolution"
@@ -40,14 +40,16 @@ class Architecture:
         noisy = [Noise("noise", options.noise)] if options.noise else []
         both = max(4, options.n_filters // 2)  # hidden states of two directions: as many channels as the backbone
         recurrence = Recurrence("recurrence", both, shape.window)
+        side = 1 if options.upsampling == IMPLICIT else 3  # points have no neighbours
+        at_hr = f"{side} × {side} convolution"
         start = "zeros" if options.residual else "glorot_uniform"  # a residual network starts as the interpolation
         return cls(
             Block("entry", f"{CONVOLUTION}{each}", (*noisy, *backbone.entry)),
             (Block("recurrence", "convolutional LSTM, both ways", (recurrence,)),) if recurrent else (),
             backbone.blocks,
             tuple(stage_blocks(options, shape.scale)),
-            Block("tail", f"{CONVOLUTION}{beside}", (*joined, Conv("tail", m, activation=options.activation))),
-            Block("output", CONVOLUTION, (Conv("output", shape.outputs, initializer=start),)),
+            Block("tail", f"{at_hr}{beside}", (*joined, Conv("tail", m, side, options.activation))),
+            Block("output", at_hr, (Conv("output", shape.outputs, side, initializer=start),)),
         )
 
     @property

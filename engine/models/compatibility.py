@@ -27,6 +27,14 @@ def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
             hint="those of the test part would be learned from nothing",
             action="set model.localized=false, and data.patch_size to learn from many places",
         )
+    if scales := spec.model.scales:
+        side = spec.data.patch_size or min(pairs.hr_grid.shape)
+        if side < 2 * scales.high:
+            raise DataError(
+                f"model.scales goes up to {scales.high:g}, but fields in training have {side} HR cells along a side",
+                hint="expected at least two LR cells",
+                action="lower it, or take a larger region or data.patch_size",
+            )
     name, form = pairs.hr.name, spec.model.constraint
     by_name = is_nonnegative_quantity(pairs.hr.attrs.get("standard_name", ""))
     is_nonnegative = lowest >= 0 or by_name

@@ -8,11 +8,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from engine.models import blocks, layers
+from engine.models import blocks, layers, upsampling
 from engine.models.fourier_filter import FourierFilter
+from engine.models.implicit import ImplicitFunction
 from engine.models.window_attention import WindowAttention
 
 Kept = Mapping[str, tf.Tensor]
+QUERY, LIKE = "query", "like"  # fields kept for an implicit function: its points, and the field that they are given in
 
 
 def apply(declared: Iterable[layers.Layer], x: tf.Tensor, given: Kept | None = None) -> tf.Tensor:
@@ -88,6 +90,9 @@ APPLICATIONS: dict[type[layers.Layer], Callable[[Any, tf.Tensor, Kept], tf.Tenso
     layers.Repeat: _of_input(
         lambda layer: keras.layers.UpSampling2D(layer.factor, interpolation="nearest", name=layer.name)
     ),
+    upsampling.Implicit: lambda layer, x, kept: ImplicitFunction(
+        layer.filters, layer.HIDDEN, layer.activation, name=layer.name
+    )([x, kept[QUERY], kept[LIKE]]),
     layers.Halve: _of_input(lambda layer: keras.layers.AveragePooling2D(2, padding="same", name=layer.name)),
     layers.Normalization: _of_input(_normalization),
     layers.Activation: _of_input(lambda layer: keras.layers.Activation(layer.kind, name=layer.name)),

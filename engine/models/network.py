@@ -10,15 +10,17 @@ import tensorflow as tf
 from keras import layers
 
 from engine.data.normalizer import Normalizer, ValueTransform
-from engine.models import blocks
+from engine.models import blocks, implicit
 from engine.models.architecture import STATIC, Architecture, layers_of
 from engine.models.constraints import CONSTRAINTS, Logits
-from engine.models.keras_layers import apply
+from engine.models.keras_layers import LIKE, QUERY, apply
 from engine.models.layers import Noise
 from engine.models.likelihood import BernoulliGamma
 from engine.models.shapes import Shape, is_recurrent
+from engine.models.upsampling import IMPLICIT
 from engine.spec import ModelOptions
 
+GIVEN = "inputs_and_static"  # name of the layer that joins them
 LEAST_SHARE = 1e-3  # of the mean of HR: what a softmax takes an interpolated field for that is lower still
 
 
@@ -84,20 +86,33 @@ def build(options: ModelOptions, shape: Shape, output: Output, name: str = "") -
     inputs, fixed = input_layers(options, shape, with_areas)
     static = blocks.Channels(0, shape.static, name="variables")(fixed) if with_areas else fixed
     made = Architecture.of(options, shape)
-    x = _features(inputs, static, options, shape, output, made)
+    given = _given(inputs, static, options, shape, output)
+    query = implicit.CellCentres(shape.scale, name="query")(inputs) if options.upsampling == IMPLICIT else None
+    x = _features(given, query, options, shape, made)
     at_hr = {}
     if shape.static:
-        spread = blocks.Spread(name="static_at_hr")([static, inputs])
-        at_hr[STATIC] = wrapped(spread, shape, shape.scale, "static_at_hr_around")
+        spread = blocks.Spread(name="static_at_hr")([static, given])
+        at_hr[STATIC] = spread if query is not None else wrapped(spread, shape, shape.scale, "static_at_hr_around")
     x = apply(made.tail.layers, x, at_hr)  # (batch, y, x, hr_filters)
     output_of_tail = _output(x, inputs, options, shape, made)
     field = layers.Activation("linear", dtype="float32", name="field")(output_of_tail)
-    lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs)
-    field, parameters = _finished(field, lr, options, shape, output)
+    lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs if query is None else given)
+    field, parameters = _finished(field, _bases(lr, query, options, shape, output), options, shape, output)
     if with_areas:
         field = constrained(field, lr, inputs, fixed, options.constraint, shape, output)
     field = layers.Concatenate(dtype="float32", name="with_parameters")([field, *parameters]) if parameters else field
     return keras.Model([inputs, fixed], field, name=name or f"{options.backbone}_{options.upsampling}")
+
+
+def at_points(network: keras.Model) -> keras.Model:
+    """The same network, with an implicit function, for other points than the cells of its grid.
+
+    Inputs are what the backbone is given (batch, y_lr, x_lr, channels and static variables), static variables at the
+    points (1 or batch, rows, columns, variables) and the query, as in `models.implicit`; the output is that of `build`.
+    """
+    inputs, static = network.inputs
+    given = network.get_layer(GIVEN).output if static.shape[-1] else inputs
+    return keras.Model([given, static, network.get_layer("query").output], network.output, name="at_points")
 
 
 def input_layers(options: ModelOptions, shape: Shape, with_areas: bool) -> tuple[tf.Tensor, tf.Tensor]:
@@ -107,22 +122,26 @@ def input_layers(options: ModelOptions, shape: Shape, with_areas: bool) -> tuple
     return inputs, layers.Input((*sides_hr, shape.static + with_areas), name="static")
 
 
-def _features(
-    inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output, made: Architecture
-) -> tf.Tensor:
-    """HR features: upsampled after the backbone, or, with pin, from inputs interpolated before it."""
+def _given(inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output) -> tf.Tensor:
+    """All that the backbone is given: at LR, or, with pin, at HR."""
     if options.upsampling == "pin":
         at_hr = interpolation(shape, output, name="inputs_at_hr")(inputs)
-        x = _joined(at_hr, static, shape)
-    else:
-        at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static) if shape.static else static
-        x = _joined(inputs, at_lr, shape)
+        return _joined(at_hr, static, shape)
+    at_lr = layers.AveragePooling2D(shape.scale, name="static_at_lr")(static) if shape.static else static
+    return _joined(inputs, at_lr, shape)
+
+
+def _features(
+    given: tf.Tensor, query: tf.Tensor | None, options: ModelOptions, shape: Shape, made: Architecture
+) -> tf.Tensor:
+    """HR features: upsampled after the backbone, or, with pin, from inputs interpolated before it."""
+    x = given
     if is_recurrent(options, shape):
         x = blocks.TimeSteps(shape.window, shape.fields, name="steps")(x)  # (window · batch, y, x, channels)
     declared = layers_of([made.entry, *made.recurrence, *made.backbone, *made.stages])
     noise = [layer for layer in declared if isinstance(layer, Noise)]  # first of all, so that it goes around as well
     x = wrapped(apply(noise, x), shape, shape.scale if options.upsampling == "pin" else 1, "around")
-    return apply(declared[len(noise) :], x)
+    return apply(declared[len(noise) :], x, {QUERY: query, LIKE: given})
 
 
 def interpolation(shape: Shape, output: Output, **settings: Any) -> layers.Layer:
@@ -139,32 +158,44 @@ def _joined(inputs: tf.Tensor, static: tf.Tensor, shape: Shape) -> tf.Tensor:
     """Inputs and static variables on the same grid."""
     if not shape.static:
         return inputs
-    return layers.Concatenate(name="inputs_and_static")([inputs, blocks.Spread(name="static_spread")([static, inputs])])
+    return layers.Concatenate(name=GIVEN)([inputs, blocks.Spread(name="static_spread")([static, inputs])])
 
 
 def _output(x: tf.Tensor, inputs: tf.Tensor, options: ModelOptions, shape: Shape, made: Architecture) -> tf.Tensor:
     """The field, or the raw parameters of a distribution, at the cells of the field itself."""
     field = apply(made.output.layers, x)
-    if shape.wrap:
+    is_wrapped = shape.wrap and options.upsampling != IMPLICIT
+    if is_wrapped:
         field = blocks.Unwrap(shape.scale, name="output_unwrapped")([field, inputs])
     if not options.localized:
         return field
-    if shape.wrap:
+    if is_wrapped:
         x = blocks.Unwrap(shape.scale, name="tail_unwrapped")([x, inputs])
     local = [blocks.Localized(name=f"localized{number + 1 if number else ''}")(x) for number in range(shape.outputs)]
     together = layers.Concatenate(name="localized_outputs")(local) if shape.outputs > 1 else local[0]
     return layers.Add(name="with_localized")([field, together])
 
 
+def _bases(
+    lr: tf.Tensor, query: tf.Tensor | None, options: ModelOptions, shape: Shape, output: Output
+) -> list[tf.Tensor]:
+    """The interpolated LR that a residual network adds to: a list of one, or of none."""
+    if not options.residual:
+        return []
+    if query is None:
+        return [interpolation(shape, output, dtype="float32", name="interpolated")(lr)]
+    around = shape.x_lr if shape.wrap else None
+    return [implicit.InterpolationAt(output.interpolation, around, name="interpolated")([lr, query])]
+
+
 def _finished(
-    field: tf.Tensor, lr: tf.Tensor, options: ModelOptions, shape: Shape, output: Output
+    field: tf.Tensor, bases: list[tf.Tensor], options: ModelOptions, shape: Shape, output: Output
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The field on its base and above its bound; for a softmax, which has its own bound, the logits.
 
     Besides, the parameters of a distribution: a list of one, or of none.
     """
     logits = options.constraint == "softmax"
-    bases = [interpolation(shape, output, dtype="float32", name="interpolated")(lr)] if options.residual else []
     if shape.outputs > 1:
         return _distribution(field, bases, output)
     for base in bases:

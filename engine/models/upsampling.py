@@ -1,15 +1,53 @@
-"""Upsampling of features (y_lr, x_lr, n_filters) to (y, x, hr_filters), as layers, without TensorFlow.
+"""Upsampling of features (y_lr, x_lr, n_filters) to HR, as layers, without TensorFlow.
 
-A composite scale is reached in one stage for each prime factor, each stage with weights of its own. Pre-upsampling by
-interpolation (pin) has no stages: its backbone works at HR already.
+A composite scale is reached in one stage for each prime factor, each stage with weights of its own; with an implicit
+function in one stage. Pre-upsampling by interpolation (pin) has no stages: its backbone works at HR already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-from engine.models.layers import Block, Conv, Layer, Repeat, SubPixel, TransposedConv
+from engine.models.layers import Back, Block, Conv, Dense, Field, Layer, Repeat, SubPixel, TransposedConv
 from engine.spec import ModelOptions
+
+IMPLICIT = "implicit"
+
+
+@dataclass(frozen=True)
+class Implicit(Layer):
+    """A function of the nearest features, the way to them and the cell's size, at any points: here the cells of a grid.
+
+    Chen et al. (2021, LIIF), eqs. 1 to 4. The first of its HIDDEN layers sees 3 × 3 features, and their positions come
+    in at each of the four cells around a point.
+    """
+
+    HIDDEN: ClassVar[int] = 2
+    QUERY: ClassVar[int] = 3  # values that describe a point: row, column, side of its cell
+    AROUND: ClassVar[int] = 4
+    tensors: ClassVar[int] = AROUND * (2 * HIDDEN + 1)  # before and after activations, and weighted
+    copies: ClassVar[int] = 5
+
+    filters: int
+    factor: int
+    activation: str
+
+    def parameters(self, channels: int) -> int:
+        first = Conv("", self.filters).parameters(channels) + self.QUERY * self.filters
+        return first + (self.HIDDEN - 1) * Dense("", self.filters).parameters(self.filters)
+
+    def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
+        return Field(field.y * self.factor, field.x * self.factor, self.filters)
+
+    def back(self) -> Back:
+        """The cells before and after a centre, and their neighbours."""
+
+        def before(cell: int) -> int:
+            return (2 * cell + 1 - self.factor) // (2 * self.factor)
+
+        return lambda first, last: (before(first) - 1, before(last) + 2)
 
 
 def stage_blocks(options: ModelOptions, scale: int) -> list[Block]:
@@ -19,7 +57,7 @@ def stage_blocks(options: ModelOptions, scale: int) -> list[Block]:
     does, layers = UPSAMPLINGS[options.upsampling]
     return [
         Block(f"stage {number}", f"{does} × {factor}", tuple(layers(options, factor, f"stage{number}")))
-        for number, factor in enumerate(stages(scale), 1)
+        for number, factor in enumerate([scale] if options.upsampling == IMPLICIT else stages(scale), 1)
     ]
 
 
@@ -54,8 +92,14 @@ def _transposed_convolution(options: ModelOptions, factor: int, name: str) -> li
     return [TransposedConv(name, hr_filters(options), factor, options.activation)]
 
 
+def _implicit(options: ModelOptions, factor: int, name: str) -> list[Layer]:
+    """Local implicit function (Chen et al. 2021)."""
+    return [Implicit(name, options.n_filters, factor, options.activation)]
+
+
 UPSAMPLINGS: dict[str, tuple[str, Callable[[ModelOptions, int, str], list[Layer]]]] = {
     "spc": ("sub-pixel convolution", _sub_pixel),
     "rc": ("resize convolution", _resize_convolution),
     "dc": ("transposed convolution", _transposed_convolution),
+    IMPLICIT: ("implicit function", _implicit),
 }

@@ -11,13 +11,14 @@ from engine.spec.sections import (
     LEARNING_RATE_FACTORS,
     NEGATIVE_CONSTRAINTS,
     NONNEGATIVE_CONSTRAINTS,
+    POINTWISE_LOSSES,
     RECURRENT,
     DataOptions,
     LaunchOptions,
     ModelOptions,
     TrainingOptions,
 )
-from engine.spec.values import Period, Region, Source, Split, is_url
+from engine.spec.values import Period, Region, ScaleRange, Source, Split, is_url
 from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LEARNING_RATE_FACTORS",
     "NEGATIVE_CONSTRAINTS",
     "NONNEGATIVE_CONSTRAINTS",
+    "POINTWISE_LOSSES",
     "RECURRENT",
     "RENAMED",
     "SECTIONS",
@@ -34,6 +36,7 @@ __all__ = [
     "ModelOptions",
     "Period",
     "Region",
+    "ScaleRange",
     "Source",
     "Spec",
     "Split",

@@ -13,6 +13,7 @@ from engine.options import Options, did_you_mean
 from engine.spec.sections import (
     NEGATIVE_CONSTRAINTS,
     NONNEGATIVE_CONSTRAINTS,
+    POINTWISE_LOSSES,
     RECURRENT,
     SEEDS,
     DataOptions,
@@ -52,6 +53,7 @@ class Spec:
         _check_flow(self)
         _check_members(self)
         _check_constraint(self)
+        _check_scales(self)
 
     @property
     def is_recurrent(self) -> bool:
@@ -271,6 +273,33 @@ def _check_constraint(spec: Spec) -> None:
             option="model.constraint",
             action="set data.coarsening=area, or model.constraint=none",
         )
+
+
+def _check_scales(spec: Spec) -> None:
+    model, scales = spec.model, spec.model.scales
+    if not scales:
+        return
+    if not scales.low <= spec.data.scale <= scales.high:
+        raise SpecError(
+            f"model.scales is {scales.plain()}, which leaves out data.scale {spec.data.scale}",
+            option="model.scales",
+            hint="validation and test part have that scale",
+        )
+    needed = {
+        "model.upsampling": (model.upsampling, "implicit", model.upsampling == "implicit"),
+        "model.localized": (model.localized, "false", not model.localized),
+        "model.constraint": (model.constraint, "none", model.constraint == "none"),
+        "training.learning": (spec.training.learning, "supervised", spec.training.learning == "supervised"),
+        "training.loss": (spec.training.loss, "mae", spec.training.loss in POINTWISE_LOSSES),
+    }
+    for option, (given, expected, suits) in needed.items():
+        if not suits:
+            raise SpecError(
+                f"model.scales is given, but {option} is {flow_yaml(given)}",
+                option="model.scales",
+                hint="a network for any scale learns from single points, with the same weights everywhere",
+                action=f"set {option}={expected}, or leave out model.scales",
+            )
 
 
 def _load(path: Path) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from engine.errors import SpecError
 from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Whole
-from engine.spec.values import Period, Region, Source, Split
+from engine.spec.values import Period, Region, ScaleRange, Source, Split
 
 RECURRENT = ("resnet", "convnet", "densenet", "swin", "fno")  # backbones that have a recurrent form
 # Backbones that separable convolutions don't change, and why.
@@ -16,6 +16,7 @@ NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # allowed in a scheduler's head
 # Factor of the learning rate for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
 # sqrt: the learning rate's part of the rule of Malladi et al. (2022), NeurIPS 35, arXiv 2205.10287, for Adam.
 LEARNING_RATE_FACTORS: dict[str, Callable[[int], float]] = {"none": lambda n: 1.0, "linear": float, "sqrt": math.sqrt}
+POINTWISE_LOSSES = ("mae", "mse", "huber", "quantile", "bernoulli_gamma")  # that need no neighbours
 # Constraints by what they do to values below zero: give some, or need a field without.
 NEGATIVE_CONSTRAINTS, NONNEGATIVE_CONSTRAINTS = ("additive",), ("multiplicative", "softmax")
 SEEDS = 2**31
@@ -130,10 +131,17 @@ class ModelOptions(Options):
         "fno: a Fourier filter of the whole field beside convolutions.",
     )
     upsampling = Choice(
-        ["spc", "rc", "dc", "pin"],
+        ["spc", "rc", "dc", "pin", "implicit"],
         default="spc",
         doc="Step from the LR to the HR grid: sub-pixel (spc), resize (rc) or transposed convolution (dc) after the "
-        "backbone, or interpolation before it (pin).",
+        "backbone, interpolation before it (pin), or a function of the features around any point (implicit).",
+    )
+    scales = Value(
+        ScaleRange,
+        None,
+        doc="Smallest and largest scale of training, for any scale or grid afterwards; with upsampling implicit. "
+        "Each step takes a scale between them, with LR of data.scale, or coarser where HR isn't fine enough. Empty: "
+        "data.scale alone.",
     )
     temporal = Choice(
         ["recurrent", "stacked"],

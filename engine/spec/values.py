@@ -167,6 +167,25 @@ class Period:
 
 
 @dataclass(frozen=True)
+class ScaleRange:
+    """From a smallest to a largest scale, fractions included."""
+
+    EXPECTED: ClassVar[str] = "two numbers [smallest, largest] from 1 to 64, as in [2, 6]"
+    low: float
+    high: float
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Self:
+        is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(_is_number(v) for v in value)
+        if not (is_pair and 1 <= value[0] < value[1] <= 64):
+            raise SpecError(f"{where} is {value!r}", hint=f"expected {cls.EXPECTED}")
+        return cls(*map(float, value))
+
+    def plain(self) -> list[float]:
+        return [self.low, self.high]
+
+
+@dataclass(frozen=True)
 class Split:
     """Time steps for training, validation and test: fractions in order of time, or two dates each.
 

@@ -25,6 +25,7 @@ from engine.training.loop import StopRequest, Training
 from engine.training.memory_budget import training_bytes
 from engine.training.precision import choose_precision
 from engine.training.progress import ProgressRecord
+from engine.training.random_scales import RandomScaleStep
 from engine.training.supervised import Step
 from engine.training.validation import Validation
 from engine.training.workers import Workers
@@ -68,6 +69,9 @@ def build_step(
     """Build the step that `training.learning` names, with a new optimizer."""
     steps = steps_per_epoch * spec.training.epochs
     if spec.training.learning != "adversarial":
+        if spec.model.scales:
+            scales = spec.model.scales, spec.data.scale
+            return RandomScaleStep(network, spec.training, steps, workers, normalizer, *scales)
         kind = FlowMatchingStep if spec.has_flow else Step
         return kind(network, spec.training, steps, workers, normalizer)
     output = Output.of(spec.model, normalizer, pairs.interpolation)

@@ -1,4 +1,4 @@
-"""Every network that there is: 25 spatial ones and 20 that go through the steps of a time window."""
+"""Every network that there is: 31 spatial ones and 25 that go through the steps of a time window."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ class Combination:
     backbone: str
     upsampling: str
     window: int = 1
+    scales: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        return f"{self.backbone}-{self.upsampling}" + ("-recurrent" if self.window > 1 else "")
+        more = ("-recurrent" if self.window > 1 else "") + ("-scales" if self.scales else "")
+        return f"{self.backbone}-{self.upsampling}{more}"
 
     @property
     def model(self) -> dict[str, Any]:
-        return {"backbone": self.backbone, "upsampling": self.upsampling}
+        return {"backbone": self.backbone, "upsampling": self.upsampling, "scales": self.scales}
 
     def shape(self, y_lr: int, x_lr: int, fields: int, static: int, scale: int, known: int = 0) -> Shape:
         """Of inputs with so many fields at each step and `known` channels more."""
@@ -39,5 +41,9 @@ SPATIAL = [
 ]
 SPATIO_TEMPORAL = [
     Combination(backbone, upsampling, window=3) for backbone, upsampling in product(RECURRENT, UPSAMPLINGS)
+]
+ANY_SCALE = [
+    Combination("swin", "implicit", scales=(1.5, 3)),
+    Combination("resnet", "implicit", window=3, scales=(1.5, 3)),
 ]
 COMBINATIONS = [*SPATIAL, *SPATIO_TEMPORAL]

@@ -26,6 +26,7 @@ BY_HAND: dict[str, dict[str, dict[str, Any]]] = {
     "data.time_window": {"data": {"time_window": 3}},
     "data.patch_size": {"data": {"patch_size": 4}},
     "model.localized": {"model": {"localized": False}},  # the default is true, unlike in BASE
+    "model.scales": {"model": {"upsampling": "implicit", "scales": [2, 3]}},
     "model.noise": {"model": {"noise": 1}, "training": {"loss": "crps"}},
     "launch.site": {"launch": {"site": "cluster-2"}},
     "training.start_from": {"training": {"start_from": "20260101-000000-first-0a1b"}},

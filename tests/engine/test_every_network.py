@@ -22,7 +22,7 @@ from engine.runs import Run, Store
 from engine.spec import SECTIONS, Spec, TrainingOptions
 from engine.training import assembly, checkpoints, loop
 from engine.training.workers import Workers
-from tests.engine.network_combinations import COMBINATIONS, Combination
+from tests.engine.network_combinations import ANY_SCALE, COMBINATIONS, Combination
 from tests.engine.small_pairs import make_pairs, waves
 from tests.engine.stop_and_resume import StopAfter
 
@@ -47,7 +47,7 @@ LEARNED = [
     (each, learning)
     for each, learning in product(COMBINATIONS, LEARNING)
     if learning != "flow-matching" or each in WITH_FLOW
-]
+] + [(each, "supervised") for each in ANY_SCALE]
 OPTIONS = ("data", "model", "training")
 # What has to change with a value; None: files of another kind, which tests of the data read.
 WITH: dict[tuple[str, Any], dict[str, dict[str, Any]] | None] = {
@@ -66,7 +66,7 @@ WITH: dict[tuple[str, Any], dict[str, dict[str, Any]] | None] = {
 
 def is_tried_in_a_graph(combination: Combination, learning: str) -> bool:
     """Flow matching of two networks alone: the loop of its draw is the same for all."""
-    return combination in IN_GRAPHS and (
+    return combination in [*IN_GRAPHS, ANY_SCALE[0]] and (
         learning != "flow-matching" or str(combination) in ("unet-pin", "resnet-spc-recurrent")
     )
 
@@ -158,7 +158,7 @@ def test_every_network_is_trained_saved_loaded_and_predicted_with(combination, l
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     ("combination", "learning"),
-    [*((each, "supervised") for each in IN_GRAPHS), (IN_GRAPHS[0], "flow-matching")],
+    [*((each, "supervised") for each in [*IN_GRAPHS, *ANY_SCALE]), (IN_GRAPHS[0], "flow-matching")],
     ids=str,
 )
 def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(combination, learning, tmp_path, monkeypatch):

@@ -8,10 +8,11 @@ import pytest
 
 from engine.models import layers
 from engine.models.backbones import BACKBONES
+from engine.models.implicit import CellCentres
 from engine.models.keras_layers import APPLICATIONS, apply
 from engine.models.layers import Block, Field, Keep
 from engine.models.tracing import trace
-from engine.models.upsampling import UPSAMPLINGS
+from engine.models.upsampling import UPSAMPLINGS, Implicit
 from engine.spec import ModelOptions
 
 KINDS = [
@@ -23,6 +24,7 @@ KINDS = [
     layers.TransposedConv("a", 5, 3),
     layers.SubPixel("a", 2),
     layers.Repeat("a", 3),
+    Implicit("a", 5, 3, "silu"),
     layers.Halve("a"),
     layers.Normalization("a", "batch"),
     layers.Normalization("a", "layer"),
@@ -45,7 +47,7 @@ KINDS = [
 def test_a_layer_has_the_weights_and_the_output_that_it_declares(layer):
     kept, field = Field(5, 7, 8), Field(3, 4, 8) if isinstance(layer, layers.DoubleLike) else Field(5, 7, 8)
     x, other = (keras.Input((side.y, side.x, side.channels)) for side in (field, kept))
-    made = keras.Model([x, other], apply([layer], x, {"kept": other}))
+    made = keras.Model([x, other], apply([layer], x, {"kept": other, "query": CellCentres(3)(x), "like": x}))
     ((step,),) = trace([Block("block", "", (layer,))], field, {"kept": kept})
     assert made.output.shape[1:] == (step.output.y, step.output.x, step.output.channels)
     assert step.parameters == sum(int(np.prod(weight.shape)) for weight in made.trainable_weights)
@@ -53,7 +55,7 @@ def test_a_layer_has_the_weights_and_the_output_that_it_declares(layer):
 
 def test_every_kind_of_layer_is_known_to_keras():
     kinds = {kind for kind in vars(layers).values() if isinstance(kind, type) and issubclass(kind, layers.Layer)}
-    assert kinds - {layers.Layer, Keep} == set(APPLICATIONS) == {type(layer) for layer in KINDS}
+    assert kinds - {layers.Layer, Keep} | {Implicit} == set(APPLICATIONS) == {type(layer) for layer in KINDS}
 
 
 def test_the_spec_offers_the_declared_backbones_and_upsamplings():
