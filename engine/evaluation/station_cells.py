@@ -10,9 +10,9 @@ from scipy.spatial import KDTree
 
 from engine.data.gaps import fill_missing
 from engine.data.grids import Grid, edges, is_periodic
+from engine.data.hr_template import HrTemplate
 from engine.data.kernels import cell_positions, kernel_taps
 from engine.data.lengths import EARTH_RADIUS_KM
-from engine.data.pairs import HrTemplate
 from engine.data.resample import coarsen, interpolate
 from engine.data.spherical_cells import to_vectors
 from engine.data.units import conversion, convert

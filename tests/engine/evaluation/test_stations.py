@@ -11,8 +11,8 @@ import xarray as xr
 
 from engine.cli import main
 from engine.data.grids import LATITUDE, LONGITUDE
+from engine.data.hr_template import HrTemplate
 from engine.data.netcdf import open_netcdf
-from engine.data.pairs import HrTemplate
 from engine.data.stations import open_stations
 from engine.errors import DataError, TimeError, UnitError
 from engine.evaluation.station_cells import elevations
