@@ -19,6 +19,7 @@ from engine.errors import MesoscopeError
 
 MOST_LISTED = 50
 EMPTY = "No data set yet. *Add to catalogue* beside a variable that is shown puts it here."
+ICONS = {Role.TARGET: "grid_on", Role.LR: "grid_view", Role.PREDICTOR: "input", Role.STATIC: "terrain"}
 LINE: dict[str, Any] = {"size": "small", "margin": 0}
 LIST_SX = {"maxHeight": "320px", "overflowY": "auto", "& .MuiListItemText-secondary": {"fontSize": "0.8rem"}}
 
@@ -54,7 +55,10 @@ class CatalogueCard:
         note = EMPTY if not entries else more if found else "No data set holds these words."
         self.search.visible = bool(entries)
         self.note.param.update(object=note, visible=bool(note))
-        self.list.items = [{"label": one.name, "secondary": f"{one.role}: {one.text}"} for one in found[:MOST_LISTED]]
+        self.list.items = [
+            {"label": one.name, "secondary": f"{one.role} · {one.text}", "icon": ICONS[one.role]}
+            for one in found[:MOST_LISTED]
+        ]
 
 
 class CatalogueForm:

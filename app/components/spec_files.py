@@ -86,7 +86,8 @@ def starts() -> dict[str, Path | None]:
 def about_of(path: Path) -> str:
     """Comment at the head of a spec, below its title: where its data come from, and what to expect."""
     lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
-    return " ".join(line.lstrip("# ") for line in lines).removeprefix(f"{title_of(path)} ")
+    text = " ".join(line.lstrip("# ") for line in lines).removeprefix(f"{title_of(path)} ")
+    return text.replace(" Data: ", "\n\nData: ")
 
 
 def title_of(path: Path) -> str:

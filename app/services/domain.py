@@ -63,8 +63,8 @@ def footprints(inputs: Sequence[Input]) -> tuple[list[Footprint], list[str]]:
             field = open_field(source, static=role == "static", undated=True)
             found.append(Footprint.of(role, field, with_gaps=not is_url(source.files()[0])))
         except MesoscopeError as error:
-            faults.append(f"{role}: {error}")
-    return found, faults
+            faults.append(error.problem)
+    return found, list(dict.fromkeys(faults))
 
 
 def mismatches(inputs: Sequence[Footprint], region: Region | None) -> list[str]:

@@ -128,12 +128,12 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """Title, unit, period and region on one line."""
+        """Title, unit, days and region on one line."""
         unit = self.source.units or self.unit
         title = self.title or self.source.variable or Path(self.source.files()[0]).name
-        said = self.plain()
-        facts = [_in_words(said[word]) for word in ("period", "region") if word in said]
-        return " · ".join([f"{title} ({unit})" if unit else title, *facts])
+        period = [" to ".join(date[:10] for date in self.period.plain())] if self.period else []
+        region = [_region_text(self.region)] if self.region else []
+        return " · ".join([f"{title} ({unit})" if unit else title, *period, *region])
 
     def faults(self) -> list[str]:
         """Open the variable, and say what is wrong with it, or isn't as the catalogue has it any more."""
@@ -146,8 +146,8 @@ class Entry:
         if self.unit and self.unit != said.get("unit"):
             changed.append(f"unit is {said.get('unit', 'not given')} in the file, but {self.unit} in the catalogue")
         if self.period and not (period and all(map(str.startswith, period, self.period.plain()))):  # '2001' will do
-            found = f"is {_in_words(period)} in the file" if period else "has no times"
-            changed.append(f"period {found}, but {_in_words(self.period.plain())} in the catalogue")
+            found = f"is {' to '.join(period)} in the file" if period else "has no times"
+            changed.append(f"period {found}, but {' to '.join(self.period.plain())} in the catalogue")
         if period and self.role is Role.STATIC:
             changed.append("role is static, but the variable has times")
         return [*changed, f"correct it in {self.file}"] if changed else []
@@ -282,7 +282,7 @@ def _blocks(text: str, where: str) -> list[tuple[Any, Any, SpecError | None]]:
                 raise SpecError(f"{block.strip()!r:.60} is no data set", hint="expected a name, a colon, and its parts")
             found += [(name, content, None) for name, content in plain.items()]
         except SpecError as error:
-            found.append((name, None, error))
+            found.append((name, None, SpecError(error.problem)))
     return found
 
 
@@ -298,8 +298,7 @@ def _facts(field: xr.DataArray) -> dict[str, Any]:
     return said
 
 
-def _in_words(value: Any) -> str:
-    if isinstance(value, Mapping):
-        (south, north), (west, east) = value["lat"], value["lon"]
-        return f"{south:g} to {north:g} °N, {'all longitudes' if west == east else f'{west:g} to {east:g} °E'}"
-    return " to ".join(value).replace("T", " ") if isinstance(value, list) else str(value)
+def _region_text(region: Region) -> str:
+    (south, north), (west, east) = region.lat, region.lon
+    lon = "all longitudes" if west == east else f"{west:.4g} to {east:.4g} °E"
+    return f"{south:.4g} to {north:.4g} °N, {lon}"

@@ -257,7 +257,7 @@ def test_a_ready_made_spec_says_where_to_get_its_data(session, asked, tmp_path, 
     monkeypatch.chdir(tmp_path)
 
     async def start(page):
-        page.files.start_from({"label": "2 m temperature, 8 times finer (perfect-prog)"})
+        page.files.start_from({"label": "2 m temperature ×8 (perfect-prog)"})
         page.shown = (page.files.about.visible, page.files.about.object)
         page.target = session.draft.get("data", "target")
         page.files.start_from({"label": "An empty form"})

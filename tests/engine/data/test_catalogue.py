@@ -98,7 +98,7 @@ def test_check_says_what_changed_in_the_files(catalogue, tmp_path, capsys):
     found = {one["name"]: "; ".join(one["faults"]) for one in command(capsys, "check", code=1)["entries"]}
     assert found["fits"] == ""
     assert "unit is K in the file, but degC in the catalogue" in found["changed"]
-    assert "2001-01-20 00:00 in the file, but 2001 to 2002 in the catalogue" in found["changed"]
+    assert "2001-01-20T00:00 in the file, but 2001 to 2002 in the catalogue" in found["changed"]
     assert "role is static, but the variable has times" in found["changed"]
     assert "doesn't exist" in found["gone"]
     assert "has no variable 'tas'" in found["renamed"]
