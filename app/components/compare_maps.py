@@ -84,7 +84,8 @@ class CompareMaps:
                 pn.state.execute(self._on_view)
 
     async def _draw_view(self) -> None:
-        view = await asyncio.to_thread(SharedView, self.comparison.first.grid, self._clicked, self.session.projection)
+        first, projection = self.comparison.first, self.session.projection
+        view = await asyncio.to_thread(SharedView, first.grid, self._clicked, projection, lambda: first.surface.land)
         view.on_pointer = self._pointed
         view.on_window.append(lambda: pn.state.execute(self._resample))
         self.shared = view

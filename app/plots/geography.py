@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from app.plots.projection import Box, MapProjection
+from engine.data.grids import edges
+from engine.data.surface import IS_LAND
 from engine.evaluation.map_lines import LAYERS, map_line
 
 N_LINES = 3  # meridians and parallels that a map should show, about
@@ -28,10 +31,35 @@ class Graticule:
     labels: dict[str, list[Any]]
 
 
-def map_lines(projection: MapProjection, box: Box) -> dict[str, np.ndarray]:
-    """Coasts, borders, and lakes and rivers in a box of a map: (points, 2) each, with gaps."""
+def map_lines(
+    projection: MapProjection, box: Box, read_land: Callable[[], np.ndarray | None] = lambda: None
+) -> dict[str, np.ndarray]:
+    """Coasts, borders, and lakes and rivers in a box of a map: (points, 2) each, with gaps.
+
+    read_land : share of each cell (y, x) of the projection's grid that is land, if known. Where the Earth has no coast
+        on that grid, as around an imaginary land, the borders between its land and sea are the coast.
+    """
     bounds = (box.west, box.east, box.south, box.north)
-    return {layer: map_line(layer, bounds, projection.from_lonlat, projection.to_lonlat) for layer in LAYERS}
+    lines = {layer: map_line(layer, bounds, projection.from_lonlat, projection.to_lonlat) for layer in LAYERS}
+    own, (x, y) = projection.box(), lines["coast"].T
+    is_on_grid = (x > own.west) & (x < own.east) & (y > own.south) & (y < own.north)
+    if not is_on_grid.any() and (land := read_land()) is not None:
+        lines["coast"] = np.concatenate([lines["coast"], land_border(projection, land)])
+    return lines
+
+
+def land_border(projection: MapProjection, land: np.ndarray) -> np.ndarray:
+    """Sides of cells between land and sea on a map: (points, 2), each side followed by NaN."""
+    is_land, grid = land >= IS_LAND, projection.grid
+    x, y = edges(grid.x), edges(grid.y)
+    rows, columns = np.nonzero(is_land[:, 1:] != is_land[:, :-1])
+    along = [[x[columns + 1], y[rows]], [x[columns + 1], y[rows + 1]]]
+    rows, columns = np.nonzero(is_land[1:] != is_land[:-1])
+    across = [[x[columns], y[rows + 1]], [x[columns + 1], y[rows + 1]]]
+    ends = np.concatenate([along, across], axis=2)  # (end, x and y, side)
+    sides = np.full((ends.shape[2], 3, 2), np.nan)
+    sides[:, :2] = np.stack(projection.from_grid(grid, ends[:, 0], ends[:, 1])).T
+    return sides.reshape(-1, 2)
 
 
 def graticule(projection: MapProjection, box: Box) -> Graticule:

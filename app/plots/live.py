@@ -32,12 +32,19 @@ class SharedView:
     """What linked maps have in common: projection, part of the world in view, lines, crosshair, clicked cell.
 
     on_cell : called with y and x of the grid when a map is clicked.
+    read_land : as for `map_lines`.
     on_pointer : called with y and x of the grid under the pointer, or None when it leaves.
     on_area : called with x and y of the map, along the border of an area that was drawn, and whether it is a box.
     shown : set once the browser has laid out the first map.
     """
 
-    def __init__(self, grid: Grid, on_cell: Callable[[float, float], None], projection: str = NATIVE):
+    def __init__(
+        self,
+        grid: Grid,
+        on_cell: Callable[[float, float], None],
+        projection: str = NATIVE,
+        read_land: Callable[[], np.ndarray | None] = lambda: None,
+    ):
         self.grid, self.on_cell = grid, on_cell
         self.on_pointer: Callable[[Cell | None], None] = lambda _: None
         self.on_area: Callable[[np.ndarray, np.ndarray, bool], object] = lambda x, y, is_box: None
@@ -52,7 +59,8 @@ class SharedView:
         self.pointer = bm.ColumnDataSource({"x": [], "y": []})
         self.pointer.on_change("data", self._pointer_moved)
         drawn = graticule(self.projection, self.box)
-        self.lines = bm.ColumnDataSource(_line_columns(drawn, map_lines(self.projection, _widened(self.box, 1.0))))
+        lines = map_lines(self.projection, _widened(self.box, 1.0), read_land)
+        self.lines = bm.ColumnDataSource(_line_columns(drawn, lines))
         self.labels = bm.ColumnDataSource(_label_columns(drawn))
         self.area = bm.ColumnDataSource({"x": [], "y": []})
         # One of each for all maps: what has to be made, sent and kept is a fraction of what figures of their own take.
@@ -64,7 +72,14 @@ class SharedView:
             hatch_scale=7, hatch_weight=0.8, line_color=None, fill_alpha=0,
         )  # fmt: skip
         wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
-        drawn_area = {"line_color": INK, "line_dash": "dashed", "fill_color": PAPER, "fill_alpha": 0.3}
+        # Until one is drawn, a visible area without sides would be all of the map, under a veil.
+        drawn_area = {
+            "line_color": INK,
+            "line_dash": "dashed",
+            "fill_color": PAPER,
+            "fill_alpha": 0.3,
+            "visible": False,
+        }
         self._drags = {  # all from the start: a tool that comes later does nothing in the browser
             "move": bm.PanTool(),
             "box": bm.BoxSelectTool(renderers=[], overlay=bm.BoxAnnotation(**drawn_area)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bokeh.models as bm
 import cartopy.crs as ccrs
 import numpy as np
 import pytest
@@ -164,3 +165,9 @@ def test_the_coast_runs_through_the_cell_of_a_cape(projection, one):
     at = np.interp(column, np.arange(len(x)), x), np.interp(row, np.arange(len(y)), y)
     coast = np.column_stack([view.lines.data[axis][1] for axis in "xy"])
     assert np.nanmin(np.hypot(*(coast - at).T)) < (view.box.east - view.box.west) / 30  # the width of a cell
+
+
+def test_nothing_covers_a_map_until_an_area_is_drawn():
+    view = SharedView(Grid(np.linspace(58, 50, 33), np.linspace(-10, 2, 49)), lambda y, x: None)
+    overlays = [tool.overlay for tool in view.toolbar.tools if isinstance(tool, bm.BoxSelectTool | bm.LassoSelectTool)]
+    assert [overlay.visible for overlay in overlays] == [False, False]

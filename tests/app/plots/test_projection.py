@@ -87,6 +87,20 @@ def test_what_lies_behind_the_globe_is_not_drawn():
     assert np.isfinite(map_lines(projection, projection.box())["coast"]).any()
 
 
+def test_land_far_from_real_coasts_has_the_coast_of_its_own_mask():
+    # Cells of 1° around 46° N, 30° W, in the open Atlantic; two of land, of which one is only just.
+    grid = Grid(np.array([47.0, 46.0, 45.0]), np.array([-31.0, -30.0, -29.0]))
+    land = np.array([[0, 0, 0], [0, 1, 0.5], [0, 0, 0.4]])
+    projection = MapProjection.of("native", grid)
+    coast = map_lines(projection, projection.box(), lambda: land)["coast"]
+    sides = {tuple(map(tuple, side)) for side in coast.reshape(-1, 3, 2)[:, :2].tolist()}
+    level = {((x, y), (x + 1, y)) for x in (-30.5, -29.5) for y in (45.5, 46.5)}
+    assert sides == level | {((-30.5, 46.5), (-30.5, 45.5))}
+    cornwall = MapProjection.of("native", Grid(np.linspace(52, 49, 3), np.linspace(-7, -4, 3)))
+    coast, own = (map_lines(cornwall, cornwall.box(), lambda given=given: given)["coast"] for given in (None, land))
+    np.testing.assert_array_equal(coast, own)
+
+
 def test_the_graticule_has_round_degrees_and_labels_at_its_edges():
     grid = Grid(np.linspace(58, 50, 33), np.linspace(-10, 2, 49))
     projection = MapProjection.of("native", grid)
