@@ -277,13 +277,21 @@ def _blocks(text: str, where: str) -> list[tuple[Any, Any, SpecError | None]]:
         block = text[start:end]
         name = block.split(":")[0].strip().strip("\"'")[:64]
         try:
-            plain = load_yaml("\n" * text.count("\n", 0, start) + block, name)  # faults name the line of the file
-            if not isinstance(plain, Mapping):
-                raise SpecError(f"{block.strip()!r:.60} is no data set", hint="expected a name, a colon, and its parts")
-            found += [(name, content, None) for name, content in plain.items()]
-        except SpecError as error:
-            found.append((name, None, SpecError(error.problem)))
+            found += _entries_of(block)
+        except SpecError:
+            try:
+                _entries_of("\n" * text.count("\n", 0, start) + block)  # so that the fault has its line in the file
+            except SpecError as error:
+                found.append((name, None, SpecError(error.problem)))
     return found
+
+
+def _entries_of(block: str) -> list[tuple[Any, Any, None]]:
+    """Name and content of the entries of a part of a text; raises SpecError."""
+    plain = load_yaml(block, "the entry")
+    if not isinstance(plain, Mapping):
+        raise SpecError(f"{block.strip()!r:.60} is no data set: expected a name, a colon, and its parts")
+    return [(name, content, None) for name, content in plain.items()]
 
 
 def _facts(field: xr.DataArray) -> dict[str, Any]:
