@@ -277,18 +277,18 @@ def _blocks(text: str, where: str) -> list[tuple[Any, Any, SpecError | None]]:
         block = text[start:end]
         name = block.split(":")[0].strip().strip("\"'")[:64]
         try:
-            found += _entries_of(block)
+            found += _entries_of(block, name)
         except SpecError:
             try:
-                _entries_of("\n" * text.count("\n", 0, start) + block)  # so that the fault has its line in the file
+                _entries_of("\n" * text.count("\n", 0, start) + block, name)  # the fault has its line in the file
             except SpecError as error:
                 found.append((name, None, SpecError(error.problem)))
     return found
 
 
-def _entries_of(block: str) -> list[tuple[Any, Any, None]]:
+def _entries_of(block: str, name: str) -> list[tuple[Any, Any, None]]:
     """Name and content of the entries of a part of a text; raises SpecError."""
-    plain = load_yaml(block, "the entry")
+    plain = load_yaml(block, name)
     if not isinstance(plain, Mapping):
         raise SpecError(f"{block.strip()!r:.60} is no data set: expected a name, a colon, and its parts")
     return [(name, content, None) for name, content in plain.items()]
