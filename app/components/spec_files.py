@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def about_of(path: Path) -> str:
     """Comment at the head of a spec, below its title: where its data come from, and what to expect."""
     lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     text = " ".join(line.lstrip("# ") for line in lines).removeprefix(f"{title_of(path)} ")
-    return text.replace(" Data: ", "\n\nData: ")
+    return re.sub(" (Data: |Measured )", r"\n\n\1", text)
 
 
 def title_of(path: Path) -> str:
