@@ -87,8 +87,8 @@ def change_frames(changes: Mapping[str, Change]) -> list[Frame]:
     letters, frames = [key for key in changes if key != BOTH], []
     for key, change in changes.items():
         name = f"{letters[0]} − {letters[1]}" if key == BOTH else "− interpolated"
-        better, worse = change.shares
-        fact = f"{better:.0%} better, {worse:.0%} worse".replace("%", " %")
+        shares = zip((f"{100 * share:.0f} %" for share in change.shares), ("better", "worse"), strict=True)
+        fact = ", ".join(f"{share} {word}" for share, word in shares if share != "0 %") or "none is clear"
         frames.append(Frame(key, name, change.values, fact, ~change.is_clear))
     return frames
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -36,6 +37,7 @@ class Result:
     data: xr.Dataset
     stored_scores: Scores
     version: int
+    _files: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @classmethod
     def read(cls, run: Run, letter: str) -> Result:
@@ -63,6 +65,11 @@ class Result:
     @cached_property
     def times(self) -> pd.Index:
         return self.data.indexes["time"]
+
+    @cached_property
+    def products(self) -> xr.Dataset:
+        """HR and all products, baselines too (time, y, x), read when asked for."""
+        return self._files.enter_context(open_products(self.run.results))
 
     @cached_property
     def surface(self) -> Surface:
@@ -115,6 +122,7 @@ class Result:
 
     def close(self) -> None:
         self.data.close()
+        self._files.close()
         if "verification" in self.__dict__ and self.verification is not None:
             self.verification.close()
 
@@ -285,8 +293,7 @@ class Comparison:
     def _scores(self, result: Result) -> Scores:
         if not self._beyond(result):
             return result.stored_scores
-        with open_products(result.run.results) as products:
-            return score(products.isel(time=self.steps[result.letter]))
+        return score(result.products.isel(time=self.steps[result.letter]))
 
 
 def _open(run: Run) -> xr.Dataset:

@@ -23,13 +23,13 @@ from engine.data.surface import IS_LAND, Surface
 from engine.errors import GridError
 from engine.evaluation.conditions import SEASONS, SURFACES, Condition
 from engine.evaluation.moments import Moments
-from engine.evaluation.products import open_products
 from engine.evaluation.score_records import Scores
-from engine.evaluation.scores import METRICS, step_scores_of_cells, summarized
+from engine.evaluation.scores import step_scores_of_cells, summarized
+from engine.evaluation.single_precision import moments32
 
 ALL = "all"  # of the values of `season`, the one for all time steps
 MOST_BYTES = 512 * 2**20  # of fields that are kept, in the whole server
-BLOCK_VALUES = 1_000_000  # 4 MB
+BLOCK_VALUES = 500_000  # 2 MB: sums of larger ones take more than twice as long, for the memory they ask for
 PRODUCTS = ("interpolated", "downscaled")
 Found = TypeVar("Found")
 Cells = np.ndarray | slice  # numbers of cells in order of rows and columns, or all of them
@@ -139,10 +139,10 @@ class Selection:
         def read(result: Result, name: str, rows: np.ndarray) -> np.ndarray:
             steps = self.steps[result.letter][rows]
             parts = [
-                FIELDS.read(result, result.data[name], block).reshape(block.stop - block.start, -1)[inside]
+                self._chosen(result, result.data[name], block, inside)
                 for block, inside in _blocks(steps, len(result.times), result.grid.shape)
             ]
-            return np.concatenate(parts)[:, self.cells[first.letter]]
+            return np.concatenate(parts)
 
         for rows in np.split(np.arange(self.n_steps), range(width, self.n_steps, width)):
             hr = self.condition.values(read(first, "hr", rows))
@@ -163,7 +163,9 @@ class Selection:
     def _moments(self, result: Result) -> Moments:
         nothing = Moments.of(np.zeros((1 + len(PRODUCTS), 0, 1, _count(result, self.cells[result.letter]))))
         return reduce(
-            Moments.merge, (Moments.of(list(fields)) for fields in self._fields(result, result.data, PRODUCTS)), nothing
+            Moments.merge,
+            (moments32(hr, fields, axis=0) for hr, *fields in self._fields(result, result.data, PRODUCTS)),
+            nothing,
         )
 
     def _step_scores(self, result: Result) -> xr.DataArray:
@@ -173,21 +175,21 @@ class Selection:
         if not self.of_cells:
             return stored
         span, names, found = stored.attrs["hr_range"], [str(name) for name in stored["product"].values], []
-        with open_products(result.run.results) as products:
-            for hr, *fields in self._fields(result, products, names):
-                of_products = [step_scores_of_cells(hr, field, span) for field in fields]
-                found.append([[scores[metric] for scores in of_products] for metric in METRICS])
+        for hr, *fields in self._fields(result, result.products, names):
+            found.append(step_scores_of_cells(hr, fields, span))
         return stored.copy(data=np.concatenate(found, axis=-1)) if found else stored
 
     def _fields(self, result: Result, data: xr.Dataset, products: Sequence[str]) -> Iterator[list[np.ndarray]]:
-        """HR and products at the chosen steps and cells, (time, 1, cell), by blocks; HR is NaN out of its range."""
-        cells = self.cells[result.letter]
+        """HR and products at the chosen steps and cells, (step, cell), by blocks; HR is NaN out of its range."""
         for block, inside in _blocks(self.steps[result.letter], len(result.times), result.grid.shape):
-            hr, *fields = (
-                each.reshape(len(each), 1, -1)[inside][..., cells]
-                for each in (FIELDS.read(result, data[name], block) for name in ("hr", *products))
-            )
+            hr, *fields = (self._chosen(result, data[name], block, inside) for name in ("hr", *products))
             yield [self.condition.values(hr), *fields]
+
+    def _chosen(self, result: Result, field: xr.DataArray, block: slice, inside: np.ndarray | slice) -> np.ndarray:
+        """Steps of a block and the chosen cells, (step, cell)."""
+        values, cells = FIELDS.read(result, field, block), self.cells[result.letter]
+        values = values.reshape(len(values), -1)[inside]
+        return values if isinstance(cells, slice) else values.take(cells, axis=1)
 
 
 class FieldCache:

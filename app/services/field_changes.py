@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from app.services.conditions import Selection
-from engine.evaluation.moments import ratio
+from engine.evaluation.moments import keep, ratio
 from engine.evaluation.significance import DifferenceSums, is_significant
 
 BOTH = "difference"  # of the first two runs
@@ -50,9 +50,12 @@ def rmse_changes(selection: Selection) -> dict[str, Change]:
     for rows, squares in selection.squared_errors(letters):
         for key, pair in pairs.items():
             one, other = (squares[name] for name in pair)
-            tests[key].add(times[rows], one - other)
-            valid = np.isfinite(one) & np.isfinite(other)
-            sums[key] += [np.where(valid, each, 0).sum(axis=0, dtype=float) for each in (one, other, valid)]
+            difference = one - other
+            tests[key].add(times[rows], difference)
+            valid = np.isfinite(difference)
+            if not valid.all():
+                one, other = (keep(each.copy(), valid) for each in (one, other))
+            sums[key] += [each.sum(axis=0) for each in (one, other, valid)]
     first, found = comparison.first, {}
     for key, (one, other, count) in sums.items():
         change = np.sqrt(ratio(one, count)) - np.sqrt(ratio(other, count))

@@ -12,7 +12,6 @@ from app.services.comparison import Comparison, Result
 from app.services.conditions import ALL, PRODUCTS, Selection
 from engine.evaluation.exceedance import exceedance
 from engine.evaluation.moments import CELL_SCORES, domain_moments, ratio
-from engine.evaluation.products import open_products
 from engine.evaluation.radial_spectra import effective_resolution
 from engine.evaluation.significance import Interval, best_of, errors_of, intervals, verdict
 
@@ -222,12 +221,11 @@ def exceedances(selection: Selection, thresholds: Sequence[float]) -> dict[str, 
     """Letter → scores of `exceedance` over the chosen steps and cells, of each shown run by its own HR."""
     found = {}
     for result in selection.comparison.shown:
-        with open_products(result.run.results) as products:
-            steps = selection.steps[result.letter]
-            chosen = products if len(steps) == len(result.times) else products.isel(time=steps)
-            cells = np.zeros(result.grid.shape, bool)
-            cells.flat[selection.cells[result.letter]] = True
-            found[result.letter] = exceedance(chosen, thresholds, cells=cells)
+        steps, products = selection.steps[result.letter], result.products
+        chosen = products if len(steps) == len(result.times) else products.isel(time=steps)
+        cells = np.zeros(result.grid.shape, bool)
+        cells.flat[selection.cells[result.letter]] = True
+        found[result.letter] = exceedance(chosen, thresholds, cells=cells)
     return found
 
 

@@ -36,11 +36,10 @@ class Moments:
     def of(cls, fields: np.ndarray | Sequence[np.ndarray]) -> Self:
         """Compute them from (1 + product, time, y, x), HR first; NaN and infinite values are missing."""
         values = np.array(fields, np.float64)
-        valid = np.isfinite(values).all(axis=0)
+        valid = np.asarray(np.isfinite(values).all(axis=0))
         is_complete = valid.all()
-        bits, kept = values.view(np.int64), -valid.astype(np.int64)  # all bits of what is valid, none of the rest
         if not is_complete:
-            bits &= kept  # zeros, NaN or not, ten times as fast as by `where`
+            keep(values, valid)
         count = valid.sum(axis=0)
         mean = values.sum(axis=1) / np.maximum(count, 1)
         error = values[1:] - values[0]
@@ -48,7 +47,7 @@ class Moments:
         abs_error = np.abs(error, out=error).sum(axis=1)
         values -= mean[:, None]
         if not is_complete:
-            bits &= kept
+            keep(values, valid)
         squares = np.einsum("ptyx,ptyx->pyx", values, values)
         comoment = np.einsum("tyx,ptyx->pyx", values[0], values[1:])
         return cls(count, mean, squares, comoment, abs_error, squared_error)
@@ -69,6 +68,14 @@ class Moments:
             self.abs_error + other.abs_error,
             self.squared_error + other.squared_error,
         )
+
+
+def keep(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Put zeros in place of what isn't valid, NaN or not, by bits: ten times as fast as `where`."""
+    integer = np.dtype(f"i{values.itemsize}")
+    bits = values.view(integer)
+    bits &= -valid.astype(integer)  # all bits of what is valid, none of the rest
+    return values
 
 
 def mae(moments: Moments) -> np.ndarray:

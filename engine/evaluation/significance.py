@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from engine.evaluation.moments import ratio
+from engine.evaluation.moments import keep, ratio
 
 SCORES = ("mae", "rmse", "bias")
 RESAMPLES = 2000
@@ -168,10 +168,14 @@ class DifferenceSums:
     def add(self, times: np.ndarray, differences: np.ndarray) -> None:
         """Add steps, by the number of their time: (step, cell), NaN where a value is missing."""
         phases = 2 * np.pi * np.outer(np.arange(self._m + 1), times) / self._n
-        waves = np.concatenate([np.cos(phases), np.sin(phases)])  # (wave, step)
+        waves = np.concatenate([np.cos(phases), np.sin(phases)]).astype(differences.dtype)  # (wave, step)
         valid = np.isfinite(differences)
-        self._values += waves @ np.where(valid, differences, 0.0)
-        self._valid += waves @ valid
+        if valid.all():
+            self._values += waves @ differences
+            self._valid += waves.sum(axis=1, keepdims=True)
+        else:
+            self._values += waves @ keep(differences.copy(), valid)
+            self._valid += waves @ valid.astype(differences.dtype)
 
     def p_values(self) -> np.ndarray:
         """Compute the probability, at each cell, of a mean at least as far from 0 if none is expected: (cell,).
