@@ -209,6 +209,7 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
     ensemble, title = EnsembleSums(), f"{run.title}: test part of run {run.id}"
     for note in write_results(run.results, downscaler, samples, report, title, ensemble):
         _log(note)
+    run.stations.unlink(missing_ok=True)  # of an earlier evaluation
     heartbeat.phase("fitting baselines")
     _add_baselines(run, pairs, samples, downscaler.bound)
     heartbeat.phase("scoring")

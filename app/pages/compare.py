@@ -22,6 +22,7 @@ from app.components.scorecard_card import ScorecardCard
 from app.components.significance_card import SignificanceCard
 from app.components.spectra_card import SpectraCard
 from app.components.start_card import StartCard
+from app.components.station_card import StationCard
 from app.components.taylor_card import TaylorCard
 from app.components.time_bar import TimeBar
 from app.services.comparison import Comparison
@@ -51,16 +52,19 @@ class ComparePage:
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
         self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
         self._taylor, self._scorecard, self._leads = TaylorCard(session), ScorecardCard(), LeadCard(session)
+        self._stations = StationCard(session)
         self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._lower = pn.FlexBox(
             self._scores.view, self._cell.view, self._sure.view, self._spectra.view, self._exceedance.view,
             self._taylor.view, self._scorecard.view, self._leads.view,
+            self._stations.view,
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
         for number, view in enumerate(self._lower):  # tables beside figures
             view.styles = {**view.styles, "flex": f"1 1 {480 if number % 2 else 720}px"}
-        self._exceedance.view.styles = {**self._exceedance.view.styles, "flex": "1 1 100%"}  # as wide as its table
+        for wide in (self._exceedance.view, self._stations.view):  # as wide as their tables
+            wide.styles = {**wide.styles, "flex": "1 1 100%"}
         self._page = pn.Column(
             self._chips.view,
             sizing_mode="stretch_width",
@@ -152,6 +156,7 @@ class ComparePage:
             partial(self._scorecard.take, comparison),
             partial(self._leads.take, comparison),
             partial(self._exceedance.take, selection),
+            partial(self._stations.take, comparison, view),
         ):
             if (comparison, view, condition) != (self.comparison, self._maps.shared, self.session.condition):
                 return  # another choice was made meanwhile
@@ -175,7 +180,7 @@ class ComparePage:
     def _stamps_now(self) -> dict[str, float]:
         """When the results of each chosen run were written last, verification included; 0 where there are none."""
         folders = {run_id: self.session.store.folder / run_id / "results" for run_id in self.session.runs}
-        names = ("test.nc", "verification.nc")
+        names = ("test.nc", "verification.nc", "stations.nc")
         return {
             run_id: sum(path.stat().st_mtime for name in names if (path := folder / name).is_file())
             for run_id, folder in folders.items()

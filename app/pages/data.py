@@ -17,6 +17,7 @@ from app.components.file_browser import FileBrowser
 from app.components.file_view import FileView, draw
 from app.components.region_card import RegionCard
 from app.components.start_card import StartCard
+from app.components.station_view import DrawnStations, StationView, draw_stations
 from app.form.sources import join_source, part_source
 from app.formatting import plain_text
 from app.services.newest import Newest
@@ -25,6 +26,7 @@ from app.session import Session
 from app.theme import BORDERED
 from engine.data.catalogue import Entry
 from engine.data.file_summary import describe
+from engine.data.stations import open_stations
 from engine.errors import MesoscopeError, SpecError
 from engine.spec import Source, Spec
 
@@ -45,14 +47,15 @@ class DataPage:
         self.region = RegionCard(session)
         self.catalogue = CatalogueCard(self._look)
         self.file = FileView(self._choose, self._use, self.region, lambda: pn.state.execute(self.catalogue.refresh))
+        self.stations = StationView()
         self.fault = pmui.Alert(
             object="", severity="error", visible=False, margin=(0, 0, 12, 0), sizing_mode="stretch_width"
         )
         start = StartCard(session, "No file chosen yet", generate=self.demonstration.generate, own_files=OWN_FILES)
         self.empty = start.view
         self.surface = pmui.Paper(
-            self.fault, self.empty, self.file.view, margin=0, elevation=0, sx={"padding": "16px", **BORDERED},
-            sizing_mode="stretch_width", min_height=620,
+            self.fault, self.empty, self.file.view, self.stations.view, sizing_mode="stretch_width", min_height=620,
+            margin=0, elevation=0, sx={"padding": "16px", **BORDERED},
         )  # fmt: skip
         chosen = ["source_path", "source_variable", "source_select", "source_units"]
         session.param.watch(lambda *_: pn.state.execute(self._open), chosen)
@@ -89,13 +92,22 @@ class DataPage:
             preview = await asyncio.to_thread(open_preview, source)
             drawn = await asyncio.to_thread(draw, preview, 0, self.session.dark)
         except MesoscopeError as error:
-            if is_newest():
-                self._refuse(str(error))
+            given = session.source_path, session.source_variable
+            found = await asyncio.to_thread(_stations_or_fault, *given, str(error))
+            if not is_newest():
+                return
+            if isinstance(found, str):
+                self._refuse(found)
+                return
+            self._shown = None
+            with pn.io.hold():
+                self.fault.visible = self.empty.visible = self.file.view.visible = False
+                self.stations.show(found)
         else:
             if is_newest():
                 self._shown = preview.source
                 with pn.io.hold():
-                    self.fault.visible = self.empty.visible = False
+                    self.fault.visible = self.empty.visible = self.stations.view.visible = False
                     self.file.view.visible = True
                     self.file.show(summary, preview, drawn)
         finally:
@@ -141,3 +153,11 @@ class DataPage:
             self._refuse(str(error))
         else:
             self.session.page = "design"
+
+
+def _stations_or_fault(path: str, variable: str, fault: str) -> DrawnStations | str:
+    """Draw a file that is no field as stations; else say why not, for tables what keeps them from being stations."""
+    try:
+        return draw_stations(open_stations(path, variable), path)
+    except MesoscopeError as error:
+        return str(error) if path.lower().endswith((".csv", ".tsv")) else fault

@@ -111,6 +111,18 @@ class SharedView:
         glyphs = (self.lines, lines), (self.labels, labels), *outlines, (self.cell, cell)
         return [bm.GlyphRenderer(data_source=source, glyph=glyph) for source, glyph in glyphs]
 
+    def plot(self, name: str, renderers: list[bm.GlyphRenderer], toolbar: bm.Toolbar, **more: Any) -> bm.Plot:
+        """Make an empty map of the view for some renderers; a double click shows the whole region."""
+        one = bm.Plot(
+            x_range=self.x_range, y_range=self.y_range, x_scale=self.scale, y_scale=self.scale, title=None,
+            toolbar=toolbar, toolbar_location=None, outline_line_color=None, renderers=renderers,
+            name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=self.box.aspect, min_width=100, margin=0,
+            width=None, height=None,
+            min_border=0, output_backend="canvas", styles={"max-height": "none"}, **more,
+        )  # fmt: skip
+        one.on_event("doubletap", lambda _: self.show_all())
+        return one
+
     @property
     def window(self) -> Box:
         """The part in view."""
@@ -249,19 +261,12 @@ class MapSet:
         view = self.view
         left, bottom, width, height = (f"{name} {side}" for side in ("left", "bottom", "width", "height"))
         image = bm.Image(image=name, x=left, y=bottom, dw=width, dh=height, color_mapper=self.mapper)
-        one = bm.Plot(
-            x_range=view.x_range, y_range=view.y_range, x_scale=view.scale, y_scale=view.scale, title=None,
-            toolbar=view.toolbar, toolbar_location=None, outline_line_color=None,
-            name=f"map_{name}", sizing_mode="stretch_width", aspect_ratio=view.box.aspect, min_width=100, margin=0,
-            width=None, height=None,
-            min_border=0, output_backend="canvas", styles={"max-height": "none"}, center=[view.missing],
-            renderers=[bm.GlyphRenderer(data_source=self.source, glyph=image), *view.renderers],
-        )  # fmt: skip
+        renderers = [bm.GlyphRenderer(data_source=self.source, glyph=image), *view.renderers]
+        one = view.plot(name, renderers, view.toolbar, center=[view.missing])
         one.js_on_event("mousemove", view.point)
         one.js_on_event("mouseleave", view.point)
         one.on_event("selectiongeometry", view.take_area)
         one.on_event("tap", lambda event: view.on_cell(*view.to_cell(event.x, event.y)))
-        one.on_event("doubletap", lambda _: view.show_all())
         return one
 
 

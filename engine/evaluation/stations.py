@@ -133,7 +133,7 @@ def to_text(verified: xr.Dataset) -> str:
         one = verified.isel(station=n)
         rmse = [f"{float(one['rmse'].sel(product=p)):.4g}" for p in products]
         each.append([str(one[NAME].values), f"{float(one[ALT]):.4g} m", str(int(one["pairs"])), *rmse])
-    total = f"{int(verified['pairs'].sum())} pairs at {used} stations ({verified.attrs['method']} cell), in {units}:"
+    total = f"{int(verified['pairs'].sum())} pairs at {used} stations, {verified.attrs['method']} cells, in {units}:"
     notes = [f"note: {note}" for note in verified.attrs["notes"].splitlines()]
     return "\n".join([total, aligned(rows), aligned(each), *notes])
 

@@ -256,3 +256,21 @@ def test_sides_that_can_not_be_used_are_explained(session, temperature_file, sid
     assert message in page.region.message.object.replace("\\", "")
     assert page.region.message.color == "error"
     assert page.region.use.disabled
+
+
+def test_stations_are_shown_on_a_map_and_a_field_takes_their_place(session, temperature_file, tmp_path):
+    path = tmp_path / "stations.csv"
+    path.write_text("id,lat,lon,date,tas_degC\na,47,11,2001-01-01,1\na,47,11,2001-01-02,3\nb,48,12,2001-01-01,5\n")
+    page = shown(session, path)
+    assert page.stations.view.visible
+    assert not page.fault.visible
+    assert page.stations.map.object.renderers[-1].data_source.data["value"].tolist() == [2, 5]  # means
+    assert all(word in page.stations.facts.object for word in ("tas", "25.0 %", "verify RUN --stations"))
+
+    async def field(page):
+        session.choose_source(str(temperature_file))
+
+    page = shown(session, path, field)
+    assert (page.stations.view.visible, page.file.view.visible) == (False, True)
+    path.write_text(path.read_text().replace("tas_degC", "tas"))
+    assert "tas in" in shown(session, path).fault.object  # it has no unit

@@ -187,7 +187,7 @@ def test_the_command_writes_a_file_of_time_series_and_replaces_it(run, tmp_path,
     command = ["verify", run.id, "--store", str(run.folder.parent), "--stations", str(table)]
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "96 pairs at 2 stations (nearest cell), in K:" in text
+    assert "96 pairs at 2 stations, nearest cells, in K:" in text
     assert "Paris (Paris) is left out: it lies outside of its cells" in text
     write_table(table, run)
     assert main([*command, "--json"]) == 0
