@@ -287,9 +287,8 @@ def _choose(variable: str, fields: Sequence[str], names: Mapping[str, tuple[str,
         raise DataError(f"{path} has no variable {variable!r}", hint=did_you_mean(variable, fields))
     if not fields:
         raise DataError(f"{path} has no measured variable", hint="expected a column, or a variable over time")
-    raise DataError(
-        f"{path} has several variables ({', '.join(fields)})", action="name one with --station-variable NAME"
-    )
+    command = "python -m engine verify RUN --stations FILE --station-variable NAME"
+    raise DataError(f"{path} has several variables ({', '.join(fields)})", action=f"name one: {command}")
 
 
 def _numbers(table: pd.DataFrame, column: str, path: str, separator: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from engine.data.netcdf import write_netcdf
 from engine.data.stations import ALT, ID, LAT, LON, NAME
 from engine.data.times import elapsed_seconds, encode, match
 from engine.data.units import conversion, convert
-from engine.errors import DataError, TimeError, UnitError
+from engine.errors import DataError, RunError, TimeError, UnitError
 from engine.evaluation.moments import CELL_SCORES, Moments, area_mean
 from engine.evaluation.products import products_of
 from engine.evaluation.scores import time_blocks
@@ -96,9 +96,12 @@ def verify_at_stations(
 
 
 def write_stations(verified: xr.Dataset, path: Path) -> None:
-    """Write as CF NetCDF that appears whole, and replaces an earlier one."""
-    with whole_file(path) as sibling:
-        write_netcdf(verified, sibling, format="NETCDF4")
+    """Write as CF NetCDF that appears whole, and replaces an earlier one; raises RunError or OSError if it can't."""
+    try:
+        with whole_file(path) as sibling:
+            write_netcdf(verified, sibling, format="NETCDF4")
+    except RuntimeError as error:
+        raise RunError(f"{path} can't be written ({error})", action="see whether the disk is full") from error
 
 
 def summary(verified: xr.Dataset) -> dict[str, object]:
@@ -175,7 +178,7 @@ def _match_times(products: xr.DataArray, measured: xr.DataArray, notes: list[str
             )
         _check_is_mean(products.attrs, measured.attrs)
         sides[fine] = _daily_means(sides[fine])
-        notes.append(f"{names[fine]} have several steps a day: the mean of each complete day is compared")
+        notes.append(f"several steps a day in {names[fine]}: the mean of each complete day is compared")
     matched = match([side["time"] for side in sides], names)
     notes += matched.notes
     products, measured = (side.isel(time=at) for side, at in zip(sides, matched.steps, strict=True))

@@ -94,7 +94,7 @@ def test_a_single_station_has_no_dimension(tmp_path):
         ("46.5,10.5,0,20010103", "46.6,10.5,0,20010103", DataError, "station 007 in .* has several values of latitude"),
         ("46.5", "146.5", GridError, "lat of station 007 in .* is 146.5: expected degrees from -90 to 90"),
         (",4\n", ",four\n", DataError, "tas_degC in line 2 of .* is 'four': expected a number"),
-        ("altitude_ft", "rain_mm", DataError, "several variables .rain_mm, tas_degC.: name one with --station-var"),
+        ("altitude_ft", "rain_mm", DataError, "several variables .rain_mm, tas_degC.: name one: .*--station-var"),
         ("station_id,name", "x,y", DataError, "has no station id"),
         ("007", "", DataError, "has no station id in line 3"),
     ],

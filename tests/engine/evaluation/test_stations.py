@@ -147,7 +147,7 @@ def test_days_meet_the_mean_of_each_complete_day_of_finer_steps():
     daily = make_stations({"a": (0, 0)}, [[1, 2, 3]])
     got = verify_at_stations(make_results(hours), daily)
     np.testing.assert_allclose(got["hr"], [[1.5, 5.5]])  # of 0 to 3 and 4 to 7
-    assert "the test part have several steps a day: the mean of each complete day is compared" in got.attrs["notes"]
+    assert "several steps a day in the test part: the mean of each complete day is compared" in got.attrs["notes"]
     finer = make_stations({"a": (0, 0)}, [[0, 2, 0, 2, 5, NAN, 5, 5, 1, 1]], hours)
     got = verify_at_stations(make_results(), finer)
     np.testing.assert_array_equal(got["observed"], [[1, NAN]])
