@@ -26,10 +26,8 @@ from app.session import Session
 from app.theme import SMALL
 from engine.data.stations import ALT, ID, LAT, LON, NAME
 from engine.errors import MesoscopeError
-from engine.evaluation.stations import OBSERVED
 
 HEIGHT = 250
-BAR_WIDTH = 84
 ALL = "all stations"
 LABELS = {"bias": "bias", "mae": "MAE", "rmse": "RMSE", "centred_rmse": "RMSE without bias", "pearson": "correlation"}
 SENTENCE = "How near LR, interpolated, HR and downscaled fields are to what was measured at stations."
@@ -57,10 +55,11 @@ class StationCard:
         self._path = pmui.TextInput(label="Station file", placeholder="stations.csv", width=220, **SMALL)
         self._path.param.watch(lambda event: event.new and pn.state.execute(self._verify), "value")
         top = head("Stations", "of all test steps", self._score, self._product, self._station, self._path)
-        top.gap = "6px 12px"
+        top.param.update(gap="6px 12px", margin=(0, 0, 6, 0))
         self._dots = pn.pane.Bokeh(None, margin=0, sizing_mode="stretch_width")
-        self._bar = pn.pane.Bokeh(None, margin=0, width=BAR_WIDTH)
-        self._place = pn.Row(self._dots, self._bar, margin=0, styles={"flex": "1 1 300px", "max-width": "560px"})
+        self._bar = pn.pane.Bokeh(None, margin=0)
+        row = pn.Row(self._dots, self._bar, margin=0, sizing_mode="stretch_width")
+        self._place = pn.Column(row, margin=0, max_width=560, styles={"flex": "1 1 300px"})
         self._table = pn.pane.HTML(f"<p>{EMPTY}</p>", stylesheets=[TABLE_CSS], sizing_mode="stretch_width", margin=0)
         self._series = pn.pane.Bokeh(None, sizing_mode="stretch_width", margin=(8, 0), visible=False)
         beside = pn.Column(self._table, self._series, margin=0, styles={"flex": "1 1 420px", "min-width": "0"})
@@ -127,12 +126,14 @@ class StationCard:
         chosen = first[ID].values.tolist().index(station) if station else None
         with pn.io.hold():
             self._map.show(found.at(self._product.value, score), clim, cmap, chosen)
-            self._bar.object = ColourBar(clim, cmap, {**first[score].attrs, "long_name": LABELS[score]}).figure
+            bar = ColourBar(clim, cmap, {**first[score].attrs, "long_name": LABELS[score]})
+            bar.figure.sizing_mode = "fixed"
+            self._bar.object = bar.figure
             self._table.object = _table(found, self._comparison, station)
             self._series.visible = bool(station)
             if station:
                 series, times = found.series(station)
-                lines = cell_series(series, times.to_index(), first[OBSERVED].attrs, self.session.dark)
+                lines = cell_series(series, times, self._comparison.first.attrs, self.session.dark)
                 self._series.object = line_figure(lines, height=HEIGHT)
 
 
@@ -161,7 +162,7 @@ def _table(found: StationScores, comparison: Comparison, station: str) -> str:
     rows = []
     for key, scores in found.scores(station).items():
         label = badge(key, f"{key} {titles[key]}") if key in titles else html.escape(name_of(key))
-        cells = "".join("<td>–</td>" if v != v else f"<td>{v:.3f}</td>" for v in (scores[score] for score in LABELS))
+        cells = "".join(f"<td>{_number(scores[score])}</td>" for score in LABELS)
         rows.append(f'<tr><th class="row_heading">{label}</th>{cells}<td>{scores[PAIRS]:,.0f}</td></tr>')
     place = 'class="scroll" tabindex="0" role="group" aria-label="Table of scores at stations"'
     title = ALL if not station else _place_text(first.isel(station=first[ID].values.tolist().index(station)))
@@ -172,6 +173,10 @@ def _table(found: StationScores, comparison: Comparison, station: str) -> str:
         command = f"python -m engine verify {' '.join(missing)} --stations FILE"
         notes += f"<p>{html.escape(f'For the others, give the file above, or run {command}')}</p>"
     return f"<div {place}>{table}</thead><tbody>{''.join(rows)}</tbody></table></div>{notes}"
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:.3f}".replace("-", "−")
 
 
 def _place_text(station: xr.Dataset) -> str:

@@ -55,7 +55,9 @@ def draw_stations(measured: xr.DataArray, path: str) -> DrawnStations:
         "Missing": f"{100 * missing:.1f} %",
         "Use": USE,
     }
-    return DrawnStations(drawn, ColourBar(clim, cmap, label, width=BAR_WIDTH), facts)
+    bar = ColourBar(clim, cmap, label)
+    bar.figure.sizing_mode = "fixed"
+    return DrawnStations(drawn, bar, facts)
 
 
 def _widened(degrees: np.ndarray) -> np.ndarray:
@@ -69,9 +71,10 @@ class StationView:
 
     def __init__(self) -> None:
         self.map = pn.pane.Bokeh(None, margin=0, sizing_mode="stretch_width")
-        self._bar = pn.pane.Bokeh(None, margin=0, width=BAR_WIDTH)
+        self._bar = pn.pane.Bokeh(None, margin=0)
         self.facts = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
-        picture = pn.Row(self.map, self._bar, margin=0, max_width=WIDTH + BAR_WIDTH, styles={"flex": "2 1 300px"})
+        row = pn.Row(self.map, self._bar, margin=0, sizing_mode="stretch_width")
+        picture = pn.Column(row, margin=0, max_width=WIDTH + BAR_WIDTH, styles={"flex": "2 1 300px"})
         side = pn.Column(self.facts, margin=0, styles={"flex": "1 1 240px", "min-width": "0"})
         self.view = pn.FlexBox(
             picture, side, gap="16px 24px", align_items="flex-start", margin=0, sizing_mode="stretch_width",

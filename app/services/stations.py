@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from app.services.comparison import Comparison
@@ -51,14 +52,14 @@ class StationScores:
             found[key] = values | {PAIRS: float(numbers[PAIRS].sum())}
         return found
 
-    def series(self, station: str) -> tuple[dict[str, np.ndarray], xr.DataArray]:
+    def series(self, station: str) -> tuple[dict[str, np.ndarray], pd.Index]:
         """Measured values, those of simple products and of runs at a station, and their times."""
-        first = self.first.isel(station=_number(self.first, station))
-        series = {name: first[name].values for name in (OBSERVED, *SIMPLE)}
+        times, number = self.first.indexes["time"], _number(self.first, station)
+        series = {name: self.first[name][number].values for name in (OBSERVED, *SIMPLE)}
         for letter, file in self.files.items():
-            if station in file[ID].values and file["time"].equals(first["time"]):
+            if station in file[ID].values and file.indexes["time"].equals(times):
                 series[letter] = file["downscaled"][_number(file, station)].values
-        return series, first["time"]
+        return series, times
 
 
 def station_scores(comparison: Comparison) -> StationScores:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import bokeh.models as bm
 import numpy as np
 import pytest
 import xarray as xr
@@ -76,7 +77,7 @@ def test_a_file_gives_all_runs_their_scores_and_a_click_one_station(runs, table)
     card = shown(runs, [give(table)])
     assert all(run.stations.is_file() for run in runs)
     assert card._table.object.count("<tr>") == 1 + 5  # LR, interpolated, HR, A, B
-    assert "<td>-1.000</td><td>1.000</td><td>1.000</td><td>0.000</td>" in card._table.object  # HR is 1 K too cold
+    assert "<td>−1.000</td><td>1.000</td><td>1.000</td><td>0.000</td>" in card._table.object  # HR is 1 K too cold
     assert ">12<" in card._table.object  # 8 + 4 pairs
     with xr.open_dataset(runs[0].stations) as stored:
         np.testing.assert_allclose(card._map.source.data["value"], stored["rmse"].sel(product="downscaled"))
@@ -86,6 +87,8 @@ def test_a_file_gives_all_runs_their_scores_and_a_click_one_station(runs, table)
     assert "S1, 50 m" in card._table.object
     assert ">4<" in card._table.object
     assert card._series.visible
+    legend = [item.label.value for item in card._series.object.select_one(bm.Legend).items]
+    assert legend == ["observed", "LR", "interpolated", "HR", "A", "B"]
     assert card._map.source.data["size"][1] > card._map.source.data["size"][0]
 
 
