@@ -15,11 +15,10 @@ from engine.data.kernels import cell_positions, kernel_taps
 from engine.data.lengths import EARTH_RADIUS_KM
 from engine.data.resample import coarsen, interpolate
 from engine.data.spherical_cells import to_vectors
-from engine.data.units import conversion, convert
-from engine.errors import DataError, UnitError
+from engine.data.surface import Surface
+from engine.errors import DataError
 from engine.evaluation.moments import ratio
 
-ELEVATIONS = ("altitude", "orog", "topography", "elevation", "dem", "height")  # words in its name
 KERNELS_OF_LR = ("nearest", "bilinear", "bicubic")  # products that know nothing of the HR elevation
 
 
@@ -107,15 +106,15 @@ def elevations(template: HrTemplate, scale: int, interpolation: str) -> dict[str
     DataError
         If the run has no elevation among its static variables.
     """
-    named = (f for f in template.static if _is_elevation(f))
-    if (found := next(named, None)) is None:
-        has = ", ".join(str(field.attrs.get("long_name", field.name)) for field in template.static)
+    known = Surface.of(template.static).elevation
+    if known is None:
+        has = ", ".join(str(field.attrs.get("source_name", field.name)) for field in template.static)
         raise DataError(
             f"a height correction needs an elevation, but the run's static variables are: {has or 'none'}",
-            hint="expected one in metres among data.static, called orography, elevation or the like",
+            hint="expected one among data.static, in metres and called orography, elevation or the like",
             action="train with it, or leave --height-correction out",
         )
-    hr = convert(found, "m", what="the elevation").assign_coords(Grid.of(template.hr).coords()).compute()
+    hr = template.hr.copy(data=known)
     lr = coarsen(hr, scale).compute()
     filled = fill_missing(lr.values[None], is_periodic(Grid.of(hr)))
     smooth = {
@@ -124,14 +123,3 @@ def elevations(template: HrTemplate, scale: int, interpolation: str) -> dict[str
     }
     rows, columns = template.data_shape
     return {"lr": lr} | {k: field[:rows, :columns] for k, field in {**smooth, "hr": hr}.items()}
-
-
-def _is_elevation(field: xr.DataArray) -> bool:
-    words = {str(field.attrs.get(word, field.name)).lower() for word in ("standard_name", "long_name")}
-    words |= {str(field.name).lower().removeprefix("static_")}
-    if not any(name in word for name in ELEVATIONS for word in words):
-        return False
-    try:
-        return bool(conversion(str(field.attrs.get("units", "")), "m", what="it"))
-    except UnitError:
-        return False

@@ -110,7 +110,7 @@ def test_heights_are_those_that_each_product_stands_for():
     hr = xr.DataArray(
         np.zeros((2, 2)), {"y": ("y", [-0.5, 0.5], LATITUDE), "x": ("x", [0.0, 1], LONGITUDE)}, ("y", "x")
     )
-    template = HrTemplate(hr, (static.assign_attrs(long_name="orography"),), (2, 2))
+    template = HrTemplate(hr, (static.assign_attrs(source_name="orography"),), (2, 2))
     heights = elevations(template, 2, "nearest")
     assert {name: field.values.tolist() for name, field in heights.items() if name in ("lr", "interpolated", "hr")} == {
         "lr": [[150]], "interpolated": [[150, 150], [150, 150]], "hr": [[0, 100], [200, 300]],
@@ -125,7 +125,7 @@ def test_heights_are_those_that_each_product_stands_for():
     np.testing.assert_allclose(got["interpolated"][0], np.arange(3) - 2 - 5.525, rtol=1e-6)
     assert got["pairs"].values.tolist() == [3, 0]
     with pytest.raises(DataError, match="needs an elevation, but the run's static variables are: land mask"):
-        elevations(HrTemplate(hr, (static.assign_attrs(long_name="land mask"),), (2, 2)), 2, "nearest")
+        elevations(HrTemplate(hr, (static.assign_attrs(source_name="land mask"),), (2, 2)), 2, "nearest")
     pressure = make_stations({"a": (0.0, 0.0)}, np.zeros((1, 3)), units="Pa")
     with pytest.raises(UnitError, match="a height correction is for temperatures, but the run is in 'Pa'"):
         verify_at_stations(make_results(units="Pa"), pressure, lapse_rate=6.5, heights=heights)
