@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import panel as pn
+import panel_material_ui as pmui
 import xarray as xr
 
 from app import formatting
@@ -76,10 +77,10 @@ class StationView:
         row = pn.Row(self.map, self._bar, margin=0, sizing_mode="stretch_width")
         picture = pn.Column(row, margin=0, max_width=WIDTH + BAR_WIDTH, styles={"flex": "2 1 300px"})
         side = pn.Column(self.facts, margin=0, styles={"flex": "1 1 240px", "min-width": "0"})
-        self.view = pn.FlexBox(
-            picture, side, gap="16px 24px", align_items="flex-start", margin=0, sizing_mode="stretch_width",
-            visible=False,
+        body = pn.FlexBox(
+            picture, side, gap="16px 24px", align_items="flex-start", margin=0, sizing_mode="stretch_width"
         )  # fmt: skip
+        self.view = pmui.Column(body, visible=False, margin=0, sizing_mode="stretch_width")
 
     def show(self, drawn: DrawnStations) -> None:
         with pn.io.hold():
