@@ -55,6 +55,7 @@ class CatalogueCard:
         note = EMPTY if not entries else more if found else "No data set holds these words."
         self.search.visible = bool(entries)
         self.note.param.update(object=note, visible=bool(note))
+        self.list.visible = bool(found)
         self.list.items = [
             {"label": one.name, "secondary": f"{one.role} · {one.text}", "icon": ICONS[one.role]}
             for one in found[:MOST_LISTED]
