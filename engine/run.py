@@ -63,8 +63,10 @@ def work(run: Run) -> None:
         heartbeat.end(RankEnd.DONE, weights=checkpoints.fingerprint(weights))
 
 
-def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
+def downscale(run: Run, data: str, path: Path, variable: str = "") -> tuple[str, ...]:
     """Apply the best weights of a run to new LR data, and write the result; returns notes on what was done.
+
+    variable : name of the LR field in `data`, if it isn't that of the spec.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
         If the new data don't fit the run.
     """
     normalizer, template = _trained(run)
-    pairs = pair_for_downscaling(run.spec.data, template, data)
+    pairs = pair_for_downscaling(run.spec.data, template, data, variable)
     networks = _best_networks(run, pairs, normalizer)
     samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
     downscaler = Downscaler.of(networks, run.spec, samples)
@@ -82,8 +84,10 @@ def downscale(run: Run, data: str, path: Path) -> tuple[str, ...]:
     return (*pairs.notes, *notes)
 
 
-def downscale_to(run: Run, data: str, path: Path, destination: Destination) -> tuple[str, ...]:
+def downscale_to(run: Run, data: str, path: Path, destination: Destination, variable: str = "") -> tuple[str, ...]:
     """Apply the best weights of a run to new LR data, on their own grid, and write the fields at another destination.
+
+    variable : as for `downscale`.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def downscale_to(run: Run, data: str, path: Path, destination: Destination) -> t
             action="train with model.upsampling=implicit, model.localized=false and model.scales=[2, 6], say",
         )
     normalizer, template = _trained(run)
-    pairs = pair_for_downscaling(spec.data, template, data, as_given=True)
+    pairs = pair_for_downscaling(spec.data, template, data, variable, as_given=True)
     samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     cells, are_points = destination.cells(pairs.lr_grid), destination.points is not None
     places = Places.of(cells, are_points, pairs.lr_grid, template, normalizer)

@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 
 from app import formatting
 from app.components.cards import columns, side_column, titled_card
+from app.components.downscale_card import DownscaleCard
 from app.components.run_notes import RunNotesCard
 from app.components.run_records import RunRecords
 from app.components.run_text import facts_of, failure_advice, state_html, status_text
@@ -55,6 +56,7 @@ class RunDetail:
         self._facts = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
         self.settings = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
         self.records = RunRecords(session, partial(self._report, "error"))
+        self.downscale = DownscaleCard(session)
         self.notes = RunNotesCard(session, partial(self._report, "error"))
         self.view = self._arranged()
 
@@ -76,6 +78,7 @@ class RunDetail:
         self._facts.object = formatting.table(facts_of(seen))
         self._offer(seen, state)
         self.notes.show(seen)
+        self.downscale.show(seen.run, state is RunState.DONE)
         if seen.fault:
             self._report("error", seen.fault)
         self.records.pull()
@@ -139,5 +142,5 @@ class RunDetail:
         left = pn.Column(*self.records.cards, sizing_mode="stretch_width", margin=0)
         facts = titled_card("Training", self._facts)
         settings = titled_card("Settings that differ from the defaults", self.settings)
-        right = side_column(facts, self.notes.view, settings, width=DETAIL_WIDTH)
+        right = side_column(facts, self.downscale.view, self.notes.view, settings, width=DETAIL_WIDTH)
         return pn.Column(top, columns(left, right, padding="0"), margin=0, visible=False, sizing_mode="stretch_width")

@@ -171,9 +171,10 @@ def downscale(args: argparse.Namespace) -> None:
     with quiet_import():
         from engine.run import Destination, downscale, downscale_to
     if args.scale is None and args.grid is None and args.points is None:
-        notes = downscale(run, args.input, output)
+        notes = downscale(run, args.input, output, args.variable)
     else:
-        notes = downscale_to(run, args.input, output, Destination(args.scale, args.grid, args.points))
+        destination = Destination(args.scale, args.grid, args.points)
+        notes = downscale_to(run, args.input, output, destination, args.variable)
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
     answer(args, {"run": run.id, "output": str(args.output), "notes": notes}, f"wrote {args.output}")

@@ -117,12 +117,15 @@ def _readable(what: str) -> Iterator[None]:
         ) from error
 
 
-def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str, as_given: bool = False) -> Pairs:
+def pair_for_downscaling(
+    options: DataOptions, template: HrTemplate, path: str, variable: str = "", as_given: bool = False
+) -> Pairs:
     """Bring new LR and predictor fields onto the grids of a trained run; HR is missing, every step is a test step.
 
     Parameters
     ----------
     path : file, glob or Zarr store that holds all of them, by the names that the spec gives.
+    variable : name of the LR field there, if it isn't that of the spec.
     as_given : LR stays on its own grid, which is that of HR and static variables too, at scale 1.
 
     Raises
@@ -132,7 +135,8 @@ def pair_for_downscaling(options: DataOptions, template: HrTemplate, path: str, 
     """
     notes: list[str] = []
     undated = options.time_features == "none"
-    lr_source, lr_units = options.lr or options.target, template.hr.attrs["units"]
+    in_spec, lr_units = options.lr or options.target, template.hr.attrs["units"]
+    lr_source = dataclasses.replace(in_spec, variable=variable or in_spec.variable)
     named = {"LR": _open_as_trained(lr_source, path, lr_units, undated, "LR", notes)}
     if as_given:
         template = template.onto(Grid.of(named["LR"]))

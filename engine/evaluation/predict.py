@@ -142,7 +142,7 @@ class Downscaler:
         fields = interpolate(fill_missing(lr, pairs.periodic), pairs.scale, pairs.interpolation, pairs.periodic)
         return bounded(fields, samples.normalizer.mask, self.bound)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _predict(self, number: int, inputs: tf.Tensor, static: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
         """Run a network, with one graph for any number of samples of one shape, which interpolation has to know."""
         network = self.networks[number]

@@ -94,9 +94,8 @@ class RadialSpectra:
         hr, products = transformed[0], transformed[1:]
         modes = (transformed.real**2 + transformed.imag**2, hr.real * products.real + hr.imag * products.imag)
         found = np.full((2 * len(transformed) - 1, len(complete), len(self.wavenumber)), np.nan)
-        found[:, complete] = [
-            [self.ring_means @ step.ravel() for step in of_field] for part in modes for of_field in part
-        ]
+        of_modes = np.concatenate(modes).reshape(-1, self.ring_means.shape[1])
+        found[:, complete] = (self.ring_means @ of_modes.T).T.reshape(found[:, complete].shape)
         return found
 
 

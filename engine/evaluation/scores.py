@@ -7,6 +7,9 @@ standard deviation over the steps, as in Gomez Gonzalez (2023), Environ. Data Sc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 import xarray as xr
@@ -44,8 +47,12 @@ def scores_of_steps(results: xr.Dataset) -> xr.DataArray:
     span, products = value_range(results), products_of(results)
     blocks: list[np.ndarray] = []
     for block in time_blocks(results):
-        hr = block["hr"].values
-        of_products = [step_scores(hr, block[name].values, span) for name in products]
+        hr, reference, of_products = block["hr"].values, None, []
+        for name in products:
+            field = block[name].values
+            if reference is None or not np.array_equal(reference.valid, np.isfinite(hr) & np.isfinite(field)):
+                reference = Reference.of(hr, field)
+            of_products.append(reference.scores(field, span))
         blocks.append(np.array([[scores[metric] for scores in of_products] for metric in METRICS]))
     values = np.concatenate(blocks, axis=-1) if blocks else np.empty((len(METRICS), len(products), 0))
     coords = {"metric": list(METRICS), "product": list(products), "time": results["time"]}
@@ -74,21 +81,80 @@ def step_scores(hr: np.ndarray, field: np.ndarray, span: float) -> dict[str, np.
     -------
     {metric: (time,)}, NaN where a step doesn't have that score; mae, rmse and bias (field minus HR) in the unit.
     """
-    span = span if span > 0 else np.nan  # a constant HR has no range to compare errors with
-    valid = np.isfinite(hr) & np.isfinite(field)
-    hr, field = np.where(valid, hr, np.nan).astype(np.float64), np.where(valid, field, np.nan).astype(np.float64)
-    error = field - hr
-    squares = _mean(error**2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        psnr = 10 * np.log10(span**2 / squares)
-    return {
-        "mae": _mean(np.abs(error)),
-        "rmse": np.sqrt(squares),
-        "pearson": _pearson(hr, field),
-        "ssim": ssim(hr, field, span),
-        "psnr": np.where(np.isfinite(psnr), psnr, np.nan),
-        "bias": _mean(error),
-    }
+    return Reference.of(hr, field).scores(field, span)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """HR (time, y, x) in the cells that are compared, NaN elsewhere, with what the scores of several fields share."""
+
+    hr: np.ndarray
+    valid: np.ndarray
+
+    @classmethod
+    def of(cls, hr: np.ndarray, field: np.ndarray) -> Self:
+        """HR in the cells where both have a value."""
+        valid = np.isfinite(hr) & np.isfinite(field)
+        return cls(np.where(valid, hr, np.nan).astype(np.float64), valid)
+
+    def scores(self, field: np.ndarray, span: float) -> dict[str, np.ndarray]:
+        """Compute each metric of a field that has a value in all of the cells, as `step_scores` does."""
+        span = span if span > 0 else np.nan  # a constant HR has no range to compare errors with
+        field = np.where(self.valid, field, np.nan).astype(np.float64)
+        error = field - self.hr
+        squares = _mean(error**2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            psnr = 10 * np.log10(span**2 / squares)
+        return {
+            "mae": _mean(np.abs(error)),
+            "rmse": np.sqrt(squares),
+            "pearson": self.correlation(field),
+            "ssim": self.ssim(field, span),
+            "psnr": np.where(np.isfinite(psnr), psnr, np.nan),
+            "bias": _mean(error),
+        }
+
+    def correlation(self, field: np.ndarray) -> np.ndarray:
+        """Compute the spatial correlation of each time step (time,); NaN where a field is constant."""
+        (a, square), (b, of_field) = self._anomaly, _anomaly(field)
+        std_products = np.sqrt(square * of_field)
+        return np.divide(_mean(a * b), std_products, out=np.full(len(a), np.nan), where=std_products > 0)
+
+    def ssim(self, field: np.ndarray, span: float) -> np.ndarray:
+        """Compute the structural similarity of each time step: (time, y, x) → (time,).
+
+        Source: Wang et al. (2004), IEEE Trans. Image Process. 13, 600, eq. 13, with Gaussian windows, which
+        leave out missing cells and count the rest by weight. The mean is over the cells whose window lies in the field,
+        if there are any.
+        """
+        mean_hr, variance_hr = self._windows
+        mean = self._smooth(field)
+        variance = self._smooth(field**2) - mean**2
+        covariance = self._smooth(self.hr * field) - mean_hr * mean
+        c1, c2 = (SSIM_K1 * span) ** 2, (SSIM_K2 * span) ** 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            luminance = (2 * mean_hr * mean + c1) / (mean_hr**2 + mean**2 + c1)
+            structure = (2 * covariance + c2) / (variance_hr + variance + c2)
+        return _mean(_interior(np.where(self.valid, luminance * structure, np.nan)))
+
+    @cached_property
+    def _anomaly(self) -> tuple[np.ndarray, np.ndarray]:
+        return _anomaly(self.hr)
+
+    @cached_property
+    def _windows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of HR in the window of each cell."""
+        mean = self._smooth(self.hr)
+        return mean, self._smooth(self.hr**2) - mean**2
+
+    @cached_property
+    def _weight(self) -> np.ndarray:
+        return _window_sums(self.valid.astype(np.float64))
+
+    def _smooth(self, fields: np.ndarray) -> np.ndarray:
+        """Average over a Gaussian window; cells that aren't compared, or lie outside the field, are left out."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return _window_sums(np.where(self.valid, fields, 0.0)) / self._weight
 
 
 def step_scores_of_cells(hr: np.ndarray, fields: Sequence[np.ndarray], span: float) -> np.ndarray:
@@ -114,27 +180,6 @@ def step_scores_of_cells(hr: np.ndarray, fields: Sequence[np.ndarray], span: flo
         psnr = 20 * np.log10((span if span > 0 else np.nan) / scores["rmse"])
     scores["psnr"] = np.where(np.isfinite(psnr), psnr, np.nan)
     return np.stack([scores.get(metric, nothing) for metric in METRICS])
-
-
-def ssim(hr: np.ndarray, field: np.ndarray, span: float) -> np.ndarray:
-    """Compute the structural similarity of each time step: (time, y, x) → (time,).
-
-    Source: Wang et al. (2004), IEEE Trans. Image Process. 13, 600, eq. 13, with Gaussian windows, which
-    leave out missing cells and count the rest by weight. The mean is over the cells whose window lies in the field, if
-    there are any.
-    """
-    valid = np.isfinite(hr)
-    weight = _smooth(valid.astype(np.float64))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = [_smooth(np.where(valid, f, 0.0)) / weight for f in (hr, field)]
-        squares = [_smooth(np.where(valid, f * g, 0.0)) / weight for f, g in ((hr, hr), (field, field), (hr, field))]
-    variances = [squares[0] - means[0] ** 2, squares[1] - means[1] ** 2]
-    covariance = squares[2] - means[0] * means[1]
-    c1, c2 = (SSIM_K1 * span) ** 2, (SSIM_K2 * span) ** 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        luminance = (2 * means[0] * means[1] + c1) / (means[0] ** 2 + means[1] ** 2 + c1)
-        structure = (2 * covariance + c2) / (variances[0] + variances[1] + c2)
-    return _mean(_interior(np.where(valid, luminance * structure, np.nan)))
 
 
 def pixel_rmse(results: xr.Dataset, name: str) -> np.ndarray:
@@ -199,15 +244,14 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.divide(np.nansum(values, axis=(1, 2)), counts, out=np.full(len(values), np.nan), where=counts > 0)
 
 
-def _pearson(hr: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Compute the spatial correlation of each time step; NaN where a field is constant."""
-    a, b = (f - _mean(f)[:, None, None] for f in (hr, field))
-    std_products = np.sqrt(_mean(a**2) * _mean(b**2))
-    return np.divide(_mean(a * b), std_products, out=np.full(len(hr), np.nan), where=std_products > 0)
+def _anomaly(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Subtract the mean of each time step: the anomaly (time, y, x), and the mean of its square (time,)."""
+    anomaly = fields - _mean(fields)[:, None, None]
+    return anomaly, _mean(anomaly**2)
 
 
-def _smooth(fields: np.ndarray) -> np.ndarray:
-    """Apply a Gaussian window over y and x; cells outside the field count as missing."""
+def _window_sums(fields: np.ndarray) -> np.ndarray:
+    """Apply a Gaussian window over y and x; cells outside the field count as 0."""
     for axis in (1, 2):
         fields = gaussian_filter1d(fields, SSIM_SIGMA, axis=axis, mode="constant", radius=SSIM_RADIUS)
     return fields

@@ -78,7 +78,9 @@ def environment(outer: Mapping[str, str], processes: int) -> dict[str, str]:
 
 
 def end_tree(pid: int | None) -> None:
-    """End a process and all that it started: asked first, then made to."""
+    """End a process and all that it started: asked first, then made to; None, no process, isn't this one."""
+    if pid is None:
+        return
     try:
         parent = psutil.Process(pid)
         family = [*parent.children(recursive=True), parent]

@@ -258,9 +258,10 @@ class WindowAttention(Layer):
     def tensors(self) -> int:  # type: ignore[override]
         """Queries, keys, values, as they are and of length 1; four of the weights of a window; and what follows.
 
-        That is three: windows joined, the field cut out of them, and its channels mixed.
+        Queries and keys are also transposed for their product, which may still be there beside the weights. What
+        follows is three: windows joined, the field cut out of them, and its channels mixed.
         """
-        return 3 + -(-self.heads * (6 * self.HEAD + 4 * self.window_side**2) // self.filters)
+        return 3 + -(-self.heads * (8 * self.HEAD + 4 * self.window_side**2) // self.filters)
 
     copies = tensors
 

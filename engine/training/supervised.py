@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -88,28 +87,30 @@ class Step:
         _, _, hr, weights = batch
         return weighted_sum(self.loss, hr, downscaled, weights)
 
-    @tf.function
-    def run(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:
+    @tf.function(autograph=False)  # converting all that is called to a graph's control flow takes as long as the rest
+    def run(self, batches: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
         """Take a number of steps; returns the mean of each of the losses on this rank: (losses,)."""
-        totals = tf.zeros(len(self.losses))
-        for _ in tf.range(steps):
-            losses, gradients = self.gradients(next(batches))
+
+        def step(number: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            losses, gradients = self.gradients(batches.get_next())
             self.apply(gradients)
             self.average.update(self.optimizer.iterations.value)
-            totals += losses
+            return number + 1, totals + losses
+
+        start = tf.constant(0, steps.dtype), tf.zeros(len(self.losses))
+        _, totals = tf.while_loop(lambda number, _: number < steps, step, start)
         return totals / tf.cast(steps, tf.float32)
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         """Move the weights."""
         self.optimizer.apply(gradients, self.network.trainable_variables)
 
-    @tf.function
-    def validate(self, batches: Iterator[tuple[tf.Tensor, ...]], steps: tf.Tensor) -> tf.Tensor:
+    @tf.function(autograph=False)
+    def validate(self, batches: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
         """Sum loss, weight, squared error in the target's unit, and cells, over a number of batches: (4,)."""
-        sums = tf.zeros(4, tf.float64)
-        for _ in tf.range(steps):
-            batch = next(batches)
-            inputs, static, hr, _ = batch
+
+        def step(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            inputs, static, hr, _ = batch = batches.get_next()
             downscaled = self.predict(inputs, static, training=False)  # (batch, y, x, channels)
             loss, weight = self.compare(batch, downscaled, training=False)
             mask = tf.math.is_finite(hr)
@@ -117,8 +118,11 @@ class Step:
             field = tf.reduce_mean(_in_unit(downscaled[..., : self.members], target), axis=-1, keepdims=True)
             error = tf.where(mask, _in_unit(hr, target) - field, 0.0)
             cells = tf.reduce_sum(tf.cast(mask, tf.float32))
-            sums += tf.cast(tf.stack([loss, weight, tf.reduce_sum(error**2), cells]), tf.float64)
-        return sums
+            of_batch = tf.stack([loss, weight, tf.reduce_sum(error**2), cells])
+            return number + 1, sums + tf.cast(of_batch, tf.float64)
+
+        start = tf.constant(0, steps.dtype), tf.zeros(4, tf.float64)
+        return tf.while_loop(lambda number, _: number < steps, step, start)[1]
 
 
 def _in_unit(scaled: tf.Tensor, transform: ValueTransform) -> tf.Tensor:

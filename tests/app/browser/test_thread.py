@@ -9,7 +9,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 from playwright.sync_api import Page, expect
 
 from engine.data.demo import write_demo
@@ -46,6 +48,7 @@ def test_from_a_file_to_the_comparison(own_server, chromium):
     with open_tab(own_server[0], chromium) as tab:
         link = from_the_file_to_the_comparison(tab)
         shown = tab.sources()
+        downscale_the_test_part_again(tab, own_server[0].store.parent)
     with open_tab(own_server[0], chromium) as other:
         other.open(link.removeprefix(own_server[0].url))
         wait_until(lambda: sorted(other.sources()) == pytest.approx(sorted(shown), rel=1e-6))
@@ -114,6 +117,25 @@ def compare(tab: Tab, run: Run) -> None:
             page.get_by_role("button", name="report").click()
         assert report.value.suggested_filename == "report.html"
         assert run.id in Path(report.value.path()).read_text(encoding="utf-8")
+
+
+def downscale_the_test_part_again(tab: Tab, folder: Path) -> None:
+    """On the Runs page, with LR of the results as new data; the map on the Data page shows the same field."""
+    (run,), page = Store(tab.server.store).runs(), tab.page
+    with xr.open_dataset(run.results, engine="netcdf4") as results:
+        results["lr"].rename(y_lr="y", x_lr="x").rename("new").to_netcdf(folder / "new.nc")
+        expected = results["downscaled"].load()
+    page.get_by_role("tab", name="Runs").click()
+    for name, value in {"LR data": "new.nc", "Variable": "new", "Output": "out.nc"}.items():
+        box = page.get_by_role("textbox", name=name, exact=True)
+        box.fill(value if name == "Variable" else str(folder / value))
+        box.press("Enter")
+    page.get_by_role("button", name="Downscale").click()
+    expect(page.get_by_text(f"Wrote {folder / 'out.nc'}")).to_be_visible()
+    with xr.open_dataset(folder / "out.nc", engine="netcdf4") as found:
+        np.testing.assert_allclose(found["downscaled"], expected, rtol=1e-5, atol=1e-5)
+    page.get_by_role("button", name="Show on the map").click()
+    expect(page.get_by_text("out.nc", exact=True).first).to_be_visible()
 
 
 def test_a_run_outlives_a_dashboard_that_is_killed(own_server, chromium, tmp_path):

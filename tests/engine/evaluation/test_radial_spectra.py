@@ -112,6 +112,7 @@ def test_constant_and_incomplete_steps():
     got = empty.add(of_steps)
     assert got.steps == 2
     np.testing.assert_allclose(got.power, empty.add(empty.of_steps(np.stack([hr[[0, 2]]] * 2))).power)
+    assert np.isnan(empty.of_steps(np.stack([hr, gap])[:, 1:2])).all()  # a block without any complete step
 
 
 def test_the_largest_box():

@@ -53,8 +53,8 @@ def test_one_experiment_gives_the_same_run_on_all_kinds_of_target(processes, log
         for name, array in weights_of(local).items():
             np.testing.assert_array_equal(weights_of(runs[kind])[name], array)
         assert runs[kind].request.job
-        records = [record["epoch"] for record in runs[kind].progress()[0]]
-        assert records == [record["epoch"] for record in local.progress()[0]]
+        epochs = [record["epoch"] for record in runs[kind].progress()[0] if "val_loss" in record]
+        assert epochs == [1, 2, 3]  # besides, a slow machine reports within an epoch
         for name, facts in json.loads((runs[kind].folder / "results" / "manifest.json").read_text()).items():
             assert sha256(runs[kind].folder / "results" / name) == facts["sha256"]
 
