@@ -15,6 +15,7 @@ from app.components.cards import card, heading
 from app.plots.products import colour_of
 from app.services.comparison import Comparison
 from app.services.conditions import Selection
+from app.services.verification import sal
 from app.theme import read_asset
 from engine.evaluation.score_records import ProductScores, Scores
 from engine.evaluation.tables import ensemble_text, shortfall, styled, to_csv, to_latex
@@ -23,6 +24,10 @@ from engine.evaluation.tables import heading as metric_heading
 COPY = read_asset("copy_scores.js")
 TABLE_CSS = read_asset("scores.css")
 MOST_DIFFERENCES = 5
+SAL_DEFINITION = (
+    "Mean size of errors of structure (size and peakedness of objects), amplitude (domain mean) and location of "
+    "precipitation; 0 is perfect. All cells. Wernli et al. (2008)"
+)
 NO_SSIM = "Of chosen cells or values there is no SSIM: it needs all cells around each."
 
 
@@ -55,7 +60,7 @@ class ScoreCard:
         drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
         place = 'class="scroll" tabindex="0" role="group" aria-label="Products by metric"'
         note = f"<p>{NO_SSIM}</p>" if selection.of_cells else ""
-        below = [note, _members(scores, units), _seeds(comparison, scores), _differences(comparison)]
+        below = [note, _sal(selection), _members(scores, units), _seeds(comparison, scores), _differences(comparison)]
         self._table.object = f"<div {place}>{drawn}</div>{''.join(below)}"
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 
@@ -71,6 +76,15 @@ def _members(scores: Mapping[str, Scores], units: str) -> str:
     """How good the members of each run are that has some."""
     lines = {letter: ensemble_text(of_run, units) for letter, of_run in scores.items()}
     return "".join(f"<p>{letter}: {html.escape(line)}</p>" for letter, line in lines.items() if line)
+
+
+def _sal(selection: Selection) -> str:
+    """Structure, amplitude and location of precipitation, as mean sizes over the chosen steps; '' of other fields."""
+    lines = []
+    for product, components in sal(selection).items():
+        name = selection.comparison.names[product]
+        lines.append(f"{name} {', '.join(f'{size:.2f}' for size in components.values()).replace('nan', '–')}")
+    return f'<p title="{SAL_DEFINITION}">SAL {html.escape("; ".join(lines))}</p>' if lines else ""
 
 
 def _seeds(comparison: Comparison, scores: Mapping[str, Scores]) -> str:

@@ -13,6 +13,7 @@ from app.services.conditions import ALL, PRODUCTS, Selection
 from engine.evaluation.exceedance import exceedance
 from engine.evaluation.moments import CELL_SCORES, domain_moments, ratio
 from engine.evaluation.radial_spectra import effective_resolution
+from engine.evaluation.sal import mean_sal
 from engine.evaluation.significance import Interval, best_of, errors_of, intervals, verdict
 
 CHANGE = "rmse_change"  # where it is clear: `field_changes`
@@ -159,6 +160,24 @@ def _spectra_of(stored: xr.Dataset, steps: np.ndarray) -> xr.Dataset:
         },
         {"product": stored["product"], "criterion": ["both"]},
     )
+
+
+def sal(selection: Selection) -> dict[str, dict[str, float]]:
+    """Product → mean size of each component of SAL over the chosen steps: simple methods of the first, and each run.
+
+    Runs of which none is stored, being of other fields than precipitation, are left out.
+    """
+    found = {}
+    for result in selection.comparison.results:
+        stored = result.verification
+        if stored is None or "step_sal" not in stored:
+            continue
+        chosen = stored.isel(time=selection.steps[result.letter]) if selection.condition else stored
+        simple = [str(name) for name in stored["product"].values if name != "downscaled"]
+        for product in simple if result is selection.comparison.first else []:
+            found[product] = mean_sal(chosen.sel(product=product))
+        found[result.letter] = mean_sal(chosen.sel(product="downscaled"))
+    return found
 
 
 def taylor_reason(comparison: Comparison) -> str:

@@ -29,6 +29,7 @@ from engine.evaluation.radial_spectra import (
     effective_resolution,
     power_ratio,
 )
+from engine.evaluation.sal import COMPONENTS, Places, is_precipitation, mean_sal, sal_of_steps
 from engine.evaluation.scores import scores_of_steps
 from engine.evaluation.tables import aligned
 from engine.files import whole_file
@@ -45,6 +46,8 @@ LABELS = {
     "kling_gupta": "Kling-Gupta efficiency",
 }
 STEP_ERRORS = ("mae", "mse", "bias")
+SAL_DIMS = ("component", "product", "time")
+SAL_ATTRS = {"long_name": "SAL of precipitation of each step", "units": "1"}
 NAN32 = np.float32(np.nan)
 RASTER = ("season", "product", "y", "x")
 
@@ -88,10 +91,11 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     -------
     Per cell, scores (season, product, y, x) and `compared_steps` (season, y, x); of each step, `step_…` (product, time)
     and `step_area`, spectra `step_…` (product, time, wavenumber), and `step_scores` (metric, product, time) as
-    scores.json summarises them; over the domain, `area_…`, `domain_std`, `domain_correlation` (season, product),
-    `hr_domain_std`, `quantile_bias` (season, product, quantile) and `hr_quantile`; of a forecast, `lead_…` (product,
-    lead), those of members only where it has some; spectra along `wavenumber`, with
-    `effective_resolution` (product, criterion) in km. Where the grid allows no spectra, `spectra_left_out` says why.
+    scores.json summarises them; of precipitation, `step_sal` (component, product, time); over the domain, `area_…`,
+    `domain_std`, `domain_correlation` (season, product), `hr_domain_std`, `quantile_bias` (season, product, quantile)
+    and `hr_quantile`; of a forecast, `lead_…` (product, lead), those of members only where it has some; spectra along
+    `wavenumber`, with `effective_resolution` (product, criterion) in km. Where the grid allows no spectra,
+    `spectra_left_out` says why.
 
     Raises
     ------
@@ -113,6 +117,8 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     lead_sums = LeadSums(leads, len(products)) if leads else None
     step_areas = np.zeros(len(results["time"]))
     step_errors = np.full((len(STEP_ERRORS), len(products), len(step_areas)), np.nan)
+    places = Places.of(areas, grid.cell_sides_km()) if is_precipitation(results["hr"].attrs) else None
+    step_sal = np.full((len(COMPONENTS), len(products), len(step_areas)), np.nan)
     for rows in _blocks(results, leads):
         block = results.isel(time=slice(rows[0], rows[-1] + 1) if len(rows) == rows[-1] + 1 - rows[0] else rows)
         fields = np.stack([block[name].values for name in names])
@@ -123,6 +129,8 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
         step_errors[..., rows] = _step_errors(fields, compared)
         if lead_sums:
             lead_sums.add(rows, fields, compared)
+        if places:
+            step_sal[..., rows] = sal_of_steps(fields[0], fields[1:], places)
         for season in np.unique(seasons):
             moments[season] = moments[season].merge(Moments.of(fields[:, seasons == season]))
         if not valid.any():
@@ -147,6 +155,7 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
             **_step_variables(step_errors, step_areas),
             **(lead_variables(lead_sums, step_errors, step_areas) if lead_sums else {}),
             "step_scores": scores_of_steps(results) if steps is None else steps,
+            **({"step_sal": (SAL_DIMS, step_sal, SAL_ATTRS), "component": list(COMPONENTS)} if places else {}),
             **(_quantile_variables(histogram) if histogram else {}),
             **(_spectral_variables(spectra) | _step_spectra(of_each) if spectra else {}),
         },
@@ -186,6 +195,8 @@ def to_text(verification: xr.Dataset) -> str:
             if np.isfinite(numbers["mae"]):
                 rows.append([season, product, *(f"{number:.4g}" for number in numbers.values())])
     notes = [f"mae, rmse, bias, q…_bias (bias of quantiles) in {unit}"] if unit else []
+    if "step_sal" in verification:
+        notes.append("sal_… (structure, amplitude, location) is the mean size over time steps")
     if "effective_resolution" in verification:
         notes.append("resolution (effective, of all time steps) in km")
     else:
@@ -198,6 +209,8 @@ def _numbers(of_product: xr.Dataset) -> dict[str, float]:
     if "quantile_bias" in of_product:
         values = zip(LEVELS, of_product["quantile_bias"].values, strict=True)
         numbers |= {f"q{round(100 * level)}_bias": float(value) for level, value in values}
+    if "step_sal" in of_product and of_product["season"] == ALL:
+        numbers |= {f"sal_{name}": value for name, value in mean_sal(of_product).items()}
     if "effective_resolution" in of_product and of_product["season"] == ALL:
         numbers["resolution"] = float(of_product["effective_resolution"].sel(criterion="both"))
     return numbers

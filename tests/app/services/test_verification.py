@@ -10,6 +10,7 @@ from app.services.verification import (
     exceedances,
     missing_reason,
     resolution_text,
+    sal,
     score_maps,
     spectra,
     taylor_points,
@@ -17,6 +18,7 @@ from app.services.verification import (
     uncertainty,
 )
 from engine.evaluation.conditions import Condition
+from engine.evaluation.verification import write_verification
 from engine.runs import Run, Store
 from tests.app.fake import write_run
 
@@ -174,3 +176,23 @@ def test_a_verification_without_domain_moments_says_the_command(tmp_path, two):
     both = compare(tmp_path, *two)
     assert taylor_reason(both).endswith(f"python -m engine verify {two[0].id}")
     both.close()
+
+
+def test_sal_of_precipitation_is_of_the_chosen_steps(tmp_path):
+    run = write_run(tmp_path, "one", ny=16, nx=24, n_times=12, verified=False)
+    with xr.open_dataset(run.results) as stored:
+        rain = stored.load()
+    for name in ("hr", "interpolated", "downscaled"):
+        rain[name] = (rain[name] - 280).assign_attrs(standard_name="precipitation_flux", units="mm day-1")
+    rain.to_netcdf(run.results)
+    write_verification(run.results, run.verification)
+    comparison = Comparison.of(Store(tmp_path), [run.id])
+    with xr.open_dataset(run.verification) as stored:
+        sizes = abs(stored["step_sal"]).sel(product="downscaled").load()
+    for text, steps in (("", slice(None)), ("hours:3,5", [3, 5])):
+        found = sal(Selection.of(comparison, Condition.parse(text)))
+        assert list(found) == ["interpolated", "A"]
+        assert list(found["A"].values()) == pytest.approx(sizes[:, steps].mean("time").values.tolist())
+    assert found["A"]["location"] < found["interpolated"]["location"]
+    assert np.isnan(sal(Selection.of(comparison, Condition.parse("DJF")))["A"]["location"])
+    assert sal(Selection.of(Comparison.of(Store(tmp_path), [write_run(tmp_path, "two").id]), Condition())) == {}
