@@ -93,9 +93,9 @@ class CatalogueChoice:
     def offer(self, catalogue: Catalogue, role: Role) -> None:
         """Offer all data sets, those with this role first."""
         entries = sorted(catalogue.entries, key=lambda entry: entry.role != role)
-        self.search.param.update(
-            options={f"{entry.name}: {entry.text}": entry for entry in entries}, visible=bool(entries)
-        )
+        options = {f"{entry.name}: {entry.text}": entry for entry in entries}
+        if options != self.search.options:
+            self.search.param.update(options=options, visible=bool(entries))
 
     def _take(self, event: Any) -> None:
         if event.new is not None:

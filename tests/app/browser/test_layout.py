@@ -31,6 +31,9 @@ OUTSIDE_JS = """() => {
 }"""
 
 
+LAST_OF_FORM = "Runs are processes of this machine"
+
+
 @pytest.mark.parametrize("page", ["data", "design", "runs"])
 def test_nothing_is_wider_than_the_window(tab, temperature_file, page):
     run = write_run(tab.server.store, "a run with a title that is longer than a narrow screen is wide")
@@ -43,6 +46,9 @@ def test_nothing_is_wider_than_the_window(tab, temperature_file, page):
         shown.evaluate(NEXT_FRAMES_JS)
         shown.wait_for_function(STILL_JS)
         assert shown.evaluate(OUTSIDE_JS) == [], width
+        if (page, width) == ("design", 390):
+            above, below = (shown.get_by_text(text).bounding_box() for text in (LAST_OF_FORM, "Choose a target and a"))
+            assert above["y"] + above["height"] < below["y"]  # the summary stands below the form, not on it
 
 
 def test_the_scheme_is_the_system_s_until_one_is_chosen(tab):
