@@ -25,6 +25,20 @@ PNG_JS = read_asset("maps_to_png.js")
 FACTS_JS = read_asset("map_facts.js")
 
 
+class FigurePane(pn.pane.Bokeh):
+    """A figure beside others that share most of its models.
+
+    Panel would read through them all for each figure, for scripts that name it and for its theme; the document has the
+    theme too.
+    """
+
+    def _get_model(self, doc: Any, root: Any = None, parent: Any = None, comm: Any = None) -> Any:
+        if root is None:
+            return self.get_root(doc, comm)
+        self._models[root.ref["id"]] = (self.object, parent)
+        return self.object
+
+
 class MapBoard:
     """A row of linked maps with one colour bar; drawn in a thread, changed in place afterwards."""
 
@@ -90,7 +104,7 @@ class MapBoard:
         )
         bar = pn.Column(pane, css_classes=["bar"], margin=0, sizing_mode="stretch_both")
         maps = [
-            pn.pane.Bokeh(bm.Column(children=[title, figure], sizing_mode="stretch_width"), margin=0)
+            FigurePane(bm.Column(children=[title, figure], sizing_mode="stretch_width"), margin=0)
             for title, figure in zip(self.titles, self.maps.figures, strict=True)
         ]
         for one in maps:
