@@ -31,7 +31,8 @@ class StationMap:
         hover = bm.HoverTool(renderers=[renderer], tooltips="@name: @value{0.000}")
         wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")
         toolbar = bm.Toolbar(tools=[bm.PanTool(), wheel, hover], active_scroll=wheel)
-        self.figure = view.plot("stations", [*view.renderers[:2], renderer], toolbar)  # without the clicked cell
+        shown = [*view.renderers[:2], renderer]  # without the clicked cell
+        self.figure = view.plot("stations", shown, toolbar, border_fill_color=None)
         self.figure.on_event("tap", self._tapped)
 
     def show(self, values: np.ndarray, clim: tuple[float, float], cmap: str, chosen: int | None) -> None:

@@ -222,3 +222,14 @@ def test_wrong_requests_are_refused_before_anything_is_written(run, tmp_path, ca
     assert message in capsys.readouterr().err
     assert run.verification.stat().st_mtime_ns == before
     assert not run.stations.exists()
+
+
+def test_each_sample_of_a_forecast_is_a_pair_of_its_own():
+    times = pd.to_datetime(["2001-01-01", "2001-01-02", "2001-01-02", "2001-01-03"])
+    starts = {"forecast_reference_time": ("time", pd.to_datetime(["2000-12-01"] * 2 + ["2000-12-02"] * 2))}
+    results = make_results(times).assign_coords(starts)
+    got = verify_at_stations(results, make_stations({"a": (0, 0)}, [[0, 2, 4]]))
+    # HR is 0, 1, 2, 3 at the first cell; the second day is forecast twice: errors 0, -1, 0, -1.
+    assert got["pairs"].values.tolist() == [4]
+    np.testing.assert_array_equal(got["observed"], [[0, 2, 2, 4]])
+    assert got["all_bias"].sel(product="hr").item() == pytest.approx(-0.5)
