@@ -70,7 +70,7 @@ def span(since: float, now: float | None = None) -> str:
 
 
 def age(since: float, now: float | None = None) -> str:
-    """How long ago a moment was: '3 min ago'."""
+    """Time since a moment: '3 min ago'."""
     passed = span(since, now)
     return f"{passed} ago" if passed else "just now"
 

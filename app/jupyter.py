@@ -12,7 +12,7 @@ START_S = 180  # imports from a cold network file system
 
 
 def server() -> dict[str, Any]:
-    """How the dashboard is started and shown; a TCP port would be open to every user of the machine."""
+    """Command and launcher entry of the dashboard; a TCP port would be open to every user of the machine."""
     return {
         "command": [*RUN, "--unix-socket", "{unix_socket}", "--root-path", "{base_url}mesoscope"],
         "unix_socket": True,

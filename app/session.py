@@ -1,4 +1,4 @@
-"""What one browser tab holds: page, draft spec, selected runs, time, colour range.
+"""State of one browser tab: page, draft spec, selected runs, time, colour range.
 
 The part that a colleague should see as well stands in the link; the draft doesn't.
 """
@@ -112,7 +112,7 @@ def _mapping(plain: Any, where: str) -> Mapping[Any, Any]:
 
 
 class Session(param.Parameterized):
-    """What one browser tab holds."""
+    """State of one browser tab."""
 
     page = param.Selector(default="data", objects=PAGES)
     store = param.ClassSelector(class_=Store, default=Store(default_store()), instantiate=False)
@@ -241,7 +241,7 @@ class Session(param.Parameterized):
 
 @dataclass(frozen=True)
 class _Word:
-    """How a value is written in a link, as `key` or by its name, and read; `read` raises ValueError or StoreError."""
+    """Writes a value in a link, as `key` or by its name, and reads it; `read` raises ValueError or StoreError."""
 
     read: Callable[[str], Any]
     write: Callable[[Any], str] = str

@@ -40,7 +40,7 @@ Rows = Iterable[Sequence[str]]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a run brings to a report.
+    """Parts of a report that are of one run.
 
     results, verification : content of test.nc and verification.nc.
     inputs : name and sha256 of each file that it read.

@@ -164,7 +164,7 @@ class ConditionRow:
 
 
 def _fact(selection: Selection | None) -> str:
-    """How much is chosen, or why there is no choice."""
+    """Number of cells and steps chosen, or the reason why there is no choice."""
     if selection is None:
         return ""
     comparison = selection.comparison

@@ -40,7 +40,7 @@ def queue_table(seen: Sequence[RunSnapshot], shown: str = "") -> pd.DataFrame:
 
 
 def doing(seen: RunSnapshot) -> str:
-    """How far the training is, or the reason in the words of whoever gave it."""
+    """Progress of the training, or the reason in the words of whoever gave it."""
     latest = seen.latest
     if seen.status.state is RunState.RUNNING and latest.get("epochs") and not seen.site.fetching:
         return f"epoch {latest.get('epoch', 1)} of {latest['epochs']}"

@@ -1,4 +1,4 @@
-"""What its user says of a run: title, tags, note; archive it, or delete it."""
+"""Title, tags and note that a user gives a run; archive it, or delete it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ LEAST_WIDTH = 64  # px, of a column
 
 @dataclass(frozen=True)
 class Column:
-    """How a column is shown; its width is in pixels or a share of the table ('15%'), or 0 for what the others leave."""
+    """One column; its width is in pixels or a share of the table ('15%'), or 0 for what the others leave."""
 
     title: str
     width: int | str = 0

@@ -34,7 +34,7 @@ def epoch_html(seen: RunSnapshot) -> str:
 
 
 def gain_of(seen: RunSnapshot) -> str:
-    """How much of the interpolation's RMSE the network takes away: '−36 %'."""
+    """Share of the interpolation's RMSE that the network takes away: '−36 %'."""
     share = gain(seen)
     return "–" if share is None else f"{100 * share:+.0f} %".replace("-", "−")
 
@@ -87,7 +87,7 @@ def failure_advice(seen: RunSnapshot) -> str:
 
 
 def facts_of(seen: RunSnapshot) -> dict[str, str]:
-    """What a run is doing now, as rows of a table."""
+    """Progress and results of a run, as rows of a table."""
     latest = seen.latest
     rows = {"Epoch": f"{latest.get('epoch', '–')} of {latest.get('epochs', '–')}"} if latest else {}
     rows["Training loss"] = formatting.number(latest.get("loss"), 4)

@@ -73,7 +73,7 @@ def badge(letter: str, name: str, scores: Scores | None = None) -> str:
 
 
 def _members(scores: Mapping[str, Scores], units: str) -> str:
-    """How good the members of each run are that has some."""
+    """Scores of the members of each run that has some."""
     lines = {letter: ensemble_text(of_run, units) for letter, of_run in scores.items()}
     return "".join(f"<p>{letter}: {html.escape(line)}</p>" for letter, line in lines.items() if line)
 

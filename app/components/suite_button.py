@@ -97,7 +97,7 @@ class SuiteButton:
 
 
 def _doing(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str:
-    """What the hand-over does; '' once it has ended, for all runs or by the end of its process."""
+    """Progress of the hand-over; '' once it has ended, for all runs or by the end of its process."""
     ended = process.poll() is not None  # before the look: what is seen then is all that it did
     waiting = [run for run in runs if run.request.stage in (None, Stage.SENDING)]
     if ended:

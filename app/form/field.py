@@ -51,7 +51,7 @@ class Field(ABC):
 
     @abstractmethod
     def raw(self) -> Any:
-        """What the user gave, as plain YAML types; not checked."""
+        """Value that the user gave, as plain YAML types; not checked."""
 
     def show(self, value: Any) -> None:
         """Show a value of the draft without reporting a change."""

@@ -70,7 +70,7 @@ class LaunchCard:
         self._targets.named(spec.launch.site).accept(spec.launch)
 
     def elsewhere(self, spec: Spec) -> bool:
-        """Whether the data are read on another machine, where this one can't look."""
+        """True if the data are read on another machine, where this one can't look."""
         target = self._chosen(spec.launch)
         return bool(target and target.host) and not spec.launch.upload
 

@@ -132,7 +132,7 @@ class ComparePage:
             self._page[:] = [self._chips.view, self._notes, self._maps.view, *below]
 
     async def _draw_analysis(self) -> None:
-        """What stands below the maps, once these are shown."""
+        """Draw the cards below the maps, once these are shown."""
         comparison, view, condition = self.comparison, self._maps.shared, self.session.condition
         if not comparison or view is None:
             return

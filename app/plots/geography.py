@@ -1,4 +1,4 @@
-"""What orients the reader of a map: coasts, borders and waters, meridians and parallels with their labels."""
+"""Coasts, borders and waters of a map, and meridians and parallels with their labels."""
 
 from __future__ import annotations
 

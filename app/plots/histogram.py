@@ -1,4 +1,4 @@
-"""How the values of a cell, or of a map, are distributed."""
+"""Distribution of the values of a cell, or of a map."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Cell = tuple[float, float]
 
 
 class SharedView:
-    """What linked maps have in common: projection, part of the world in view, lines, crosshair, clicked cell.
+    """State that linked maps share: projection, part of the world in view, lines, crosshair, clicked cell.
 
     on_cell : called with y and x of the grid when a map is clicked.
     read_land : as for `map_lines`.

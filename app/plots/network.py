@@ -107,7 +107,7 @@ def _way(start: tuple[float, float], end: tuple[float, float], y: float) -> str:
 
 
 def _column(part: Part) -> list[str]:
-    """What stands under a part, row by row."""
+    """Text under a part, row by row."""
     name = str(part["name"])
     sees, km = part["sees"], part["sees_km"]
     return [

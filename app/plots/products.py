@@ -18,5 +18,5 @@ def colour_of(product: str, dark: bool = False) -> str:
 
 
 def name_of(product: str) -> str:
-    """What a product is called on a map; a run's letter stays a letter."""
+    """Name of a product on a map; a run's letter stays a letter."""
     return NAMES.get(product, product)

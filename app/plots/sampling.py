@@ -1,4 +1,4 @@
-"""What a map shows of a field: the cell under each pixel, found once, then taken at every step."""
+"""Pixels of a map: the cell under each is found once, then taken at every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the compared runs have in common, read from their run folders; no widget, no plot."""
+"""Grid, times and fields that compared runs share, read from their run folders; no widget, no plot."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class Comparison:
 
     @property
     def names(self) -> dict[str, str]:
-        """What tables call the simple methods, and by their letters the runs."""
+        """Names of the simple methods in tables, and letters of the runs."""
         of_runs = {result.letter: f"{result.letter} {result.title}" for result in self.results}
         return {"interpolated": "interpolated", **BASELINES, **of_runs}
 
@@ -281,7 +281,7 @@ class Comparison:
             result.close()
 
     def _beyond(self, result: Result) -> bool:
-        """Whether this run has steps that aren't compared, so that what is stored doesn't hold."""
+        """True if this run has steps that aren't compared, so that what is stored doesn't hold."""
         return result in self.shown and len(result.times) > self.n_steps
 
     def _rmse(self, result: Result, product: str) -> xr.DataArray:

@@ -87,7 +87,7 @@ class Selection:
 
     @property
     def of_cells(self) -> bool:
-        """Whether the condition chooses cells or values, not only steps."""
+        """True if the condition chooses cells or values, not only steps."""
         return self.condition != self.condition.of_steps
 
     @property
@@ -97,7 +97,7 @@ class Selection:
 
     @property
     def period(self) -> str:
-        """How many steps are chosen, of which period: '9 of 48 test steps, DJF, 2019-01-01 00:00 to …'."""
+        """Number of chosen steps, and their period: '9 of 48 test steps, DJF, 2019-01-01 00:00 to …'."""
         comparison, n = self.comparison, self.n_steps
         last = comparison.n_steps - 1
         whole = f"{last + 1} test steps, {comparison.label(0)} to {comparison.label(last)}"

@@ -1,4 +1,4 @@
-"""What the Data page shows of a file: facts, range and histogram from a few steps; the map reads its own step."""
+"""Contents of a file for the Data page: facts, range and histogram from a few steps; the map reads its own step."""
 
 from __future__ import annotations
 

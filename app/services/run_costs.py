@@ -40,7 +40,7 @@ class SettingAxis:
 
 
 def targets_of(seen: Sequence[RunSnapshot]) -> list[str]:
-    """What finished runs downscale, the most frequent first: only runs of one target have comparable scores."""
+    """Targets of finished runs, the most frequent first: only runs of one target have comparable scores."""
     targets = [one.target for one in seen if one.scores]
     return sorted(set(targets), key=lambda target: (-targets.count(target), target))
 

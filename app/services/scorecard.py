@@ -1,4 +1,4 @@
-"""How errors of compared runs differ from those of a reference, by score and season; no widget, no plot."""
+"""Differences of errors between compared runs and a reference, by score and season; no widget, no plot."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SPECTRA = ["power", "coherence"]
 
 @dataclass(frozen=True)
 class CellScore:
-    """How a score of cells is named, explained and coloured.
+    """Name, explanation and colours of a score of cells.
 
     perfect : its value where a product equals HR; is_error : of no sign, so that less is better and a gain has a sense.
     """

@@ -50,7 +50,7 @@ class RunSite:
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """What a list of runs shows of one run. `fault` says why a folder can't be read; '' when it can."""
+    """Facts about one run for a list of runs. `fault` says why a folder can't be read; '' when it can."""
 
     run: Run
     status: RunStatus
@@ -72,7 +72,7 @@ class RunSnapshot:
 
     @property
     def share(self) -> float:
-        """How much of the training is done, from 0 to 1."""
+        """Share of the training that is done, from 0 to 1."""
         if self.status.state is RunState.DONE:
             return 1.0
         epochs, steps = self.latest.get("epochs") or 0, self.latest.get("steps") or 1

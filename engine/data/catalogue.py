@@ -155,7 +155,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Damage:
-    """What can't be read in a catalogue: one entry, or a whole file (without a name)."""
+    """Part of a catalogue that can't be read: one entry, or a whole file (without a name)."""
 
     file: Path
     message: str
