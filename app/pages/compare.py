@@ -139,7 +139,14 @@ class ComparePage:
         with suppress(TimeoutError):
             async with asyncio.timeout(SHOWN_S):
                 await view.shown.wait()
+
+        def is_stale() -> bool:
+            return (comparison, view, condition) != (self.comparison, self._maps.shared, self.session.condition)
+
         selection = await asyncio.to_thread(Selection.of, comparison, condition)
+        if is_stale():
+            return
+        maps = asyncio.create_task(self._errors.take(selection, view))  # while the scores are computed
         scores = await asyncio.to_thread(selection.scores)
 
         async def show_scores() -> None:
@@ -148,7 +155,7 @@ class ComparePage:
 
         for show in (
             show_scores,
-            partial(self._errors.take, selection, view),
+            lambda: maps,
             partial(self._cell.take, selection, view),
             partial(self._sure.take, selection),
             partial(self._spectra.take, selection),
@@ -158,7 +165,7 @@ class ComparePage:
             partial(self._exceedance.take, selection),
             partial(self._stations.take, comparison, view),
         ):
-            if (comparison, view, condition) != (self.comparison, self._maps.shared, self.session.condition):
+            if is_stale():
                 return  # another choice was made meanwhile
             await show()
 

@@ -196,25 +196,31 @@ class FieldCache:
     """Fields of test parts as float32, read in blocks of steps; the blocks that were used last are kept."""
 
     def __init__(self, most_bytes: int = MOST_BYTES):
-        self._most_bytes, self._lock = most_bytes, threading.Lock()
+        self._most_bytes, self._lock, self._reading = most_bytes, threading.Lock(), threading.Lock()
         self._blocks: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
         self._bytes = 0
 
     def read(self, result: Result, field: xr.DataArray, block: slice) -> np.ndarray:
         """Steps of a field of a run, (time, y, x)."""
         key = (result.run.results, result.version, field.name, block.start, block.stop)
+        if (kept := self._find(key)) is not None:
+            return kept
+        with self._reading:  # files are read one at a time anyway
+            if (kept := self._find(key)) is not None:  # another thread has read it meanwhile
+                return kept
+            values = field.isel(time=block).transpose("time", "y", "x").values.astype(np.float32, copy=False)
+            with self._lock:
+                self._blocks[key] = values
+                self._bytes += values.nbytes
+                while self._bytes > self._most_bytes:
+                    self._bytes -= self._blocks.popitem(last=False)[1].nbytes
+        return values
+
+    def _find(self, key: tuple[object, ...]) -> np.ndarray | None:
         with self._lock:
             if key in self._blocks:
                 self._blocks.move_to_end(key)
-                return self._blocks[key]
-        values = field.isel(time=block).transpose("time", "y", "x").values.astype(np.float32, copy=False)
-        with self._lock:
-            if key not in self._blocks:  # another thread may have read it meanwhile
-                self._blocks[key] = values
-                self._bytes += values.nbytes
-            while self._bytes > self._most_bytes:
-                self._bytes -= self._blocks.popitem(last=False)[1].nbytes
-        return values
+            return self._blocks.get(key)
 
 
 FIELDS = FieldCache()
