@@ -7,10 +7,12 @@ import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from string import ascii_uppercase
+from urllib.parse import quote
 
 import xarray as xr
 
@@ -73,19 +75,8 @@ class Evidence:
         verification = files.enter_context(open_netcdf(run.verification, decode_coords="all"))
         if "step_mse" not in verification:
             raise RequestError(f"verification.nc of run {run.id} has no errors of steps", action=verify)
-        request = read_json(run.request_file)
-        inputs, versions = request.get("inputs"), request.get("versions")
-        return cls(
-            letter,
-            run,
-            results,
-            verification,
-            Scores.from_plain(scores),
-            {str(name): str(version) for name, version in versions.items()} if isinstance(versions, dict) else {},
-            [(Path(str(each["path"])).name, str(each.get("sha256") or "")) for each in inputs]
-            if isinstance(inputs, list)
-            else (),
-        )
+        inputs, versions = _request(run)
+        return cls(letter, run, results, verification, Scores.from_plain(scores), versions, inputs)
 
     @property
     def name(self) -> str:
@@ -114,6 +105,56 @@ def report_of(runs: Sequence[Run]) -> str:
                 action="report on runs of one variable",
             )
         return _page(found)
+
+
+def crate_of(runs: Sequence[Run], report: str, content: str) -> dict[str, object]:
+    """Describe a report for archives that read RO-Crate: which runs it is of, from which input files, made by what.
+
+    report, content : name of the HTML file beside the description, and what it holds.
+
+    Source: RO-Crate 1.1, doi:10.5281/zenodo.4031327.
+    """
+    entities: dict[str, dict[str, object]] = {}
+
+    def add(identifier: str, kind: str, /, **facts: object) -> dict[str, str]:
+        entities[identifier] = {"@id": identifier, "@type": kind, **facts}
+        return {"@id": identifier}
+
+    title, today = f"Downscaling of {runs[0].field}", datetime.now(UTC).date().isoformat()
+    size = str(len(content.encode()))
+    page = add(quote(report), "File", name=title, encodingFormat="text/html", contentSize=size)
+    about = add(
+        "./", "Dataset", name=title, datePublished=today, hasPart=[page],
+        description=f"Scores, error maps and spectra of {', '.join(run.title for run in runs)}.",
+    )  # fmt: skip
+    conforms = {"@id": "https://w3id.org/ro/crate/1.1"}
+    add("ro-crate-metadata.json", "CreativeWork", conformsTo=conforms, about=about)
+    for run in runs:
+        inputs, versions = _request(run)
+        tools = [add(f"#{name} {v}", "SoftwareApplication", name=name, version=v) for name, v in versions.items()]
+        files = [
+            add(
+                f"#{checksum or name}",
+                "CreativeWork",
+                name=name,
+                **({"identifier": f"sha256:{checksum}"} if checksum else {}),
+            )
+            for name, checksum in inputs
+        ]
+        add(f"#{run.id}", "CreateAction", name=run.title, instrument=tools, object=files, result=page)
+    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": list(entities.values())}
+
+
+def _request(run: Run) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Name and sha256 of each input file of a run, and version of each program, as far as they were recorded."""
+    request = read_json(run.request_file)
+    inputs, versions = request.get("inputs"), request.get("versions")
+    return (
+        [(Path(str(each["path"])).name, str(each.get("sha256") or "")) for each in inputs]
+        if isinstance(inputs, list)
+        else [],
+        {str(name): str(version) for name, version in versions.items()} if isinstance(versions, dict) else {},
+    )
 
 
 def _page(runs: Sequence[Evidence]) -> str:

@@ -133,6 +133,7 @@ def make_parser() -> CommandParser:
     report.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="(default: report.html)")
     report.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    report.add_argument("--crate", action="store_true", help="describe it in ro-crate-metadata.json beside it")
     downscale = command("downscale", runs.downscale, "apply a trained model to new data", stored)
     downscale.add_argument("run")
     downscale.add_argument("input", help="file, glob or store with the LR field (and predictors), named as in the spec")

@@ -11,7 +11,7 @@ from engine.cli.inputs import refresh, run_of, store_of
 from engine.cli.output import answer, scores_table
 from engine.cli.output_file import checked_output
 from engine.errors import RequestError
-from engine.files import write_whole
+from engine.files import to_json, write_whole
 from engine.runs import Run, RunState
 from engine.spec import Source, flow_yaml
 from engine.tensorflow_import import quiet_import
@@ -157,12 +157,22 @@ def _significance_text(verification: xr.Dataset) -> str:
 
 
 def report(args: argparse.Namespace) -> None:
-    from engine.report import report_of
+    from engine.report import crate_of, report_of
 
     runs = [store_of(args).run(name) for name in args.run]
-    output = checked_output(args.output, (str(run.results) for run in runs), overwrite=args.overwrite)
-    write_whole(output, report_of(runs))
-    answer(args, {"runs": [run.id for run in runs], "output": str(args.output)}, f"wrote {args.output}")
+    crate = args.output.with_name("ro-crate-metadata.json") if args.crate else None
+    output, *beside = (
+        checked_output(path, (str(run.results) for run in runs), overwrite=args.overwrite)
+        for path in (args.output, crate)
+        if path
+    )
+    content = report_of(runs)
+    write_whole(output, content)
+    for path in beside:
+        write_whole(path, to_json(crate_of(runs, output.name, content)))
+    wrote = [str(path) for path in (args.output, crate) if path]
+    facts = {"runs": [run.id for run in runs], "output": wrote[0], **({"crate": wrote[1]} if crate else {})}
+    answer(args, facts, f"wrote {' and '.join(wrote)}")
 
 
 def downscale(args: argparse.Namespace) -> None:

@@ -109,3 +109,33 @@ def test_what_cannot_be_reported_is_said(report, tmp_path, capsys):
     assert main(["report", bare.id, *store, "-o", str(tmp_path / "r.html"), "--json"]) == 2
     assert f"python -m engine verify {bare.id}" in json.loads(capsys.readouterr().out)["error"]
     assert not (tmp_path / "r.html").exists()
+
+
+def test_a_crate_describes_the_report(report, tmp_path, capsys):
+    """As RO-Crate 1.1 asks: a flat graph in which each reference is found, and a root that has its part."""
+    folder, runs, _ = report
+    arguments = [runs[0].id, "--store", str(folder / "runs"), "-o", str(tmp_path / "my report.html"), "--crate"]
+    assert main(["report", *arguments]) == 0
+    text = (tmp_path / "ro-crate-metadata.json").read_text(encoding="utf-8")
+    assert str(folder) not in text
+    crate = json.loads(text)
+    assert crate["@context"] == "https://w3id.org/ro/crate/1.1/context"
+    entities = {each["@id"]: each for each in crate["@graph"]}
+    assert len(entities) == len(crate["@graph"])
+    description = entities["ro-crate-metadata.json"]
+    assert description["@type"] == "CreativeWork"
+    assert description["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
+    root = entities[description["about"]["@id"]]
+    assert root["@type"] == "Dataset"
+    assert root["hasPart"] == [{"@id": "my%20report.html"}]
+    assert entities["my%20report.html"]["contentSize"] == str((tmp_path / "my report.html").stat().st_size)
+    action = entities[f"#{runs[0].id}"]
+    assert entities[action["object"][0]["@id"]] == {
+        "@id": "#abc", "@type": "CreativeWork", "name": "<b>hr.nc", "identifier": "sha256:abc"
+    }  # fmt: skip
+    assert all(reference["@id"] in entities for reference in (action["result"], *action["instrument"]))
+    assert main(["report", *arguments, "--overwrite"]) == 0
+    (tmp_path / "my report.html").unlink()
+    assert main(["report", *arguments]) == 2
+    assert "ro-crate-metadata.json exists already" in capsys.readouterr().err
+    assert not (tmp_path / "my report.html").exists()
