@@ -15,8 +15,8 @@ os.environ["MESOSCOPE_EXAMPLE"] = "off"  # the stores of tests begin empty, and 
 
 # Files that take minutes and whose tests share what they set up: they come first and stay together.
 LONGEST = (
-    "test_larger_than_memory", "test_acceptance", "test_killed", "test_slurm_ranks", "test_local", "test_remote",
-    "test_jupyterhub",
+    "test_acceptance", "test_local", "test_submit", "test_time_limit", "test_suite", "test_larger_than_memory",
+    "test_slurm_ranks", "test_thread", "test_elastic_runs", "test_killed", "test_remote", "test_jupyterhub",
 )  # fmt: skip
 # Files that take minutes and whose tests share only what each worker has anyway: they come last, test by test, so that
 # no worker is left waiting for another.
