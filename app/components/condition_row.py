@@ -49,7 +49,7 @@ class ConditionRow:
             pmui.Select(options={none: ""}, value="", label=label, width=WIDTHS.get(label, 130), **SMALL)
             for label, none in NO_CHOICE.items()
         ]
-        self._low, self._high = (pmui.TextInput(label=label, width=125, **SMALL) for label in ("HR from", "HR below"))
+        self._low, self._high = (pmui.TextInput(label=label, width=155, **SMALL) for label in ("HR from", "HR below"))
         self._box = pmui.Button(label="Box in view", icon="crop", **OUTLINED)
         self._draw = {kind: pmui.Button(label=label, icon="gesture", **OUTLINED) for kind, label in DRAWN.items()}
         self._all = pmui.Button(label="All", icon="close", visible=False, **{**OUTLINED, "variant": "text"})

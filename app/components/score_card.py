@@ -82,9 +82,9 @@ def _sal(selection: Selection) -> str:
     """Structure, amplitude and location of precipitation, as mean sizes over the chosen steps; '' of other fields."""
     lines = []
     for product, components in sal(selection).items():
-        name = selection.comparison.names[product]
+        name = html.escape(selection.comparison.names[product])
         lines.append(f"{name} {', '.join(f'{size:.2f}' for size in components.values()).replace('nan', '–')}")
-    return f'<p title="{SAL_DEFINITION}">SAL {html.escape("; ".join(lines))}</p>' if lines else ""
+    return f'<p title="{SAL_DEFINITION}">SAL (structure, amplitude, location): {"; ".join(lines)}</p>' if lines else ""
 
 
 def _seeds(comparison: Comparison, scores: Mapping[str, Scores]) -> str:
