@@ -108,7 +108,7 @@ def downscale_to(run: Run, data: str, path: Path, destination: Destination, vari
     cells, are_points = destination.cells(pairs.lr_grid), destination.points is not None
     places = Places.of(cells, are_points, pairs.lr_grid, template, normalizer)
     networks = [at_points(network) for network in _best_networks(run, pairs, normalizer)]
-    seen = reach_of(spec, replace(shape_of(spec, pairs, normalizer), scale=spec.data.scale), pairs.interpolation)
+    seen = reach_of(spec, shape_of(spec, pairs, normalizer), pairs.interpolation)
     bound = bound_of(spec.model, normalizer)
     downscaler = PlaceDownscaler(networks, seen, bound, pairs.interpolation)
     write_at_places(path, downscaler, samples, cells, are_points, places, f"{run.title}, downscaled by run {run.id}")

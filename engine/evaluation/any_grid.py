@@ -237,5 +237,6 @@ def _boxes(shape: tuple[int, int], cells: int) -> Iterator[Box]:
 
 def _around(at: np.ndarray, cells: int, reach: Reach) -> slice:
     """Choose the cells along a side that a network sees from some places, from a multiple of `align` on."""
-    first = max(0, math.floor(at.min()) - reach.halo) // reach.align * reach.align
-    return slice(first, min(cells, math.ceil(at.max()) + reach.halo + 1))
+    beyond = reach.halo + 1  # between two of the places that `reach` knows
+    first = max(0, math.floor(at.min()) - beyond) // reach.align * reach.align
+    return slice(first, min(cells, math.ceil(at.max()) + beyond + 1))

@@ -17,6 +17,7 @@ from keras import layers
 from engine.data.kernels import KERNELS, LANCZOS_LOBES
 from engine.models.blocks import Sides
 
+ROUNDING = 1e-3  # of a cell
 SPLINE_REACH = 12  # cells, after which the filter of a cubic spline has faded to 1e-7
 SPLINE_POLE = math.sqrt(3) - 2  # Unser (1999), table 1
 
@@ -24,14 +25,16 @@ SPLINE_POLE = math.sqrt(3) - 2  # Unser (1999), table 1
 class ImplicitFunction(layers.Layer):
     """[features, query, a field at LR] → (batch, rows, columns, filters): LIIF, but for its last, linear layer.
 
+    Features have `factor` cells along the side of an LR cell.
+
     Of the four cells around a point each gives hidden values, from its 3 × 3 features, the way from its centre to the
     point, and the cell's side; they are weighted by the area of the opposite corner (eq. 4). Features may have columns
     beside those of the field, as many at each end.
     """
 
-    def __init__(self, filters: int, hidden: int, activation: str, **settings: Any):
+    def __init__(self, filters: int, factor: int, hidden: int, activation: str, **settings: Any):
         super().__init__(autocast=False, **settings)  # positions stay float32
-        self.filters, self.hidden, self.activation = filters, hidden, keras.activations.get(activation)
+        self.filters, self.factor, self.activation = filters, factor, keras.activations.get(activation)
         self.features = layers.Conv2D(filters, 3, padding="same", name="features")
         self.mixing = [layers.Dense(filters, activation, name=f"hidden{number}") for number in range(1, hidden)]
 
@@ -45,10 +48,11 @@ class ImplicitFunction(layers.Layer):
         x, query, like = fields
         x = self.features(tf.cast(x, self.compute_dtype))
         batch, y, columns, _ = tf.unstack(tf.shape(x))
-        beside = (columns - tf.shape(like)[2]) // 2
+        beside = (columns - self.factor * tf.shape(like)[2]) // 2
         cells = tf.reshape(x, (batch, y * columns, self.filters))
         row, column, side = tf.unstack(tf.reshape(query, (-1, 3)), axis=1)  # (points,) each
-        column += tf.cast(beside, tf.float32)
+        row, column = (_snapped((at + 0.5) * self.factor - 0.5) for at in (row, column))
+        column, side = column + tf.cast(beside, tf.float32), side * self.factor
         total = 0.0
         for of_row, of_column in product(_neighbours(row, y), _neighbours(column, columns)):
             (near_row, by_row), (near_column, by_column) = of_row, of_column
@@ -115,6 +119,12 @@ class InterpolationAt(layers.Layer):
 
     def compute_output_shape(self, shapes: list[Sides]) -> Sides:
         return shapes[0][0], *shapes[1][1:3], 1
+
+
+def _snapped(at: tf.Tensor) -> tf.Tensor:
+    """Places on the centre of a cell up to rounding are on it, so that no other cell counts."""
+    nearest = tf.round(at)
+    return tf.where(tf.abs(at - nearest) < ROUNDING, nearest, at)
 
 
 def _neighbours(at: tf.Tensor, cells: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:

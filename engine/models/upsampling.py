@@ -1,16 +1,17 @@
 """Upsampling of features (y_lr, x_lr, n_filters) to HR, as layers, without TensorFlow.
 
-A composite scale is reached in one stage for each prime factor, each stage with weights of its own; with an implicit
-function in one stage. Pre-upsampling by interpolation (pin) has no stages: its backbone works at HR already.
+A composite scale is reached in one stage for each prime factor, each stage with weights of its own. Pre-upsampling by
+interpolation (pin) has no stages: its backbone works at HR already. An implicit function reads features of that scale
+at any points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from engine.models.layers import Back, Block, Conv, Dense, Field, Layer, Repeat, SubPixel, TransposedConv
+from engine.models.layers import Back, Block, Conv, Dense, Field, Layer, Repeat, SubPixel, TransposedConv, neighbours
 from engine.spec import ModelOptions
 
 IMPLICIT = "implicit"
@@ -18,10 +19,12 @@ IMPLICIT = "implicit"
 
 @dataclass(frozen=True)
 class Implicit(Layer):
-    """A function of the nearest features, the way to them and the cell's size, at any points: here the cells of a grid.
+    """A function of the nearest features, the way to them and the cell's size, at any points: here at their own.
 
     Chen et al. (2021, LIIF), eqs. 1 to 4. The first of its HIDDEN layers sees 3 × 3 features, and their positions come
     in at each of the four cells around a point.
+
+    factor : cells of the features along the side of an LR cell.
     """
 
     HIDDEN: ClassVar[int] = 2
@@ -39,26 +42,25 @@ class Implicit(Layer):
         return first + (self.HIDDEN - 1) * Dense("", self.filters).parameters(self.filters)
 
     def output(self, field: Field, kept: Mapping[str, Field]) -> Field:
-        return Field(field.y * self.factor, field.x * self.factor, self.filters)
+        return replace(field, channels=self.filters)
 
     def back(self) -> Back:
-        """The cells before and after a centre, and their neighbours."""
-
-        def before(cell: int) -> int:
-            return (2 * cell + 1 - self.factor) // (2 * self.factor)
-
-        return lambda first, last: (before(first) - 1, before(last) + 2)
+        return neighbours(3)
 
 
 def stage_blocks(options: ModelOptions, scale: int) -> list[Block]:
-    """One block for each stage; none with pin."""
+    """One block for each stage, and one for an implicit function after them; none with pin."""
     if options.upsampling == "pin":
         return []
     does, layers = UPSAMPLINGS[options.upsampling]
-    return [
+    blocks = [
         Block(f"stage {number}", f"{does} × {factor}", tuple(layers(options, factor, f"stage{number}")))
-        for number, factor in enumerate([scale] if options.upsampling == IMPLICIT else stages(scale), 1)
+        for number, factor in enumerate(stages(scale), 1)
     ]
+    if options.upsampling == IMPLICIT:
+        function = Implicit("implicit", hr_filters(options), scale, options.activation)
+        blocks.append(Block("implicit function", "at any points", (function,)))
+    return blocks
 
 
 def stages(scale: int) -> list[int]:
@@ -92,14 +94,9 @@ def _transposed_convolution(options: ModelOptions, factor: int, name: str) -> li
     return [TransposedConv(name, hr_filters(options), factor, options.activation)]
 
 
-def _implicit(options: ModelOptions, factor: int, name: str) -> list[Layer]:
-    """Local implicit function (Chen et al. 2021)."""
-    return [Implicit(name, options.n_filters, factor, options.activation)]
-
-
 UPSAMPLINGS: dict[str, tuple[str, Callable[[ModelOptions, int, str], list[Layer]]]] = {
     "spc": ("sub-pixel convolution", _sub_pixel),
     "rc": ("resize convolution", _resize_convolution),
     "dc": ("transposed convolution", _transposed_convolution),
-    IMPLICIT: ("implicit function", _implicit),
+    IMPLICIT: ("sub-pixel convolution", _sub_pixel),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -53,6 +54,7 @@ def with_precision(spec: Spec, workers: Workers) -> tuple[Spec, str]:
 def shape_of(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> Shape:
     """Shape of the network's inputs and outputs, from the training part."""
     shape = Shape.of(Samples.of(spec, pairs, normalizer, pairs.parts.train), outputs_of(spec.training.loss))
+    shape = replace(shape, scale=spec.data.scale)  # LR as given has itself for HR
     return with_wrap(shape, spec.model, pairs.periodic)
 
 

@@ -32,7 +32,7 @@ READ_AHEAD = 4  # batches
 READERS = 2  # batches that are being read at a time
 COPIES = 5  # of a field, as float32, while it is read and scaled, which is done in float64
 STATES = 12  # tensors that a step of the recurrence keeps for its gradient, each as wide as the hidden state
-QUERIES = 24  # rows, and columns, of points in a step of training at random scales
+QUERIES = 32  # rows, and columns, of points in a step of training at random scales
 OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments
 
 
@@ -65,8 +65,8 @@ def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> in
         total += (of_steps + (layer.window + 1) * STATES * layer.hidden) * field.y * field.x
     if options.upsampling == IMPLICIT:
         points = min(at_hr, QUERIES**2) if options.scales else at_hr
-        total += Implicit.tensors * points * options.n_filters
-    for factor in [] if options.upsampling in ("pin", IMPLICIT) else stages(shape.scale):
+        total += Implicit.tensors * points * m
+    for factor in [] if options.upsampling == "pin" else stages(shape.scale):
         cells *= factor * factor
         total += 2 * cells * m
     return 4 * batch_size * (total + at_hr * (3 * m + shape.static + 4))
@@ -82,7 +82,7 @@ def prediction_bytes(options: ModelOptions, shape: Shape, samples: int) -> int:
     shape = shape.wrapped
     at_hr, m = shape.hr[0] * shape.hr[1], hr_filters(options)
     _, *traced = _trace_backbone(options, shape)
-    values = [at_hr * (Implicit.copies * options.n_filters if options.upsampling == IMPLICIT else 4 * m)]
+    values = [at_hr * (4 * m if options.upsampling != IMPLICIT else m + Implicit.copies * m)]
     for steps in traced:
         values.append(_block_values(steps))
         for step in steps:

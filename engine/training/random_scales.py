@@ -14,15 +14,16 @@ from engine.training.memory_budget import QUERIES
 from engine.training.supervised import Step
 from engine.training.workers import Workers
 
+OWN_SHARE = 0.5  # of the steps, at the scale of the data
 ROUNDING = 1e-4  # of a cell
 
 
 class RandomScaleStep(Step):
-    """Supervised training at a scale that each step draws evenly from `scales`, the same on all ranks.
+    """Supervised training at the scale of the data, and in half of the steps at one drawn evenly from `scales`.
 
-    Up to the scale of the data LR stays, and targets are area means of HR; above, HR stays and LR is coarsened. The
-    loss is taken at QUERIES rows and as many columns of targets, spread over the field. What is drawn follows from the
-    seed and the number of the step alone.
+    All ranks take the same. Up to the scale of the data LR stays, and targets are area means of HR; above, HR stays and
+    LR is coarsened. The loss is taken at QUERIES rows and as many columns of targets, spread over the field. What is
+    drawn follows from the seed and the number of the step alone.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class RandomScaleStep(Step):
     def gradients(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         seed = tf.stack([self.options.seed, tf.cast(self.optimizer.iterations, tf.int32)])
         low, high = self.scales.plain()
-        scale, *places = tf.split(tf.random.stateless_uniform((3 + 2 * QUERIES,), seed), [1, 2, QUERIES, QUERIES])
-        return super().gradients(self.at_scale(batch, low + (high - low) * scale[0], *places))
+        drawn, *places = tf.split(tf.random.stateless_uniform((3 + 2 * QUERIES,), seed), [1, 2, QUERIES, QUERIES])
+        another = low + (high - low) * (drawn[0] - OWN_SHARE) / (1 - OWN_SHARE)
+        scale = tf.where(drawn[0] < OWN_SHARE, float(self.scale), another)
+        return super().gradients(self.at_scale(batch, scale, *places))
 
     def predict(self, inputs: tf.Tensor, static: tf.Tensor, training: bool) -> tf.Tensor:
         """Run the network; in training, at the points that `at_scale` gives in place of static variables."""

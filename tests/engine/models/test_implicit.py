@@ -34,17 +34,18 @@ def network_of(model: ModelOptions, shape: Shape) -> keras.Model:
 
 
 def test_the_weights_by_hand():
-    # The first hidden layer sees 3 × 3 features of 8 channels, and row, column and side of the point; the second 8.
-    # Then 1 × 1 convolutions to 4 channels, with 2 static variables beside, and to 1.
+    # Two stages of sub-pixel convolution make 4 channels, of 8 and of 4. The first hidden layer sees 3 × 3 of them, and
+    # row, column and side of the point; the second 4. Then 1 × 1 convolutions to 4 channels, with 2 static variables
+    # beside, and to 1.
     counted = count_parameters(options(), Shape(5, 6, 3, 2, 4))
-    assert counted["upsampling"] == (9 * 8 + 1) * 8 + 3 * 8 + 9 * 8
-    assert (counted["tail"], counted["output"]) == ((8 + 2 + 1) * 4, 4 + 1)
-    assert counted == count_parameters(options(), Shape(5, 6, 3, 2, 7))  # of any scale
+    stages = (9 * 8 + 1) * 4 * 4 + (9 * 4 + 1) * 4 * 4
+    assert counted["upsampling"] == stages + (9 * 4 + 1) * 4 + 3 * 4 + (4 + 1) * 4
+    assert (counted["tail"], counted["output"]) == ((4 + 2 + 1) * 4, 4 + 1)
 
 
-def with_weights(kernel: np.ndarray, place: np.ndarray, activation: str) -> ImplicitFunction:
+def with_weights(kernel: np.ndarray, place: np.ndarray, activation: str, factor: int = 1) -> ImplicitFunction:
     """One hidden layer: `kernel` (channels, filters) of a cell's own features, `place` (3, filters)."""
-    layer = ImplicitFunction(kernel.shape[1], 1, activation)
+    layer = ImplicitFunction(kernel.shape[1], factor, 1, activation)
     layer.build([(None, None, None, len(kernel)), (1, None, None, 3), (None, None, None, 1)])
     centre = np.zeros((3, 3, *kernel.shape), "f4")
     centre[1, 1] = kernel
@@ -70,6 +71,14 @@ def test_the_way_to_a_point_and_the_side_of_its_cell_by_hand():
     rows = tf.constant([1.25, 2.0, 3.9, 4.3, -0.4])
     found = layer([x, query_of(rows, tf.constant([2.2]), 0.4), x])[0, :, 0]
     np.testing.assert_allclose(found, np.transpose([[0.1875, 0, 0.09, 0.3, 0], [0.4] * 5]), atol=1e-6)
+
+
+def test_finer_features_are_read_where_they_lie():
+    # 2 × 2 features to an LR cell: those of rows 0 and 1 lie at -0.25 and 0.25, row 2 at 0.75.
+    lr, x = np.zeros((1, 2, 3, 1), "f4"), np.arange(24, dtype="f4").reshape(1, 4, 6, 1)
+    layer = with_weights(np.eye(1), np.array([[0], [0], [1.0]]), "linear", factor=2)
+    found = layer([x, query_of(tf.constant([-0.25, 0.5]), tf.constant([0.25]), 0.5), lr])[0, :, 0, 0]
+    np.testing.assert_allclose(found, [1 + 1, (7 + 13) / 2 + 1])  # and the side, as wide as a feature
 
 
 @pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic", "lanczos"])

@@ -24,7 +24,7 @@ KINDS = [
     layers.TransposedConv("a", 5, 3),
     layers.SubPixel("a", 2),
     layers.Repeat("a", 3),
-    Implicit("a", 5, 3, "silu"),
+    Implicit("a", 5, 1, "silu"),
     layers.Halve("a"),
     layers.Normalization("a", "batch"),
     layers.Normalization("a", "layer"),
@@ -47,7 +47,7 @@ KINDS = [
 def test_a_layer_has_the_weights_and_the_output_that_it_declares(layer):
     kept, field = Field(5, 7, 8), Field(3, 4, 8) if isinstance(layer, layers.DoubleLike) else Field(5, 7, 8)
     x, other = (keras.Input((side.y, side.x, side.channels)) for side in (field, kept))
-    made = keras.Model([x, other], apply([layer], x, {"kept": other, "query": CellCentres(3)(x), "like": x}))
+    made = keras.Model([x, other], apply([layer], x, {"kept": other, "query": CellCentres(1)(x), "like": x}))
     ((step,),) = trace([Block("block", "", (layer,))], field, {"kept": kept})
     assert made.output.shape[1:] == (step.output.y, step.output.x, step.output.channels)
     assert step.parameters == sum(int(np.prod(weight.shape)) for weight in made.trainable_weights)

@@ -102,9 +102,14 @@ def test_missing_cells_are_left_out_and_logarithms_are_not_averaged(step):
 def test_a_step_draws_another_scale_and_the_same_when_taken_again(step):
     hr = waves(4, 16, 16)[..., None]
     batch = (hr.reshape(4, 4, 4, 4, 4, 1).mean((2, 4)), np.zeros((1, 16, 16, 1), "f4"), hr, AREAS[None, ..., None])
-    first, again = (step.gradients(tuple(map(tf.constant, batch)))[0] for _ in range(2))
-    step.optimizer.iterations.assign(1)
-    assert first == again != step.gradients(tuple(map(tf.constant, batch)))[0]
+    batch = tuple(map(tf.constant, batch))
+    first, again = (step.gradients(batch)[0] for _ in range(2))
+    assert first == again
+    losses = set()
+    for number in range(8):
+        step.optimizer.iterations.assign(number)
+        losses.add(float(step.gradients(batch)[0]))
+    assert len(losses) == 8  # other scales, or other points
 
 
 @pytest.mark.parametrize(
