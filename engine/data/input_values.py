@@ -55,7 +55,8 @@ class InputValues:
 
     def __str__(self) -> str:
         missing = f", {100 * self.missing:.2g} % missing" if self.missing else ""
-        return f"{self.lowest:.4g} to {self.highest:.4g} {self.unit}".rstrip() + missing
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return f"{self.lowest:.4g} to {self.highest:.4g}{unit}".rstrip() + missing
 
 
 def sample_values(pairs: Pairs) -> tuple[InputValues, ...]:
