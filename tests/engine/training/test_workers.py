@@ -81,6 +81,7 @@ WHAT = {
     "adversarial": {"training": {"learning": "adversarial", "adversarial_weight": 0.5}},
     "windows": {"model": {"backbone": "swin"}},
     "waves": {"model": {"backbone": "fno"}},
+    "any scale": {"model": {"upsampling": "implicit", "localized": False, "scales": [1.5, 3]}},
 }
 
 
