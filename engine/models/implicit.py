@@ -28,13 +28,15 @@ class ImplicitFunction(layers.Layer):
     Features have `factor` cells along the side of an LR cell.
 
     Of the four cells around a point each gives hidden values, from its 3 × 3 features, the way from its centre to the
-    point, and the cell's side; they are weighted by the area of the opposite corner (eq. 4). Features may have columns
-    beside those of the field, as many at each end.
+    point, and the cell's side; they are weighted by the area of the opposite corner (eq. 4). With `around` 1 instead of
+    4, points are on centres, where one cell has all the weight. Features may have columns beside those of the field, as
+    many at each end.
     """
 
-    def __init__(self, filters: int, factor: int, hidden: int, activation: str, **settings: Any):
+    def __init__(self, filters: int, factor: int, hidden: int, activation: str, around: int = 4, **settings: Any):
         super().__init__(autocast=False, **settings)  # positions stay float32
         self.filters, self.factor, self.activation = filters, factor, keras.activations.get(activation)
+        self.near = _neighbours if around > 1 else _nearest
         self.features = layers.Conv2D(filters, 3, padding="same", name="features")
         self.mixing = [layers.Dense(filters, activation, name=f"hidden{number}") for number in range(1, hidden)]
 
@@ -54,7 +56,7 @@ class ImplicitFunction(layers.Layer):
         row, column = (_snapped((at + 0.5) * self.factor - 0.5) for at in (row, column))
         column, side = column + tf.cast(beside, tf.float32), side * self.factor
         total = 0.0
-        for of_row, of_column in product(_neighbours(row, y), _neighbours(column, columns)):
+        for of_row, of_column in product(self.near(row, y), self.near(column, columns)):
             (near_row, by_row), (near_column, by_column) = of_row, of_column
             way = tf.stack([row - tf.cast(near_row, tf.float32), column - tf.cast(near_column, tf.float32), side], -1)
             placed = tf.cast(tf.matmul(way, self.place), x.dtype)  # (points, filters)
@@ -133,6 +135,11 @@ def _neighbours(at: tf.Tensor, cells: tf.Tensor) -> list[tuple[tf.Tensor, tf.Ten
     before = tf.floor(at)
     number, share = tf.cast(before, tf.int32), at - before
     return [(tf.maximum(number, 0), 1.0 - share), (tf.minimum(number + 1, cells - 1), share)]
+
+
+def _nearest(at: tf.Tensor, cells: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """The cell of each place, with all the weight."""
+    return [(tf.clip_by_value(tf.cast(tf.round(at), tf.int32), 0, cells - 1), tf.ones_like(at))]
 
 
 def _taps(at: tf.Tensor, cells: tf.Tensor, reach: int, pad: int, shape: Any) -> list[tuple[tf.Tensor, tf.Tensor]]:

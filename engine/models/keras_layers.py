@@ -91,7 +91,7 @@ APPLICATIONS: dict[type[layers.Layer], Callable[[Any, tf.Tensor, Kept], tf.Tenso
         lambda layer: keras.layers.UpSampling2D(layer.factor, interpolation="nearest", name=layer.name)
     ),
     upsampling.Implicit: lambda layer, x, kept: ImplicitFunction(
-        layer.filters, layer.factor, layer.HIDDEN, layer.activation, name=layer.name
+        layer.filters, layer.factor, layer.HIDDEN, layer.activation, layer.around, name=layer.name
     )([x, kept[QUERY], kept[LIKE]]),
     layers.Halve: _of_input(lambda layer: keras.layers.AveragePooling2D(2, padding="same", name=layer.name)),
     layers.Normalization: _of_input(_normalization),

@@ -25,17 +25,22 @@ class Implicit(Layer):
     in at each of the four cells around a point.
 
     factor : cells of the features along the side of an LR cell.
+    around : cells around a point that are asked; of points on their centres, one is enough.
     """
 
     HIDDEN: ClassVar[int] = 2
     QUERY: ClassVar[int] = 3  # values that describe a point: row, column, side of its cell
-    AROUND: ClassVar[int] = 4
-    tensors: ClassVar[int] = AROUND * (2 * HIDDEN + 1)  # before and after activations, and weighted
     copies: ClassVar[int] = 5
 
     filters: int
     factor: int
     activation: str
+    around: int = 4
+
+    @property
+    def tensors(self) -> int:  # type: ignore[override]
+        """Before and after activations, and weighted."""
+        return self.around * (2 * self.HIDDEN + 1)
 
     def parameters(self, channels: int) -> int:
         first = Conv("", self.filters).parameters(channels) + self.QUERY * self.filters
@@ -58,7 +63,8 @@ def stage_blocks(options: ModelOptions, scale: int) -> list[Block]:
         for number, factor in enumerate(stages(scale), 1)
     ]
     if options.upsampling == IMPLICIT:
-        function = Implicit("implicit", hr_filters(options), scale, options.activation)
+        around = 4 if options.scales else 1
+        function = Implicit("implicit", hr_filters(options), scale, options.activation, around)
         blocks.append(Block("implicit function", "at any points", (function,)))
     return blocks
 

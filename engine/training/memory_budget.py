@@ -10,7 +10,7 @@ from itertools import product
 from math import isqrt
 
 from engine.data.samples import CELLS_AT_ONCE
-from engine.models.architecture import Architecture, count_parameters, trace_network
+from engine.models.architecture import Architecture, count_parameters, layers_of, trace_network
 from engine.models.layers import Field, Keep, Recurrence
 from engine.models.shapes import (
     DISCRIMINATOR_BLOCKS,
@@ -21,7 +21,7 @@ from engine.models.shapes import (
     members_of,
 )
 from engine.models.tracing import Step
-from engine.models.upsampling import IMPLICIT, Implicit, hr_filters, stages
+from engine.models.upsampling import IMPLICIT, Implicit, hr_filters, stage_blocks, stages
 from engine.models.velocity import count_velocity, velocity_of
 from engine.spec import ModelOptions, Spec
 
@@ -63,9 +63,9 @@ def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> in
     for layer, field in _recurrences(traced):
         of_steps = layer.window * (shape.channels_of_step + 2 * field.channels)
         total += (of_steps + (layer.window + 1) * STATES * layer.hidden) * field.y * field.x
-    if options.upsampling == IMPLICIT:
-        points = min(at_hr, QUERIES**2) if options.scales else at_hr
-        total += Implicit.tensors * points * m
+    points = min(at_hr, QUERIES**2) if options.scales else at_hr
+    implicit = [layer for layer in layers_of(stage_blocks(options, shape.scale)) if isinstance(layer, Implicit)]
+    total += sum(layer.tensors for layer in implicit) * points * m
     for factor in [] if options.upsampling == "pin" else stages(shape.scale):
         cells *= factor * factor
         total += 2 * cells * m

@@ -15,13 +15,22 @@ from engine.models.architecture import count_parameters
 from engine.models.implicit import CellCentres, ImplicitFunction, InterpolationAt, query_of
 from engine.models.network import Output, at_points, build
 from engine.models.shapes import Shape
-from engine.spec import ModelOptions
+from engine.spec import ModelOptions, ScaleRange
 
 ROWS, COLUMNS = np.array([-0.5, 0.3, 1.0, 2.9, 4.4], "f4"), np.array([-0.2, 0.0, 3.7, 5.5], "f4")
 
 
 def options(**given: Any) -> ModelOptions:
-    return ModelOptions(**{"upsampling": "implicit", "n_filters": 8, "n_blocks": 1, "localized": False, **given})
+    return ModelOptions(
+        **{
+            "upsampling": "implicit",
+            "scales": ScaleRange(2, 6),
+            "n_filters": 8,
+            "n_blocks": 1,
+            "localized": False,
+            **given,
+        }
+    )
 
 
 def network_of(model: ModelOptions, shape: Shape) -> keras.Model:
@@ -103,6 +112,12 @@ def test_at_the_cells_of_its_grid_points_are_the_field(static):
     in_order = [tf.gather(tf.reshape(each, (1, 15 * 18, 1, -1)), order, axis=1) for each in (fixed, query)]
     found = at_points(network)([tf.constant(np.concatenate([inputs, at_lr], -1)), *in_order]).numpy()
     np.testing.assert_allclose(found[:, :, 0], field.reshape(2, -1, 1)[:, order], rtol=1e-4, atol=1e-5)
+
+
+def test_at_one_scale_a_single_cell_tells_what_four_tell():
+    shape, fields = Shape(5, 6, 2, 0, 3), [np.ones((2, 5, 6, 2), "f4"), np.zeros((1, 15, 18, 0), "f4")]
+    four, one = (network_of(options(scales=scales), shape) for scales in (ScaleRange(2, 6), None))
+    np.testing.assert_allclose(one(fields), four(fields), rtol=1e-5)
 
 
 def test_every_weight_has_a_finite_gradient():
