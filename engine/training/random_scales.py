@@ -14,12 +14,12 @@ from engine.training.memory_budget import QUERIES
 from engine.training.supervised import Step
 from engine.training.workers import Workers
 
-OWN_SHARE = 0.75  # of the steps, at the scale of the data
+OWN_SHARE = 0.5  # of the steps, at the scale of the data
 ROUNDING = 1e-4  # of a cell
 
 
 class RandomScaleStep(Step):
-    """Supervised training at the scale of the data, and in a quarter of the steps at one drawn evenly from `scales`.
+    """Supervised training at the scale of the data, and in half of the steps at one drawn evenly from `scales`.
 
     All ranks take the same. Up to the scale of the data LR stays, and targets are area means of HR; above, HR stays and
     LR is coarsened. The loss is taken at QUERIES rows and as many columns of targets, spread over the field. What is
