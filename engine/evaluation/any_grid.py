@@ -51,10 +51,10 @@ class Destination:
             return read_points(self.points)
         if self.grid:
             return _grid_of(self.grid)
-        assert self.scale
-        if not 1 <= self.scale <= 64:
-            raise RequestError(f"--scale is {self.scale:g}", hint="expected a number from 1 to 64")
-        return refine(lr_grid, self.scale)
+        scale = self.scale or 0.0
+        if not 1 <= scale <= 64:
+            raise RequestError(f"--scale is {scale:g}", hint="expected a number from 1 to 64")
+        return refine(lr_grid, scale)
 
 
 @dataclass(frozen=True)

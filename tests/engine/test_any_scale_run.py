@@ -83,6 +83,7 @@ def test_at_a_fraction_on_a_grid_and_at_points_there_are_fields(run, lr, tmp_pat
     ("words", "expected"),
     [
         (["--scale", "0.5"], "--scale is 0.5"),
+        (["--scale", "0"], "--scale is 0"),
         (["--scale", "2", "--grid", "a.nc"], "not allowed with"),
         (["--points", "missing.csv"], "missing.csv can't be read as points"),
     ],
