@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import xarray as xr
 
+from engine.data.grids import Grid
 from engine.data.hr_template import HrTemplate
 from engine.data.netcdf import open_netcdf
 from engine.data.normalizer import Normalizer, fit_normalizer, load_hr_template
@@ -247,10 +248,28 @@ def _add_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> None
         _log(f"no baselines are fitted to fields of {cells} cells: more than {HR_CELLS_AT_ONCE} would take much memory")
         return
     try:
-        for note in write_baselines(run.baselines, pairs, samples, bound, f"{run.title}: baselines of run {run.id}"):
+        title = f"{run.title}: baselines of run {run.id}"
+        for note in write_baselines(run.baselines, pairs, samples, bound, title, _start_downscaler(run, samples)):
             _log(note)
     except Exception as error:
         _log(f"baselines.nc was not written ({describe_error(error)})")
+
+
+def _start_downscaler(run: Run, samples: Samples) -> tuple[Downscaler, Samples] | None:
+    """The run that training started from, for the same test part; None if its grid, inputs or unit are others."""
+    start = Store(run.folder.parent).start_run(run.spec)
+    if start is None:
+        return None
+    (normalizer, template), pairs = _trained(start), samples.pairs
+    its, mine = (
+        (data.scale, [each.variable for each in data.predictors], [each.variable for each in data.static])
+        for data in (start.spec.data, run.spec.data)
+    )
+    has_same_unit = template.hr.attrs.get("units") == pairs.hr.attrs.get("units")
+    if its != mine or not has_same_unit or not Grid.of(template.hr).is_close_to(pairs.hr_grid):
+        return None
+    given = Samples.of(start.spec, pairs, normalizer, samples.steps)
+    return Downscaler.of(_best_networks(start, pairs, normalizer), start.spec, given), given
 
 
 def verify_results(run: Run, steps: xr.DataArray | None = None) -> None:

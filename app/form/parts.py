@@ -82,7 +82,7 @@ class ScalesField(PartsField):
 
 
 class SplitField(PartsField):
-    """Fractions, or two dates each as 'first, last'."""
+    """Fractions, or two dates each as 'first, last'; of several periods, these one after another."""
 
     PARTS: ClassVar[dict[str, str]] = {"train": "0.7", "validation": "0.15", "test": "0.15", "gap": "0"}
 
@@ -94,12 +94,18 @@ class SplitField(PartsField):
         return parts if gap is None else {**parts, "gap": gap}
 
     def _part(self, plain: Any) -> dict[str, str]:
-        return {part: ", ".join(v) if isinstance(v, list) else f"{v:g}" for part, v in plain.items()}
+        return {part: _dates_text(v) if isinstance(v, list) else f"{v:g}" for part, v in plain.items()}
+
+
+def _dates_text(dates: list[Any]) -> str:
+    pairs = dates if isinstance(dates[0], list) else [dates]
+    return ", ".join(date for pair in pairs for date in pair)
 
 
 def _fraction_or_dates(text: str, part: str) -> Any:
     if "," in text:
-        return [part.strip() for part in text.strip("[]").split(",")]
+        dates = [part.strip() for part in text.strip("[]").split(",")]
+        return dates if len(dates) % 2 or len(dates) == 2 else [dates[k : k + 2] for k in range(0, len(dates), 2)]
     number = read_number(text)
     if number is None:
         raise SpecError(f"data.split has no {part}: expected {Split.EXPECTED}")

@@ -72,6 +72,17 @@ def make_parser() -> CommandParser:
     submit = command("submit", experiments.submit, "submit a run to a site and return", options, stored)
     submit.add_argument("spec", type=Path)
     submit.add_argument("--target", help="site where it runs (same as --set launch.site=NAME)")
+    update = command(
+        "update", experiments.update, "train a run further with new time steps, as a run of its own", options, stored
+    )
+    update.add_argument("run")
+    update.add_argument(
+        "target", nargs="+", help="files of the target with new time steps, of the variable in the spec"
+    )
+    update.add_argument("--lr", nargs="+", help="new files of data.lr, if the run has it")
+    update.add_argument(
+        "--predictor", nargs="+", action="append", help="new files of a predictor; for each, in the order of the spec"
+    )
     models = command(
         "suite", suite.suite, "train the eight models of the DL4DS paper, and compare them", options, stored
     )

@@ -93,13 +93,13 @@ def split_parts(times: xr.DataArray, split: Split) -> Parts:
     """
     if is_forecast(times):
         return _by_starts(times[START], split)
-    parts = _by_dates(times, split) if isinstance(split.train, Period) else _by_fractions(len(times), split)
+    parts = _by_dates(times, split) if isinstance(split.train, tuple) else _by_fractions(len(times), split)
     return _with_gap(parts, split.gap, "step", span(times))
 
 
 def split_rows(rows: int, split: Split) -> Parts:
     """Split the LR rows of a single time step into parts, in order, as `split_parts` does time steps."""
-    if isinstance(split.train, Period):
+    if isinstance(split.train, tuple):
         raise TimeError(
             "data.split is by dates, but there is a single time step, whose rows are split", action="give fractions"
         )
@@ -288,7 +288,9 @@ def _by_fractions(n: int, split: Split) -> dict[str, np.ndarray]:
 
 
 def _by_dates(times: xr.DataArray, split: Split) -> dict[str, np.ndarray]:
-    parts = {name: within(times, getattr(split, name)) for name in PARTS}
+    parts = {
+        name: functools.reduce(np.union1d, (within(times, period) for period in getattr(split, name))) for name in PARTS
+    }
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         if len(shared := np.intersect1d(parts[one], parts[other])):
             raise TimeError(

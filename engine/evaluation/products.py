@@ -10,6 +10,7 @@ import xarray as xr
 
 from engine.data.netcdf import open_netcdf
 
+START_RUN = "start_run"
 BASELINES = {  # as in results/baselines.nc → as read
     "nearest": "nearest LR cell",
     "bilinear": "bilinear",
@@ -18,6 +19,7 @@ BASELINES = {  # as in results/baselines.nc → as read
     "bias_corrected": "bias-corrected",
     "quantile_mapping": "quantile mapping",
     "pc_regression": "PC regression",
+    START_RUN: "run it started from",
 }
 
 

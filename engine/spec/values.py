@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from engine.errors import SpecError
-from engine.options import parts_of, to_plain
+from engine.options import parts_of
 
 DATE = re.compile(r"([+-]?\d{4,9})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?)?)?")  # ISO 8601, expanded
 
@@ -193,11 +193,11 @@ class Split:
     """
 
     EXPECTED: ClassVar[str] = (
-        "a mapping {train, validation, test, gap}: fractions that sum to at most 1, or two dates each"
+        "a mapping {train, validation, test, gap}: fractions that sum to at most 1, or two dates each, or pairs of them"
     )
-    train: float | Period
-    validation: float | Period
-    test: float | Period
+    train: float | tuple[Period, ...]
+    validation: float | tuple[Period, ...]
+    test: float | tuple[Period, ...]
     gap: int = 0
 
     @classmethod
@@ -210,7 +210,7 @@ class Split:
             return cls(**cls._fractions(parts, where), gap=gap)
         if any(_is_number(v) for v in parts.values()):
             raise SpecError(f"{where} mixes fractions and dates", hint=f"expected {cls.EXPECTED}")
-        return cls(**{part: Period.parse(v, f"{where}.{part}") for part, v in parts.items()}, gap=gap)
+        return cls(**{part: _periods(v, f"{where}.{part}") for part, v in parts.items()}, gap=gap)
 
     @classmethod
     def _fractions(cls, parts: Mapping[str, Any], where: str) -> dict[str, float]:
@@ -223,8 +223,19 @@ class Split:
         return fractions
 
     def plain(self) -> dict[str, object]:
-        parts = {part: to_plain(getattr(self, part)) for part in ("train", "validation", "test")}
+        parts: dict[str, object] = {}
+        for part in ("train", "validation", "test"):
+            given = getattr(self, part)
+            pairs = [] if isinstance(given, float) else [period.plain() for period in given]
+            parts[part] = (pairs[0] if len(pairs) == 1 else pairs) or given
         return {**parts, "gap": self.gap} if self.gap else parts
+
+
+def _periods(value: Any, where: str) -> tuple[Period, ...]:
+    """Two dates, or a list of such pairs."""
+    if isinstance(value, list | tuple) and value and all(isinstance(pair, list | tuple) for pair in value):
+        return tuple(Period.parse(pair, where) for pair in value)
+    return (Period.parse(value, where),)
 
 
 def _is_choice(name: Any, value: Any) -> bool:

@@ -141,8 +141,14 @@ def test_a_gap_leaves_the_test_part_as_it_is():
     np.testing.assert_array_equal(parts.test, np.arange(15, 20))
 
 
+def by_dates(*parts: Period) -> Split:
+    return Split(*((period,) for period in parts))
+
+
 def test_dates_in_any_order_with_a_gap():
-    split = Split(Period("2001-01-08", "2001-01-15"), Period("2001-01-01", "2001-01-07"), Period("2001-01-16", "2001"))
+    split = by_dates(
+        Period("2001-01-08", "2001-01-15"), Period("2001-01-01", "2001-01-07"), Period("2001-01-16", "2001")
+    )
     parts = split_parts(axis(20), split)
     np.testing.assert_array_equal(parts.train, np.arange(7, 15))
     np.testing.assert_array_equal(parts.validation, np.arange(7))
@@ -152,7 +158,9 @@ def test_dates_in_any_order_with_a_gap():
 
 
 def test_dates_that_overlap():
-    split = Split(Period("2001-01-01", "2001-01-10"), Period("2001-01-09", "2001-01-12"), Period("2001-01-13", "2001"))
+    split = by_dates(
+        Period("2001-01-01", "2001-01-10"), Period("2001-01-09", "2001-01-12"), Period("2001-01-13", "2001")
+    )
     with pytest.raises(TimeError) as caught:
         split_parts(axis(20), split)
     assert str(caught.value) == (
@@ -164,7 +172,7 @@ def test_dates_that_overlap():
 @pytest.mark.parametrize(
     "split",
     [
-        Split(Period("2001-01-01", "2001-01-10"), Period("1999", "2000"), Period("2001-01-13", "2001")),
+        by_dates(Period("2001-01-01", "2001-01-10"), Period("1999", "2000"), Period("2001-01-13", "2001")),
         Split(0.98, 0.01, 0.01),
         Split(0.5, 0.25, 0.25, gap=6),
     ],

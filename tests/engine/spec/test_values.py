@@ -76,7 +76,11 @@ def test_dates_are_kept_as_text():
     spec = load_yaml("period: [2001-01-01, 2001-02-30]", "it")  # 30 February: a day of a 360-day calendar
     assert DataOptions(target=TARGET, scale=2, **spec).period == Period("2001-01-01", "2001-02-30")
     years = {"train": ["2001", "2001"], "validation": ["2002", "2002"], "test": ["2003", "2003-06"]}
-    assert DataOptions(target=TARGET, scale=2, split=years).split.test == Period("2003", "2003-06")
+    assert DataOptions(target=TARGET, scale=2, split=years).split.test == (Period("2003", "2003-06"),)
+    several = {**years, "train": [["2001", "2001"], ["2004", "2005"]]}
+    split = DataOptions(target=TARGET, scale=2, split=several).split
+    assert split.train == (Period("2001", "2001"), Period("2004", "2005"))
+    assert split.plain() == several
     refused = data_refusal(split={**years, "train": ["1-01-01", "2001"]})
     assert refused.startswith("data.split.train is '1-01-01': expected two dates")
 
