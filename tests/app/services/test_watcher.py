@@ -89,13 +89,17 @@ def test_a_run_deleted_while_it_is_looked_at(store):
 
 
 def test_one_thread_looks_for_all_sessions(store):
-    before = threading.active_count()
+    stop_all()  # those of other tests
     try:
         assert watcher_of(store) is watcher_of(Store(store.folder))
-        assert threading.active_count() == before + 1
+        assert len(watching()) == 1
     finally:
         stop_all()
-    assert threading.active_count() == before
+    assert not watching()
+
+
+def watching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "run watcher"]
 
 
 def test_targets_are_looked_at_once_a_process_and_new_ones_too(store, tmp_path, monkeypatch):
