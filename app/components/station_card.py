@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 from functools import partial
+from typing import Any
 
 import numpy as np
 import panel as pn
@@ -53,7 +54,8 @@ class StationCard:
         self._product = select(label="Map of", options=[], width=130)
         self._station = select(label="Station", options={ALL: ""}, value="", width=200)
         self._path = pmui.TextInput(label="Station file", placeholder="stations.csv", width=220, **SMALL)
-        self._path.param.watch(lambda event: event.new and pn.state.execute(self._verify), "value")
+        self._waiting = ""  # file that was given and isn't shown yet
+        self._path.param.watch(self._give, "value")
         top = head("Stations", "of all test steps", self._score, self._product, self._station, self._path)
         top.param.update(gap="6px 12px", margin=(0, 0, 6, 0))
         self._dots = pn.pane.Bokeh(None, margin=0, sizing_mode="stretch_width")
@@ -74,12 +76,18 @@ class StationCard:
         if comparison is not self._comparison or view is not self._view:
             self._comparison, self._view = comparison, view
             await show_newest(self._drawing, partial(station_scores, comparison), self._show)
+            await self._verify()
+
+    def _give(self, event: Any) -> None:
+        self._waiting = event.new.strip()
+        pn.state.execute(self._verify)
 
     async def _verify(self) -> None:
-        """Hold the runs against the file that was given."""
-        if not self._comparison:
+        """Hold the runs against the file that was given; one that comes before the runs, or amid others, waits."""
+        path = self._waiting
+        if not path or not self._comparison:
             return
-        path, is_newest = self._path.value.strip(), self._drawing.begin()
+        is_newest = self._drawing.begin()
         self.view.loading, self._path.error_state = True, False
         try:
             found = await asyncio.to_thread(verify_at, self._comparison, path)
@@ -91,6 +99,8 @@ class StationCard:
                 self._table.object = f"<p>{html.escape(str(error))}</p>"
         finally:
             self.view.loading = False
+            if is_newest():
+                self._waiting = ""
 
     def _show(self, found: StationScores) -> None:
         self._found, has_any = found, bool(found.files) and self._view is not None

@@ -42,12 +42,14 @@ def table(tmp_path, runs):
     return path
 
 
-def shown(runs, act) -> StationCard:
-    """The card of these runs, after acting on it."""
+def shown(runs, act, before=lambda card: None) -> StationCard:
+    """The card of these runs, after acting on it, and `before` the runs are there."""
 
     async def story() -> StationCard:
         comparison = Comparison.of(Store(runs[0].folder.parent), [run.id for run in runs])
         card = StationCard(Session(store=Store(runs[0].folder.parent)))
+        before(card)
+        await settled()
         await card.take(comparison, SharedView(comparison.first.grid, lambda y, x: None))
         await settled()
         for step in act:
@@ -90,6 +92,12 @@ def test_a_file_gives_all_runs_their_scores_and_a_click_one_station(runs, table)
     legend = [item.label.value for item in card._series.object.select_one(bm.Legend).items]
     assert legend == ["observed", "LR", "interpolated", "HR", "A", "B"]
     assert card._map.source.data["size"][1] > card._map.source.data["size"][0]
+
+
+def test_a_file_that_is_given_before_the_runs_are_there_waits_for_them(runs, table):
+    card = shown(runs, [], before=give(table))
+    assert card._table.object.count("<tr>") == 1 + 5
+    assert not card.view.loading
 
 
 def test_another_score_and_product_are_coloured_on_a_range_that_products_share(runs, table):
