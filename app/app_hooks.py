@@ -16,7 +16,7 @@ from app.services.memory import release_free_memory
 from app.services.watcher import stop_all, watcher_of
 from engine.runs import Store, default_store
 
-RELEASE_S = 1.0  # after the end of a session, which others are told of too
+RELEASE_S = 1.0  # after the end of a session, so that callbacks of other parts have run
 
 
 def on_server_loaded(server_context: Any) -> None:

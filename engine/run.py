@@ -21,7 +21,7 @@ from engine.data.netcdf import open_netcdf
 from engine.data.normalizer import Normalizer, fit_normalizer, load_hr_template
 from engine.data.pairs import Pairs, pair, pair_for_downscaling
 from engine.data.samples import Samples
-from engine.errors import RanksLostError, RunError
+from engine.errors import MesoscopeError, RanksLostError, RunError
 from engine.evaluation.any_grid import Destination, PlaceDownscaler, Places, write_at_places
 from engine.evaluation.baseline_file import write_baselines
 from engine.evaluation.ensemble import EnsembleSums
@@ -216,7 +216,7 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
         _log(note)
     run.stations.unlink(missing_ok=True)  # of an earlier evaluation
     heartbeat.phase("fitting baselines")
-    _add_baselines(run, pairs, samples, downscaler.bound)
+    add_baselines(run, pairs, samples, downscaler.bound)
     heartbeat.phase("scoring")
     with open_products(run.results) as results:
         steps = scores_of_steps(results)
@@ -240,16 +240,21 @@ def _calibrate(downscaler: Downscaler, validation: Samples) -> Downscaler:
         return downscaler
 
 
-def _add_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> None:
+def add_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> None:
     """Write results/baselines.nc; a run is complete without it, so a failure is logged and leaves the rest alone."""
     run.baselines.unlink(missing_ok=True)  # of an earlier evaluation
     cells = math.prod(pairs.hr_grid.shape)
     if cells > HR_CELLS_AT_ONCE:
         _log(f"no baselines are fitted to fields of {cells} cells: more than {HR_CELLS_AT_ONCE} would take much memory")
         return
+    title = f"{run.title}: baselines of run {run.id}"
     try:
-        title = f"{run.title}: baselines of run {run.id}"
-        for note in write_baselines(run.baselines, pairs, samples, bound, title, _start_downscaler(run, samples)):
+        start = _start_downscaler(run, samples)
+    except MesoscopeError as error:  # it was deleted meanwhile, say
+        _log(f"the run it started from is left out ({describe_error(error)})")
+        start = None
+    try:
+        for note in write_baselines(run.baselines, pairs, samples, bound, title, start):
             _log(note)
     except Exception as error:
         _log(f"baselines.nc was not written ({describe_error(error)})")

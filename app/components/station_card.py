@@ -34,7 +34,7 @@ LABELS = {"bias": "bias", "mae": "MAE", "rmse": "RMSE", "centred_rmse": "RMSE wi
 SENTENCE = "How near LR, interpolated, HR and downscaled fields are to what was measured at stations."
 DEFINITION = (
     "At the nearest cell with values, over the times at which the measurement and all products have one. RMSE without "
-    "bias is what is left if each station's mean error is taken off. HR has errors too: a cell is a mean over its "
+    "bias is the error without each station's mean error. HR has errors too: a cell is a mean over its "
     "area, a station is a point. python -m engine verify RUN --stations FILE has more options: bilinear weights, and a "
     "correction for height; docs/verification.md has the formulas."
 )
@@ -108,7 +108,7 @@ class StationCard:
             for one in (self._score, self._product, self._station, self._place):
                 one.visible = has_any
             if not has_any or self._view is None:
-                self._map, self._series.visible, self._table.object = None, False, f"<p>{EMPTY}</p>"
+                self._map, self._series.visible, self._table.object = None, False, f"<p>{EMPTY}</p>{_fault(found)}"
                 return
             first, ids = found.first, found.first[ID].values.tolist()
             products, stations = (
@@ -139,7 +139,7 @@ class StationCard:
             bar = ColourBar(clim, cmap, {**first[score].attrs, "long_name": LABELS[score]})
             bar.figure.sizing_mode = "fixed"
             self._bar.object = bar.figure
-            self._table.object = _table(found, self._comparison, station)
+            self._table.object = _table(found, self._comparison, station) + _fault(found)
             self._series.visible = bool(station)
             if station:
                 series, times = found.series(station)
@@ -151,6 +151,11 @@ def _titles(file: xr.Dataset) -> list[str]:
     """Names of stations, with the id where a name isn't the only one."""
     names, ids = (file[word].values.tolist() for word in (NAME, ID))
     return [name if names.count(name) == 1 else f"{name} ({id})" for name, id in zip(names, ids, strict=True)]
+
+
+def _fault(found: StationScores) -> str:
+    runs = ", ".join(found.damaged)
+    return f"<p>results/stations.nc of {runs} can't be read: give the station file again.</p>" if runs else ""
 
 
 def _colours(score: str, values: list[np.ndarray]) -> tuple[str, tuple[float, float]]:

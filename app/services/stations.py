@@ -20,9 +20,13 @@ PAIRS = "pairs"
 
 @dataclass(frozen=True)
 class StationScores:
-    """Files of the runs that have one, by letter; the first gives LR, interpolated and HR."""
+    """Files of the runs that have one, by letter; the first gives LR, interpolated and HR.
+
+    damaged : letters of runs whose file can't be read.
+    """
 
     files: dict[str, xr.Dataset] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
 
     @property
     def first(self) -> xr.Dataset:
@@ -63,16 +67,16 @@ class StationScores:
 
 
 def station_scores(comparison: Comparison) -> StationScores:
-    """Read them; a file that is damaged counts as none, as `engine verify` writes it again."""
-    files = {}
+    """Read the file of each run that has one."""
+    files, damaged = {}, []
     for result in comparison.results:
         if result.run.stations.is_file():
             try:
                 with open_netcdf(result.run.stations) as file:
                     files[result.letter] = file.load()
             except (OSError, ValueError, RuntimeError):
-                continue
-    return StationScores(files)
+                damaged.append(result.letter)
+    return StationScores(files, tuple(damaged))
 
 
 def verify_at(comparison: Comparison, path: str) -> StationScores:

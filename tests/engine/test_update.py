@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from engine import run as story
+from engine.data.normalizer import Normalizer
 from engine.data.pairs import pair
+from engine.data.samples import Samples
 from engine.errors import MesoscopeError
 from engine.runs import Run, Store
 from engine.spec import Spec
@@ -89,3 +93,9 @@ def test_an_update_says_what_came_of_it_and_keeps_the_run(tmp_path):
             assert answer["rmse"]["old"][name] == pytest.approx(float(rmse[:6].mean()), rel=1e-5)
             assert answer["rmse"]["new"][name] == pytest.approx(float(rmse[6:].mean()), rel=1e-5)
     assert "run it started from" in engine("scores", updated.id)
+    shutil.rmtree(run.folder)
+    pairs, normalizer = pair(updated.spec.data), Normalizer.load(updated.normalizer_file)
+    story.add_baselines(updated, pairs, Samples.of(updated.spec, pairs, normalizer, pairs.parts.test), "linear")
+    with xr.open_dataset(updated.baselines, engine="netcdf4") as baselines:
+        assert "nearest" in baselines
+        assert "start_run" not in baselines

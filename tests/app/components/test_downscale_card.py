@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.app.fake import write_run
@@ -11,7 +13,7 @@ from tests.app.pages.test_runs import at_page
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
 
 
-def test_what_is_missing_or_refused_is_said(session, tmp_path):
+def test_what_is_missing_refused_or_broken_is_said(session, tmp_path, monkeypatch):
     write_run(session.store.folder, "one")
 
     async def ask(page):
@@ -22,7 +24,15 @@ def test_what_is_missing_or_refused_is_said(session, tmp_path):
         card.input.value, card.output.value = str(tmp_path / "no.nc"), str(tmp_path / "out.nc")
         await card._downscale(None)
         assert (card.message.severity, card.map.visible) == ("error", False)
-        assert "no trained weights" in card.message.object or "no.nc" in card.message.object
+        assert "no trained weights" in card.message.object  # the run is made up
+        card.output.value = "out.nc"
+        await card._downscale(None)
+        assert "by their full paths" in card.message.object
+        card.output.value = str(tmp_path / "out.nc")
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/bin/false")
+            await card._downscale(None)
+        assert card.message.object == "Nothing was written: the command ended with 1 (it said nothing)"
         assert not (tmp_path / "out.nc").exists()
 
     at_page(session, ask)

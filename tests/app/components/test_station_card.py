@@ -100,6 +100,14 @@ def test_a_file_that_is_given_before_the_runs_are_there_waits_for_them(runs, tab
     assert not card.view.loading
 
 
+def test_a_file_that_cannot_be_read_is_named(runs, table):
+    shown(runs, [give(table)])
+    runs[1].stations.write_bytes(b"cut off")
+    card = shown(runs, [])
+    assert card._table.object.count("<tr>") == 1 + 4  # LR, interpolated, HR, A
+    assert "results/stations.nc of B can't be read: give the station file again." in card._table.object
+
+
 def test_another_score_and_product_are_coloured_on_a_range_that_products_share(runs, table):
     def choose(card):
         card._score.value, card._product.value = "bias", "hr"
