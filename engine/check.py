@@ -13,11 +13,11 @@ from engine.memory_estimate import memory_of
 from engine.models.architecture import count_parameters
 from engine.models.compatibility import check_field
 from engine.models.receptive_field import Part, with_wrap
+from engine.models.second_network import GIVES, count_second, parts_of
 from engine.models.shapes import Shape, count_discriminator, outputs_of
-from engine.models.velocity import count_velocity, parts_of
 from engine.models.warm_start import incompatibilities
 from engine.runs import Run, Store
-from engine.spec import LEARNING_RATE_FACTORS, Spec
+from engine.spec import FLOW_MATCHING, LEARNING_RATE_FACTORS, NORMALIZING_FLOW, Spec
 
 PARTS = ("train", "validation", "test")
 
@@ -43,7 +43,7 @@ class Summary:
 
     inputs : values of the target, LR, predictors and static variables, by some steps.
     discriminator : weights beside the network's, while training is adversarial; else 0.
-    velocity : weights of the network of the velocity, with flow matching; else 0.
+    velocity : weights of the network of the velocity, with flow matching; else 0. flow : of a normalizing flow.
     network : the parts that a field goes through.
     """
 
@@ -55,6 +55,7 @@ class Summary:
     parameters: int
     discriminator: int
     velocity: int
+    flow: int
     memory_bytes: int
     network: list[MeasuredPart]
     notes: list[str]
@@ -72,6 +73,8 @@ class Summary:
             lines.append(f"besides    {self.discriminator:,} parameters of a discriminator, in training alone")
         if self.velocity:
             lines.append(f"besides    {self.velocity:,} parameters of the network of the velocity")
+        if self.flow:
+            lines.append(f"besides    {self.flow:,} parameters of the normalizing flow and the network of its context")
         lines.append(f"memory     about {self.memory_bytes / 2**30:.1f} GiB for each process")
         return "\n".join([*lines, *self._network_lines(), *(f"note: {note}" for note in self.notes)])
 
@@ -121,7 +124,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     if store and (start := store.start_run(spec)):
         notes.extend(_start(spec, shape, start))
     blocks = count_parameters(spec.model, shape)
-    velocity = count_velocity(spec.model, shape) if spec.has_flow else 0
+    drawing = {GIVES.get(spec.training.learning): count_second(spec, shape)}
     discriminator = count_discriminator(shape) if spec.training.learning == "adversarial" else 0
     parts = {part: getattr(pairs.parts, part) for part in PARTS}
     grids = {"hr": pairs.hr_grid, "lr": pairs.lr_grid}
@@ -138,7 +141,8 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
         blocks=blocks,
         parameters=sum(blocks.values()),
         discriminator=discriminator,
-        velocity=velocity,
+        velocity=drawing.get(GIVES[FLOW_MATCHING], 0),
+        flow=drawing.get(GIVES[NORMALIZING_FLOW], 0),
         memory_bytes=memory,
         network=[
             MeasuredPart(**vars(part), sees_km=None if part.sees is None else part.sees * cell_km)
@@ -176,15 +180,15 @@ def _start(spec: Spec, shape: Shape, run: Run) -> list[str]:
             f"training.start_from is {run.id}, whose weights don't fit: {'; '.join(found)}; use the same, or leave "
             "training.start_from empty"
         )
-    if there.has_flow and not spec.has_flow:
+    if there.draws_residuals and there.training.learning != spec.training.learning:
         raise SpecError(
-            f"training.start_from is {run.id}, which was trained by flow-matching, but training.learning is "
-            f"{spec.training.learning}",
+            f"training.start_from is {run.id}, which was trained by {there.training.learning}, but training.learning "
+            f"is {spec.training.learning}",
             option="training.start_from",
-            action="set training.learning=flow-matching, or leave training.start_from empty",
+            action=f"set training.learning={there.training.learning}, or leave training.start_from empty",
         )
     notes = [f"training starts from the best weights of {run.id}, with a normalizer of its own"]
-    if spec.has_flow:
+    if spec.draws_residuals:
         notes.append(f"the network of the mean is that of {run.id}, and isn't trained any more")
     if there.model.localized and not spec.model.localized:
         notes.append(f"the localized block of {run.id} is left behind")

@@ -11,8 +11,8 @@ from engine.evaluation.baselines import held_steps
 from engine.evaluation.calibration import most_steps
 from engine.evaluation.lead_times import Leads
 from engine.evaluation.tiles import input_shape, plan_tiles
+from engine.models.second_network import coupling_values, networks_of, reach_of
 from engine.models.shapes import Shape
-from engine.models.velocity import networks_of, reach_of
 from engine.spec import Spec
 from engine.training.memory_budget import (
     HR_CELLS_AT_ONCE,
@@ -108,7 +108,9 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
 
 def _network_bytes(spec: Spec, shape: Shape, samples: int) -> int:
     """Bytes of the largest of a spec's networks while it predicts."""
-    return max(prediction_bytes(*network, samples) for network in networks_of(spec, shape))
+    return max(prediction_bytes(*network, samples) for network in networks_of(spec, shape)) + (
+        4 * samples * coupling_values(spec, shape)
+    )
 
 
 def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:

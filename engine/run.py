@@ -30,9 +30,9 @@ from engine.evaluation.products import open_products
 from engine.evaluation.scores import constraint_violation, scores_of_steps, summarized
 from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
-from engine.models.flow_matching import MEAN
 from engine.models.network import at_points, bound_of
-from engine.models.velocity import reach_of
+from engine.models.residual_draws import MEAN
+from engine.models.second_network import reach_of
 from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
 from engine.training import checkpoints
 from engine.training.assembly import build_network, build_training, make_reproducible, shape_of, with_precision
@@ -187,7 +187,7 @@ def prepare_training(
         elif start := Store(run.folder.parent).start_run(run.spec):
             weights = start.best_of(number % start.spec.training.ensemble)
             groups, _ = checkpoints.load(weights)
-            whole = start.spec.has_flow or not run.spec.has_flow
+            whole = start.spec.draws_residuals or not run.spec.draws_residuals
             variables = (network if whole else network.get_layer(MEAN)).variables
             checkpoints.import_checkpoint(variables, groups["weights"], weights, optional="localized")
         training.step.prepare(training.train, training.validation.feed, training.shuffle)

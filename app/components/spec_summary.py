@@ -124,6 +124,8 @@ def facts_of(answer: Answer) -> dict[str, str]:
         rows["Discriminator parameters"] = formatting.count(answer.discriminator)
     if answer.velocity:
         rows["Velocity network parameters"] = formatting.count(answer.velocity)
+    if answer.flow:
+        rows["Normalizing flow parameters"] = formatting.count(answer.flow)
     if answer.memory_bytes is not None:
         rows["Memory per process"] = formatting.size(answer.memory_bytes)
     return rows

@@ -36,6 +36,7 @@ class Answer:
     parameters: int | None = None
     discriminator: int = 0
     velocity: int = 0
+    flow: int = 0
     memory_bytes: int | None = None
     network: Sequence[dict[str, Any]] = ()
     notes: Sequence[str] = ()

@@ -25,7 +25,7 @@ class Samples:
 
     Inputs have the channels: LR and each predictor, for the sample's own time step and then for the others
     of the time window; then time features; then, where LR has gaps, whether LR has a value.
-    with_areas : add `masked_areas` to `static`, which a constraint and flow matching need.
+    with_areas : add `masked_areas` to `static`, which a constraint and drawn residuals need.
     """
 
     pairs: Pairs
@@ -36,7 +36,7 @@ class Samples:
 
     @classmethod
     def of(cls, spec: Spec, pairs: Pairs, normalizer: Normalizer, steps: np.ndarray) -> Samples:
-        return cls(pairs, normalizer, spec.data, steps, spec.model.constraint != "none" or spec.has_flow)
+        return cls(pairs, normalizer, spec.data, steps, spec.model.constraint != "none" or spec.draws_residuals)
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -34,8 +34,8 @@ from engine.files import whole_file
 from engine.models.blocks import drawn
 from engine.models.network import bound_of, scaled_zero
 from engine.models.receptive_field import Reach, with_wrap
+from engine.models.second_network import reach_of
 from engine.models.shapes import Shape
-from engine.models.velocity import reach_of
 from engine.spec import Spec
 from engine.training.memory_budget import HR_CELLS_AT_ONCE
 

@@ -196,6 +196,8 @@ def _finished(
     Besides, the parameters of a distribution: a list of one, or of none.
     """
     logits = options.constraint == "softmax"
+    if shape.has_features:
+        return field, []
     if shape.outputs > 1:
         return _distribution(field, bases, output)
     for base in bases:

@@ -26,7 +26,7 @@ class Part:
 
     times : so many of the same, one after another, with `parameters` together.
     sees : LR cells along a side that one value of the part depends on, at most; None: the whole field.
-    network : what its network gives, where that isn't the field: velocity.
+    network : what its network gives, where that isn't the field: velocity or context.
     """
 
     name: str
@@ -186,7 +186,7 @@ def _end(options: ModelOptions, shape: Shape, interpolation: str, base: Back) ->
     if options.localized:
         does = "weights for each cell, beside output"
         found.append(_Step("localized", does, *sides, shape.outputs, localized_parameters(options, shape)))
-    if options.residual or shape.outputs > 1:
+    if not shape.has_features and (options.residual or shape.outputs > 1):
         made = ["mean of the distribution"] * (shape.outputs > 1) + [f"with the {interpolation} LR"] * options.residual
         found.append(_Step("field", ", ".join(made), *sides, 1, beside=base if options.residual else None))
     if options.constraint != "none":

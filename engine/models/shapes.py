@@ -19,6 +19,7 @@ class Shape:
 
     The first window · fields channels are the fields of each step of a time window, the sample's own step first; what
     follows is known of the sample as a whole. The last convolution makes `outputs` channels.
+    has_features : these are features for other layers, neither a field nor the parameters of a distribution.
     wrap : where the last column lies beside the first one, LR columns of the other end that the network's layers are
         given beside each end; else 0.
     """
@@ -32,6 +33,7 @@ class Shape:
     fields: int = 1
     outputs: int = 1
     wrap: int = 0
+    has_features: bool = False
 
     @classmethod
     def of(cls, samples: Samples, outputs: int = 1) -> Shape:

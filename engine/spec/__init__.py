@@ -4,7 +4,7 @@
 other, and `yaml` reads and writes them as text.
 """
 
-from engine.spec.experiment import RENAMED, SECTIONS, Spec
+from engine.spec.experiment import FLOW_MATCHING, NORMALIZING_FLOW, RENAMED, SECTIONS, Spec
 from engine.spec.sections import (
     INSEPARABLE,
     KERNELS,
@@ -22,11 +22,13 @@ from engine.spec.values import Period, Region, ScaleRange, Source, Split, is_url
 from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
 
 __all__ = [
+    "FLOW_MATCHING",
     "INSEPARABLE",
     "KERNELS",
     "LEARNING_RATE_FACTORS",
     "NEGATIVE_CONSTRAINTS",
     "NONNEGATIVE_CONSTRAINTS",
+    "NORMALIZING_FLOW",
     "POINTWISE_LOSSES",
     "RECURRENT",
     "RENAMED",

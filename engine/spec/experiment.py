@@ -24,6 +24,7 @@ from engine.spec.sections import (
 from engine.spec.yaml import dump_yaml, flow_yaml, load_yaml, with_settings
 
 VERSION = 1
+FLOW_MATCHING, NORMALIZING_FLOW = "flow-matching", "normalizing-flow"  # of `training.learning`
 SECTIONS: dict[str, type[Options]] = {
     kind.SECTION: kind for kind in (DataOptions, ModelOptions, TrainingOptions, LaunchOptions)
 }
@@ -109,14 +110,14 @@ class Spec:
         return dataclasses.replace(self, **{name: getattr(self, name).replace(**v) for name, v in sections.items()})
 
     @property
-    def has_flow(self) -> bool:
-        """True if members are drawn by flow matching, around the field of a network that is trained before."""
-        return self.training.learning == "flow-matching"
+    def draws_residuals(self) -> bool:
+        """True if members are drawn around the field of a network that is trained before, by a flow of either kind."""
+        return self.training.learning in (FLOW_MATCHING, NORMALIZING_FLOW)
 
     @property
     def draws(self) -> int:
         """Members that each network draws; 0 if its prediction is always the same."""
-        return self.model.members if self.has_flow or self.model.is_stochastic else 0
+        return self.model.members if self.draws_residuals or self.model.is_stochastic else 0
 
     @property
     def members(self) -> int:
@@ -128,15 +129,15 @@ class Spec:
     def trainings(self) -> tuple[int, ...]:
         """Numbers of the networks in the order of their training, those of the ensemble from 0.
 
-        With flow matching, the network of the mean is trained before each of them: its number is larger by `ensemble`.
+        With a flow, the network of the mean is trained before each of them: its number is larger by `ensemble`.
         """
         many = self.training.ensemble
-        if not self.has_flow or self.training.start_from:
+        if not self.draws_residuals or self.training.start_from:
             return tuple(range(many))
         return tuple(number for network in range(many) for number in (many + network, network))
 
     def of_network(self, number: int) -> Self:
-        """The same spec with the seed of one network of `trainings`; supervised for the mean of flow matching."""
+        """The same spec with the seed of one network of `trainings`; supervised for the mean of a flow."""
         member, is_mean = number % self.training.ensemble, number >= self.training.ensemble
         learning = "supervised" if is_mean else self.training.learning
         return self.replace(training={"seed": (self.training.seed + member) % SEEDS, "learning": learning})
@@ -203,11 +204,11 @@ def _check_distribution(spec: Spec) -> None:
 
 
 def _check_flow(spec: Spec) -> None:
-    if not spec.has_flow:
+    if not spec.draws_residuals:
         return
     if spec.training.loss == "crps":
         raise SpecError(
-            "training.learning is flow-matching, but training.loss is crps",
+            f"training.learning is {spec.training.learning}, but training.loss is crps",
             option="training.learning",
             hint="members are drawn around the field of one network, which has none of its own",
             action="set training.loss=mae and model.noise=0, or training.learning=supervised",
@@ -215,7 +216,7 @@ def _check_flow(spec: Spec) -> None:
     if spec.model.is_stochastic:
         option = "noise" if spec.model.noise else "dropout_variant"
         raise SpecError(
-            f"training.learning is flow-matching, but model.{option} is {getattr(spec.model, option)}",
+            f"training.learning is {spec.training.learning}, but model.{option} is {getattr(spec.model, option)}",
             option="training.learning",
             hint="members are drawn by one of them alone",
             action="set model.noise=0 and model.dropout_variant=vanilla, or training.learning=supervised",

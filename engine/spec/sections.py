@@ -179,13 +179,13 @@ class ModelOptions(Options):
         "crps. The downscaled field is then the mean of several members. 0: none.",
     )
     members = Whole(
-        8, bounds=(1, 256), unit="members", doc="Predictions drawn with noise, Monte Carlo dropout or flow matching."
+        8, bounds=(1, 256), unit="members", doc="Predictions drawn with noise, Monte Carlo dropout or a flow."
     )
     sampling_steps = Whole(
         6,
         bounds=(1, 64),
-        doc="Steps of Heun's method from noise to a member, with training.learning flow-matching; each evaluates the "
-        "network of the velocity twice.",
+        doc="Steps from noise to a member. With training.learning flow-matching: of Heun's method, each of two "
+        "evaluations. With normalizing-flow: couplings at each of two resolutions.",
     )
     attention = Flag(False, doc="Channel attention in each block (squeeze and excitation).")
     localized = Flag(True, doc="Localized convolutional block (LCB): separate weights for each HR cell.")
@@ -233,12 +233,12 @@ class TrainingOptions(Options):
     SECTION = "training"
 
     learning = Choice(
-        ["supervised", "adversarial", "flow-matching"],
+        ["supervised", "adversarial", "flow-matching", "normalizing-flow"],
         default="supervised",
         doc="supervised: the loss compares with HR. adversarial: in addition, a discriminator learns to distinguish "
         "downscaled fields from HR, and the network learns to deceive it. flow-matching: after supervised training, or "
         "from the run of start_from, a second network learns to draw what is left of HR; the downscaled field is then "
-        "the mean of several members.",
+        "the mean of several members. normalizing-flow: the same, by a flow that knows the likelihood of HR exactly.",
     )
     adversarial_weight = Real(
         0.01, bounds=(0.0, 1000.0), doc="Weight of the adversarial loss relative to the loss that compares with HR."
@@ -341,7 +341,7 @@ class TrainingOptions(Options):
     start_from = Text(
         "",
         doc="Run whose best weights training starts from (fine-tuning), on the same data or others; the normalisation "
-        "is fitted again. With flow-matching, its network stays as it is. Empty: random weights.",
+        "is fitted again. With a flow, its network stays as it is. Empty: random weights.",
     )
 
 

@@ -14,14 +14,16 @@ from engine.data.pairs import Pairs
 from engine.data.samples import Samples, Shuffle
 from engine.models.compatibility import check_field
 from engine.models.discriminator import build_discriminator
-from engine.models.flow_matching import build_with_flow
+from engine.models.flow_matching import FlowSampler
 from engine.models.network import Output, build
+from engine.models.normalizing_flow import NormalizingSampler
 from engine.models.receptive_field import with_wrap
+from engine.models.residual_draws import ResidualSampler, build_with_draws
 from engine.models.shapes import Shape, outputs_of
-from engine.spec import Spec
+from engine.spec import FLOW_MATCHING, NORMALIZING_FLOW, Spec
 from engine.training.adversarial import AdversarialStep
 from engine.training.feed import Feed
-from engine.training.flow_matching import FlowMatchingStep
+from engine.training.flows import FlowMatchingStep, LikelihoodStep
 from engine.training.loop import StopRequest, Training
 from engine.training.memory_budget import training_bytes
 from engine.training.precision import choose_precision
@@ -30,6 +32,9 @@ from engine.training.random_scales import RandomScaleStep
 from engine.training.supervised import Step
 from engine.training.validation import Validation
 from engine.training.workers import Workers
+
+SAMPLERS: dict[str, Callable[..., ResidualSampler]] = {FLOW_MATCHING: FlowSampler, NORMALIZING_FLOW: NormalizingSampler}
+STEPS = {FLOW_MATCHING: FlowMatchingStep, NORMALIZING_FLOW: LikelihoodStep}
 
 
 def make_reproducible(spec: Spec) -> None:
@@ -62,7 +67,10 @@ def build_network(spec: Spec, pairs: Pairs, normalizer: Normalizer) -> keras.Mod
     """Build the network with new weights; raises SpecError if its constraint doesn't suit the field."""
     check_field(spec, pairs, normalizer.hr_min)
     output = Output.of(spec.model, normalizer, pairs.interpolation)
-    return (build_with_flow if spec.has_flow else build)(spec.model, shape_of(spec, pairs, normalizer), output)
+    shape, learning = shape_of(spec, pairs, normalizer), spec.training.learning
+    if sampler := SAMPLERS.get(learning):
+        return build_with_draws(spec.model, shape, output, learning, sampler)
+    return build(spec.model, shape, output)
 
 
 def build_step(
@@ -74,8 +82,7 @@ def build_step(
         if spec.model.scales:
             scales = spec.model.scales, spec.data.scale
             return RandomScaleStep(network, spec.training, steps, workers, normalizer, *scales)
-        kind = FlowMatchingStep if spec.has_flow else Step
-        return kind(network, spec.training, steps, workers, normalizer)
+        return STEPS.get(spec.training.learning, Step)(network, spec.training, steps, workers, normalizer)
     output = Output.of(spec.model, normalizer, pairs.interpolation)
     discriminator = build_discriminator(shape_of(spec, pairs, normalizer), output)
     return AdversarialStep(network, discriminator, spec.training, steps, workers, normalizer)

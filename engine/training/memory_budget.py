@@ -12,6 +12,7 @@ from math import isqrt
 from engine.data.samples import CELLS_AT_ONCE
 from engine.models.architecture import Architecture, count_parameters, layers_of, trace_network
 from engine.models.layers import Field, Keep, Recurrence
+from engine.models.second_network import count_second, coupling_values, levels, second_network
 from engine.models.shapes import (
     DISCRIMINATOR_BLOCKS,
     DISCRIMINATOR_FILTERS,
@@ -22,7 +23,6 @@ from engine.models.shapes import (
 )
 from engine.models.tracing import Step
 from engine.models.upsampling import IMPLICIT, Implicit, hr_filters, stage_blocks, stages
-from engine.models.velocity import count_velocity, velocity_of
 from engine.spec import ModelOptions, Spec
 
 HR_CELLS_AT_ONCE = 500_000  # of a batch without gradients: 64 MB of activations for each layer of 32 filters
@@ -42,10 +42,11 @@ def training_bytes(spec: Spec, shape: Shape) -> int:
     step = shape.piece(patch, patch) if patch else shape
     parameters = sum(count_parameters(spec.model, shape).values())
     activations = activation_bytes(spec.model, step, batch_size * members_of(spec.training))
-    if spec.has_flow:
-        parameters += count_velocity(spec.model, shape)
-        frozen = prediction_bytes(spec.model, step, batch_size)
-        activations = max(activations, activation_bytes(*velocity_of(spec.model, step), batch_size) + frozen)
+    if spec.draws_residuals:
+        parameters += count_second(spec, shape)
+        second = activation_bytes(*second_network(spec.model, step, spec.training.learning), batch_size)
+        couplings = 4 * batch_size * len(levels()) * spec.model.sampling_steps * coupling_values(spec, step)
+        activations = max(activations, second + couplings + prediction_bytes(spec.model, step, batch_size))
     if spec.training.learning == "adversarial":
         parameters += count_discriminator(shape)
         activations += _discriminator_bytes(step.wrapped, batch_size)

@@ -16,8 +16,8 @@ from engine.data.samples import Samples
 from engine.errors import GridError
 from engine.memory_estimate import BASE_BYTES
 from engine.models.architecture import count_parameters
+from engine.models.second_network import second_network
 from engine.models.shapes import Shape
-from engine.models.velocity import velocity_of
 from engine.spec import Spec
 from engine.training.memory_budget import activation_bytes, prediction_bytes
 from tests.engine.data.mock import steps, write_field
@@ -105,7 +105,7 @@ def test_the_discriminator_of_adversarial_training_is_counted_apart(folder):
 def test_the_network_of_the_velocity_is_counted_apart(folder):
     plain, flow = (summarize(spec(folder, training={"learning": word})) for word in ("supervised", "flow-matching"))
     assert (plain.velocity, flow.parameters) == (0, plain.parameters)
-    options, shape = velocity_of(spec(folder).model, Shape(2, 3, 1, 0, 4))
+    options, shape = second_network(spec(folder).model, Shape(2, 3, 1, 0, 4), "flow-matching")
     assert flow.velocity == sum(count_parameters(options, shape).values())
     names = [part.name for part in plain.network]
     assert [(part.network, part.name) for part in flow.network] == [

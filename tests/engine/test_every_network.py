@@ -36,17 +36,21 @@ BASE: dict[str, dict[str, Any]] = {
 }
 IN_GRAPHS = [each for each in COMBINATIONS if each.upsampling == "spc" or each.backbone == "unet"]
 NOISE = {"model": {"noise": 1, "members": 2}, "training": {"loss": "crps"}}
-FLOW = {"training": {"learning": "flow-matching"}}
-DRAWN = [(each, NOISE) for each in IN_GRAPHS if each.backbone in ("resnet", "unet")] + [(IN_GRAPHS[0], FLOW)]
+FLOWS = ("flow-matching", "normalizing-flow")
+DRAWN = [(each, NOISE) for each in IN_GRAPHS if each.backbone in ("resnet", "unet")] + [
+    (IN_GRAPHS[0], {"training": {"learning": flow}}) for flow in FLOWS
+]
 LEARNING = TrainingOptions.declared()["learning"].objects
-# Flow matching trains two networks, as those of supervised training: here each backbone, at LR and at HR, and a window.
+# Flows train two networks, as those of supervised training: here each backbone, at LR and at HR, and a window; a
+# normalizing flow has the same second network but for its last layer.
 WITH_FLOW = [each for each in IN_GRAPHS if each.window == 1 or each.backbone == "resnet"] + [
     each for each in COMBINATIONS if str(each) == "resnet-pin"
 ]
+WITH_NORMALIZING_FLOW = [each for each in WITH_FLOW if each.backbone in ("resnet", "swin", "unet")]
 LEARNED = [
     (each, learning)
     for each, learning in product(COMBINATIONS, LEARNING)
-    if learning != "flow-matching" or each in WITH_FLOW
+    if learning not in FLOWS or each in (WITH_FLOW if learning == FLOWS[0] else WITH_NORMALIZING_FLOW)
 ] + [(each, "supervised") for each in ANY_SCALE]
 OPTIONS = ("data", "model", "training")
 # What has to change with a value; None: files of another kind, which tests of the data read.
@@ -65,9 +69,9 @@ WITH: dict[tuple[str, Any], dict[str, dict[str, Any]] | None] = {
 
 
 def is_tried_in_a_graph(combination: Combination, learning: str) -> bool:
-    """Flow matching of two networks alone: the loop of its draw is the same for all."""
+    """Flows of two networks alone: the loop of their draw is the same for all."""
     return combination in [*IN_GRAPHS, ANY_SCALE[0]] and (
-        learning != "flow-matching" or str(combination) in ("unet-pin", "resnet-spc-recurrent")
+        learning not in FLOWS or str(combination) in ("unet-pin", "resnet-spc-recurrent")
     )
 
 
@@ -158,7 +162,7 @@ def test_every_network_is_trained_saved_loaded_and_predicted_with(combination, l
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     ("combination", "learning"),
-    [*((each, "supervised") for each in [*IN_GRAPHS, *ANY_SCALE]), (IN_GRAPHS[0], "flow-matching")],
+    [*((each, "supervised") for each in [*IN_GRAPHS, *ANY_SCALE]), *((IN_GRAPHS[0], flow) for flow in FLOWS)],
     ids=str,
 )
 def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(combination, learning, tmp_path, monkeypatch):

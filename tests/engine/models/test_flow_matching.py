@@ -15,10 +15,10 @@ from engine.evaluation import predict, tiles
 from engine.evaluation.predict import Downscaler
 from engine.models.architecture import count_parameters
 from engine.models.blocks import drawn
-from engine.models.flow_matching import MEAN, SAMPLER
 from engine.models.receptive_field import Reach, reach
+from engine.models.residual_draws import MEAN, SAMPLER
+from engine.models.second_network import count_second, reach_of, second_network
 from engine.models.shapes import Shape
-from engine.models.velocity import count_velocity, reach_of, velocity_of
 from engine.spec import Spec
 from engine.training import assembly
 from tests.engine.small_pairs import make_pairs, waves
@@ -45,7 +45,7 @@ def lab(spec: Spec, hr: np.ndarray, **given: Any) -> tuple[keras.Model, Samples]
 
 def without_velocity_network(network: keras.Model) -> keras.Model:
     """Noise stays noise."""
-    for variable in network.get_layer(SAMPLER).velocity.trainable_variables:
+    for variable in network.get_layer(SAMPLER).network.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     return network
 
@@ -73,14 +73,14 @@ def test_heuns_method_by_hand(steps):
 
 def test_the_weights_of_the_second_network_by_hand():
     # Inputs: the first network's 3, the time, two fields of 2 × 2 cells; and 1 + 2 static variables, here as means.
-    options, shape = velocity_of(spec_of().model, Shape(6, 8, 3, 1, 2))
+    options, shape = second_network(spec_of().model, Shape(6, 8, 3, 1, 2), "flow-matching")
     assert (shape.channels, shape.static) == (12, 3)
     entry, block, stage = (9 * 15 + 1) * 4, 2 * 37 * 4, 37 * 16
     tail, output = (9 * 7 + 1) * 4, 37
-    assert count_velocity(spec_of().model, Shape(6, 8, 3, 1, 2)) == entry + block + stage + tail + output
+    assert count_second(spec_of(), Shape(6, 8, 3, 1, 2)) == entry + block + stage + tail + output
     assert (options.residual, options.constraint) == (False, "none")
     # With pin both fields stand at HR alone.
-    assert velocity_of(spec_of(upsampling="pin").model, Shape(6, 8, 3, 1, 2))[1].channels == 4
+    assert second_network(spec_of(upsampling="pin").model, Shape(6, 8, 3, 1, 2), "flow-matching")[1].channels == 4
 
 
 @pytest.mark.parametrize("given", [{}, {"upsampling": "pin"}, {"localized": True, "constraint": "additive"}])
@@ -89,7 +89,7 @@ def test_the_network_has_the_weights_that_are_counted(given):
     network, samples = lab(spec, waves(16, 8, 12), static=[waves(1, 8, 12)[0]])
     shape = Shape.of(samples)
     trainable, mean = network.trainable_variables, network.get_layer(MEAN)
-    assert sum(int(np.prod(v.shape)) for v in trainable) == count_velocity(spec.model, shape)
+    assert sum(int(np.prod(v.shape)) for v in trainable) == count_second(spec, shape)
     assert not mean.trainable_variables
     assert sum(int(np.prod(v.shape)) for v in mean.variables) == sum(count_parameters(spec.model, shape).values())
 
@@ -124,7 +124,7 @@ def test_each_member_holds_the_constraint(form):
 def test_the_surroundings_of_a_tile_are_those_of_both_networks():
     shape = Shape(20, 20, 1, 0, 2)
     spec = spec_of(n_blocks=2)
-    alone = [reach(spec.model, shape, "bicubic"), reach(*velocity_of(spec.model, shape), "bicubic")]
+    alone = [reach(spec.model, shape, "bicubic"), reach(*second_network(spec.model, shape, "flow-matching"), "bicubic")]
     assert reach_of(spec, shape, "bicubic") == Reach(alone[0].halo + alone[1].halo, 1)
     assert reach_of(spec.replace(training={"learning": "supervised"}), shape, "bicubic") == alone[0]
     assert reach_of(spec_of(attention=True), shape, "bicubic") is None

@@ -16,7 +16,7 @@ from engine.data.resample import interpolate
 from engine.data.samples import Samples
 from engine.evaluation.ensemble import fair_crps
 from engine.evaluation.predict import Downscaler
-from engine.models.flow_matching import SAMPLER
+from engine.models.residual_draws import SAMPLER
 from engine.spec import Spec
 from engine.training import assembly
 from engine.training.loop import Training
@@ -73,7 +73,9 @@ def test_the_loss_by_hand(tmp_path, residual):
     pairs = noisy(np.full((16, 16), 0.5))
     network, training = training_of(spec_of(), pairs, tmp_path)
     step, samples = training.step, training.train.samples
-    step.trained.get_layer("output").kernel.assign(tf.zeros_like(step.trained.get_layer("output").kernel))
+    step.sampler.network.get_layer("output").kernel.assign(
+        tf.zeros_like(step.sampler.network.get_layer("output").kernel)
+    )
     inputs, _ = samples.load(np.arange(32))
     static, weights = samples.static[None], samples.areas[None, ..., None]
     mean = step.predict(inputs, static, training=True)
