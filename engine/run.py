@@ -243,21 +243,26 @@ def _calibrate(downscaler: Downscaler, validation: Samples) -> Downscaler:
 def add_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> None:
     """Write results/baselines.nc; a run is complete without it, so a failure is logged and leaves the rest alone."""
     run.baselines.unlink(missing_ok=True)  # of an earlier evaluation
-    cells = math.prod(pairs.hr_grid.shape)
-    if cells > HR_CELLS_AT_ONCE:
-        _log(f"no baselines are fitted to fields of {cells} cells: more than {HR_CELLS_AT_ONCE} would take much memory")
-        return
-    title = f"{run.title}: baselines of run {run.id}"
     try:
-        start = _start_downscaler(run, samples)
-    except MesoscopeError as error:  # it was deleted meanwhile, say
-        _log(f"the run it started from is left out ({describe_error(error)})")
-        start = None
-    try:
-        for note in write_baselines(run.baselines, pairs, samples, bound, title, start):
+        for note in fit_run_baselines(run, pairs, samples, bound):
             _log(note)
     except Exception as error:
         _log(f"baselines.nc was not written ({describe_error(error)})")
+
+
+def fit_run_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> tuple[str, ...]:
+    """Write results/baselines.nc of samples of the test part; returns notes on what was fitted, or left out."""
+    cells = math.prod(pairs.hr_grid.shape)
+    if cells > HR_CELLS_AT_ONCE:
+        too_many = f"more than {HR_CELLS_AT_ONCE} would take much memory"
+        return (f"no baselines are fitted to fields of {cells} cells: {too_many}",)
+    title, notes = f"{run.title}: baselines of run {run.id}", []
+    try:
+        start = _start_downscaler(run, samples)
+    except MesoscopeError as error:  # it was deleted meanwhile, say
+        notes.append(f"the run it started from is left out ({describe_error(error)})")
+        start = None
+    return (*notes, *write_baselines(run.baselines, pairs, samples, bound, title, start))
 
 
 def _start_downscaler(run: Run, samples: Samples) -> tuple[Downscaler, Samples] | None:

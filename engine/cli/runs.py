@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from engine.cli.inputs import refresh, run_of, store_of
 from engine.cli.output import answer, scores_table
 from engine.cli.output_file import checked_output
-from engine.errors import RequestError
+from engine.errors import MesoscopeError, RequestError
 from engine.files import to_json, write_whole
 from engine.runs import Run, RunState
 from engine.spec import Source, flow_yaml
@@ -102,6 +102,8 @@ def verify(args: argparse.Namespace) -> None:
     facts: dict[str, Mapping[str, object]] = {}
     texts = []
     for run in runs:
+        for note in () if run.baselines.is_file() else _fit_baselines(run):
+            sys.stderr.write(f"note: {run.id}: {note}\n")
         with open_products(run.results) as results:
             events = exceedance.exceedance(results, sorted(set(args.threshold))) if args.threshold else None
         write_verification(run.results, run.verification)
@@ -121,6 +123,19 @@ def verify(args: argparse.Namespace) -> None:
             lines += [stations.to_text(at_stations[run.id]), f"wrote {run.stations}"]
         texts.append("\n".join([*lines, f"wrote {run.verification}"]))
     answer(args, facts, "\n\n".join(texts))
+
+
+def _fit_baselines(run: Run) -> tuple[str, ...]:
+    """Fit the baselines that a run lacks, from its data; returns notes: what was done, or why there are none."""
+    if not run.normalizer_file.is_file():
+        return (f"no baselines can be fitted without {run.normalizer_file.name}",)
+    with quiet_import():
+        from engine.late_baselines import fit_late_baselines
+    try:
+        notes = fit_late_baselines(run)
+    except (MesoscopeError, OSError) as error:
+        return (f"no baselines could be fitted, as its data can't be used: {error}",)
+    return (*notes, f"wrote {run.baselines}") if run.baselines.is_file() else notes
 
 
 def _at_stations(args: argparse.Namespace, runs: list[Run]) -> dict[str, xr.Dataset]:
