@@ -19,9 +19,11 @@ import xarray as xr
 from engine.assets import ASSETS
 from engine.data.grids import Grid
 from engine.data.netcdf import open_netcdf
-from engine.errors import RequestError
+from engine.errors import DataError, RequestError
+from engine.evaluation import exceedance, extremes, plausibility
 from engine.evaluation.figure import draw_scores, draw_spectra
-from engine.evaluation.products import BASELINES
+from engine.evaluation.products import BASELINES, open_products
+from engine.evaluation.sal import COMPONENTS, mean_sal
 from engine.evaluation.score_records import ProductScores, Scores
 from engine.evaluation.significance import (
     SCORES,
@@ -87,8 +89,10 @@ class Evidence:
         return str(self.results["hr"].attrs.get("units", ""))
 
 
-def report_of(runs: Sequence[Run]) -> str:
+def report_of(runs: Sequence[Run], thresholds: Sequence[float] = ()) -> str:
     """Make the report of runs of one variable, as HTML.
+
+    thresholds : of events that are scored, in the unit of the runs.
 
     Raises
     ------
@@ -104,7 +108,7 @@ def report_of(runs: Sequence[Run]) -> str:
                 f"run {other.run.id} is in {other.units or 'no unit'}, {runs[0].id} in {found[0].units or 'no unit'}",
                 action="report on runs of one variable",
             )
-        return _page(found)
+        return _page(found, sorted(set(thresholds)))
 
 
 def crate_of(runs: Sequence[Run], report: str, content: str) -> dict[str, object]:
@@ -157,18 +161,23 @@ def _request(run: Run) -> tuple[list[tuple[str, str]], dict[str, str]]:
     )
 
 
-def _page(runs: Sequence[Evidence]) -> str:
+def _page(runs: Sequence[Evidence], thresholds: Sequence[float]) -> str:
     ids = " ".join(each.run.id for each in runs)
     title = f"Downscaling of {runs[0].run.field}"
     marks = [f"{each.name} {mark}." for each in runs if (mark := shortfall(each.scores))]
     commands = [f"python -m engine train spec-{each.letter}.yaml   # the spec of {each.letter} below" for each in runs]
-    commands += [f"python -m engine {command} {ids}   # the ids that train prints" for command in COMMANDS]
+    asked = "".join(f" --threshold {value:.15g}" for value in thresholds)
+    commands += [
+        f"python -m engine {command} {ids}{asked if command != 'scores' else ''}   # the ids that train prints"
+        for command in COMMANDS
+    ]
     sections = {
         "What is compared": _table(*_facts(runs)),
         "Scores, mean ± standard deviation over test steps": _scores(runs) + _paragraphs(marks),
         "Intervals and differences": _significance(runs),
         "Error maps": _maps(runs),
         "Spectra": _spectra(runs),
+        **_physical(runs, thresholds),
         "Definitions": _table(["number", "definition"], _definitions()),
         "Input files": _table(["run", "file", "sha256"], [(e.letter, *each) for e in runs for each in e.inputs]),
         "How to reproduce it": f"<pre>{html.escape(chr(10).join(commands))}</pre>",
@@ -260,6 +269,65 @@ def _spectra(runs: Sequence[Evidence]) -> str:
         rows.append([_names(runs)[key], f"{resolution:.4g}" if resolution == resolution else "none"])
     left_out = [f"{e.name}: {e.verification.attrs['spectra_left_out']}." for e in runs if "power" not in e.verification]
     return "".join(parts) + (_table(["", "effective resolution (km)"], rows) if rows else "") + _paragraphs(left_out)
+
+
+def _physical(runs: Sequence[Evidence], thresholds: Sequence[float]) -> dict[str, str]:
+    """Sections on SAL, exceedance, plausibility, extremes: simple methods of the first run, and each run."""
+    names, sections, notes = _names(runs), {}, []
+    of_indices: dict[str, list[list[str]]] = {}
+    numbers: dict[str, list[list[str]]] = {}
+    for each in runs:
+        with open_products(each.run.results) as products:
+            numbers[each.letter] = plausibility.table_of(plausibility.plausibility(products), each.units)
+            if extremes.kind_of(products["hr"].attrs):
+                try:
+                    found = extremes.extremes(products)
+                except DataError as error:
+                    notes.append(f"{each.name} has no indices of extremes: {error}.")
+                    continue
+                of_indices[each.letter] = extremes.table_of(found)
+                notes.append(f"{each.name}: {extremes.period_of(found)}.")
+    sal = {key: mean_sal(v.sel(product=p)) for key, (v, p) in _products(runs).items() if "step_sal" in v}
+    if sal:
+        rows = [[names[key], *(f"{size:.3f}" for size in sizes.values())] for key, sizes in sal.items()]
+        sections["SAL, mean size over test steps"] = _table(["", *COMPONENTS], rows)
+    if thresholds:
+        rows = []
+        for each in runs:
+            with open_products(each.run.results) as products:
+                heads, *own = exceedance.table_of(exceedance.exceedance(products, thresholds))
+            rows += [
+                [names[each.letter if key == "downscaled" else key], threshold, *cells]
+                for threshold, key, *cells in own
+                if each is runs[0] or key == "downscaled"
+            ]
+        rows.sort(key=lambda row: float(row[1]))
+        sections[f"Exceedance ({runs[0].units})"] = _table(["", "threshold", *heads[2:]], rows)
+    sections["Plausibility"] = _joined(numbers, names)
+    if of_indices or notes:
+        table = _joined(of_indices, names) if of_indices else ""
+        sections["Indices of extremes, HR and bias"] = table + _paragraphs(notes)
+    return sections
+
+
+def _joined(tables: Mapping[str, list[list[str]]], names: Mapping[str, str]) -> str:
+    """One table of those of runs by letter that have the same heads: simple methods of the first, and each run.
+
+    HR of runs where it has other values than in the first is named by their letter.
+    """
+    by_heads: dict[tuple[str, ...], list[str]] = {}
+    for letter, table in tables.items():
+        by_heads.setdefault(tuple(table[0]), []).append(letter)
+    texts = []
+    for heads, letters in by_heads.items():
+        first = {row[0].lower(): row[1:] for row in tables[letters[0]][1:]}
+        rows = [["HR" if key == "hr" else names[key], *row] for key, row in first.items() if key != "downscaled"]
+        for letter in letters:
+            own = {row[0].lower(): row[1:] for row in tables[letter][1:]}
+            rows += [[f"HR of {letter}", *own["hr"]]] if own["hr"] != first["hr"] else []
+            rows.append([names[letter], *own["downscaled"]])
+        texts.append(_table(heads, rows))
+    return "".join(texts)
 
 
 def _products(runs: Sequence[Evidence]) -> dict[str, tuple[xr.Dataset, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engine.cli import catalogue, experiments, processes, runs, search, sites, suite
+from engine.cli import catalogue, experiments, processes, runs, search, sites, suite, verification
 from engine.errors import RequestError
 from engine.options import did_you_mean, to_plain
 from engine.spec import SECTIONS, flow_yaml
@@ -120,17 +120,15 @@ def make_parser() -> CommandParser:
     scores.add_argument("--csv", action="store_true")
     scores.add_argument("--latex", action="store_true")
     verify = command(
-        "verify", runs.verify, "verify test parts by cell, season and scale; writes verification.nc", stored
+        "verify", verification.verify, "verify test parts by cell, season and scale; writes verification.nc", stored
     )
     verify.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
-    verify.add_argument(
-        "--threshold",
-        type=float,
-        action="append",
-        default=[],
-        metavar="VALUE",
-        help="score values at or above it, in the unit of the target; may be repeated",
-    )
+    for form in ("--csv", "--latex"):
+        verify.add_argument(
+            form,
+            action="store_true",
+            help="print scores, exceedance, plausibility and indices of extremes in this form",
+        )
     verify.add_argument("--stations", metavar="FILE", help="measurements (CSV, CF NetCDF) to score at, in stations.nc")
     verify.add_argument("--station-variable", default="", metavar="NAME", help="the one measured, if FILE has several")
     verify.add_argument("--at", choices=("nearest", "bilinear"), default="nearest", help="cells of a station (nearest)")
@@ -145,6 +143,15 @@ def make_parser() -> CommandParser:
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="(default: report.html)")
     report.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     report.add_argument("--crate", action="store_true", help="describe it in ro-crate-metadata.json beside it")
+    for scored in (verify, report):
+        scored.add_argument(
+            "--threshold",
+            type=float,
+            action="append",
+            default=[],
+            metavar="VALUE",
+            help="score values at or above it, in the unit of the target; may be repeated",
+        )
     downscale = command("downscale", runs.downscale, "apply a trained model to new data", stored)
     downscale.add_argument("run")
     downscale.add_argument("input", help="file, glob or store with the LR field (and predictors), named as in the spec")

@@ -102,15 +102,24 @@ def summary(events: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def to_text(events: xr.Dataset) -> str:
-    """Format the scores as a table; fractions skill scores by the width of the window."""
+def table_of(events: xr.Dataset) -> list[list[str]]:
+    """Rows of texts, heads first; fractions skill scores by the width of the window in cells."""
     rows: list[list[str]] = []
     for threshold, products in summary(events).items():
         for product, numbers in products.items():
             rows = rows or [["threshold", "product", *numbers]]
-            rows.append([threshold, product, *(f"{number:.3f}" for number in numbers.values())])
-    size = events.attrs["cell_size"]
-    return "\n".join([f"values at or above a threshold; fss of windows in cells of {size:.3g} km:", aligned(rows)])
+            rows.append([threshold, product, *("–" if n != n else f"{n:.3f}" for n in numbers.values())])
+    return rows
+
+
+def title_of(events: xr.Dataset) -> str:
+    """Say what the table is of."""
+    return f"values at or above a threshold; fss of windows in cells of {events.attrs['cell_size']:.3g} km"
+
+
+def to_text(events: xr.Dataset) -> str:
+    """Format the scores as a table."""
+    return "\n".join([f"{title_of(events)}:", aligned(table_of(events))])
 
 
 def _numbers(of_product: xr.Dataset) -> dict[str, float]:

@@ -201,9 +201,9 @@ def constraint_violation(results: xr.Dataset, areas: np.ndarray, scale: int) -> 
     return ConstraintViolation(largest, units, largest / span if span > 0 else None)
 
 
-def lr_difference(results: xr.Dataset, areas: np.ndarray, scale: int) -> np.ndarray:
-    """Compute the mean of the downscaled cells of each LR cell minus LR: (time, y_lr, x_lr), NaN where missing."""
-    field, lr = results["downscaled"].values.astype(np.float64), results["lr"].values
+def lr_difference(results: xr.Dataset, areas: np.ndarray, scale: int, product: str = "downscaled") -> np.ndarray:
+    """Compute the mean of a product's cells of each LR cell minus LR: (time, y_lr, x_lr), NaN where missing."""
+    field, lr = results[product].values.astype(np.float64), results["lr"].values
     missing = [side - given for side, given in zip(areas.shape, field.shape[1:], strict=True)]  # mos: extended cells
     field = np.pad(field, ((0, 0), (0, missing[0]), (0, missing[1])), constant_values=np.nan)
     weights = np.where(np.isfinite(field), areas, 0.0)

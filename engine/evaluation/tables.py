@@ -14,6 +14,12 @@ from engine.evaluation.score_records import MetricScore, ProductScores, Scores
 METRICS = {"mae": "MAE", "rmse": "RMSE", "pearson": "PearCorr", "ssim": "SSIM", "psnr": "PSNR", "bias": "bias"}
 IN_UNIT = ("mae", "rmse", "bias")
 HIGHER_IS_BETTER = ("pearson", "ssim", "psnr")
+LATEX_SIGNS = {
+    "±": r"$\pm$", "–": "--", "−": "$-$", "·": r"$\cdot$", "µ": r"$\mu$", "°": r"$^\circ$"
+}  # fmt: skip
+LATEX_ESCAPES = {letter: rf"\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"
+}  # fmt: skip
 ScoreTable = Mapping[str, ProductScores]  # by product: the interpolated field, and the downscaled one of each run
 
 
@@ -101,18 +107,42 @@ def ensemble_text(scores: Scores, units: str) -> str:
     )
 
 
+def latex_of(rows: Sequence[Sequence[str]], caption: str) -> str:
+    """Format rows of texts, heads first, as a LaTeX table (booktabs); short rows leave their last columns empty."""
+    width = max(map(len, rows), default=0)
+    filled = [[*row, *[""] * (width - len(row))] for row in rows]
+    lines = [" & ".join(map(_escaped, row)) + r" \\" for row in filled]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{_escaped(caption)}}}",
+            rf"\begin{{tabular}}{{{'l' * min(width, 2)}{'r' * (width - 2)}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _escaped(text: str) -> str:
+    """Escape what LaTeX reads as commands, and write signs as it does."""
+    escaped = "".join(LATEX_ESCAPES.get(letter, letter) for letter in text)
+    for sign, command in LATEX_SIGNS.items():
+        escaped = escaped.replace(sign, command)
+    return escaped
+
+
 def to_latex(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:
     """Format a LaTeX table (booktabs), best values in bold."""
     table = styled(scores, names, units).format_index(escape="latex", axis=0)
     text = table.to_latex(hrules=True, convert_css=True, column_format="l" + "r" * len(METRICS))
-    return (
-        text.replace("±", r"$\pm$")
-        .replace("–", "--")
-        .replace("−", "$-$")
-        .replace("·", r"$\cdot$")
-        .replace("µ", r"$\mu$")
-        .replace("°", r"$^\circ$")
-    )
+    for sign, command in LATEX_SIGNS.items():
+        text = text.replace(sign, command)
+    return text
 
 
 def to_csv(scores: ScoreTable, names: Mapping[str, str], units: str) -> str:

@@ -185,15 +185,20 @@ def summary(verification: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def to_text(verification: xr.Dataset) -> str:
-    """Format a short table of the numbers over the domain, for all time steps and for each season there is."""
-    unit = verification["area_rmse"].attrs.get("units", "")
+def table_of(verification: xr.Dataset) -> list[list[str]]:
+    """Rows of texts of the numbers over the domain, heads first, for all time steps and each season there is."""
     rows: list[list[str]] = []
     for season, products in summary(verification).items():
         for product, numbers in products.items():
             rows = rows or [["season", "product", *numbers]]
             if np.isfinite(numbers["mae"]):
                 rows.append([season, product, *(f"{number:.4g}" for number in numbers.values())])
+    return rows
+
+
+def to_text(verification: xr.Dataset) -> str:
+    """Format a short table of the numbers over the domain."""
+    rows, unit = table_of(verification), verification["area_rmse"].attrs.get("units", "")
     notes = [f"mae, rmse, bias, q…_bias (bias of quantiles) in {unit}"] if unit else []
     if "step_sal" in verification:
         notes.append("sal_… (structure, amplitude, location) is the mean size over time steps")
