@@ -10,6 +10,8 @@ import pytest
 import xarray as xr
 
 from engine.cli import main
+from engine.evaluation.exceedance import exceedance
+from engine.evaluation.products import open_products
 from engine.files import read_json, to_json, write_whole
 from engine.runs import Run
 from tests.app.fake import write_run
@@ -54,7 +56,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Run], s
     request["inputs"] = [{"path": str(folder / "<b>hr.nc"), "sha256": "abc"}]
     write_whole(runs[0].request_file, to_json(request))
     out = folder / "report.html"
-    assert main(["report", *(run.id for run in runs), "--store", str(folder / "runs"), "-o", str(out)]) == 0
+    asked = ["--store", str(folder / "runs"), "-o", str(out), "--threshold", "281"]
+    assert main(["report", *(run.id for run in runs), *asked]) == 0
     return folder, runs, out.read_text(encoding="utf-8")
 
 
@@ -77,6 +80,21 @@ def test_its_numbers_are_those_of_the_files(report):
     assert tables.row("A ", 2)[-2].startswith("better (p")
     assert tables.row("B ", 2)[-1].startswith("worse (p")
     assert "does not beat PC regression" in text
+
+
+def test_it_has_exceedance_and_plausibility_and_says_which_indices_need_longer(report):
+    _, runs, text = report
+    tables = Tables(text)
+    for letter, run in zip("AB", runs, strict=True):
+        with open_products(run.results) as results:
+            highest = float(results["downscaled"].max())
+            csi = float(exceedance(results, [281.0])["csi"].sel(product="downscaled").item())
+        events, physical = (tables.row(f"{letter} ", number) for number in (4, 5))
+        assert events[1:2] == ["281"]
+        assert events[4] == f"{csi:.3f}"
+        assert physical[2] == f"{highest:.4g}"
+    assert "none of the 12 time steps make a complete day" in text
+    assert f"engine verify {' '.join(run.id for run in runs)} --threshold 281" in text
 
 
 def test_it_needs_nothing_else_and_says_no_path(report):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import json
 from pathlib import Path
 from typing import NoReturn
 
@@ -155,6 +157,33 @@ def test_verify_writes_the_file_of_an_old_run_and_prints_a_table(run, capsys):
     assert list(read_json(run.results.with_name("manifest.json"))) == ["verification.nc"]
     with pytest.raises(DataError, match="no downscaled"):
         verify(results().drop_vars("downscaled"))
+
+
+def test_all_tables_come_as_csv_and_as_latex(run, capsys):
+    with xr.open_dataset(run.results, engine="netcdf4") as file:
+        days = file.load()
+    days["time"] = xr.date_range("2001-01-01", periods=len(days["time"]), freq="D")
+    for name in ("hr", "interpolated", "downscaled"):
+        days[name].attrs |= {"units": "mm day-1", "standard_name": "precipitation_flux"}
+    days.to_netcdf(run.results, engine="netcdf4")
+    words = ["verify", run.id, "--store", str(run.folder.parent), "--threshold", "1"]
+    assert main([*words, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)[run.id]
+    assert main([*words, "--csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    values = {(row["table"], row["of"], row["product"], row["number"]): row["value"] for row in rows}
+    assert len(values) == len(rows)
+    assert float(values["scores", "all", "downscaled", "rmse"]) == facts["all"]["downscaled"]["rmse"]
+    assert float(values["exceedance", "1", "downscaled", "csi"]) == facts["exceedance"]["1"]["downscaled"]["csi"]
+    wettest = float(days["hr"].max("time").weighted(np.cos(np.deg2rad(days["y"]))).mean())
+    assert float(values["indices", "rx1day", "hr", "2001"]) == pytest.approx(wettest, rel=1e-5)
+    assert float(values["plausibility", "", "hr", "highest"]) == float(days["hr"].max())
+    assert main([*words, "--latex"]) == 0
+    latex = capsys.readouterr().out
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 4
+    assert r"frequency\_bias" in latex
+    assert main([*words, "--latex", "--csv"]) == 2
+    assert "give one of them" in capsys.readouterr().err
 
 
 def test_a_run_without_results_is_refused(run, capsys):
