@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
@@ -16,7 +17,7 @@ from app.theme import read_asset
 from engine.errors import MesoscopeError
 from engine.runs import Run
 
-REPORT, REASON = "report.html", "no_report.txt"
+REPORT, ANIMATION = "report.html", "animation.gif"
 COPY_LINK = read_asset("copy_link.js")
 
 
@@ -32,19 +33,17 @@ class RunChips:
         self._chips = pn.FlexBox(self._add, margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width")
         self._link = pmui.Button(label="link", icon="link", variant="text", size="small", margin=0)
         self._link.js_on_click(code=COPY_LINK, args={"button": self._link})
-        self._report = pmui.FileDownload(
-            callback=self._write_report, filename=REPORT, label="report", icon="description", size="small", margin=0,
-        )  # fmt: skip
-        self._report.variant = "text"  # given above, it makes Panel warn of itself
+        self._report = _download(REPORT, "description", self._write_report)
+        self._animation = _download(ANIMATION, "movie", self._write_animation)
         self.view = pn.Row(
-            self._chips, self._report, self._link,
+            self._chips, self._animation, self._report, self._link,
             sizing_mode="stretch_width", margin=(0, 0, 8, 0), styles={"align-items": "center"},
         )  # fmt: skip
 
     def refresh(self) -> None:
         """Show the chosen runs, offer the others that are done."""
         with pn.io.hold():
-            self._report.visible = bool(self.session.runs)
+            self._report.visible = self._animation.visible = bool(self.session.runs)
             if self._shown != self.session.runs:
                 self._shown = list(self.session.runs)
                 self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)), self._add]
@@ -53,19 +52,28 @@ class RunChips:
     def _done(self) -> list[Run]:
         return [run for run in self.session.store.runs() if run.results.is_file()]
 
-    async def _write_report(self) -> io.StringIO:
-        """The report's text; where there can't be one, the reason, also as a notification."""
+    async def _write_report(self) -> io.BytesIO:
         from engine.report import report_of  # it takes matplotlib, which the page can do without
 
-        self._report.data = None  # the browser saves what differs from what it has
+        return await self._written(self._report, lambda runs: report_of(runs).encode(), REPORT)
+
+    async def _write_animation(self) -> io.BytesIO:
+        from engine.animation import animation_of
+
+        return await self._written(self._animation, animation_of, ANIMATION)
+
+    async def _written(self, button: pmui.FileDownload, make: Callable[[list[Run]], bytes], name: str) -> io.BytesIO:
+        """The file of the chosen runs; where there can't be one, the reason, also as a notification."""
+        button.data = None  # the browser saves what differs from what it has
         runs = [Run(self.session.store.folder / run_id) for run_id in self.session.runs]
         try:
-            text, self._report.filename = await asyncio.to_thread(report_of, runs), REPORT
+            content, button.filename = await asyncio.to_thread(make, runs), name
         except (MesoscopeError, OSError) as error:
-            text, self._report.filename = f"There is no report: {error}\n", REASON
+            kind = name.split(".")[0]
+            content, button.filename = f"There is no {kind}: {error}\n".encode(), f"no_{kind}.txt"
             if pn.state.notifications is not None:
-                pn.state.notifications.error(text)
-        return io.StringIO(text)
+                pn.state.notifications.error(content.decode())
+        return io.BytesIO(content)
 
     def _offer(self) -> None:
         runs = [run for run in self._done() if run.id not in self.session.runs]
@@ -100,3 +108,11 @@ def _title(run: Run) -> str:
         return run.title
     except MesoscopeError:
         return run.id
+
+
+def _download(name: str, icon: str, callback: Callable[[], Any]) -> pmui.FileDownload:
+    """A button that saves what a callback makes."""
+    label = name.split(".")[0]
+    button = pmui.FileDownload(callback=callback, filename=name, label=label, icon=icon, size="small", margin=0)
+    button.variant = "text"  # given above, it makes Panel warn of itself
+    return button

@@ -15,6 +15,7 @@ from app.components.compare_maps import CompareMaps
 from app.components.condition_row import ConditionRow
 from app.components.error_card import ErrorCard
 from app.components.exceedance_card import ExceedanceCard
+from app.components.extremes_card import ExtremesCard
 from app.components.lead_card import LeadCard
 from app.components.run_chips import RunChips
 from app.components.score_card import ScoreCard
@@ -52,18 +53,18 @@ class ComparePage:
         self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
         self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
         self._taylor, self._scorecard, self._leads = TaylorCard(session), ScorecardCard(), LeadCard(session)
-        self._stations = StationCard(session)
+        self._stations, self._extremes = StationCard(session), ExtremesCard(session)
         self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
         self._lower = pn.FlexBox(
             self._scores.view, self._cell.view, self._sure.view, self._spectra.view, self._exceedance.view,
             self._taylor.view, self._scorecard.view, self._leads.view,
-            self._stations.view,
+            self._stations.view, self._extremes.view,
             sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
         )  # fmt: skip
         for number, view in enumerate(self._lower):  # tables beside figures
             view.styles = {**view.styles, "flex": f"1 1 {480 if number % 2 else 720}px"}
-        for wide in (self._exceedance.view, self._stations.view):  # as wide as their tables
+        for wide in (self._exceedance.view, self._stations.view, self._extremes.view):  # as wide as their tables
             wide.styles = {**wide.styles, "flex": "1 1 100%"}
         self._page = pn.Column(
             self._chips.view,
@@ -164,6 +165,7 @@ class ComparePage:
             partial(self._leads.take, comparison),
             partial(self._exceedance.take, selection),
             partial(self._stations.take, comparison, view),
+            partial(self._extremes.take, comparison, view),
         ):
             if is_stale():
                 return  # another choice was made meanwhile

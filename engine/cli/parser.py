@@ -142,6 +142,9 @@ def make_parser() -> CommandParser:
     report.add_argument("run", nargs="+", help="a run's id, or the start of it, or its title")
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="(default: report.html)")
     report.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    report.add_argument(
+        "--animation", action="store_true", help="draw the test steps as GIF beside it, and as MP4 if ffmpeg is there"
+    )
     report.add_argument("--crate", action="store_true", help="describe it in ro-crate-metadata.json beside it")
     for scored in (verify, report):
         scored.add_argument(

@@ -84,21 +84,25 @@ def scores(args: argparse.Namespace) -> None:
 
 
 def report(args: argparse.Namespace) -> None:
+    from engine.animation import possible_endings, write_animation
     from engine.report import crate_of, report_of
 
     runs = [store_of(args).run(name) for name in args.run]
-    crate = args.output.with_name("ro-crate-metadata.json") if args.crate else None
-    output, *beside = (
-        checked_output(path, (str(run.results) for run in runs), overwrite=args.overwrite)
-        for path in (args.output, crate)
-        if path
-    )
+    names = ["ro-crate-metadata.json"] if args.crate else []
+    endings = possible_endings() if args.animation else []
+    paths = [args.output.with_name(name) for name in names] + [args.output.with_suffix(ending) for ending in endings]
+    inputs = [str(run.results) for run in runs]
+    output, *beside = (checked_output(path, inputs, overwrite=args.overwrite) for path in (args.output, *paths))
     content = report_of(runs, args.threshold)
     write_whole(output, content)
-    for path in beside:
+    for path in beside[: len(names)]:
         write_whole(path, to_json(crate_of(runs, output.name, content)))
-    wrote = [str(path) for path in (args.output, crate) if path]
-    facts = {"runs": [run.id for run in runs], "output": wrote[0], **({"crate": wrote[1]} if crate else {})}
+    for path in beside[len(names) :]:
+        write_animation(runs, path)
+    wrote = [str(args.output), *map(str, paths)]
+    facts: dict[str, object] = {"runs": [run.id for run in runs], "output": wrote[0]}
+    facts |= {"crate": wrote[1]} if args.crate else {}
+    facts |= {"animation": wrote[1 + len(names) :]} if args.animation else {}
     answer(args, facts, f"wrote {' and '.join(wrote)}")
 
 

@@ -37,7 +37,7 @@ def draw_fields(results: Mapping[str, xr.Dataset], step: int, path: Path) -> Non
     moment = first.indexes["time"][step].strftime("%Y-%m-%d %H:%M")
     values = np.concatenate([np.ravel(field.values) for field in fields.values()])
     low, high = np.nanpercentile(values, COLOUR_PERCENTILES)
-    _draw(fields, (float(low), float(high)), "viridis", f"{_label(first)}, {moment}", path)
+    _draw(fields, (float(low), float(high)), "viridis", f"{label_of(first)}, {moment}", path)
 
 
 def draw_spectra(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str, is_power: bool, file: Target) -> None:
@@ -76,7 +76,7 @@ def draw_rmse(results: Mapping[str, xr.Dataset], path: Path) -> None:
     first = next(iter(results.values()))
     fields = {"interpolated": first["rmse_interpolated"]}
     fields |= {title: data["rmse_downscaled"] for title, data in results.items()}
-    draw_scores(fields, f"RMSE of {_label(first)}", False, path)
+    draw_scores(fields, f"RMSE of {label_of(first)}", False, path)
 
 
 def highest_contrast_step(results: xr.Dataset) -> int:
@@ -85,7 +85,8 @@ def highest_contrast_step(results: xr.Dataset) -> int:
     return int(np.nanargmax(std.values))
 
 
-def _label(data: xr.Dataset) -> str:
+def label_of(data: xr.Dataset) -> str:
+    """Give name and unit of a results file's field."""
     attrs = data["hr"].attrs
     name = str(attrs.get("long_name", "")).removeprefix("HR ") or str(attrs.get("standard_name", "field"))
     return f"{name} ({attrs['units']})" if attrs.get("units") else name
@@ -101,13 +102,13 @@ def _draw(fields: Mapping[str, xr.DataArray], clim: tuple[float, float], cmap: s
         panel.remove()
     colours = mpl.colormaps[cmap].with_extremes(bad="#d9dde1")
     for panel, (title, field) in zip(panels, fields.items(), strict=False):
-        drawn = _panel(panel, field, clim, colours)
+        drawn = draw_panel(panel, field, clim, colours)
         panel.set_title(title, fontsize=8)
     figure.colorbar(drawn, ax=list(panels[: len(fields)]), label=label, shrink=0.7, extend="max")
     figure.savefig(file, format="png")
 
 
-def _panel(panel: Any, field: xr.DataArray, clim: tuple[float, float], colours: Any) -> Any:
+def draw_panel(panel: Any, field: xr.DataArray, clim: tuple[float, float], colours: Any) -> Any:
     """Draw one map with its coast; a degree of longitude is as wide as it is at the middle latitude."""
     grid = Grid.of(without_suffix(field))
     drawn = panel.pcolormesh(edges(grid.x), edges(grid.y), field.values, cmap=colours, vmin=clim[0], vmax=clim[1])
