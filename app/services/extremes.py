@@ -57,7 +57,7 @@ def _add(tables: dict[str, list[list[str]]], name: str, rows: list[list[str]], l
     """Add the downscaled field's row, and of the first run all: columns that another lacks are dashes."""
     table = tables.setdefault(name, [rows[0]])
     is_first = len(table) == 1
-    for key, *values in rows[1:]:
+    for key, *values in sorted(rows[1:], key=lambda row: row[0] == "downscaled"):  # runs below simple methods
         if is_first or key == "downscaled":
             by_head = dict(zip(rows[0][1:], values, strict=True))
             shown = "HR" if key == "hr" else letter if key == "downscaled" else key

@@ -302,7 +302,7 @@ def table_of(found: xr.Dataset) -> list[list[str]]:
     rows = [heads, ["HR", *(f"{of_index['hr']:.4g}" for of_index in means.values())]]
     for product in found["product"].values[1:]:
         biases = [of_index[str(product)] - of_index["hr"] for of_index in means.values()]
-        rows.append([str(product), *(f"{bias:+.3g}".replace("-", "−") for bias in biases)])
+        rows.append([str(product), *(f"{bias:+.3g}".replace("-", "−") if bias else "0" for bias in biases)])
     return rows
 
 

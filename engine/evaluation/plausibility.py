@@ -68,14 +68,18 @@ def plausibility(results: xr.Dataset) -> dict[str, dict[str, float]]:
 def table_of(found: dict[str, dict[str, float]], units: str) -> list[list[str]]:
     """Rows of texts, heads first; shares in percent."""
     in_unit = ("lowest", "highest", "lr_difference")
+    rounding = 1e-6 * max(abs(found["hr"]["lowest"]), abs(found["hr"]["highest"]))  # single precision
+
+    def text(name: str, value: float) -> str:
+        if value != value:
+            return "–"
+        if name == "lr_difference" and value < rounding:
+            return "0"
+        return f"{value:.4g}" if name in in_unit else f"{100 * value:.3g}"
+
     heads = [f"{label} ({units if name in in_unit else '%'})" for name, label in NUMBERS.items()]
-    return [["", *heads]] + [
-        [
-            product,
-            *("–" if v != v else f"{v:.4g}" if name in in_unit else f"{100 * v:.3g}" for name, v in numbers.items()),
-        ]
-        for product, numbers in found.items()
-    ]
+    rows = [[product, *(text(*number) for number in numbers.items())] for product, numbers in found.items()]
+    return [["", *heads], *rows]
 
 
 def to_text(found: dict[str, dict[str, float]], units: str) -> str:

@@ -62,9 +62,9 @@ def test_table_and_maps_are_those_of_the_engine(session):
         "",
         "HR",
         "interpolated",
-        "A",
         "nearest",
         "pc_regression",
+        "A",
         "B",
     ]
     assert card._index.value == "txx"
