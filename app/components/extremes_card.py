@@ -115,11 +115,13 @@ def _html(found: Extremes, comparison: Comparison) -> str:
 def _table(rows: list[list[str]], name: str, comparison: Comparison) -> str:
     heads, *lines = rows
     cells = "".join(f"<th>{html.escape(text)}</th>" for text in heads[1:])
-    text = [f"<thead><tr><td style="text-align:left">{html.escape(name)}</td>{cells}</tr></thead><tbody>"]
+    corner = f'<td style="text-align:left">{html.escape(name)}</td>'
+    text = [f"<thead><tr>{corner}{cells}</tr></thead><tbody>"]
     for key, *values in lines:
         title = comparison.names.get(key, key)
         label = badge(key, title) if len(key) == 1 else html.escape(title)
         numbers = "".join(f"<td>{html.escape(value)}</td>" for value in values)
         text.append(f'<tr><th class="row_heading">{label}</th>{numbers}</tr>')
-    place = f'class="scroll" style="margin-bottom:14px" tabindex="0" role="group" aria-label="Table of {html.escape(name)}"'
-    return f'<div {place}><table aria-label="{html.escape(name)}">{"".join(text)}</tbody></table></div>'
+    place = f'class="scroll" tabindex="0" role="group" aria-label="Table of {html.escape(name)}"'
+    table = f'<table aria-label="{html.escape(name)}">{"".join(text)}</tbody></table>'
+    return f'<div {place} style="margin-bottom:14px">{table}</div>'
