@@ -12,6 +12,8 @@ PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	&& echo $$python && break; done)
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The lock names all that is needed, and Python compiles each module when it is first imported: a third of the time.
+INSTALL_LOCKED = $(PIP) install --quiet --no-compile --no-deps --require-hashes
 # Slow tests and those that need Chromium, Slurm or sshd run with CI=true only.
 QUICK := not slow and not browser and not cluster
 # Three at a time, even on two cores: many tests wait for other processes. tests/conftest.py distributes them.
@@ -73,8 +75,8 @@ $(INSTALLED): requirements.lock $(if $(GPU),requirements-gpu.lock) packaging/hor
 	$(check_machine)
 	@echo "Setting up $(VENV): some minutes the first time, about $(if $(GPU),7,3) GB."
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --require-hashes --requirement requirements.lock
-	$(if $(GPU),$(PIP) install --quiet --require-hashes --no-deps --requirement requirements-gpu.lock)
+	$(INSTALL_LOCKED) --requirement requirements.lock
+	$(if $(GPU),$(INSTALL_LOCKED) --requirement requirements-gpu.lock)
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(if $(GPU),`$(BIN)/python -B packaging/horovod/nccl.py`) \
 		$(PIP) install --quiet --no-build-isolation --no-deps --force-reinstall ./packaging/horovod
 	@touch $(VENV)/installed $@

@@ -15,16 +15,22 @@ LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # 3: fatal errors only, which come as exceptions
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Hold back the error stream of this process, and pass on what isn't chatter; TF_CPP_MIN_LOG_LEVEL=0 shows all."""
+    """Hold back the error stream of this process, and pass on what isn't chatter; TF_CPP_MIN_LOG_LEVEL=0 shows all.
+
+    What is imported within does without matplotlib: Keras would import it for pictures that the engine never draws,
+    which takes a sixth of the start of each rank.
+    """
     if os.environ.setdefault(LEVEL, "3") == "0":
-        yield
+        with _without("matplotlib"):
+            yield
         return
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            yield
+            with _without("matplotlib"):
+                yield
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
@@ -33,3 +39,16 @@ def quiet_import() -> Iterator[None]:
             for line in held:
                 if not CHATTER.match(line):
                     os.write(2, line)
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Let an import of an optional package fail, unless it has been imported already."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]

@@ -131,13 +131,13 @@ def test_a_second_set_up_does_nothing_until_versions_change(checkout: Path) -> N
     later = (checkout / ".venv" / "installed").stat().st_mtime + 1
     os.utime(checkout / "requirements.lock", (later, later))
     commands = make(checkout, "--dry-run", "install", f"PYTHON={sys.executable}").stdout
-    assert "--require-hashes --requirement requirements.lock" in commands
+    assert "--no-deps --require-hashes --requirement requirements.lock" in commands
     assert "./packaging/horovod" in commands
 
 
 def test_gpus_take_the_wheels_with_cuda_and_a_horovod_for_them(checkout: Path) -> None:
     commands = make(checkout, "--dry-run", "install", "GPU=1", f"PYTHON={sys.executable}").stdout
-    assert "--require-hashes --no-deps --requirement requirements-gpu.lock" in commands
+    assert "--no-deps --require-hashes --requirement requirements-gpu.lock" in commands
     assert "`.venv/bin/python -B packaging/horovod/nccl.py`" in commands
     assert "touch .venv/installed .venv/installed-gpu" in commands
     assert "gpu" not in make(checkout, "--dry-run", "install", f"PYTHON={sys.executable}").stdout

@@ -90,9 +90,8 @@ def test_two_ranks_on_two_nodes_end_with_the_weights_of_two_ranks_here(slurm, sp
 
 def test_the_gradient_of_two_nodes_is_that_of_one_process_with_twice_the_batch(slurm, tmp_path):
     data = test_workers.write_data(tmp_path)
-    (one,) = test_workers.run_ranks(
-        test_workers.write_spec(tmp_path, data, 2 * test_workers.BATCH), tmp_path / "one", 1
-    )
+    spec = test_workers.write_spec(tmp_path, data, 2 * test_workers.BATCH)
+    ((one,),) = test_workers.run_ranks([spec], tmp_path / "one", 1)
     folder = tmp_path / "two"
     folder.mkdir()
     script = Path(test_workers.__file__).with_name("ranks.py")

@@ -108,16 +108,16 @@ def seen_by(model: keras.Model, shape: Shape, period: int) -> int:
     """LR cells along a side with a gradient, of each HR cell of a period in the middle of the field."""
     y, x = shape.hr
     inputs = tf.random.stateless_normal((1, shape.y_lr, shape.x_lr, shape.channels), [0, 1])
-    with tf.GradientTape(persistent=True) as tape:
+    start = shape.y_lr // 2 * shape.scale // period * period
+    cells = [(n, start + n, start + n, 0) for n in range(period)]  # each in a sample of its own
+    inputs = tf.repeat(inputs, period, axis=0)
+    with tf.GradientTape() as tape:
         tape.watch(inputs)
-        field = model([inputs, tf.ones((1, y, x, model.inputs[1].shape[-1]))])[0, ..., 0]
-        start = shape.y_lr // 2 * shape.scale // period * period
-        cells = [field[start + n, start + n] for n in range(period)]
-    most = 0
-    for cell in cells:
-        gradient = np.any(tape.gradient(cell, inputs).numpy() != 0, axis=(0, 3))  # (y_lr, x_lr)
-        most = max([most, *(np.ptp(np.flatnonzero(gradient.any(axis=axis))) + 1 for axis in (0, 1))])
-    return int(most)
+        field = model([inputs, tf.ones((1, y, x, model.inputs[1].shape[-1]))])
+        values = tf.gather_nd(field, cells)
+    gradient = np.any(tape.gradient(values, inputs).numpy() != 0, axis=3)  # (period, y_lr, x_lr)
+    sides = [np.flatnonzero(seen.any(axis=axis)) for seen in gradient for axis in (0, 1)]
+    return max(int(np.ptp(side)) + 1 for side in sides)
 
 
 @pytest.mark.parametrize("scale", [2, 3])

@@ -1,6 +1,6 @@
-"""What one rank sees and computes: `ranks.py SPEC FOLDER`, alone or under horovodrun, writes FOLDER/rank-N.npz.
+"""What one rank sees and computes: `ranks.py SPEC FOLDER…`, alone or under horovodrun, writes FOLDER/rank-N.npz.
 
-`hr` and `inputs` hold the batches of two epochs, `gradient` and `loss` those of the first step.
+Pairs of a spec and a folder are taken one after another, so that TensorFlow and Horovod start once for all of them. `hr` and `inputs` hold the batches of two epochs, `gradient` and `loss` those of the first step.
 """
 
 from __future__ import annotations
@@ -47,4 +47,6 @@ def main(spec: Spec, folder: Path) -> None:
     )
 
 
-main(Spec.read(Path(sys.argv[1])), Path(sys.argv[2]))
+for spec, folder in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+    main(Spec.read(Path(spec)), Path(folder))
+    keras.utils.clear_session()

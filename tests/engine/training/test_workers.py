@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,14 @@ def write_spec(folder: Path, hr: Path, batch_size: int, **what: dict[str, object
     return path
 
 
-def run_ranks(spec: Path, folder: Path, ranks: int) -> list[dict[str, np.ndarray]]:
-    """What each rank wrote."""
-    folder.mkdir()
-    run_script(folder, ranks, "ranks.py", str(spec), str(folder))
-    return [dict(np.load(folder / f"rank-{rank}.npz", allow_pickle=False)) for rank in range(ranks)]
+def run_ranks(specs: Sequence[Path], folder: Path, ranks: int) -> list[list[dict[str, np.ndarray]]]:
+    """What each rank wrote, for each spec."""
+    folders = [folder / str(number) for number in range(len(specs))]
+    for each in folders:
+        each.mkdir(parents=True)
+    words = [str(word) for pair in zip(specs, folders, strict=True) for word in pair]
+    run_script(folder, ranks, "ranks.py", *words)
+    return [[dict(np.load(each / f"rank-{rank}.npz", allow_pickle=False)) for rank in range(ranks)] for each in folders]
 
 
 def run_script(folder: Path, ranks: int, name: str, *words: str) -> None:
@@ -71,6 +75,7 @@ def run_script(folder: Path, ranks: int, name: str, *words: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+Ranks = tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]]]
 WHAT = {
     "whole fields": {},
     "patches, so many steps": {
@@ -85,12 +90,27 @@ WHAT = {
 }
 
 
-@pytest.fixture(scope="module", params=WHAT)
-def ranks(request, data, tmp_path_factory) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]]]:
-    """One process with batch 2B, and two with batch B."""
-    folder, what = tmp_path_factory.mktemp("ranks"), WHAT[request.param]
-    (one,) = run_ranks(write_spec(folder, data, 2 * BATCH, **what), folder / "one", 1)
-    return one, run_ranks(write_spec(folder, data, BATCH, **what), folder / "two", 2)
+@pytest.fixture(scope="module")
+def ranks_of_all(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ranks]:
+    """For each of WHAT, one process with batch 2B, and two with batch B."""
+    folder = tmp_path_factory.mktemp("ranks")
+    places = [folder / str(number) for number in range(len(WHAT))]
+    for place in places:
+        place.mkdir()
+    ones, twos = (
+        run_ranks(
+            [write_spec(place, data, batch, **what) for place, what in zip(places, WHAT.values(), strict=True)],
+            folder / f"{ranks} ranks",
+            ranks,
+        )
+        for batch, ranks in ((2 * BATCH, 1), (BATCH, 2))
+    )
+    return {name: (one, two) for name, (one,), two in zip(WHAT, ones, twos, strict=True)}
+
+
+@pytest.fixture(params=WHAT)
+def ranks(request: pytest.FixtureRequest, ranks_of_all: dict[str, Ranks]) -> Ranks:
+    return ranks_of_all[request.param]
 
 
 def test_two_ranks_see_together_what_one_process_sees(ranks):
