@@ -1,6 +1,7 @@
 """What one rank sees and computes: `ranks.py SPEC FOLDER…`, alone or under horovodrun, writes FOLDER/rank-N.npz.
 
-Pairs of a spec and a folder are taken one after another, so that TensorFlow and Horovod start once for all of them. `hr` and `inputs` hold the batches of two epochs, `gradient` and `loss` those of the first step.
+Pairs of a spec and a folder are taken one after another, so that TensorFlow and Horovod start once for all of them.
+`hr` and `inputs` hold the batches of two epochs, `gradient` and `loss` those of the first step.
 """
 
 from __future__ import annotations
