@@ -11,19 +11,20 @@ import xarray as xr
 
 from app.components.cards import card, explanation, heading, show_newest
 from app.components.map_board import MapBoard, best_columns
-from app.components.map_frames import change_frames, score_frames
+from app.components.map_frames import change_frames, mean_frames, score_frames
 from app.plots.colours import ANY_VARIABLE, DIFFERENCES, ERRORS, colour_range
 from app.plots.histogram import histogram
 from app.plots.lines import line_figure
 from app.plots.live import SharedView
 from app.services.conditions import Selection
-from app.services.field_changes import rmse_changes
+from app.services.field_changes import mean_differences, rmse_changes
 from app.services.newest import Newest
-from app.services.verification import CHANGE, RMSE, SCORES, CellScore, missing_reason, score_maps
+from app.services.verification import CHANGE, DIFFERENCE, RMSE, SCORES, CellScore, missing_reason, score_maps
 from app.session import Session
 from app.theme import SMALL
 
 HISTOGRAM_HEIGHT = 250
+TESTED = {CHANGE: rmse_changes, DIFFERENCE: mean_differences}  # whose cells are pale where they aren't clear
 
 
 class ErrorMaps:
@@ -38,14 +39,14 @@ class ErrorMaps:
         self.score = RMSE if self.reason else score
         self.key = comparison, view, self.score
         kind = SCORES[self.score]
-        if self.score == CHANGE:
-            changes = rmse_changes(selection)
+        if self.score in TESTED:
+            changes = TESTED[self.score](selection)
             maps = {key: change.values for key, change in changes.items()}
-            self.frames = change_frames(changes)
+            self.frames = change_frames(changes) if self.score == CHANGE else mean_frames(changes)
         else:
             maps = score_maps(selection, self.score)
         cmap, self.clim = _colours(self.score, kind, list(maps.values()))
-        if self.score != CHANGE:
+        if self.score not in TESTED:
             self.frames = score_frames(comparison, maps, self.clim, gains=kind.is_error)
         in_unit = kind.perfect == 0
         label = {"long_name": kind.label, "units": comparison.first.units if in_unit else "1"}

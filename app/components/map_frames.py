@@ -84,10 +84,19 @@ def score_frames(
 
 def change_frames(changes: Mapping[str, Change]) -> list[Frame]:
     """Changes of RMSE, pale where they aren't clear, with the shares of clearly better and worse cells."""
-    letters, frames = [key for key in changes if key != BOTH], []
+    return _tested_frames(changes, "− interpolated", ("better", "worse"))
+
+
+def mean_frames(differences: Mapping[str, Change]) -> list[Frame]:
+    """Mean differences, pale where they aren't clear, with the shares of cells clearly too low and too high."""
+    return _tested_frames(differences, "− HR", ("lower", "higher"))
+
+
+def _tested_frames(changes: Mapping[str, Change], minus: str, words: tuple[str, str]) -> list[Frame]:
+    letters, frames = [key for key in changes if len(key) == 1], []
     for key, change in changes.items():
-        name = f"{letters[0]} − {letters[1]}" if key == BOTH else "− interpolated"
-        shares = zip((f"{100 * share:.0f} %" for share in change.shares), ("better", "worse"), strict=True)
+        name = f"{letters[0]} − {letters[1]}" if key == BOTH else minus if len(key) == 1 else f"{name_of(key)} {minus}"
+        shares = zip((f"{100 * share:.0f} %" for share in change.shares), words, strict=True)
         fact = ", ".join(f"{share} {word}" for share, word in shares if share != "0 %") or "none is clear"
         frames.append(Frame(key, name, change.values, fact, ~change.is_clear))
     return frames

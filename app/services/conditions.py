@@ -127,8 +127,8 @@ class Selection:
         with ThreadPoolExecutor() as pool:
             return dict(zip((result.letter for result in results), pool.map(compute, results), strict=True))
 
-    def squared_errors(self, letters: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Squared errors at the chosen steps in common and cells, of runs on the first one's grid, by blocks.
+    def errors(self, letters: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Product minus HR at the chosen steps in common and cells, of runs on the first one's grid, by blocks.
 
         Yields numbers of steps among the chosen ones, and (step, cell) of `interpolated` and each run by its letter.
         """
@@ -148,7 +148,7 @@ class Selection:
             hr = self.condition.values(read(first, "hr", rows))
             fields = {"interpolated": read(first, "interpolated", rows)}
             fields |= {result.letter: read(result, "downscaled", rows) for result in results}
-            yield rows, {name: (field - hr) ** 2 for name, field in fields.items()}
+            yield rows, {name: field - hr for name, field in fields.items()}
 
     def on_map(self, result: Result, values: np.ndarray) -> np.ndarray:
         """Put values of the chosen cells of a run (1, cell) on its map (y, x), NaN elsewhere."""

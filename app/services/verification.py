@@ -17,6 +17,7 @@ from engine.evaluation.sal import mean_sal
 from engine.evaluation.significance import Interval, best_of, errors_of, intervals, verdict
 
 CHANGE = "rmse_change"  # where it is clear: `field_changes`
+DIFFERENCE = "mean_difference"  # likewise
 RMSE = "rmse"  # of all steps it is in test.nc too: there is always a map of it
 SPECTRA = ["power", "coherence"]
 
@@ -51,6 +52,12 @@ SCORES = {
         "RMSE minus that of another product: blue is better, red worse, and pale what may be chance.",
         "√mean (f − o)² − √mean (g − o)², g being the other product; pale where the Diebold-Mariano test of a cell "
         "doesn't stand out at a false discovery rate of 10 % (Wilks 2016)",
+    ),
+    DIFFERENCE: CellScore(
+        "mean difference",
+        "Mean of a product minus HR, and of two runs: pale where it may be chance.",
+        "mean (f − o), or mean (f − g), g being the other run; pale where its test against 0 at a cell doesn't stand "
+        "out at a false discovery rate of 10 % (Wilks 2016)",
     ),
 }  # fmt: skip
 

@@ -245,6 +245,10 @@ def test_the_change_of_rmse_is_pale_where_it_may_be_chance(tmp_path, runs):
     page.session.condition = Condition(hardest=5)  # too few for a test
     assert board is page._errors.board
     assert (board.maps.source.data["B"][0] >= 128).all()
+    page.session.score = "mean_difference"
+    frames = page._errors.board.frames
+    assert [frame.name for frame in frames] == ["interpolated − HR", "− HR", "− HR", "A − B"]
+    assert frames[0].faint is not None
     page.session.score = "rmse"
     assert page._errors.board.frames[0].faint is None
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 from app.services.comparison import Comparison
 from app.services.conditions import Selection
-from app.services.field_changes import BOTH, rmse_changes
+from app.services.field_changes import BOTH, mean_differences, rmse_changes
 from engine.evaluation.conditions import Condition
 from engine.evaluation.significance import equal_accuracy, is_significant
 from engine.runs import Store
@@ -61,3 +61,27 @@ def test_too_few_steps_leave_nothing_clear(tmp_path):
     change = rmse_changes(selection)["A"]
     assert np.isfinite(change.values).all()
     assert not change.is_clear.any()
+
+
+def test_mean_differences_are_pale_where_they_may_be_chance(tmp_path):
+    """A run is 0.5 K too high in the western half, and else off by what changes its sign from day to day."""
+    one, other = (write_run(tmp_path, title, **SMALL, skill=0.9) for title in ("one", "other"))
+    with xr.open_dataset(one.results) as stored:
+        data = stored.load()
+    signs = np.random.default_rng(3).choice([-0.3, 0.3], data["hr"].shape).astype("float32")
+    west = np.where(np.arange(24) < 12, 0.5, 0).astype("float32")
+    data["downscaled"] = data["hr"] + signs + west
+    data.to_netcdf(one.results)
+    data["downscaled"] = data["hr"] + west
+    data.to_netcdf(other.results)
+    selection = Selection.of(Comparison.of(Store(tmp_path), [one.id, other.id]), Condition.parse(""))
+    found = mean_differences(selection)
+    assert list(found) == ["interpolated", "A", "B", BOTH]
+    np.testing.assert_allclose(found["A"].values, signs.mean(axis=0) + west, atol=1e-5)
+    np.testing.assert_allclose(found[BOTH].values, signs.mean(axis=0), atol=1e-5)
+    assert found["A"].is_clear[:, :12].all()
+    # Of 192 cells without a difference at most some are found clear beside as many that are: 10 % of all found ones.
+    assert found["A"].is_clear[:, 12:].mean() < 0.15
+    assert not found[BOTH].is_clear.any()
+    p = equal_accuracy(signs.transpose(1, 2, 0).reshape(-1, 60).astype(float))
+    assert is_significant(p).sum() == found[BOTH].is_clear.sum()
