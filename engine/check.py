@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from engine.data.cell_vectors import CHANNELS
 from engine.data.input_values import InputValues, check_values, sample_values
 from engine.data.normalizer import check_log, load_hr_template
 from engine.data.pairs import Pairs, pair
@@ -203,9 +204,11 @@ def shape_of(spec: Spec, pairs: Pairs) -> Shape:
 def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:
     data, fields = spec.data, 1 + len(spec.data.predictors)
     features = {"none": 0, "hour": 2, "season": 2, "both": 4}[data.time_features]
-    channels = data.time_window * fields + features
+    vectors = CHANNELS if spec.has_vectors else 0
+    channels = data.time_window * fields + vectors + features
     outputs = outputs_of(spec.training.loss)
-    return Shape(*lr_shape, channels, len(data.static), data.scale, data.time_window, fields, outputs)
+    window = data.time_window, fields
+    return Shape(*lr_shape, channels, len(data.static), data.scale, *window, outputs, vectors=vectors)
 
 
 def _check_patch(spec: Spec, pairs: Pairs) -> None:

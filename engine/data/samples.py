@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from engine.data import cell_vectors
 from engine.data.gaps import fill_missing
 from engine.data.normalizer import Normalizer
 from engine.data.pairs import FieldBlock, Pairs
@@ -24,8 +25,9 @@ class Samples:
     """One part (training, validation or test) of the pairs, normalized.
 
     Inputs have the channels: LR and each predictor, for the sample's own time step and then for the others
-    of the time window; then time features; then, where LR has gaps, whether LR has a value.
+    of the time window; then `cell_vectors`; then time features; then, where LR has gaps, whether LR has a value.
     with_areas : add `masked_areas` to `static`, which a constraint and drawn residuals need.
+    with_vectors : add the vectors of `engine.data.cell_vectors` to the inputs, which message passing needs.
     """
 
     pairs: Pairs
@@ -33,10 +35,12 @@ class Samples:
     options: DataOptions
     steps: np.ndarray
     with_areas: bool = False
+    with_vectors: bool = False
 
     @classmethod
     def of(cls, spec: Spec, pairs: Pairs, normalizer: Normalizer, steps: np.ndarray) -> Samples:
-        return cls(pairs, normalizer, spec.data, steps, spec.model.constraint != "none" or spec.draws_residuals)
+        with_areas = spec.model.constraint != "none" or spec.draws_residuals
+        return cls(pairs, normalizer, spec.data, steps, with_areas, spec.has_vectors)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -49,7 +53,8 @@ class Samples:
     @property
     def channels(self) -> int:
         """Number of channels of the inputs at LR."""
-        return self.options.time_window * self.fields + self._features.shape[1] + int(self.normalizer.lr_has_gaps)
+        known = self.vectors.shape[-1] + self._features.shape[1] + int(self.normalizer.lr_has_gaps)
+        return self.options.time_window * self.fields + known
 
     @property
     def bytes_in_memory(self) -> int:
@@ -70,6 +75,12 @@ class Samples:
         """Area of each HR cell (y, x) over the mean area: the weight of a cell in the loss."""
         areas = self.pairs.hr_grid.cell_areas()
         return (areas / areas.mean()).astype(np.float32)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """Vectors from each LR cell to the next ones (y_lr, x_lr, channels); without `with_vectors` no channels."""
+        grid = self.pairs.lr_grid
+        return cell_vectors.cell_vectors(grid) if self.with_vectors else np.zeros((*grid.shape, 0), np.float32)
 
     @property
     def masked_areas(self) -> np.ndarray:
@@ -132,6 +143,7 @@ class Samples:
         window_order = np.argsort(np.arange(index.shape[1]) != index.shape[1] // 2, kind="stable")
         windows = np.moveaxis(filled[index[:, window_order]], 1, 3)  # (sample, y, x, window, field)
         inputs = [windows.reshape(*windows.shape[:3], -1)]
+        inputs.append(np.broadcast_to(self.vectors, (*windows.shape[:3], self.vectors.shape[-1])))
         features = self._features[self.steps[rows]]
         inputs.append(np.broadcast_to(features[:, None, None, :], (*windows.shape[:3], features.shape[1])))
         if self.normalizer.lr_has_gaps:

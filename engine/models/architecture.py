@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.models.backbones import BACKBONES
+from engine.models.backbones.graph import VECTORS
 from engine.models.layers import Block, Concatenate, Conv, Field, Layer, Noise, Recurrence
 from engine.models.shapes import Shape, is_recurrent
 from engine.models.tracing import Step, trace
 from engine.models.upsampling import IMPLICIT, hr_filters, stage_blocks
 from engine.spec import ModelOptions
 
-CONVOLUTION = "3 × 3 convolution"
 STATIC = "static"  # name of the kept field of static variables at HR
 
 
@@ -41,10 +41,11 @@ class Architecture:
         both = max(4, options.n_filters // 2)  # hidden states of two directions: as many channels as the backbone
         recurrence = Recurrence("recurrence", both, shape.window)
         side = 1 if options.upsampling == IMPLICIT else 3  # points have no neighbours
-        at_hr = f"{side} × {side} convolution"
+        own = next(layer.side for layer in backbone.entry if isinstance(layer, Conv))
+        entry, at_hr = (f"{n} × {n} convolution" for n in (own, side))
         start = "zeros" if options.residual else "glorot_uniform"  # a residual network starts as the interpolation
         return cls(
-            Block("entry", f"{CONVOLUTION}{each}", (*noisy, *backbone.entry)),
+            Block("entry", f"{entry}{each}", (*noisy, *backbone.entry)),
             (Block("recurrence", "convolutional LSTM, both ways", (recurrence,)),) if recurrent else (),
             backbone.blocks,
             tuple(stage_blocks(options, shape.scale)),
@@ -75,7 +76,8 @@ def trace_network(options: ModelOptions, shape: Shape, blocks: Sequence[Block]) 
     shape = shape.wrapped
     sides = shape.hr if options.upsampling == "pin" else (shape.y_lr, shape.x_lr)
     channels = shape.channels_of_step if is_recurrent(options, shape) else shape.channels
-    return trace(blocks, Field(*sides, channels + shape.static), {STATIC: Field(*shape.hr, shape.static)})
+    kept = {STATIC: Field(*shape.hr, shape.static), VECTORS: Field(*sides, shape.vectors)}
+    return trace(blocks, Field(*sides, channels + shape.static), kept)
 
 
 def count_parameters(options: ModelOptions, shape: Shape) -> dict[str, int]:

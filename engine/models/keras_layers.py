@@ -9,8 +9,10 @@ import keras
 import tensorflow as tf
 
 from engine.models import blocks, layers, upsampling
+from engine.models.backbones.graph import VECTORS, MessagePassing
 from engine.models.fourier_filter import FourierFilter
 from engine.models.implicit import ImplicitFunction
+from engine.models.message_passing import Messages
 from engine.models.window_attention import WindowAttention
 
 Kept = Mapping[str, tf.Tensor]
@@ -104,6 +106,9 @@ APPLICATIONS: dict[type[layers.Layer], Callable[[Any, tf.Tensor, Kept], tf.Tenso
         lambda layer: WindowAttention(layer.window_side, layer.shift, layer.heads, layer.HEAD, name=layer.name)
     ),
     layers.FourierFilter: _of_input(lambda layer: FourierFilter(layer.MODES, name=layer.name)),
+    MessagePassing: lambda layer, x, kept: Messages(layer.filters, layer.activation, name=layer.name)(
+        [x, kept[VECTORS]] if VECTORS in kept else x
+    ),
     layers.Recurrence: _recurrence,
     layers.Add: lambda layer, x, kept: keras.layers.Add(name=layer.name)([kept[layer.kept], x]),
     layers.Concatenate: lambda layer, x, kept: keras.layers.Concatenate(name=layer.name)(

@@ -379,7 +379,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Backbone:
-    """Layers through which all channels enter, and the blocks that follow."""
+    """Layers through which all channels enter, the first a convolution, and the blocks that follow."""
 
     entry: tuple[Layer, ...]
     blocks: tuple[Block, ...]

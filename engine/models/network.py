@@ -12,6 +12,7 @@ from keras import layers
 from engine.data.normalizer import Normalizer, ValueTransform
 from engine.models import blocks, implicit
 from engine.models.architecture import STATIC, Architecture, layers_of
+from engine.models.backbones.graph import VECTORS
 from engine.models.constraints import CONSTRAINTS, Logits
 from engine.models.keras_layers import LIKE, QUERY, apply
 from engine.models.layers import Noise
@@ -141,7 +142,11 @@ def _features(
     declared = layers_of([made.entry, *made.recurrence, *made.backbone, *made.stages])
     noise = [layer for layer in declared if isinstance(layer, Noise)]  # first of all, so that it goes around as well
     x = wrapped(apply(noise, x), shape, shape.scale if options.upsampling == "pin" else 1, "around")
-    return apply(declared[len(noise) :], x, {QUERY: query, LIKE: given})
+    kept = {QUERY: query, LIKE: given}
+    if shape.vectors:
+        first = shape.fields * (1 if is_recurrent(options, shape) else shape.window)
+        kept[VECTORS] = blocks.Channels(first, first + shape.vectors, name=VECTORS)(x)
+    return apply(declared[len(noise) :], x, kept)
 
 
 def interpolation(shape: Shape, output: Output, **settings: Any) -> layers.Layer:

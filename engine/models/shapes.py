@@ -18,7 +18,8 @@ class Shape:
     """Sides of the LR field, channels of the inputs, static variables, and the scale.
 
     The first window · fields channels are the fields of each step of a time window, the sample's own step first; what
-    follows is known of the sample as a whole. The last convolution makes `outputs` channels.
+    follows is known of the sample as a whole: `vectors` channels of `data.cell_vectors`, and others. The last
+    convolution makes `outputs` channels.
     has_features : these are features for other layers, neither a field nor the parameters of a distribution.
     wrap : where the last column lies beside the first one, LR columns of the other end that the network's layers are
         given beside each end; else 0.
@@ -34,12 +35,14 @@ class Shape:
     outputs: int = 1
     wrap: int = 0
     has_features: bool = False
+    vectors: int = 0
 
     @classmethod
     def of(cls, samples: Samples, outputs: int = 1) -> Shape:
         """Of a network for these samples, gaps and all."""
         pairs, window = samples.pairs, (samples.options.time_window, samples.fields)
-        return cls(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window, outputs)
+        sides, vectors = pairs.lr_grid.shape, samples.vectors.shape[-1]
+        return cls(*sides, samples.channels, len(pairs.static), pairs.scale, *window, outputs, vectors=vectors)
 
     @property
     def channels_of_step(self) -> int:

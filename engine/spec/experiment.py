@@ -115,6 +115,11 @@ class Spec:
         return self.training.learning in (FLOW_MATCHING, NORMALIZING_FLOW)
 
     @property
+    def has_vectors(self) -> bool:
+        """True if the inputs say where the cells lie, for message passing."""
+        return self.model.backbone == "graph"
+
+    @property
     def draws(self) -> int:
         """Members that each network draws; 0 if its prediction is always the same."""
         return self.model.members if self.draws_residuals or self.model.is_stochastic else 0

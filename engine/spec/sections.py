@@ -9,9 +9,10 @@ from engine.errors import SpecError
 from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Whole
 from engine.spec.values import Period, Region, ScaleRange, Source, Split
 
-RECURRENT = ("resnet", "convnet", "densenet", "swin", "fno")  # backbones that have a recurrent form
+RECURRENT = ("resnet", "convnet", "densenet", "swin", "fno", "graph")  # backbones that have a recurrent form
+_NONE = "its blocks have no convolutions"
 # Backbones that separable convolutions don't change, and why.
-INSEPARABLE = {"convnext": "its convolutions are depthwise already", "swin": "its blocks have no convolutions"}
+INSEPARABLE = {"convnext": "its convolutions are depthwise already", "swin": _NONE, "graph": _NONE}
 NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # allowed in a scheduler's header
 # Factor of the learning rate for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
 # sqrt: the learning rate's part of the rule of Malladi et al. (2022), NeurIPS 35, arXiv 2205.10287, for Adam.
@@ -125,10 +126,10 @@ class ModelOptions(Options):
     SECTION = "model"
 
     backbone = Choice(
-        ["resnet", "convnet", "densenet", "convnext", "unet", "swin", "fno"],
+        ["resnet", "convnet", "densenet", "convnext", "unet", "swin", "fno", "graph"],
         default="resnet",
         doc="Main part of the network: the type of its blocks. swin: attention in shifted windows of 8 × 8 cells. "
-        "fno: a Fourier filter of the whole field beside convolutions.",
+        "fno: a Fourier filter of the whole field beside convolutions. graph: messages from cells around.",
     )
     upsampling = Choice(
         ["spc", "rc", "dc", "pin", "implicit"],

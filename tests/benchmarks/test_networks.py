@@ -12,7 +12,7 @@ from tests.benchmarks.record import record
 
 LIMIT_S = 40.0  # of training; the sum of all stays well below a quarter of an hour
 NETWORKS = [
-    *((backbone, upsampling) for backbone in ("convnet", "resnet", "densenet", "convnext", "swin", "fno")
+    *((backbone, upsampling) for backbone in ("convnet", "resnet", "densenet", "convnext", "swin", "fno", "graph")
       for upsampling in ("pin", "spc", "rc", "dc")),
     ("unet", "pin"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every network that there is: 31 spatial ones and 25 that go through the steps of a time window."""
+"""Every network that there is: 36 spatial ones and 30 that go through the steps of a time window."""
 
 from __future__ import annotations
 

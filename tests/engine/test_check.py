@@ -136,9 +136,16 @@ def test_the_network_is_foreseen_as_it_will_be(folder, data, channels, static, w
     chosen = spec(folder, data=data)
     pairs = pair(chosen.data)
     assert shape_of(chosen, pairs) == Shape(2, 3, channels, static, 4, window, fields)
-    samples = Samples(pairs, fit_normalizer(pairs, "standard"), chosen.data, pairs.parts.train)
+    samples = Samples.of(chosen, pairs, fit_normalizer(pairs, "standard"), pairs.parts.train)
     inputs, _ = samples.load_all()
     assert (inputs.shape[-1], samples.static.shape[-1], samples.fields) == (channels, static, fields)
+
+
+def test_the_vectors_of_message_passing_are_foreseen(folder):
+    chosen = spec(folder, model={"backbone": "graph"}, data={"time_window": 3, "time_features": "hour"})
+    pairs = pair(chosen.data)
+    samples = Samples.of(chosen, pairs, fit_normalizer(pairs, "standard"), pairs.parts.train)
+    assert shape_of(chosen, pairs) == Shape.of(samples) == Shape(2, 3, 3 + 4 + 2, 0, 4, 3, vectors=4)
 
 
 def test_the_summary_as_text_and_as_json(folder):

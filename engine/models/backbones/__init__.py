@@ -8,6 +8,7 @@ from engine.models.backbones.convnet import convnet
 from engine.models.backbones.convnext import convnext
 from engine.models.backbones.densenet import densenet
 from engine.models.backbones.fno import fno
+from engine.models.backbones.graph import graph
 from engine.models.backbones.resnet import resnet
 from engine.models.backbones.swin import swin
 from engine.models.backbones.unet import unet
@@ -22,4 +23,5 @@ BACKBONES: dict[str, Callable[[ModelOptions], Backbone]] = {
     "unet": unet,
     "swin": swin,
     "fno": fno,
+    "graph": graph,
 }

@@ -62,7 +62,7 @@ def number_for_a_section(request: Request) -> None:
 
 
 @case(
-    "model.backbone is 'resnett': expected one of resnet, convnet, densenet, convnext, unet, swin, fno; did "
+    "model.backbone is 'resnett': expected one of resnet, convnet, densenet, convnext, unet, swin, fno, graph; did "
     "you mean 'resnet'?"
 )
 def word_not_in_the_list(request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def fields_at(cells: Grid, pairs: Pairs, whole: Downscaler, samples: Samples, ow
     normalizer, (network,) = samples.normalizer, whole.networks
     template = HrTemplate(pairs.hr[0], pairs.static, pairs.data_shape)
     places = Places.of(cells, isinstance(cells, CurvilinearGrid), pairs.lr_grid, template, normalizer)
-    given = Samples(own, normalizer, samples.options, samples.steps)
+    given = replace(samples, pairs=own)
     at = PlaceDownscaler([at_points(network)], whole.reach, whole.bound, pairs.interpolation)
     return at.fields(given, np.arange(len(samples)), places)
 
@@ -65,7 +66,7 @@ def test_on_the_grid_of_the_run_fields_are_those_of_the_run(is_global):
     assert np.isnan(found["downscaled"][:, 3:6, 40:47]).all()
 
 
-@pytest.mark.parametrize("backbone", ["convnet", "swin"])
+@pytest.mark.parametrize("backbone", ["convnet", "swin", "graph"])
 def test_in_blocks_fields_are_those_of_the_whole(backbone, monkeypatch):
     pairs, whole, samples, own = lab(backbone=backbone)
     cells = refine(pairs.lr_grid, 2.5)

@@ -85,6 +85,7 @@ def test_an_interpolation_or_sampling_of_a_rolled_field_is_rolled(kernel):
         ({"upsampling": "pin"}, 7),
         ({"backbone": "unet", "upsampling": "pin", "n_blocks": 2}, 4),  # fields halved twice begin at 2 LR cells
         ({"backbone": "swin", "n_blocks": 2}, 8),  # windows of 8
+        ({"backbone": "graph"}, 5),
         ({"constraint": "additive"}, 5),
     ],
     ids=str,

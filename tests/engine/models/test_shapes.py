@@ -122,6 +122,9 @@ def test_after_pin_the_tail_sees_the_backbone_itself():
         # Complex 8 × 8 matrices for 12 wave numbers along both sides, beside two convolutions.
         ("fno", {}, 2 * 584 + 2 * 12 * 2 * 64),
         ("fno", {"separable": True, "normalization": "batch"}, 2 * 144 + 2 * 16 + 2 * 12 * 2 * 64),
+        # Messages from sender, receiver and way, with a bias, 8 each; cell and messages, 16 → 8, 8 → 8.
+        ("graph", {}, (8 + 8 + 3 + 1) * 8 + 17 * 8 + 9 * 8),
+        ("graph", {"n_filters": 12, "n_blocks": 2, "normalization": "layer"}, 2 * (28 * 12 + 25 * 12 + 13 * 12 + 24)),
         # Separable, from a to b channels: 9 a without bias, then (a + 1) b.
         ("resnet", {"separable": True}, 2 * (72 + 72)),
         ("convnet", {"separable": True, "n_blocks": 2}, 2 * (72 + 72)),

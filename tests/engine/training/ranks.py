@@ -31,9 +31,8 @@ def main(spec: Spec, folder: Path) -> None:
     keras.utils.set_random_seed(spec.training.seed)
     pairs = pair(spec.data)
     normalizer = fit_normalizer(pairs, spec.data.scaling)
-    samples = Samples(pairs, normalizer, spec.data, pairs.parts.train)
-    shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale)
-    network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
+    samples = Samples.of(spec, pairs, normalizer, pairs.parts.train)
+    network = build(spec.model, Shape.of(samples), Output.of(spec.model, normalizer, pairs.interpolation))
     shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape, workers.rank, workers.size)
     step = assembly.build_step(spec, workers, network, pairs, normalizer, shuffle.steps)
     plans = [shuffle.epoch(epoch) for epoch in range(EPOCHS)]

@@ -31,7 +31,15 @@ def measured(*given: object) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "n_filters", "n_blocks"),
-    [("unet", 32, 4), ("unet", 16, 4), ("densenet", 32, 4), ("densenet", 16, 1), ("resnet", 32, 4), ("swin", 32, 4)],
+    [
+        ("unet", 32, 4),
+        ("unet", 16, 4),
+        ("densenet", 32, 4),
+        ("densenet", 16, 1),
+        ("resnet", 32, 4),
+        ("swin", 32, 4),
+        ("graph", 32, 4),
+    ],
 )
 def test_a_prediction_takes_no_more_than_was_estimated(backbone, n_filters, n_blocks):
     options = ModelOptions(backbone=backbone, n_filters=n_filters, n_blocks=n_blocks, upsampling="pin", localized=False)

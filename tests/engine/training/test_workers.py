@@ -86,6 +86,7 @@ WHAT = {
     "adversarial": {"training": {"learning": "adversarial", "adversarial_weight": 0.5}},
     "windows": {"model": {"backbone": "swin"}},
     "waves": {"model": {"backbone": "fno"}},
+    "messages": {"model": {"backbone": "graph"}},
     "any scale": {"model": {"upsampling": "implicit", "localized": False, "scales": [1.5, 3]}},
 }
 
