@@ -10,8 +10,7 @@ from engine.options import Choice, Flag, Options, Real, Text, Value, Values, Who
 from engine.spec.values import Period, Region, ScaleRange, Source, Split
 
 RECURRENT = ("resnet", "convnet", "densenet", "swin", "fno", "graph")  # backbones that have a recurrent form
-_NONE = "its blocks have no convolutions"
-# Backbones that separable convolutions don't change, and why.
+_NONE = "its blocks have no convolutions"  # why separable convolutions don't change a backbone
 INSEPARABLE = {"convnext": "its convolutions are depthwise already", "swin": _NONE, "graph": _NONE}
 NAME = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"  # allowed in a scheduler's header
 # Factor of the learning rate for n processes. linear: Goyal et al. (2017), arXiv 1706.02677, section 2.1, for momentum.
