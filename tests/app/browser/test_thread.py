@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from engine.data.demo import write_demo
+from engine.evaluation.animation import MOST_FRAMES
 from engine.runs import Run, Store
 from tests.app.browser.conftest import HANG_S, Server, Tab, open_tab, start_server, wait_until
 
@@ -117,6 +119,10 @@ def compare(tab: Tab, run: Run) -> None:
             page.get_by_role("button", name="report").click()
         assert report.value.suggested_filename == "report.html"
         assert run.id in Path(report.value.path()).read_text(encoding="utf-8")
+    with page.expect_download() as animation:
+        page.get_by_role("button", name="animation").click()
+    with Image.open(animation.value.path()) as image, xr.open_dataset(run.results, engine="netcdf4") as results:
+        assert (image.format, image.n_frames) == ("GIF", min(MOST_FRAMES, len(results["time"])))
 
 
 def downscale_the_test_part_again(tab: Tab, folder: Path) -> None:
