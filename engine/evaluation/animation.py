@@ -113,6 +113,7 @@ def _frames(results: Mapping[str, xr.Dataset]) -> Iterator[np.ndarray]:
         for mesh, field in zip(meshes, fields.values(), strict=True):
             mesh.set_array(np.ma.masked_invalid(field.values[number]))
         canvas.draw()
+        figure.set_layout_engine("none")  # the places of the first frame are kept
         frame = np.asarray(canvas.buffer_rgba())[..., :3]
         yield frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2].copy()
 

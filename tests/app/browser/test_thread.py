@@ -119,7 +119,7 @@ def compare(tab: Tab, run: Run) -> None:
             page.get_by_role("button", name="report").click()
         assert report.value.suggested_filename == "report.html"
         assert run.id in Path(report.value.path()).read_text(encoding="utf-8")
-    with page.expect_download() as animation:
+    with page.expect_download(timeout=1000 * HANG_S) as animation:
         page.get_by_role("button", name="animation").click()
     with Image.open(animation.value.path()) as image, xr.open_dataset(run.results, engine="netcdf4") as results:
         assert (image.format, image.n_frames) == ("GIF", min(MOST_FRAMES, len(results["time"])))
