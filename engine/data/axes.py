@@ -24,9 +24,14 @@ def choose_variable(dataset: xr.Dataset, variable: str, path: str) -> str:
     if variable in dataset.data_vars:
         return variable
     fields = [str(data.name) for data in fields_of(dataset)]
+    if variable and len(in_group := [name for name in fields if name.endswith(f"/{variable.strip('/')}")]) == 1:
+        return in_group[0]
     if variable:
         known = fields or [str(name) for name in dataset.data_vars]
         raise DataError(f"{path} has no variable {variable!r}", hint=did_you_mean(variable, known))
+    cells = [str(name) for name, data in dataset.data_vars.items() if {"latitude", "longitude"} <= set(data.coords)]
+    if not fields and len(cells) == 1:  # of one step, which `take_axes` refuses
+        return cells[0]
     if not fields:
         raise DataError(
             f"{path} has no variable over a grid", hint="expected one with dimensions y and x", action=FOR_STATIONS

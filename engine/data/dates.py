@@ -16,14 +16,25 @@ SINCE = re.compile(
 )
 WRF_TIMES = "Times"  # in files without XTIME, the only time
 DAYS = "days since 1970-01-01"
-IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)(-?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
+IN_NAME = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)([-._]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
+    r"(?:T?([01]\d|2[0-3])(?:([0-5]\d)([0-5]\d)?)?)?(?!\d)"
+)
+START_IN_NAME = re.compile(r".*time from (\d{4})(\d\d)(\d\d)\s*", re.IGNORECASE)  # long_name of CAMS's forecasts
+
 UNDATED = np.datetime64("1970-01-01", "s")  # stands for the time of a single step that isn't known
 UNKNOWN = {"comment": "not known"}  # attributes of that time
 
 
 def date_in_name(path: str) -> np.datetime64 | None:
-    """Read the date in the name of a file, YYYY-MM-DD or YYYYMMDD; None if there is none, or more than one."""
-    found = {f"{year}-{month}-{day}" for year, _, month, day in IN_NAME.findall(os.path.basename(path))}
+    """Read the date in the name of a file; None if there is none, or more than one.
+
+    YYYYMMDD, or YYYY-MM-DD with hyphens, dots or underscores; hour, minute and second may follow: YYYYMMDDThhmm.
+    """
+    found = {
+        f"{year}-{month}-{day}T{hour or '00'}:{minute or '00'}:{second or '00'}"
+        for year, _, month, day, hour, minute, second in IN_NAME.findall(os.path.basename(path))
+    }
     try:
         return np.datetime64(found.pop(), "s") if len(found) == 1 else None
     except ValueError:  # 30 February
@@ -52,6 +63,10 @@ def with_days_since(dataset: xr.Dataset) -> xr.Dataset:
         elif found := SINCE.fullmatch(units):
             step, start = found[1], tuple(int(part) for part in found.groups()[1:])
             dates = [_add(number, step, start, calendar) for number in times.values.ravel().tolist()]
+        elif units == "hours" and (start_of := START_IN_NAME.fullmatch(str(times.attrs.get("long_name", "")))):
+            first = cftime.datetime(*(int(part) for part in start_of.groups()), calendar=calendar)
+            dates = [first + datetime.timedelta(hours=float(number)) for number in times.values.ravel().tolist()]
+            units = f"hours, {times.attrs['long_name']}"
         elif "%Y%m%d" in units or (not units and (name in dataset.dims or name == "time")):
             dates = [_from_digits(number, calendar) for number in times.values.ravel().tolist()]
         else:

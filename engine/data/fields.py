@@ -12,7 +12,7 @@ from engine.data.forecasts import is_forecast, stack_forecast
 from engine.data.formats import open_dataset
 from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, first_valid, join_times
-from engine.data.projections import GridMapping, mapping_from_wkt
+from engine.data.projections import GEOSTATIONARY, GridMapping, mapping_from_wkt
 from engine.data.selection import example, select_values
 from engine.data.times import first_and_last
 from engine.data.units import IN_THE_FILE, IN_THE_SPEC, LONGEST_UNIT, convert
@@ -114,9 +114,9 @@ def _standard_field(
     """
     dataset, is_first = open_dataset(path, source.variable), not names
     field = dataset[choose_variable(dataset, source.variable, path)]
+    _check_packing(field, path)
     if field.dtype.kind not in NUMERIC_KINDS:
         raise DataError(f"{field.name} in {path} holds {field.dtype}, no numbers", action="choose another variable")
-    _check_packing(field, path)
     field = select_values(field, dict(source.select), path, notes if is_first else [])
     field, samples = stack_forecast(field, path, notes if is_first else [])
     mapping, places = _read_grid_mapping(dataset, field, path), Places()
@@ -133,12 +133,13 @@ def _standard_field(
     coords = {role: xr.Variable(role, axis.values, axis.attrs) for role, axis in axes.items()}
     for coord in coords.values():
         coord.attrs.pop(DECODED_FROM, None)
-    standard = as_float32(values, coords, is_single_step).rename(str(field.name)).assign_attrs(attrs)
+    standard = as_float32(values, coords, is_single_step).rename(str(field.name).rpartition("/")[2])
+    standard = standard.assign_attrs(attrs)
     standard = standard.assign_coords(samples)
     if is_first and (units := axes["time"].attrs.get(DECODED_FROM) if "time" in axes else None):
         notes.append(f"time in {path} is {units!r}, read as dates from {first_and_last(standard['time'])[0]} on")
     masked = mask_invalid(standard, field)
-    return masked.assign_coords(places) if places else _describe_grid(masked, mapping, path)
+    return masked.assign_coords(places) if places else _describe_grid(masked, mapping, path, notes if is_first else [])
 
 
 def _with_axes(
@@ -236,18 +237,51 @@ def _read_grid_mapping(dataset: xr.Dataset, field: xr.DataArray, path: str) -> G
     return {} if attrs.get("grid_mapping_name") == "latitude_longitude" else dict(attrs)
 
 
-def _describe_grid(field: xr.DataArray, mapping: GridMapping, path: str) -> xr.DataArray:
+def _describe_grid(field: xr.DataArray, mapping: GridMapping, path: str, notes: list[str]) -> xr.DataArray:
     """Check the coordinates, complete their attributes, and add the grid mapping as scalar coordinate."""
+    if not mapping:
+        field = _unbroken(field, path, notes)
     for side in ("y", "x"):
         _check_monotonic(field[side].values, side, path)
+    if mapping.get("grid_mapping_name") == GEOSTATIONARY:
+        field = _in_metres(field, float(mapping.get("perspective_point_height", np.nan)))
     if mapping:
         return field.assign_coords({GRID_MAPPING: ((), np.int32(0), mapping)})
     for side, attrs in (("y", LATITUDE), ("x", LONGITUDE)):
-        if str(field[side].attrs.get("units", "")).strip().lower() in ("rad", "radian", "radians"):
+        if _is_in_radians(field[side]):
             field = field.assign_coords({side: field[side].copy(data=np.rad2deg(field[side].values))})
         field[side].attrs = {**field[side].attrs, **attrs}
     _check_degrees(field, path)
     return field
+
+
+def _is_in_radians(axis: xr.DataArray) -> bool:
+    return str(axis.attrs.get("units", "")).strip().lower() in ("rad", "radian", "radians")
+
+
+def _unbroken(field: xr.DataArray, path: str, notes: list[str]) -> xr.DataArray:
+    """Count longitudes on that start again within the field, as from 359.5 to 0 or from 179.5 to -180."""
+    x = field["x"].values.astype(float)
+    unwrapped = np.unwrap(x, period=360) if np.isfinite(x).all() else x
+    steps = np.diff(unwrapped)
+    if np.array_equal(x, unwrapped) or np.ptp(unwrapped) > 360 or not ((steps > 0).all() or (steps < 0).all()):
+        return field
+    if unwrapped.max() > 360:
+        unwrapped -= 360
+    notes.append(f"longitudes of {field.name} in {path} are counted on from {unwrapped[0]:g} to {unwrapped[-1]:g}")
+    return field.assign_coords(x=xr.Variable("x", unwrapped, field["x"].attrs))
+
+
+def _in_metres(field: xr.DataArray, height: float) -> xr.DataArray:
+    """Convert x and y of a geostationary projection from the angle seen by the satellite, in radians.
+
+    Source: CF-1.11, appendix F, Geostationary projection: the product of the angle and `perspective_point_height`.
+    """
+    angles = [side for side in ("y", "x") if _is_in_radians(field[side])]
+    metres = {
+        side: xr.Variable(side, field[side].values * height, field[side].attrs | {"units": "m"}) for side in angles
+    }
+    return field.assign_coords(metres)
 
 
 def _check_degrees(field: xr.DataArray, path: str) -> None:

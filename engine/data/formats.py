@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from engine.data.axes import FOR_STATIONS
+from engine.data.axes import FOR_STATIONS, fields_of
 from engine.data.dates import with_days_since
 from engine.data.grib import grib_datasets, open_grib
+from engine.data.groups import open_group, open_groups
 from engine.data.netcdf import netcdf_file, open_netcdf
 from engine.data.rasters import open_raster
 from engine.errors import DataError, TimeError
@@ -27,11 +28,18 @@ MAGIC = {
     b"\0\0\0\x0cjP  ": "raster",  # JPEG 2000, as of Sentinel-2
 }
 RASTERS = (".tif", ".tiff", ".jp2")  # how addresses of rasters end
-PACKED = {  # magic → in words, and what unpacks it
-    b"PK\x03\x04": ("a ZIP archive, as the Climate Data Store sends several files", "unzip"),
-    b"\x1f\x8b": ("compressed by gzip", "gunzip -k"),
-    b"BZh": ("compressed by bzip2", "bunzip2 -k"),
-    b"\xfd7zXZ": ("compressed by xz", "unxz -k"),
+UNPACK = "unpack it first ({} {{path}}), and give what comes out"
+REFUSED = {  # magic → in words, and what to do
+    b"PK\x03\x04": ("a ZIP archive, as the Climate Data Store sends several files", UNPACK.format("unzip")),
+    b"\x1f\x8b": ("compressed by gzip", UNPACK.format("gunzip -k")),
+    b"BZh": ("compressed by bzip2", UNPACK.format("bunzip2 -k")),
+    b"\xfd7zXZ": ("compressed by xz", UNPACK.format("unxz -k")),
+    b"\x28\xb5\x2f\xfd": ("compressed by Zstandard", UNPACK.format("unzstd")),
+    b"\x0e\x03\x13\x01": ("HDF4, as of MODIS", "convert it first (gdal_translate -of GTiff …, or h4tonccf_nc4)"),
+    b"version ": ("a pointer of Git LFS, not the file itself", "download it (git lfs pull)"),
+    b"<!DOCTYP": ("a web page, as of a login or an error", "download it again, signed in"),
+    b"<!doctyp": ("a web page, as of a login or an error", "download it again, signed in"),
+    b"<html": ("a web page, as of a login or an error", "download it again, signed in"),
 }
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError)  # what the readers raise
 
@@ -63,7 +71,11 @@ def open_all(path: str) -> list[xr.Dataset]:
     """Open everything in a file or store, in as many datasets as it takes: GRIB may have several kinds of levels."""
     kind = _format_of(path)
     try:
-        return grib_datasets(path) if kind == "grib" else [_with_dates(OPENERS[kind](path, ""))]
+        if kind == "grib":
+            return grib_datasets(path)
+        if kind == "netcdf" and (grouped := _open_groups(path)):
+            return grouped
+        return [_with_dates(OPENERS[kind](path, ""))]
     except READ_ERRORS as error:
         if (dated := _with_other_times(path, kind, error)) is None:
             raise _fault(path, kind, error) from error
@@ -146,13 +158,9 @@ def _format_of(path: str) -> str:
     for magic, kind in MAGIC.items():
         if start.startswith(magic):
             return kind
-    for magic, (packing, command) in PACKED.items():
+    for magic, (what, action) in REFUSED.items():
         if start.startswith(magic):
-            raise DataError(
-                f"{path} is {packing}",
-                hint=f"expected {EXPECTED}",
-                action=f"unpack it first ({command} {path}), and give what comes out",
-            )
+            raise DataError(f"{path} is {what}", hint=f"expected {EXPECTED}", action=action.format(path=path))
     problem = "is empty" if not start else "is neither NetCDF nor GRIB nor GeoTIFF"
     action = FOR_STATIONS if path.lower().endswith((".csv", ".tsv", ".txt")) else ""
     raise DataError(f"{path} {problem}", hint=f"expected {EXPECTED}", action=action)
@@ -169,7 +177,19 @@ def _open_netcdf(path: str, variable: str, decode_times: bool = True) -> xr.Data
         is_classic = file.read(3) == b"CDF"
     if is_classic:
         _check_length(path)
-    return open_netcdf(path, decode_timedelta=False, decode_times=decode_times)
+    options = {"decode_timedelta": False, "decode_times": decode_times}
+    dataset = open_netcdf(path, **options)
+    if is_classic or variable in dataset.data_vars or (not variable and fields_of(dataset)):
+        return dataset
+    grouped = open_group(path, variable, **options)
+    return dataset if grouped is None else grouped
+
+
+def _open_groups(path: str) -> list[xr.Dataset]:
+    """Open the groups of a file that has fields in groups alone."""
+    if fields_of(open_netcdf(path, decode_timedelta=False, decode_times=False)):
+        return []
+    return [_with_dates(dataset) for dataset in open_groups(path, decode_timedelta=False)]
 
 
 def _check_length(path: str) -> None:

@@ -57,7 +57,8 @@ def grib_datasets(path: str) -> list[xr.Dataset]:
     cfgrib = _cfgrib()
     options = {"indexpath": "", "errors": "raise"}
     with _as_os_error():
-        return cfgrib.open_datasets(path, backend_kwargs=options, decode_timedelta=False)
+        datasets = cfgrib.open_datasets(path, backend_kwargs=options, decode_timedelta=False)
+    return [_as_scanned(dataset, path) for dataset in datasets]
 
 
 @contextmanager
@@ -101,7 +102,8 @@ def _open(path: str, variable: str, time_dims: tuple[str, ...]) -> xr.Dataset:
     options = {"indexpath": "", "errors": "raise", "time_dims": time_dims}
     named = {"filter_by_keys": {"cfVarName": variable}} if variable else {}
     try:
-        return xr.open_dataset(path, engine="cfgrib", decode_timedelta=False, backend_kwargs=options | named)
+        dataset = xr.open_dataset(path, engine="cfgrib", decode_timedelta=False, backend_kwargs=options | named)
+        return _as_scanned(dataset, path)
     except DatasetBuildError as error:
         names = sorted({str(name) for part in grib_datasets(path) for name in part.data_vars})
         if not variable and len(names) > 1:
@@ -113,6 +115,25 @@ def _open(path: str, variable: str, time_dims: tuple[str, ...]) -> xr.Dataset:
             hint="expected one field for each time",
             action="select one first (grib_copy -w typeOfLevel=…,level=… in.grib out.grib)",
         ) from None
+
+
+def _as_scanned(dataset: xr.Dataset, path: str) -> xr.Dataset:
+    """Put longitudes into the order of the values, as cfgrib sorts them whichever way the file is scanned.
+
+    Source: WMO No. 306, GRIB 2, flag table 3.4 (GRIB 1: table 8).
+    """
+    for field in dataset.data_vars.values():
+        if field.attrs.get("GRIB_jPointsAreConsecutive"):
+            raise DataError(
+                f"{field.name} in {path} is scanned along columns",
+                hint="expected rows, one after the other",
+                action="write it as NetCDF first (wgrib2 in.grib2 -netcdf out.nc)",
+            )
+    from_east = any(field.attrs.get("GRIB_iScansNegatively") for field in dataset.data_vars.values())
+    if not from_east or dataset["longitude"].dims != ("longitude",) or dataset.sizes["longitude"] < 2:
+        return dataset
+    x = dataset["longitude"]
+    return dataset.assign_coords(longitude=x.copy(data=x.values[::-1])) if x[0] < x[-1] else dataset
 
 
 def _check_forecasts(valid: np.ndarray, path: str) -> None:

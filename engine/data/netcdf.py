@@ -29,6 +29,7 @@ CACHE_BYTES = 2**24  # of chunks of each variable that is read; the library's ow
 
 _LOCK = threading.RLock()
 _WITH_STRINGS: dict[tuple[str, int, int, str], xr.Dataset] = {}  # by file, its version, and options
+_LISTED_WITH_STRINGS: list[netCDF4.Dataset] = []  # stay open, too
 MOST_WITH_STRINGS = 500  # of the 1024 files that a process may usually have open
 
 
@@ -53,6 +54,23 @@ def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
         _WITH_STRINGS[key] = dataset
         xr.set_options(file_cache_maxsize=128 + len(_WITH_STRINGS))  # xarray closes what is beyond it
         return dataset.copy()
+
+
+def group_names(path: str) -> list[str]:
+    """List the groups of a NetCDF-4 file at any depth, as in 'PRODUCT/SUPPORT_DATA'; raises OSError."""
+
+    def below(group: netCDF4.Dataset) -> list[netCDF4.Dataset]:
+        return [each for inner in group.groups.values() for each in (inner, *below(inner))]
+
+    with _LOCK:
+        file = netCDF4.Dataset(path)
+        groups = below(file)
+        if any(variable.dtype is str for group in (file, *groups) for variable in group.variables.values()):
+            _LISTED_WITH_STRINGS.append(file)
+        names = [group.path.strip("/") for group in groups]
+        if file not in _LISTED_WITH_STRINGS:
+            file.close()
+        return names
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from engine.errors import GridError
 
 GridMapping = Mapping[str, Any]  # attributes of a CF grid-mapping variable
 
+GEOSTATIONARY = "geostationary"
 ROTATED_POLE = "rotated_latitude_longitude"
 
 

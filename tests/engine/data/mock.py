@@ -77,13 +77,13 @@ def write_field(path: Path, **what: Any) -> str:
     return str(path)
 
 
-def write_grib(path: Path, messages: list[dict[str, Any]], *, ny: int = 4, nx: int = 6) -> str:
-    """Write GRIB 1 messages, north first, from 50 °N and 10 °E on by 0.5°; each dict overrides ecCodes keys."""
+def write_grib(path: Path, messages: list[dict[str, Any]], *, ny: int = 4, nx: int = 6, edition: int = 1) -> str:
+    """Write GRIB messages, north first, from 50 °N and 10 °E on by 0.5°; each dict overrides ecCodes keys."""
     import eccodes  # the engine, too, loads ecCodes only for GRIB
 
     with path.open("wb") as file:
         for number, keys in enumerate(messages):
-            handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib1")
+            handle = eccodes.codes_grib_new_from_samples(f"regular_ll_sfc_grib{edition}")
             values = keys.pop("values", np.full((ny, nx), 280.0 + number))
             grid = {
                 "Ni": nx,
@@ -94,7 +94,7 @@ def write_grib(path: Path, messages: list[dict[str, Any]], *, ny: int = 4, nx: i
                 "longitudeOfLastGridPointInDegrees": 10.0 + 0.5 * (nx - 1),
                 "iDirectionIncrementInDegrees": 0.5,
                 "jDirectionIncrementInDegrees": 0.5,
-                "indicatorOfParameter": 167,
+                ("indicatorOfParameter" if edition == 1 else "paramId"): 167,
             }
             for key, value in (grid | keys).items():
                 eccodes.codes_set(handle, key, value)
