@@ -18,7 +18,7 @@ WRF_TIMES = "Times"  # in files without XTIME, the only time
 DAYS = "days since 1970-01-01"
 IN_NAME = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-._]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
-    r"(?:T?([01]\d|2[0-3])(?:([0-5]\d)([0-5]\d)?)?)?(?!\d)"
+    r"(?:([01]\d|2[0-3])(?:([0-5]\d)([0-5]\d)?)?)?(?!\d)"
 )
 START_IN_NAME = re.compile(r".*time from (\d{4})(\d\d)(\d\d)\s*", re.IGNORECASE)  # long_name of CAMS's forecasts
 
@@ -29,7 +29,7 @@ UNKNOWN = {"comment": "not known"}  # attributes of that time
 def date_in_name(path: str) -> np.datetime64 | None:
     """Read the date in the name of a file; None if there is none, or more than one.
 
-    YYYYMMDD, or YYYY-MM-DD with hyphens, dots or underscores; hour, minute and second may follow: YYYYMMDDThhmm.
+    YYYYMMDD, or YYYY-MM-DD with hyphens, dots or underscores; hour, minute and second may follow: YYYYMMDDhhmm.
     """
     found = {
         f"{year}-{month}-{day}T{hour or '00'}:{minute or '00'}:{second or '00'}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyproj
@@ -64,12 +66,21 @@ def _raster(path: str) -> Iterator[Any]:
             f"{path} is read by rasterio, which isn't installed ({error})",
             action="pip install 'mesoscope[geotiff]', or with conda: conda install rasterio",
         ) from error
-    with rasterio.Env(**(REMOTE if is_url(path) else {})):
+    with rasterio.Env(**(REMOTE if is_url(path) else {}), **(_s3_server() if path.startswith("s3:") else {})):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # refused by `_check`
             file = rasterio.open(path)
         with file:
             yield file
+
+
+def _s3_server() -> dict[str, Any]:
+    """Name the S3-compatible server of `$AWS_ENDPOINT_URL` to GDAL, which reads the other variables itself."""
+    server = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+    if not server.netloc:
+        return {}
+    address = {"AWS_S3_ENDPOINT": f"{server.netloc}{server.path}".rstrip("/"), "AWS_VIRTUAL_HOSTING": False}
+    return address | {"AWS_HTTPS": server.scheme == "https"}
 
 
 def _check(file: Any, path: str) -> None:

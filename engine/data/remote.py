@@ -1,17 +1,20 @@
 """Zarr stores and Kerchunk references behind a URL, by fsspec, an optional dependency.
 
-Credentials come from where fsspec and its parts look for them, as `~/.netrc`, never from a spec.
+Credentials come from where fsspec and its parts look for them, as `~/.netrc`, and for S3 the environment and `~/.aws`,
+never from a spec. The address of an S3-compatible server is that of `$AWS_ENDPOINT_URL`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 from zarr.storage import FsspecStore
 
 from engine.errors import DataError
+from engine.spec import is_url
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -31,7 +34,7 @@ class PatientStore(FsspecStore):
             try:
                 return await super().get(key, prototype, byte_range)
             except Exception as error:
-                if pause is None or getattr(error, "status", None) in REFUSALS:
+                if pause is None or _is_refused(error):
                     raise OSError(f"{self.path.rstrip('/')}/{key}: {_reason(error)}") from error
             await asyncio.sleep(pause)
         raise AssertionError
@@ -41,6 +44,7 @@ def open_remote_zarr(url: str) -> xr.Dataset:
     """Open a Zarr store at an address, undecoded; raises OSError, and DataError if a library is missing."""
     try:
         store = PatientStore.from_url(url, storage_options=_options(url), read_only=True)
+        _try_once(store.fs)
     except (ImportError, ValueError) as error:  # of an optional part of fsspec, as s3fs; of an unknown protocol
         raise _missing(url, error) from error
     try:
@@ -60,10 +64,12 @@ def open_reference(path: str) -> xr.Dataset:
     try:
         from fsspec.implementations.reference import ReferenceFileSystem
 
-        remote = {"asynchronous": True, **_options("https:")}
+        remote = {"asynchronous": True, **_options("s3:" if _refers_to_s3(path) else "https:")}
         files = ReferenceFileSystem(path, target_options=_options(path), remote_options=remote, asynchronous=True)
     except ImportError as error:
         raise _missing(path, error) from error
+    for part in files.fss.values():
+        _try_once(part)
     return _undecoded(PatientStore(files, read_only=True), is_consolidated=False)
 
 
@@ -72,6 +78,9 @@ def _undecoded(store: Any, is_consolidated: bool) -> xr.Dataset:
 
 
 def _options(url: str) -> dict[str, Any]:
+    if url.startswith("s3:"):  # the store tries again, so that botocore and s3fs needn't
+        limits = {"connect_timeout": STALLED_S, "read_timeout": STALLED_S, "retries": {"max_attempts": 0}}
+        return {"config_kwargs": limits, "max_concurrency": 1}  # in parts at once asks for the size of each chunk first
     if not url.startswith(("http:", "https:")):
         return {}
     import aiohttp
@@ -80,14 +89,32 @@ def _options(url: str) -> dict[str, Any]:
     return {"client_kwargs": {"timeout": timeout, "trust_env": True}}
 
 
+def _try_once(files: Any) -> None:
+    """Leave it to the store to try again; s3fs would do it five times of its own."""
+    if hasattr(files, "retries"):
+        files.retries = 1
+
+
+def _refers_to_s3(path: str) -> bool:
+    """Tell whether a Kerchunk reference, itself on S3 or a file here, refers to S3."""
+    if is_url(path):
+        return path.startswith("s3:")
+    return '"s3://' in Path(path).read_text(encoding="utf-8")
+
+
+def _is_refused(error: Exception) -> bool:
+    """Tell whether a server, or a lack of credentials, refuses what wouldn't be given another time either."""
+    is_without_credentials = type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError")  # of botocore
+    return getattr(error, "status", None) in REFUSALS or isinstance(error, PermissionError) or is_without_credentials
+
+
 def _reason(error: Exception) -> str:
-    return (
-        f"no answer within {STALLED_S:g} s" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-    )
+    is_stalled = isinstance(error, TimeoutError) or type(error).__name__ in ("ReadTimeoutError", "FSTimeoutError")
+    return f"no answer within {STALLED_S:g} s" if is_stalled else str(error) or type(error).__name__
 
 
 def _missing(path: str, error: Exception) -> DataError:
     return DataError(
         f"{path} is read by fsspec, which lacks something ({error})",
-        action="pip install 'mesoscope[remote]', or with conda: conda install fsspec aiohttp; for s3:// also s3fs",
+        action="pip install 'mesoscope[remote]', or with conda: conda install fsspec aiohttp s3fs",
     )

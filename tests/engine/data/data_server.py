@@ -107,6 +107,16 @@ def serving(folder: Path, dataset: xr.Dataset | None = None) -> Iterator[DataSer
             thread.join()
 
 
+def s3_environment(server: DataServer) -> dict[str, str]:
+    """The variables by which the server's folders are buckets of an S3-compatible store, read with a key."""
+    return {
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "very-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 def dap_answer(dataset: xr.Dataset, path: str) -> bytes:
     """Answer `….dds`, `….das` or `….dods?name[first:step:last]…,…`."""
     address, _, constraint = path.partition("?")

@@ -10,20 +10,17 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 
 from engine.data import netcdf, rasters, remote
 from engine.data.fields import open_field
 from engine.data.pairs import pair
 from engine.errors import DataError, SpecError
 from engine.launch.remote.staging import inputs_of
-from engine.runs import Run
 from engine.runs.description import describe_inputs
 from engine.spec import DataOptions, Source, Spec
 from tests.engine.data.data_server import serving
 from tests.engine.data.mock import make_field, refusal
 from tests.engine.data.test_rasters import write_tiff
-from tests.engine.launch.engine_processes import CommandLine, no_processes_left
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Consolidated metadata is currently not part:zarr.errors.ZarrUserWarning"
@@ -152,12 +149,11 @@ def test_stores_that_are_not_there_or_can_not_be_listed(tmp_path):
 
 
 def test_without_fsspec_or_what_it_needs_for_a_protocol(monkeypatch):
-    assert "Install s3fs to access S3" in refusal(DataError, "s3://bucket/a.zarr")
     assert "Protocol not known: abc" in refusal(DataError, "abc://bucket/a.zarr")
     monkeypatch.setitem(sys.modules, "fsspec", None)
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     monkeypatch.setitem(sys.modules, "fsspec.implementations.reference", None)
-    for url in ("https://example.org/a.zarr", "https://example.org/a.json"):
+    for url in ("https://example.org/a.zarr", "https://example.org/a.json", "s3://bucket/a.zarr"):
         assert "pip install 'mesoscope[remote]'" in refusal(DataError, url)
 
 
@@ -190,20 +186,3 @@ def test_a_password_comes_from_netrc(tmp_path, monkeypatch):
     with serving(tmp_path) as server:
         open_field(Source(f"{server.url}/a.zarr"))
         assert set(server.authorizations) == {"Basic bWU6d29yZA=="}  # base64 of me:word
-
-
-@pytest.mark.slow
-def test_a_run_trains_from_a_server(tmp_path):
-    field = make_field(ny=16, nx=24, times=40)
-    write_zarr(tmp_path / "a.zarr", field)
-    with serving(tmp_path) as server, no_processes_left(tmp_path):
-        spec = {
-            "version": 1,
-            "data": {"target": {"path": f"{server.url}/a.zarr"}, "scale": 2},
-            "model": {"n_filters": 4, "n_blocks": 1},
-            "training": {"epochs": 1},
-        }
-        (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
-        answer = CommandLine(tmp_path / "runs").json("train", str(tmp_path / "spec.yaml"))
-    results = xr.load_dataset(Run(Path(answer["folder"])).results)
-    np.testing.assert_array_equal(results["hr"], field["t2m"].sel(time=results["time"]))

@@ -81,7 +81,7 @@ def goes(at: Path) -> Path:
 
 
 def undated(at: Path, name: str, **how: Any) -> Path:
-    return saved(made(days=(0,), **how).isel(time=0, drop=True), at, name)
+    return saved(made(**{"days": (0,), **how}).isel(time=0, drop=True), at, name)
 
 
 def no_mapping() -> xr.Dataset:
@@ -307,7 +307,11 @@ KINDS = [
         "polar stereographic in m, around the pole",
         lambda at: saved(projected(NORTH_POLE, POLAR, 2.5e4 * (1.5 - Y), 2.5e4 * (X - 2.5)), at),
     ),
-    Kind("ESA CCI", "date in the name, YYYYMMDD", lambda at: undated(at, "ESACCI-SOILMOISTURE-20010101000000-fv07.nc")),
+    Kind(
+        "ESA CCI",
+        "date and hour in the name, YYYYMMDDhhmmss",
+        lambda at: undated(at, "ESACCI-SOILMOISTURE-20010101120000-fv07.nc", days=(0.5,)),
+    ),
     # Radars
     Kind(
         "RADKLIM",
