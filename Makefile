@@ -12,8 +12,9 @@ PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	&& echo $$python && break; done)
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# The lock names all that is needed, and Python compiles each module when it is first imported: a third of the time.
-INSTALL_LOCKED = $(PIP) install --quiet --no-compile --no-deps --require-hashes
+# The lock names all that is needed. pip compiles it: where PYTHONDONTWRITEBYTECODE is set, nothing else would, and each
+# import of TensorFlow would take 8 s more.
+INSTALL_LOCKED = $(PIP) install --quiet --no-deps --require-hashes
 # Slow tests and those that need Chromium, Slurm or sshd run with CI=true only.
 QUICK := not slow and not browser and not cluster
 # Three at a time, even on two cores: many tests wait for other processes. tests/conftest.py distributes them.
