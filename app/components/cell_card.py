@@ -46,15 +46,27 @@ class CellCard:
         head = pn.Row(self._head, self._tabs, sizing_mode="stretch_width", margin=0)
         self.view = card(head, self._place)
         session.param.watch(lambda _: pn.state.execute(self.read), "cell")
-        session.param.watch(lambda _: pn.state.execute(self.draw), "dark")
-        self._tabs.param.watch(lambda _: pn.state.execute(self.draw), "value")
+        session.param.watch(lambda _: pn.state.execute(self._redraw), "dark")
+        self._tabs.param.watch(lambda _: pn.state.execute(self._redraw), "value")
 
-    async def take(self, selection: Selection, view: SharedView) -> None:
-        """Other runs, or other steps."""
-        has_values = self._comparison is selection.comparison and self._view is view and bool(self._series)
+    async def follow(self, selection: Selection, view: SharedView) -> None:
+        """Mark the cell on the maps of other runs, or take other steps; `draw` shows them."""
+        is_other = self._comparison is not selection.comparison or self._view is not view
         self._selection, self._comparison, self._view = selection, selection.comparison, view
         self._times = self._comparison.times[selection.common]
-        await (self.draw() if has_values else self.read())
+        if is_other:
+            self._series = {}
+            pn.state.execute(partial(self._mark, await asyncio.to_thread(self._cell)), schedule=True)
+
+    async def draw(self) -> None:
+        """The cell's values, which are read where they aren't at hand."""
+        await (self._redraw() if self._series else self.read())
+
+    async def _redraw(self) -> None:
+        """The chosen view of the values at hand."""
+        if self._series:
+            figure = await asyncio.to_thread(self._figure)
+            pn.state.execute(partial(self._place.__setitem__, slice(None), [_pane(figure)]), schedule=True)
 
     async def read(self) -> None:
         """Read the cell's values, in a thread: on a large file this takes seconds."""
@@ -69,17 +81,10 @@ class CellCard:
             intervals = await asyncio.to_thread(self._comparison.intervals, *cell)
             if is_newest():
                 self._series, self._intervals = series, intervals
-                await self.draw()
+                await self._redraw()
         finally:
             if is_newest():
                 self._place.loading = False
-
-    async def draw(self) -> None:
-        """The chosen view of the values at hand."""
-        if not self._series:
-            return
-        figure = await asyncio.to_thread(self._figure)
-        pn.state.execute(partial(self._place.__setitem__, slice(None), [_pane(figure)]), schedule=True)
 
     def mark_time(self, step: int) -> None:
         """Move the line that marks the time on the map."""

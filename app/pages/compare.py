@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -10,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app.components.cards import change
+from app.components.cards_in_view import CardsInView, Draw
 from app.components.cell_card import CellCard
 from app.components.compare_maps import CompareMaps
 from app.components.condition_row import ConditionRow
@@ -26,13 +28,18 @@ from app.components.start_card import StartCard
 from app.components.station_card import StationCard
 from app.components.taylor_card import TaylorCard
 from app.components.time_bar import TimeBar
+from app.plots.live import SharedView
 from app.services.comparison import Comparison
 from app.services.conditions import Selection
 from app.services.first_page import newest_done
 from app.services.newest import Rerun
 from app.services.steps import Steps
 from app.session import Session
+from engine.evaluation.score_records import Scores
 
+RMSE, CELL, SIGNIFICANCE, SPECTRA = "Per-pixel RMSE", "Cell", "Significance", "Spectra"
+EXCEEDANCE, TAYLOR, SCORECARD, STATIONS, EXTREMES = "Exceedance", "Taylor diagram", "Scorecard", "Stations", "Extremes"
+BELOW = 1500  # px kept for what is below the maps until it is there
 SHOWN_S = 2.0  # the analysis waits so long at most for a browser to have laid out the maps
 
 
@@ -66,6 +73,14 @@ class ComparePage:
             view.styles = {**view.styles, "flex": f"1 1 {480 if number % 2 else 720}px"}
         for wide in (self._exceedance.view, self._stations.view, self._extremes.view):  # as wide as their tables
             wide.styles = {**wide.styles, "flex": "1 1 100%"}
+        self._cards = CardsInView(
+            {
+                RMSE: self._errors.view, CELL: self._cell.view, SIGNIFICANCE: self._sure.view,
+                SPECTRA: self._spectra.view, EXCEEDANCE: self._exceedance.view, TAYLOR: self._taylor.view,
+                SCORECARD: self._scorecard.view, STATIONS: self._stations.view, EXTREMES: self._extremes.view,
+            }
+        )  # fmt: skip
+        self._below = pn.Column(sizing_mode="stretch_width", min_height=BELOW, margin=0)
         self._page = pn.Column(
             self._chips.view,
             sizing_mode="stretch_width",
@@ -101,6 +116,7 @@ class ComparePage:
     async def _load(self) -> None:
         """Read the chosen runs and draw them; messages at the top say what cannot be used."""
         self._stamps = self._stamps_now()
+        await self._cards.request({})
         change(lambda: self._page.param.update(loading=True))
         try:
             comparison = await asyncio.to_thread(Comparison.of, self.session.store, list(self.session.runs))
@@ -129,11 +145,10 @@ class ComparePage:
         with pn.io.hold(freeze=True):
             self._time.follow(self.comparison)
             self._maps.place()
-            below = [self._condition.view, self._errors.view, self._lower, self._time.view]
-            self._page[:] = [self._chips.view, self._notes, self._maps.view, *below]
+            self._page[:] = [self._chips.view, self._notes, self._maps.view, self._below, self._time.view]
 
     async def _draw_analysis(self) -> None:
-        """Draw the cards below the maps, once these are shown."""
+        """Draw what is below the maps, once these are shown: the scores, and the cards that are in view."""
         comparison, view, condition = self.comparison, self._maps.shared, self.session.condition
         if not comparison or view is None:
             return
@@ -147,29 +162,33 @@ class ComparePage:
         selection = await asyncio.to_thread(Selection.of, comparison, condition)
         if is_stale():
             return
-        maps = asyncio.create_task(self._errors.take(selection, view))  # while the scores are computed
+        await self._cell.follow(selection, view)
+        cards: dict[str, Draw] = {
+            RMSE: partial(self._errors.take, selection, view),
+            CELL: self._cell.draw,
+            SIGNIFICANCE: partial(self._sure.take, selection),
+            SPECTRA: partial(self._spectra.take, selection),
+            EXCEEDANCE: partial(self._exceedance.take, selection),
+            TAYLOR: partial(self._taylor.take, selection),
+            SCORECARD: partial(self._scorecard.take, comparison),
+            STATIONS: partial(self._stations.take, comparison, view),
+            EXTREMES: partial(self._extremes.take, comparison, view),
+        }
+        drawing = asyncio.create_task(self._cards.request(cards))  # while the scores are computed
         scores = await asyncio.to_thread(selection.scores)
+        if is_stale():
+            return  # another choice was made meanwhile
+        pn.state.execute(partial(self._show_scores, selection, view, scores), schedule=True)
+        await self._leads.take(comparison)
+        await drawing
 
-        async def show_scores() -> None:
-            pn.state.execute(partial(self._condition.follow, selection, view), schedule=True)
-            pn.state.execute(partial(self._scores.show, selection, scores), schedule=True)
-
-        for show in (
-            show_scores,
-            lambda: maps,
-            partial(self._cell.take, selection, view),
-            partial(self._sure.take, selection),
-            partial(self._spectra.take, selection),
-            partial(self._taylor.take, selection),
-            partial(self._scorecard.take, comparison),
-            partial(self._leads.take, comparison),
-            partial(self._exceedance.take, selection),
-            partial(self._stations.take, comparison, view),
-            partial(self._extremes.take, comparison, view),
-        ):
-            if is_stale():
-                return  # another choice was made meanwhile
-            await show()
+    def _show_scores(self, selection: Selection, view: SharedView, scores: Mapping[str, Scores]) -> None:
+        with pn.io.hold(freeze=True):
+            self._condition.follow(selection, view)
+            self._scores.show(selection, scores)
+            if not len(self._below):
+                self._below.min_height = None
+                self._below[:] = [self._condition.view, self._errors.view, self._lower, self._cards.observer]
 
     def _step(self) -> int:
         return min(self.session.time, max(self.comparison.n_steps - 1, 0))

@@ -20,7 +20,7 @@ from tests.app.fake import write_run
 WIDTHS = {390: 844, 768: 1024, 1280: 800, 1920: 1080}  # px: width → height
 PAGES = ["data", "design", "runs", "compare"]
 SETTLE_MS = 2500
-SHOWN = {"data": "First, last", "design": "Ready to train.", "runs": "Throughput", "compare": "Effective resolution"}
+SHOWN = {"data": "First, last", "design": "Ready to train.", "runs": "Throughput", "compare": "Per-pixel RMSE"}
 # Height of all that the page holds; it scrolls within <main>, which is in a shadow root.
 CONTENT_JS = """() => {
   let height = 0;
@@ -64,6 +64,10 @@ def open_page(tab: Page, server: Server, name: str, query: str) -> None:
         tab.get_by_role("button", name="show more").click()
         tab.get_by_text("One dot and one line").wait_for(timeout=60_000)
     tab.get_by_text(SHOWN[name]).first.wait_for(timeout=60_000)
+    if name == "compare":  # its cards are drawn when they come into view, or when it is printed
+        tab.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+        tab.get_by_label("Scorecard", exact=True).wait_for(timeout=60_000)
+        tab.get_by_label("Station file").wait_for(timeout=60_000)
     tab.wait_for_timeout(SETTLE_MS)
 
 

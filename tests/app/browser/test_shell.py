@@ -220,12 +220,30 @@ def test_a_damaged_run_shows_its_fault_and_the_others(tab, tmp_path):
     expect(page.get_by_role("gridcell", name="sound")).to_be_visible()
 
 
+def test_cards_are_drawn_when_they_come_into_view_or_are_printed(tab):
+    run = write_run(tab.server.store, "seen", ny=16, nx=24, n_times=6)
+    page = tab.open(f"?page=compare&runs={run.id}")
+    expect(page.get_by_role("combobox", name="Score", exact=True)).to_be_visible()  # that of the first card
+    card, table = page.get_by_role("heading", name="Scorecard"), page.get_by_label("Scorecard", exact=True)
+    expect(card).to_have_count(1)
+    expect(table).to_have_count(0)
+    card.scroll_into_view_if_needed()
+    expect(table).to_be_visible()
+    page.get_by_role("heading", name="Per-pixel RMSE").scroll_into_view_if_needed()
+    page.reload()
+    expect(page.get_by_role("combobox", name="Score", exact=True)).to_be_visible()
+    expect(table).to_have_count(0)
+    page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    expect(table).to_have_count(1)
+
+
 def test_a_station_file_gives_a_compared_run_its_scores(tab):
     run = write_run(tab.server.store, "at stations", ny=16, nx=24, n_times=6)
     path = tab.server.data / "stations.csv"
     rows = [f"{name},{lat},{lon},2019-03-01T00:00,280" for name, lat, lon in (("mid", 54, -4), ("end", 50.5, 1.5))]
     path.write_text("\n".join(["id,lat,lon,time,t2m_K", *rows]) + "\n")
     page = tab.open(f"?page=compare&runs={run.id}")
+    page.get_by_role("heading", name="Stations").scroll_into_view_if_needed()
     line = page.get_by_role("textbox", name="Station file")
     line.fill(str(path))
     line.press("Enter")
