@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -33,7 +34,7 @@ class ErrorMaps:
     shown : those on the page, whose board is kept if it is of the same runs and score.
     """
 
-    def __init__(self, selection: Selection, view: SharedView, score: str, dark: bool, shown: ErrorMaps | None) -> None:
+    def __init__(self, selection: Selection, view: SharedView, score: str, shown: ErrorMaps | None) -> None:
         comparison = selection.comparison
         self.reason, self.period = missing_reason(comparison), selection.period
         self.score = RMSE if self.reason else score
@@ -55,8 +56,13 @@ class ErrorMaps:
         else:
             columns = max(best_columns(3 + len(comparison.shown)), best_columns(len(self.frames)))
             self.board = MapBoard(self.frames, view, clim=self.clim, cmap=cmap, attrs=label, columns=columns)
-        values = {product: field.values.ravel() for product, field in maps.items()}
-        self.histogram = line_figure(histogram(values, label, "share of cells (%)", dark), height=HISTOGRAM_HEIGHT)
+        self._label = label
+        self._values = {product: field.values.ravel() for product, field in maps.items()}
+
+    def histogram(self, dark: bool) -> Any:
+        """Figure of the values of all maps; safe to call in a thread."""
+        lines = histogram(self._values, self._label, "share of cells (%)", dark)
+        return line_figure(lines, height=HISTOGRAM_HEIGHT)
 
 
 class ErrorCard:
@@ -79,7 +85,7 @@ class ErrorCard:
             gap="6px 12px",
         )  # fmt: skip
         self._body = pn.Column(sizing_mode="stretch_width", margin=0)
-        self._histogram = pn.pane.Bokeh(sizing_mode="stretch_width", margin=0)
+        self._histogram = pn.pane.Bokeh(min_height=HISTOGRAM_HEIGHT, sizing_mode="stretch_width", margin=0)
         self.view = card(self._head, self._body)
         self._score.param.watch(self._choose, "value")
         session.param.watch(lambda *_: pn.state.execute(self.draw), ["score", "dark"])
@@ -102,14 +108,20 @@ class ErrorCard:
             self._drawing.begin()
             pn.state.execute(partial(self._show_nothing, self._selection), schedule=True)
             return
-        read = partial(ErrorMaps, self._selection, self._view, self.session.score, self.session.dark, self._shown)
+        read = partial(ErrorMaps, self._selection, self._view, self.session.score, self._shown)
         await show_newest(self._drawing, read, self._show)
 
+    async def _draw_histogram(self, maps: ErrorMaps) -> None:
+        figure = await asyncio.to_thread(maps.histogram, self.session.dark)
+        if maps is self._shown:
+            pn.state.execute(partial(self._histogram.param.update, object=figure), schedule=True)
+
     def _show(self, maps: ErrorMaps) -> None:
+        """Show the maps, which don't wait for their histogram."""
+        pn.state.execute(partial(self._draw_histogram, maps))
         is_kept, self._shown, score = maps.board is self.board, maps, SCORES[maps.score]
         with pn.io.hold(freeze=True):
             self._title.object = heading(f"Per-pixel {score.label}", maps.period).object
-            self._histogram.object = maps.histogram
             if is_kept:
                 maps.board.show(maps.frames, maps.clim)
                 return

@@ -67,7 +67,8 @@ def test_change_of_condition(runs: int, chromium: Browser, tmp_path: Path) -> No
     try:
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"{server.url}?page=compare&runs={','.join(ids)}")
-        page.get_by_text("Effective resolution").first.wait_for(timeout=120_000)
+        page.get_by_label("Scores", exact=True).wait_for(timeout=120_000)
+        page.get_by_role("combobox", name="Score", exact=True).wait_for(timeout=120_000)  # that of the error maps
         page.wait_for_function(IDLE_JS)
         first, *_ = [_choose(page, "Hour", label, runs + 1) for label in ("03 h", "all hours")]  # reads the fields
         for name, labels in CHOICES.items():
