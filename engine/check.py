@@ -202,13 +202,15 @@ def shape_of(spec: Spec, pairs: Pairs) -> Shape:
 
 
 def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:
-    data, fields = spec.data, 1 + len(spec.data.predictors)
+    data, targets = spec.data, 2 if spec.data.target_v else 1
+    fields = targets + len(data.predictors)
     features = {"none": 0, "hour": 2, "season": 2, "both": 4}[data.time_features]
     vectors = CHANNELS if spec.has_vectors else 0
     channels = data.time_window * fields + vectors + features
-    outputs = outputs_of(spec.training.loss)
+    outputs = max(outputs_of(spec.training.loss), targets)
     window = data.time_window, fields
-    return Shape(*lr_shape, channels, len(data.static), data.scale, *window, outputs, vectors=vectors)
+    sides = (*lr_shape, channels, len(data.static), data.scale, *window, outputs)
+    return Shape(*sides, vectors=vectors, targets=targets)
 
 
 def _check_patch(spec: Spec, pairs: Pairs) -> None:

@@ -41,7 +41,7 @@ def memory_of(spec: Spec, pairs: Pairs, shape: Shape) -> tuple[int, list[str]]:
     """
     training, evaluation = training_bytes(spec, shape), _evaluation_bytes(spec, pairs, shape)
     (y, x), (y_lr, x_lr) = pairs.hr_grid.shape, pairs.lr_grid.shape
-    sample = 4 * (y * x + y_lr * x_lr * shape.channels)  # as `Samples.bytes_in_memory`
+    sample = 4 * (shape.targets * y * x + y_lr * x_lr * shape.channels)  # as `Samples.bytes_in_memory`
     train, validation = (sample * len(part) for part in (pairs.parts.train, pairs.parts.validation))
     data = 2 * train + validation
     if spec.launch.site != "local":
@@ -96,7 +96,7 @@ def _evaluation_bytes(spec: Spec, pairs: Pairs, shape: Shape) -> int:
     seen = reach_of(spec, shape, pairs.interpolation)
     y, x = input_shape(plan_tiles(pairs.lr_grid.shape, pairs.scale, seen, wrap=shape.wrap))
     network = _network_bytes(spec, shape.piece(y, x), at_once)
-    fields = FIELDS_IN_PREDICTION + shape.window + shape.static + COPIES_OF_MEMBERS * members
+    fields = shape.targets * FIELDS_IN_PREDICTION + shape.window + shape.static + COPIES_OF_MEMBERS * members
     # Training steps, and what is fitted to each cell, or the sums of verification after that.
     baselines = held_steps(pairs)[1] + BASELINE_BYTES_OF_CELL * cells if cells <= HR_CELLS_AT_ONCE else 0
     held = min(len(pairs.parts.validation), most_steps(pairs.hr_grid.shape)) if members else 0

@@ -26,8 +26,9 @@ from engine.evaluation.any_grid import Destination, PlaceDownscaler, Places, wri
 from engine.evaluation.baseline_file import write_baselines
 from engine.evaluation.ensemble import EnsembleSums
 from engine.evaluation.predict import Downscaler, write_downscaled, write_results
-from engine.evaluation.products import open_products
-from engine.evaluation.scores import constraint_violation, scores_of_steps, summarized
+from engine.evaluation.products import SECOND, open_products, second_beside
+from engine.evaluation.scores import constraint_violation, score, scores_of_steps, summarized
+from engine.evaluation.vector_scores import plain, vector_scores
 from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
 from engine.models.network import at_points, bound_of
@@ -221,11 +222,15 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
     with open_products(run.results) as results:
         steps = scores_of_steps(results)
         scores = replace(summarized(steps), ensemble=ensemble.scores())
+        has_second = f"hr{SECOND}" in results
         if run.spec.model.constraint != "none":
             violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
             scores = replace(scores, constraint=violation)
             largest = f"{violation.max_violation:.2g} {violation.unit}"
             _log(f"{run.spec.model.constraint} constraint: off by at most {largest}")
+    if has_second:
+        with open_products(run.results, second=True) as results:
+            scores = replace(scores, second=score(results), vector=plain(vector_scores(run.results)))
     write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
     heartbeat.phase("verifying")
     verify_results(run, steps)
@@ -242,7 +247,8 @@ def _calibrate(downscaler: Downscaler, validation: Samples) -> Downscaler:
 
 def add_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> None:
     """Write results/baselines.nc; a run is complete without it, so a failure is logged and leaves the rest alone."""
-    run.baselines.unlink(missing_ok=True)  # of an earlier evaluation
+    for path in (run.baselines, second_beside(run.baselines)):
+        path.unlink(missing_ok=True)  # of an earlier evaluation
     try:
         for note in fit_run_baselines(run, pairs, samples, bound):
             _log(note)
@@ -256,7 +262,10 @@ def fit_run_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> t
     if cells > HR_CELLS_AT_ONCE:
         too_many = f"more than {HR_CELLS_AT_ONCE} would take much memory"
         return (f"no baselines are fitted to fields of {cells} cells: {too_many}",)
-    title, notes = f"{run.title}: baselines of run {run.id}", []
+    title, notes = f"{run.title}: baselines of run {run.id}", list[str]()
+    for second in samples.components[1:]:
+        of_second = write_baselines(second_beside(run.baselines), pairs.swapped, second, bound, title)
+        notes += [f"second component: {note}" for note in of_second]
     try:
         start = _start_downscaler(run, samples)
     except MesoscopeError as error:  # it was deleted meanwhile, say
@@ -275,6 +284,8 @@ def _start_downscaler(run: Run, samples: Samples) -> tuple[Downscaler, Samples] 
         (data.scale, [each.variable for each in data.predictors], [each.variable for each in data.static])
         for data in (start.spec.data, run.spec.data)
     )
+    if run.spec.data.target_v or start.spec.data.target_v:
+        return None
     has_same_unit = template.hr.attrs.get("units") == pairs.hr.attrs.get("units")
     if its != mine or not has_same_unit or not Grid.of(template.hr).is_close_to(pairs.hr_grid):
         return None
@@ -289,7 +300,8 @@ def verify_results(run: Run, steps: xr.DataArray | None = None) -> None:
     estimates for the run.
     """
     try:
-        run.verification.unlink(missing_ok=True)  # of an earlier evaluation
+        for path in (run.verification, second_beside(run.verification)):
+            path.unlink(missing_ok=True)  # of an earlier evaluation
         with open_netcdf(run.results) as results:
             cells = math.prod(results["hr"].shape[1:])
         if cells > HR_CELLS_AT_ONCE:

@@ -41,6 +41,12 @@ def updated_spec(run: Run, target: Sequence[str], lr: Sequence[str], predictors:
     """
     data = run.spec.data
     wanted = len(data.predictors)
+    if data.target_v:
+        raise RequestError(
+            f"run {run.id} has two components of a vector (data.target_v)",
+            hint="such a run can't be updated yet",
+            action="train a new run on all files, with training.start_from if it shall begin from this one",
+        )
     if bool(lr) != (data.lr is not None) or len(predictors) != wanted:
         given = f"{'--lr' if lr else 'no --lr'} and {len(predictors)} of --predictor"
         has = f"{'data.lr' if data.lr else 'no data.lr'} and {wanted} predictors"

@@ -36,7 +36,7 @@ class DomainCard:
 
     def show(self, data: Options) -> None:
         """Show the inputs in a draft of section data; nothing happens while they stay the same."""
-        given = [("target", data.target), ("LR", data.lr)]
+        given = [("target", data.target), ("second component", data.target_v), ("LR", data.lr)]
         given += [("predictor", one) for one in data.predictors] + [("static", one) for one in data.static]
         inputs = [(role, source) for role, source in given if source] if data.target else []
         if (shown := repr((inputs, data.region))) != self._shown:

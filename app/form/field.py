@@ -21,7 +21,9 @@ SMALL = {"size": "small", "sizing_mode": "stretch_width", "margin": (6, 0)}
 NAMED = {
     "n_filters": "Filters",
     "n_blocks": "Blocks",
+    "target_v": "Second component (vectors)",
     "lr": "LR",
+    "lr_v": "LR of the second component",
     "localized": "Localized block (LCB)",
     "gpus": "GPUs per process",
     "threads": "Cores per process",

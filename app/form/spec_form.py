@@ -20,13 +20,33 @@ from engine.errors import MesoscopeError, SpecError
 from engine.spec import SECTIONS, Spec
 
 BASIC = {
-    "data": ["target", "pairing", "scale", "lr", "predictors", "static", "region", "period", "split"],
+    "data": [
+        "target",
+        "target_v",
+        "pairing",
+        "scale",
+        "lr",
+        "lr_v",
+        "predictors",
+        "static",
+        "region",
+        "period",
+        "split",
+    ],
     "model": ["backbone", "upsampling", "n_filters", "n_blocks", "localized", "residual"],
     "training": ["loss", "epochs", "batch_size", "learning_rate"],
     "launch": LAUNCH,
 }
-WIDE = {"data.target", *(f"data.{name}" for name in ("lr", "predictors", "static", "region", "period", "split"))}
-ROLES = {"target": Role.TARGET, "lr": Role.LR, "predictors": Role.PREDICTOR, "static": Role.STATIC}
+SOURCES = ("target", "target_v", "lr", "lr_v", "predictors", "static")
+WIDE = {f"data.{name}" for name in (*SOURCES, "region", "period", "split")}
+ROLES = {
+    "target": Role.TARGET,
+    "target_v": Role.TARGET,
+    "lr": Role.LR,
+    "lr_v": Role.LR,
+    "predictors": Role.PREDICTOR,
+    "static": Role.STATIC,
+}
 FIELD_STYLES = {"flex": "1 1 222px", "max-width": "320px"}
 
 
@@ -72,8 +92,10 @@ class SpecForm:
         for key, field in self.fields.items():
             # The field stands beside its message: 'data.scale is missing: give …' → 'is missing: give …'.
             field.fault(str(marks[key]).removeprefix(f"{key} ") if key in marks else "")
-        lr = self.fields["data.lr"]
+        lr, lr_v = self.fields["data.lr"], self.fields["data.lr_v"]
         lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
+        has_second = self.fields["data.target_v"].raw() is not None
+        lr_v.view.visible = (lr.view.visible and has_second) or lr_v.raw() is not None
 
     def _card(self, section: str) -> pn.viewable.Viewable:
         declared = SECTIONS[section].declared()

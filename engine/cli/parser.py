@@ -159,7 +159,11 @@ def make_parser() -> CommandParser:
     downscale.add_argument("run")
     downscale.add_argument("input", help="file, glob or store with the LR field (and predictors), named as in the spec")
     downscale.add_argument("output", type=Path, help="NetCDF file to write")
-    downscale.add_argument("--variable", default="", help="name of the LR field in the input (default: as in the spec)")
+    downscale.add_argument(
+        "--variable",
+        default="",
+        help="name of the LR field in the input, of a vector two with a comma between (default: as in the spec)",
+    )
     downscale.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     destination = downscale.add_mutually_exclusive_group()
     anywhere = "with a run of model.scales, LR on its own grid:"

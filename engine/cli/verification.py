@@ -34,6 +34,7 @@ class Verified:
 
 
 def verify(args: argparse.Namespace) -> None:
+    from engine.evaluation.products import second_beside
     from engine.evaluation.tables import latex_of
     from engine.evaluation.verification import write_verification
 
@@ -52,8 +53,10 @@ def verify(args: argparse.Namespace) -> None:
         events = _exceedance(run, args.threshold)  # refused thresholds come before anything is written
         write_verification(run.results, run.verification)
         if run.done_file.exists():
-            run.write_manifest(run.verification)
+            beside = second_beside(run.verification)
+            run.write_manifest(run.verification, *([beside] if beside.exists() else []))
         _add_scores(verified)
+        _add_vector_scores(verified)
         _add_physical(verified)
         if events is not None:
             _add_exceedance(verified, events)
@@ -68,6 +71,28 @@ def verify(args: argparse.Namespace) -> None:
     else:
         texts = ["\n".join([*v.texts, f"wrote {v.run.verification}"]) for v in found]
         answer(args, {v.run.id: v.facts for v in found}, "\n\n".join(texts))
+
+
+def _add_vector_scores(verified: Verified) -> None:
+    """Add the second component and the scores of both together, if the run has two targets."""
+    from engine.data.netcdf import open_netcdf
+    from engine.evaluation.products import second_beside
+    from engine.evaluation.tables import aligned
+    from engine.evaluation.vector_scores import plain, rows_of, vector_scores
+    from engine.evaluation.verification import summary, table_of, to_text
+
+    together = vector_scores(verified.run.results)
+    if not together:
+        return
+    with open_netcdf(second_beside(verified.run.verification)) as verification:
+        unit = str(verification["area_rmse"].attrs.get("units", ""))
+        verified.facts |= {"second": summary(verification), "vector": plain(together)}
+        verified.texts += ["second component", to_text(verification)]
+        verified.tables |= {"second component": table_of(verification)}
+    rows = rows_of(together)
+    note = f"vector scores in {unit}, direction in degrees, divergence and vorticity in {unit} m-1"
+    verified.texts += [aligned(rows), note]
+    verified.tables["vector"] = rows
 
 
 def _add_scores(verified: Verified) -> None:

@@ -23,12 +23,14 @@ class HrTemplate:
     static : (y, x) each.
     data_shape : rows and columns of the HR grid that held data.
     predictor_units : that the network learned from; None in runs made before these were recorded.
+    partner : as hr, of the second component of a vector.
     """
 
     hr: xr.DataArray
     static: tuple[xr.DataArray, ...]
     data_shape: tuple[int, int]
     predictor_units: tuple[str, ...] | None = None
+    partner: xr.DataArray | None = None
 
     def onto(self, grid: Grid) -> HrTemplate:
         """Make a template on another grid, without values of HR; raises GridError if static variables end before it."""

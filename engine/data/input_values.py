@@ -84,6 +84,11 @@ def sample_values(pairs: Pairs) -> tuple[InputValues, ...]:
     return (
         InputValues.of("data.target", unit, block.hr[:, :rows, :columns]),
         InputValues.of("LR", unit, block.lr),
+        *(
+            InputValues.of(name, unit, values)
+            for other in block.components[1:]
+            for name, values in (("data.target_v", other.hr[:, :rows, :columns]), ("LR of target_v", other.lr))
+        ),
         *(InputValues.of(*each) for each in zip(names, units, values, strict=True)),
     )
 

@@ -89,6 +89,7 @@ class Normalizer:
     hr_has_gaps, lr_has_gaps : some HR value, some LR value is missing.
     mean : absolute value of the mean of HR, in the target's unit.
     lr_mask : (y_lr, x_lr), true where LR has a value at any step; None in runs made before it was kept.
+    partner : of the second component of a vector, with the same masks, predictors and static variables.
     """
 
     target: ValueTransform
@@ -103,11 +104,27 @@ class Normalizer:
     lr_has_gaps: bool
     mean: float = 1.0
     lr_mask: np.ndarray | None = None
+    partner: Normalizer | None = None
+
+    @property
+    def components(self) -> tuple[Normalizer, ...]:
+        """Itself; of a vector, that of each component."""
+        return (self,) if self.partner is None else (self, self.partner)
+
+    @property
+    def swapped(self) -> Normalizer:
+        """The same of a vector whose components are exchanged."""
+        assert self.partner
+        return dataclasses.replace(self.partner, partner=dataclasses.replace(self, partner=None))
+
+    def _parameters(self) -> str:
+        """Give all but the masks and the partner as JSON."""
+        names = [f.name for f in dataclasses.fields(self) if f.name not in ("mask", "lr_mask", "partner")]
+        parameters = {FILE_NAMES.get(name, name): getattr(self, name) for name in names}
+        return json.dumps(parameters, default=ValueTransform.to_file)
 
     def save(self, path: Path, pairs: Pairs) -> None:
         """Write scaling.nc whole, with the HR template that new data are downscaled onto."""
-        parameters = {FILE_NAMES.get(f.name, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}
-        del parameters["mask"], parameters["lr_mask"]
         file = xr.Dataset({"cells": (("y", "x"), self.mask.astype(np.int8))}, coords=pairs.hr_grid.coords())
         file["cells"].attrs = {word: pairs.hr.attrs[word] for word in COPIED_ATTRS if word in pairs.hr.attrs}
         if self.lr_mask is not None:
@@ -116,11 +133,16 @@ class Normalizer:
             attrs = {word: field.attrs[word] for word in COPIED_ATTRS if word in field.attrs}
             file[f"static_{number}"] = (("y", "x"), field.values, {**attrs, "source_name": str(field.name)})
         file.attrs = {
-            "scaling": json.dumps(parameters, default=ValueTransform.to_file),
+            "scaling": self._parameters(),
             "target": str(pairs.hr.name),
             "own": json.dumps(pairs.data_shape),
             "predictor_units": json.dumps([field.attrs.get("units", "") for field in pairs.predictors]),
         }
+        if self.partner and pairs.partner:
+            hr = pairs.partner.hr
+            attrs = {word: hr.attrs[word] for word in COPIED_ATTRS if word in hr.attrs}
+            file["cells_v"] = (("y", "x"), self.partner.mask.astype(np.int8), attrs)
+            file.attrs |= {"scaling_v": self.partner._parameters(), "target_v": str(hr.name)}
         with whole_file(path) as sibling:  # a resumed run takes what is there
             write_netcdf(file, sibling)
 
@@ -128,11 +150,16 @@ class Normalizer:
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote, also of runs made by earlier versions."""
         with open_netcdf(path) as file:
-            parameters = json.loads(file.attrs["scaling"])
+            parameters, of_partner = file.attrs["scaling"], file.attrs.get("scaling_v")
             mask = file["cells"].values.astype(bool)
             lr_mask = file["lr_cells"].values.astype(bool) if "lr_cells" in file else None
+        partner = cls._from_file(of_partner, mask, lr_mask) if of_partner else None
+        return dataclasses.replace(cls._from_file(parameters, mask, lr_mask), partner=partner)
+
+    @classmethod
+    def _from_file(cls, parameters: str, mask: np.ndarray, lr_mask: np.ndarray | None) -> Self:
         names = {in_file: name for name, in_file in FILE_NAMES.items()}
-        fields = {names.get(in_file, in_file): value for in_file, value in parameters.items()}
+        fields = {names.get(in_file, in_file): value for in_file, value in json.loads(parameters).items()}
         fields["target"] = ValueTransform.from_file(fields["target"])
         for group in ("predictors", "static"):
             fields[group] = tuple(ValueTransform.from_file(transform) for transform in fields[group])
@@ -148,11 +175,14 @@ def load_hr_template(path: Path) -> HrTemplate:
         hr = hr.assign_coords({GRID_MAPPING: file[GRID_MAPPING]})
     static = tuple(field for name, field in file.data_vars.items() if str(name).startswith("static_"))
     units = json.loads(file.attrs["predictor_units"]) if "predictor_units" in file.attrs else None
-    return HrTemplate(hr, static, tuple(json.loads(file.attrs["own"])), units and tuple(units))
+    partner = hr.copy(data=file["cells_v"].values).rename(file.attrs["target_v"]) if "cells_v" in file else None
+    if partner is not None:
+        partner.attrs = file["cells_v"].attrs
+    return HrTemplate(hr, static, tuple(json.loads(file.attrs["own"])), units and tuple(units), partner)
 
 
 def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
-    """Fit on at most 2,000 steps, spread evenly over the training part.
+    """Fit on at most 2,000 steps, spread evenly over the training part; of a vector to each component by itself.
 
     Parameters
     ----------
@@ -163,6 +193,11 @@ def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
     DataError
         If HR has no value in the training part, or a negative one under log.
     """
+    fitted = _fit(pairs, kind)
+    return dataclasses.replace(fitted, partner=_fit(pairs.swapped, kind)) if pairs.partner else fitted
+
+
+def _fit(pairs: Pairs, kind: str) -> Normalizer:
     blocks = _Blocks(pairs)
     statistics = _Statistics(pairs)
     for block in blocks:

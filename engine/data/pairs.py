@@ -20,11 +20,12 @@ from engine.data.forecasts import samples_of
 from engine.data.grids import Grid, is_periodic
 from engine.data.hr_template import MIN_CELLS_FOR_MEAN, HrTemplate, describe_shape, regrid_to_hr
 from engine.data.lazy import apply_lazily, join_times, take_steps
-from engine.data.regions import cells_within
+from engine.data.regions import fit_to_scale, in_region
 from engine.data.resample import coarsen, coarsening, regrid
 from engine.data.times import PARTS, Parts, match, span, split_parts, split_rows, within
 from engine.data.units import IN_THE_FILE, convert, describe_conversion
-from engine.errors import DataError, GridError, TimeError
+from engine.data.vectors import check_components, where_both
+from engine.errors import DataError, TimeError
 from engine.spec import DataOptions, Source
 
 
@@ -35,6 +36,17 @@ class FieldBlock:
     hr: np.ndarray  # (n, y, x)
     lr: np.ndarray  # (n, y_lr, x_lr)
     predictors: np.ndarray  # (n, y_lr, x_lr, predictors)
+    partner: FieldBlock | None = None  # the second component of a vector
+
+    @property
+    def components(self) -> tuple[FieldBlock, ...]:
+        """Itself; of a vector, the block of each component."""
+        return (self,) if self.partner is None else (self, self.partner)
+
+    def take(self, rows: np.ndarray) -> FieldBlock:
+        """Select steps of the block, by their number in it or by a mask."""
+        partner = self.partner and self.partner.take(rows)
+        return FieldBlock(self.hr[rows], self.lr[rows], self.predictors[rows], partner)
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Pairs:
     derive_lr : coarsens HR (n, y, x) to LR (n, y_lr, x_lr), in perfect-prog, so that HR is read once; else None.
     is_split_by_rows : there is a single time step. It stands three times: in the step of each part, HR has values in
         the rows of that part alone, and all else is the same.
+    partner : the second component of a vector, in the unit of the first, on the same grids and at the same times, with
+        the same predictors and static variables. HR, and LR, are missing where either component is.
     """
 
     hr: xr.DataArray
@@ -68,6 +82,13 @@ class Pairs:
     notes: tuple[str, ...]
     derive_lr: Callable[[np.ndarray], np.ndarray] | None = None
     is_split_by_rows: bool = False
+    partner: Pairs | None = None
+
+    @property
+    def swapped(self) -> Pairs:
+        """The same vector with its components exchanged."""
+        assert self.partner
+        return dataclasses.replace(self.partner, partner=dataclasses.replace(self, partner=None))
 
     @property
     def times(self) -> xr.DataArray:
@@ -81,7 +102,10 @@ class Pairs:
 
     def for_evaluation(self) -> Pairs:
         """Replace the LR field that the network learns from by `given_lr`, where there is one."""
-        return self if self.given_lr is None else dataclasses.replace(self, lr=self.given_lr, derive_lr=None)
+        if self.given_lr is None:
+            return self
+        partner = self.partner and self.partner.for_evaluation()
+        return dataclasses.replace(self, lr=self.given_lr, derive_lr=None, partner=partner)
 
     def read(self, steps: np.ndarray) -> FieldBlock:
         """Read time steps, in the order given, and nothing else; a step may be given twice.
@@ -97,11 +121,18 @@ class Pairs:
         """
         wanted, order = np.unique(np.asarray(steps, int), return_inverse=True)
         with _readable(f"{self.hr.name} and its predictors"):
-            hr = self.hr.isel(time=wanted).values
-            lr = self.derive_lr(hr) if self.derive_lr else self.lr.isel(time=wanted).values
+            each = (self, self.partner) if self.partner else (self,)
+            hr = where_both([pairs.hr.isel(time=wanted).values for pairs in each])
+            lr = where_both(
+                [
+                    pairs.derive_lr(field) if pairs.derive_lr else pairs.lr.isel(time=wanted).values
+                    for pairs, field in zip(each, hr, strict=True)
+                ]
+            )
             predictors = [field.isel(time=wanted).values for field in self.predictors]
-        stacked = np.stack(predictors, -1) if predictors else np.zeros((*lr.shape, 0), np.float32)
-        return FieldBlock(hr[order], lr[order], stacked[order])
+        stacked = np.stack(predictors, -1) if predictors else np.zeros((*lr[0].shape, 0), np.float32)
+        blocks = [FieldBlock(*fields, stacked) for fields in zip(hr, lr, strict=True)]
+        return dataclasses.replace(blocks[0], partner=blocks[1] if self.partner else None).take(order)
 
 
 @contextmanager
@@ -125,7 +156,7 @@ def pair_for_downscaling(
     Parameters
     ----------
     path : file, glob or Zarr store that holds all of them, by the names that the spec gives.
-    variable : name of the LR field there, if it isn't that of the spec.
+    variable : name of the LR field there, if it isn't that of the spec; of a vector two, with a comma between them.
     as_given : LR stays on its own grid, which is that of HR and static variables too, at scale 1.
 
     Raises
@@ -136,8 +167,12 @@ def pair_for_downscaling(
     notes: list[str] = []
     undated = options.time_features == "none"
     in_spec, lr_units = options.lr or options.target, template.hr.attrs["units"]
+    variable, *others = variable.split(",") if options.target_v else [variable]
     lr_source = dataclasses.replace(in_spec, variable=variable or in_spec.variable)
     named = {"LR": _open_as_trained(lr_source, path, lr_units, undated, "LR", notes)}
+    if (in_spec_v := options.lr_v or options.target_v) is not None:
+        lr_source = dataclasses.replace(in_spec_v, variable=others[0] if others else in_spec_v.variable)
+        named["LR of target_v"] = _open_as_trained(lr_source, path, lr_units, undated, "LR of target_v", notes)
     if as_given:
         template = template.onto(Grid.of(named["LR"]))
     hr_grid = Grid.of(template.hr)
@@ -149,13 +184,14 @@ def pair_for_downscaling(
         named[name] = _open_as_trained(predictor, path, unit, undated, name, notes)
     matched = match([field["time"] for field in named.values()], list(named))
     on_lr = [_regrid_to_lr(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
-    lr, *predictors = (take_steps(field, steps) for field, steps in zip(on_lr, matched.steps, strict=True))
+    lr, *rest = (take_steps(field, steps) for field, steps in zip(on_lr, matched.steps, strict=True))
+    lr_v = rest.pop(0).assign_coords(time=lr["time"]) if options.target_v else None
     no_steps = np.arange(0)
-    return Pairs(
+    pairs = Pairs(
         hr=_without_values(template.hr, lr["time"]),
         lr=lr,
         given_lr=None,
-        predictors=tuple(field.assign_coords(time=lr["time"]) for field in predictors),
+        predictors=tuple(field.assign_coords(time=lr["time"]) for field in rest),
         static=template.static,
         hr_grid=hr_grid,
         lr_grid=lr_grid,
@@ -165,6 +201,10 @@ def pair_for_downscaling(
         parts=Parts(no_steps, no_steps, np.arange(len(lr["time"]))),
         notes=(*matched.notes, *notes),
     )
+    if lr_v is None or template.partner is None:
+        return pairs
+    hr_v = _without_values(template.partner, lr["time"])
+    return dataclasses.replace(pairs, partner=dataclasses.replace(pairs, hr=hr_v, lr=lr_v))
 
 
 def pair(options: DataOptions) -> Pairs:
@@ -176,27 +216,33 @@ def pair(options: DataOptions) -> Pairs:
         Or one of its kinds, GridError, TimeError, UnitError: for whatever in the files doesn't fit.
     """
     notes: list[str] = []
-    target = _in_region(open_field(options.target, undated=True, notes=notes), options, notes)
+    target = in_region(open_field(options.target, undated=True, notes=notes), options, notes)
     open_other = functools.partial(open_field, undated=target["time"].attrs == UNKNOWN, notes=notes)
-    hr = _fit_to_scale(target, options, notes)
+    hr = fit_to_scale(target, options, notes)
     hr_grid = Grid.of(hr)
     lr_grid = hr_grid.coarsen(options.scale)
     data_shape = min(hr.sizes["y"], target.sizes["y"]), min(hr.sizes["x"], target.sizes["x"])
     needed = lr_grid.clamp_to(hr_grid.select(slice(data_shape[0]), slice(data_shape[1])))
     fields = {"data.target": hr}
     if options.lr is not None:
-        lr = open_other(options.lr)
-        given_units, lr = lr.attrs["units"], convert(lr, hr.attrs["units"], what="data.lr")
-        _note_conversion(given_units, hr.attrs["units"], "data.lr", notes)
+        lr = _in_unit_of(hr, open_other(options.lr), "data.lr", notes)
         _note_scale(Grid.of(lr), lr_grid, options.scale, notes)
         fields["data.lr"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr", options, notes)
     for number, source in enumerate(options.predictors):
         name = f"data.predictors[{number}]"
         fields[name] = _regrid_to_lr(lr_grid, needed, open_other(source), name, options, notes)
-    hr, *others = _common_times(fields, options, notes)
-    given = others.pop(0) if options.lr is not None else None
+    if options.target_v is not None:
+        second = in_region(open_other(options.target_v), options, [])
+        check_components(target, second)
+        fields["data.target_v"] = _in_unit_of(hr, fit_to_scale(second, options, []), "data.target_v", notes)
+    if options.lr_v is not None:
+        lr = _in_unit_of(hr, open_other(options.lr_v), "data.lr_v", notes)
+        fields["data.lr_v"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr_v", options, notes)
+    at_times = dict(zip(fields, _common_times(fields, options, notes), strict=True))
+    hr = at_times.pop("data.target")
+    hr_v, given, given_v = (at_times.pop(f"data.{name}", None) for name in ("target_v", "lr", "lr_v"))
     is_perfect_prog = options.pairing == "perfect-prog"
-    lr = coarsen(hr, options.scale, options.coarsening) if is_perfect_prog else given
+    lr = coarsen(hr, options.scale, options.coarsening) if is_perfect_prog or given is None else given
     if is_perfect_prog and given is not None:
         notes.append("the network learns from coarsened HR, and is applied to data.lr in the test part")
     single_step, no_steps = len(hr["time"]) == 1, np.arange(0)
@@ -204,7 +250,7 @@ def pair(options: DataOptions) -> Pairs:
         hr=hr,
         lr=lr,
         given_lr=given,
-        predictors=tuple(others),
+        predictors=tuple(at_times.values()),
         static=tuple(_open_static(source, k, hr_grid, data_shape, notes) for k, source in enumerate(options.static)),
         hr_grid=hr_grid,
         lr_grid=lr_grid,
@@ -215,6 +261,11 @@ def pair(options: DataOptions) -> Pairs:
         notes=tuple(notes),
         derive_lr=coarsening(hr_grid, options.scale, options.coarsening) if is_perfect_prog else None,
     )
+    if hr_v is not None:
+        lr_v = given_v
+        if is_perfect_prog or lr_v is None:
+            lr_v = coarsen(hr_v, options.scale, options.coarsening)
+        pairs = dataclasses.replace(pairs, partner=dataclasses.replace(pairs, hr=hr_v, lr=lr_v, given_lr=given_v))
     return _split_by_rows(pairs, options) if single_step else pairs
 
 
@@ -244,6 +295,7 @@ def _split_by_rows(pairs: Pairs, options: DataOptions) -> Pairs:
         notes=(*pairs.notes, f"there is a single time step, so data.split is by rows: {', '.join(spans)}"),
         derive_lr=None,
         is_split_by_rows=True,
+        partner=pairs.partner and _split_by_rows(pairs.partner, options),
     )
 
 
@@ -268,6 +320,13 @@ def _open_as_trained(
     return converted
 
 
+def _in_unit_of(hr: xr.DataArray, field: xr.DataArray, name: str, notes: list[str]) -> xr.DataArray:
+    units = hr.attrs["units"]
+    converted = convert(field, units, what=name)
+    _note_conversion(field.attrs["units"], units, name, notes)
+    return converted
+
+
 def _note_conversion(given: str, units: str, name: str, notes: list[str]) -> None:
     if conversion := describe_conversion(given, units):
         notes.append(f"{name} is converted {conversion}")
@@ -279,40 +338,6 @@ def _without_values(hr: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(
         values, dims=("time", "y", "x"), coords={**times.coords, **hr.coords}, name=hr.name, attrs=hr.attrs
     )
-
-
-def _in_region(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
-    if not options.region:
-        return target
-    rows, columns, grid = cells_within(Grid.of(target), options.region)
-    notes.append(f"data.region: {grid} of {Grid.of(target)}")
-    return target.isel(y=rows, x=columns).assign_coords(grid.coords())
-
-
-def _fit_to_scale(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
-    """Make the sides of HR multiples of the scale: crop (perfect-prog) or extend by missing cells (mos)."""
-    grid = Grid.of(target)
-    new = grid.crop(options.scale) if options.pairing == "perfect-prog" else grid.extend(options.scale)
-    if min(new.shape) < 2 * options.scale:
-        raise GridError(
-            f"HR has {describe_shape(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells",
-            hint=f"expected at least {2 * options.scale} cells a side",
-            action="choose a smaller scale or a larger region",
-        )
-    if new.shape == grid.shape:
-        return target
-    change = "cropped" if new.shape < grid.shape else "extended by missing cells"
-    notes.append(
-        f"HR {change} from {describe_shape(grid)} to {describe_shape(new)} cells, multiples of scale {options.scale}"
-    )
-    if options.pairing == "perfect-prog":
-        return target.isel(y=slice(new.shape[0]), x=slice(new.shape[1]))
-    added = [(0, new.shape[k] - grid.shape[k]) for k in range(2)]
-
-    def extend(values: np.ndarray) -> np.ndarray:
-        return np.pad(values, [(0, 0)] * (values.ndim - 2) + added, constant_values=np.nan)
-
-    return apply_lazily(target, extend, new.coords())
 
 
 def _note_scale(given: Grid, lr_grid: Grid, scale: int, notes: list[str]) -> None:

@@ -6,10 +6,13 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import xarray as xr
 
 from engine.data.grids import Grid, edges, spacing
+from engine.data.hr_template import describe_shape
+from engine.data.lazy import apply_lazily
 from engine.errors import GridError
-from engine.spec import Region
+from engine.spec import DataOptions, Region
 
 EDGE_TOLERANCE = 1e-6  # degrees: a centre this near a region's border is inside
 KM_PER_DEGREE = 111.2
@@ -119,3 +122,38 @@ def _turned(longitude: float) -> float:
 
 def _rounded(degrees: float) -> float:
     return round(degrees, 6)
+
+
+def in_region(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
+    """Take the part of HR in `data.region`."""
+    if not options.region:
+        return target
+    rows, columns, grid = cells_within(Grid.of(target), options.region)
+    notes.append(f"data.region: {grid} of {Grid.of(target)}")
+    return target.isel(y=rows, x=columns).assign_coords(grid.coords())
+
+
+def fit_to_scale(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
+    """Make the sides of HR multiples of the scale: crop (perfect-prog) or extend by missing cells (mos)."""
+    grid = Grid.of(target)
+    new = grid.crop(options.scale) if options.pairing == "perfect-prog" else grid.extend(options.scale)
+    if min(new.shape) < 2 * options.scale:
+        raise GridError(
+            f"HR has {describe_shape(grid)} cells, which at scale {options.scale} gives fewer than 2 × 2 LR cells",
+            hint=f"expected at least {2 * options.scale} cells a side",
+            action="choose a smaller scale or a larger region",
+        )
+    if new.shape == grid.shape:
+        return target
+    change = "cropped" if new.shape < grid.shape else "extended by missing cells"
+    notes.append(
+        f"HR {change} from {describe_shape(grid)} to {describe_shape(new)} cells, multiples of scale {options.scale}"
+    )
+    if options.pairing == "perfect-prog":
+        return target.isel(y=slice(new.shape[0]), x=slice(new.shape[1]))
+    added = [(0, new.shape[k] - grid.shape[k]) for k in range(2)]
+
+    def extend(values: np.ndarray) -> np.ndarray:
+        return np.pad(values, [(0, 0)] * (values.ndim - 2) + added, constant_values=np.nan)
+
+    return apply_lazily(target, extend, new.coords())

@@ -5,6 +5,7 @@ Deciding (`Shuffle.epoch`) stands apart from loading (`Samples.load`).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,8 +25,9 @@ CELLS_AT_ONCE = 1_000_000  # of HR, in what is read at once: 4 MB as float32
 class Samples:
     """One part (training, validation or test) of the pairs, normalized.
 
-    Inputs have the channels: LR and each predictor, for the sample's own time step and then for the others
-    of the time window; then `cell_vectors`; then time features; then, where LR has gaps, whether LR has a value.
+    Inputs have the channels: LR (of a vector, of both components) and each predictor, for the sample's own time step
+    and then for the others of the time window; then `cell_vectors`; then time features; then, where LR has gaps,
+    whether LR has a value.
     with_areas : add `masked_areas` to `static`, which a constraint and drawn residuals need.
     with_vectors : add the vectors of `engine.data.cell_vectors` to the inputs, which message passing needs.
     """
@@ -46,9 +48,21 @@ class Samples:
         return len(self.steps)
 
     @property
+    def targets(self) -> int:
+        """Number of fields that are downscaled: two of a vector, else one."""
+        return len(self.normalizer.components)
+
+    @property
+    def components(self) -> tuple[Samples, ...]:
+        """Itself; of a vector, the samples with each component first."""
+        if self.targets == 1:
+            return (self,)
+        return self, dataclasses.replace(self, pairs=self.pairs.swapped, normalizer=self.normalizer.swapped)
+
+    @property
     def fields(self) -> int:
         """Number of fields of one time step: LR and predictors."""
-        return 1 + len(self.pairs.predictors)
+        return self.targets + len(self.pairs.predictors)
 
     @property
     def channels(self) -> int:
@@ -60,7 +74,7 @@ class Samples:
     def bytes_in_memory(self) -> int:
         """Size of the whole part, loaded."""
         (y, x), (y_lr, x_lr) = self.pairs.hr_grid.shape, self.pairs.lr_grid.shape
-        return 4 * len(self) * (y * x + y_lr * x_lr * self.channels)
+        return 4 * len(self) * (self.targets * y * x + y_lr * x_lr * self.channels)
 
     @cached_property
     def static(self) -> np.ndarray:
@@ -93,10 +107,11 @@ class Samples:
         Returns
         -------
         inputs : (sample, y_lr, x_lr, channels) normalized, nothing missing.
-        hr : (sample, y, x, 1) normalized, NaN where missing.
+        hr : (sample, y, x, targets) normalized, NaN where missing.
         """
         inputs, block = self.read(rows)
-        return inputs, self.normalizer.target.forward(block.hr)[..., None]
+        hr = [each.target.forward(of.hr) for each, of in zip(self.normalizer.components, block.components, strict=True)]
+        return inputs, np.stack(hr, axis=-1)
 
     def load_patches(self, plan: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Load patches; of large fields only a few are in memory as a whole at a time.
@@ -107,7 +122,7 @@ class Samples:
         """
         hr_side = side * self.pairs.scale
         inputs = np.empty((len(plan), side, side, self.channels), np.float32)
-        hr = np.empty((len(plan), hr_side, hr_side, 1), np.float32)
+        hr = np.empty((len(plan), hr_side, hr_side, self.targets), np.float32)
         for rows in in_blocks(np.unique(plan[:, 0]), self.pairs.hr_grid.shape, CELLS_AT_ONCE):
             fields = self.load(rows)
             for number in np.flatnonzero(np.isin(plan[:, 0], rows)):
@@ -125,20 +140,22 @@ class Samples:
         block = self.pairs.read(needed)
         index = index.reshape(steps.shape)
         middle = index[:, self.options.time_window // 2]
-        centre = FieldBlock(block.hr[middle], block.lr[middle], block.predictors[middle])
-        return self._inputs(block.lr, block.predictors, index, rows), centre
+        return self._inputs(block, index, rows), block.take(middle)
 
     def load_all(self) -> tuple[np.ndarray, np.ndarray]:
         """Load the whole part, some samples at a time, so that nothing larger than itself is in memory."""
         inputs = np.empty((len(self), *self.pairs.lr_grid.shape, self.channels), np.float32)
-        hr = np.empty((len(self), *self.pairs.hr_grid.shape, 1), np.float32)
+        hr = np.empty((len(self), *self.pairs.hr_grid.shape, self.targets), np.float32)
         for rows in in_blocks(np.arange(len(self)), self.pairs.hr_grid.shape, CELLS_AT_ONCE):
             inputs[rows], hr[rows] = self.load(rows)
         return inputs, hr
 
-    def _inputs(self, lr: np.ndarray, predictors: np.ndarray, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        fields = [self.normalizer.target.forward(lr)]
-        fields += [transform.forward(predictors[..., n]) for n, transform in enumerate(self.normalizer.predictors)]
+    def _inputs(self, block: FieldBlock, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        each = zip(self.normalizer.components, block.components, strict=True)
+        fields = [normalizer.target.forward(of.lr) for normalizer, of in each]
+        fields += [
+            transform.forward(block.predictors[..., n]) for n, transform in enumerate(self.normalizer.predictors)
+        ]
         filled = np.stack([np.nan_to_num(fill_missing(field, self.pairs.periodic)) for field in fields], axis=-1)
         window_order = np.argsort(np.arange(index.shape[1]) != index.shape[1] // 2, kind="stable")
         windows = np.moveaxis(filled[index[:, window_order]], 1, 3)  # (sample, y, x, window, field)
@@ -148,7 +165,7 @@ class Samples:
         inputs.append(np.broadcast_to(features[:, None, None, :], (*windows.shape[:3], features.shape[1])))
         if self.normalizer.lr_has_gaps:
             middle = index[:, self.options.time_window // 2]
-            inputs.append(np.isfinite(lr[middle])[..., None])
+            inputs.append(np.isfinite(block.lr[middle])[..., None])
         return np.concatenate(inputs, axis=-1, dtype=np.float32)
 
     @cached_property

@@ -28,6 +28,7 @@ from engine.data.samples import Samples
 from engine.data.times import in_blocks, spread_evenly
 from engine.evaluation.calibration import Calibration, most_steps
 from engine.evaluation.ensemble import LEVEL, EnsembleSums, mean_and_spread
+from engine.evaluation.products import SECOND, second_component
 from engine.evaluation.scores import FIELDS, pixel_rmse
 from engine.evaluation.tiles import Box, Tile, plan_tiles
 from engine.files import whole_file
@@ -117,24 +118,33 @@ class Downscaler:
 
     def predict_members(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
         """Predict all members, one tile of one at a time: (member, sample, y, x), one where there are none."""
+        return self.predict_components(samples, inputs)[0]
+
+    def predict_components(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
+        """Predict as `predict_members` does, all components of a vector: (component, member, sample, y, x)."""
         pairs = samples.pairs
-        members = np.empty((max(1, self.members), len(inputs), *pairs.hr_grid.shape), np.float32)
+        components = samples.targets, max(1, self.members), len(inputs), *pairs.hr_grid.shape
+        predicted = np.empty(components, np.float32)
         for tile in plan_tiles(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE, self.wrap):
-            for number, member in enumerate(members):
+            for number in range(predicted.shape[1]):
                 network = number % len(self.networks)
-                member[:, *tile.output_at_hr(pairs.scale)] = self._predict_tile(samples, inputs, tile, network)
-        return members
+                fields = self._predict_tile(samples, inputs, tile, network)
+                predicted[:, number, :, *tile.output_at_hr(pairs.scale)] = fields
+        return predicted
 
     def _predict_tile(self, samples: Samples, inputs: np.ndarray, tile: Tile, network: int = 0) -> np.ndarray:
-        """Predict the output cells of a tile, in the target's unit."""
+        """Predict the output cells of a tile, in the target's unit: (component, sample, y, x)."""
         scale = samples.pairs.scale
         given, static = _cut(inputs, tile.input), _cut(samples.static[None], tile.input_at_hr(scale))
         predicted = self._predict(network, tf.constant(given), tf.constant(static), static.shape[1:3])
-        scaled = predicted[..., 0].numpy()[:, *tile.output_in_input(scale)]
-        field = samples.normalizer.target.inverse(scaled)
-        if self.bound == "relu":  # a value on the bound is zero itself, not zero up to rounding
-            field[scaled <= np.float32(scaled_zero(samples.normalizer))] = 0.0
-        return bounded(field, samples.normalizer.mask[tile.output_at_hr(scale)], self.bound)
+        fields = []
+        for number, normalizer in enumerate(samples.normalizer.components):
+            scaled = predicted[..., number].numpy()[:, *tile.output_in_input(scale)]
+            field = normalizer.target.inverse(scaled)
+            if self.bound == "relu":  # a value on the bound is zero itself, not zero up to rounding
+                field[scaled <= np.float32(scaled_zero(normalizer))] = 0.0
+            fields.append(bounded(field, normalizer.mask[tile.output_at_hr(scale)], self.bound))
+        return np.stack(fields)
 
     def interpolated(self, samples: Samples, lr: np.ndarray) -> np.ndarray:
         """Compute the baseline: LR (sample, y_lr, x_lr) interpolated, with the same bound and the same cells."""
@@ -204,7 +214,10 @@ def _write(
     with_hr: bool,
     ensemble: EnsembleSums | None = None,
 ) -> tuple[str, ...]:
-    create_results(path, samples, title, (*(("hr",) if with_hr else ()), *FIELDS, "lr"))
+    names = (*(("hr",) if with_hr else ()), *FIELDS, "lr")
+    create_results(path, samples, title, names)
+    for second in samples.components[1:]:
+        declare_fields(path, second, names, SECOND)
     if downscaler.members:
         _declare_members(path, samples, downscaler)
     cells, scale = _with_data(samples.pairs), samples.pairs.scale
@@ -214,20 +227,21 @@ def _write(
         missing = missing_input(samples, block)
         n_empty += int(missing.all((1, 2)).sum())
         n_missing += int(missing.sum())
-        at_hr, members = enlarged(missing, scale), downscaler.predict_members(samples, inputs)
-        products = {"interpolated": downscaler.interpolated(samples, block.lr), **downscaler.statistics(members)}
-        products |= downscaler.interval(products, _seasons(samples, rows))
-        fields = {name: np.where(at_hr, np.float32(np.nan), values)[:, *cells] for name, values in products.items()}
-        fields["lr"] = block.lr
-        if with_hr:
-            fields["hr"] = block.hr[:, *cells]
-        if ensemble and downscaler.members:
-            valid = np.isfinite(fields["hr"]) & np.isfinite(fields["downscaled"])
-            interval = [fields[name] for name in INTERVAL if name in fields]
-            ensemble.add(members[:, :, *cells], fields["hr"], valid, interval)
-        with netcdf_file(path, "a") as file:
-            for name, values in fields.items():
-                file[name][rows] = values
+        at_hr, components = enlarged(missing, scale), downscaler.predict_components(samples, inputs)
+        for suffix, members, of in zip(("", SECOND), components, block.components, strict=False):
+            products = {"interpolated": downscaler.interpolated(samples, of.lr), **downscaler.statistics(members)}
+            products |= downscaler.interval(products, _seasons(samples, rows))
+            fields = {name: np.where(at_hr, np.float32(np.nan), values)[:, *cells] for name, values in products.items()}
+            fields["lr"] = of.lr
+            if with_hr:
+                fields["hr"] = of.hr[:, *cells]
+            if ensemble and downscaler.members:
+                valid = np.isfinite(fields["hr"]) & np.isfinite(fields["downscaled"])
+                interval = [fields[name] for name in INTERVAL if name in fields]
+                ensemble.add(members[:, :, *cells], fields["hr"], valid, interval)
+            with netcdf_file(path, "a") as file:
+                for name, values in fields.items():
+                    file[f"{name}{suffix}"][rows] = values
         report(int(rows[-1]) + 1, len(samples))
     if not n_missing:
         return ()
@@ -269,13 +283,23 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
     each = {name: coord[samples.steps] for name, coord in samples_of(pairs.times).items()}
     dataset = xr.Dataset(coords={"time": times, **each, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
     write_netcdf(dataset, path, format="NETCDF4")
+    declare_fields(path, samples, names)
+
+
+def declare_fields(path: Path, samples: Samples, names: tuple[str, ...], ending: str = "") -> None:
+    """Declare fields (time, y, x), and lr on its own grid, in a file that has their coordinates.
+
+    ending : of the names of all variables.
+    """
+    pairs = samples.pairs
     with netcdf_file(path, "a") as file:
         for name in names:
             suffix = "_lr" if name == "lr" else ""
             dims = ("time", f"y{suffix}", f"x{suffix}")
-            references = grid.references(suffix)
-            named = " ".join([*each, *filter(None, [references.get("coordinates")])])
-            _declare(file, name, dims, _attrs(pairs), references | ({"coordinates": named} if named else {}))
+            references = pairs.hr_grid.select(*_with_data(pairs)).references(suffix)
+            named = " ".join([*samples_of(pairs.times), *filter(None, [references.get("coordinates")])])
+            references |= {"coordinates": named} if named else {}
+            _declare(file, name, dims, _attrs(pairs), references, ending)
 
 
 def enlarged(missing: np.ndarray, scale: int) -> np.ndarray:
@@ -306,11 +330,16 @@ def _attrs(pairs: Pairs) -> dict[str, str]:
 
 
 def _declare(
-    file: netCDF4.Dataset, name: str, dims: tuple[str, ...], attrs: dict[str, str], references: dict[str, str]
+    file: netCDF4.Dataset,
+    name: str,
+    dims: tuple[str, ...],
+    attrs: dict[str, str],
+    references: dict[str, str],
+    ending: str = "",
 ) -> None:
     chunks = [1 if dim == "time" else len(file.dimensions[dim]) for dim in dims]
     variable = file.createVariable(
-        name, "f4", dims, compression="zlib", complevel=1, chunksizes=chunks, fill_value=np.float32(np.nan)
+        name + ending, "f4", dims, compression="zlib", complevel=1, chunksizes=chunks, fill_value=np.float32(np.nan)
     )
     label = ({"hr": "HR", "lr": "LR", "spread": "spread of"} | INTERVAL).get(name, name.replace("_", " "))
     described = attrs.get("long_name") or attrs.get("standard_name") or ""
@@ -319,10 +348,13 @@ def _declare(
 
 def _add_pixel_rmse(path: Path) -> None:
     with open_netcdf(path, decode_coords="all") as results:
-        maps = {name: pixel_rmse(results, name) for name in FIELDS}
+        maps = {(name, ""): pixel_rmse(results, name) for name in FIELDS}
+        if f"hr{SECOND}" in results:
+            second = second_component(results)
+            maps |= {(name, SECOND): pixel_rmse(second, name) for name in FIELDS}
         units = {"units": results["hr"].attrs["units"]} if "units" in results["hr"].attrs else {}
         references = Grid.of(results["hr"]).references()
     with netcdf_file(path, "a") as file:
-        for name, values in maps.items():
-            _declare(file, f"rmse_{name}", ("y", "x"), units, references)
-            file[f"rmse_{name}"][:] = values
+        for (name, ending), values in maps.items():
+            _declare(file, f"rmse_{name}", ("y", "x"), units, references, ending)
+            file[f"rmse_{name}{ending}"][:] = values

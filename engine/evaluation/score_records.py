@@ -73,6 +73,8 @@ class Scores:
     """Scores of the downscaled and the interpolated field, and of the constraint, if the network has one.
 
     baselines : by name, as in results/baselines.nc; empty in runs made before there were any.
+    second : of the second component of a vector; None if there is one target.
+    vector : of both components together, as `engine.evaluation.vector_scores.VectorScores`, by product and score.
     """
 
     downscaled: ProductScores = field(default_factory=dict)
@@ -80,11 +82,15 @@ class Scores:
     constraint: ConstraintViolation | None = None
     baselines: Mapping[str, ProductScores] = field(default_factory=dict)
     ensemble: EnsembleScores | None = None
+    second: Scores | None = None
+    vector: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, object]:
         """Give the content of scores.json, in which the baselines stand beside the others."""
         plain = asdict(self)
         baselines = plain.pop("baselines")
+        plain["second"] = self.second and self.second.to_plain()
+        plain["vector"] = plain["vector"] or None
         return {name: scores for name, scores in (plain | baselines).items() if scores is not None}
 
     @classmethod
@@ -97,11 +103,13 @@ class Scores:
             }
             for name in ("downscaled", "interpolated", *(name for name in BASELINES if name in plain))
         }
-        constraint, ensemble = plain.get("constraint"), plain.get("ensemble")
+        constraint, ensemble, second = (plain.get(name) for name in ("constraint", "ensemble", "second"))
         of_run = products.pop("downscaled"), products.pop("interpolated")
         return cls(
             *of_run,
             constraint and ConstraintViolation(**constraint),
             products,
             ensemble and EnsembleScores.from_plain(ensemble),
+            second and cls.from_plain(second),
+            plain.get("vector") or {},
         )

@@ -21,7 +21,7 @@ from engine.evaluation import lead_times, scores
 from engine.evaluation.conditions import SEASONS
 from engine.evaluation.lead_times import Leads, LeadSums, lead_variables
 from engine.evaluation.moments import CELL_SCORES, Moments, area_mean, domain_moments, ratio
-from engine.evaluation.products import open_products, products_of
+from engine.evaluation.products import SECOND, open_products, products_of, second_beside
 from engine.evaluation.quantiles import Histogram, quantiles
 from engine.evaluation.radial_spectra import (
     RadialSpectra,
@@ -55,7 +55,7 @@ RASTER = ("season", "product", "y", "x")
 def write_verification(results_path: Path, path: Path, steps: xr.DataArray | None = None) -> None:
     """Verify a results file and write the outcome as CF NetCDF that appears whole.
 
-    steps : its `scores_of_steps`, if they are known already.
+    steps : its `scores_of_steps`, if they are known already. Of a vector, the second component goes into a file beside.
 
     Raises
     ------
@@ -63,19 +63,22 @@ def write_verification(results_path: Path, path: Path, steps: xr.DataArray | Non
         If the NetCDF library can't read or write; OSError, and what `verify` raises, too.
     """
     try:
-        _write(results_path, path, steps)
+        if _write(results_path, path, steps):
+            _write(results_path, second_beside(path), None, second=True)
     except RuntimeError as error:
         raise RunError(f"{path} can't be written ({error})", action="see whether the disk is full") from error
 
 
-def _write(results_path: Path, path: Path, steps: xr.DataArray | None) -> None:
-    with open_products(results_path) as results:
-        verification = verify(results, steps)
+def _write(results_path: Path, path: Path, steps: xr.DataArray | None, second: bool = False) -> bool:
+    """Write the verification of one component; True if there is another."""
+    with open_products(results_path, second) as results:
+        verification, is_vector = verify(results, steps), f"hr{SECOND}" in results
     maps = {"zlib": True, "complevel": 1, "dtype": "float32"}
     large = (*CELL_SCORES, "step_hr_power", "step_power", "step_cospectrum")
     encoding = {name: maps for name in large if name in verification}
     with whole_file(path) as sibling:
         write_netcdf(verification, sibling, format="NETCDF4", encoding=encoding)
+    return is_vector
 
 
 def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset:

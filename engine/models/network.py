@@ -29,6 +29,8 @@ LEAST_SHARE = 1e-3  # of the mean of HR: what a softmax takes an interpolated fi
 class Output:
     """Facts about the field at the end of a network: interpolation kernel, residual_std, scaled zero, bound.
 
+    residual_stds : of each component of a vector; empty for a single target.
+
     target, mean : of HR, for constraints, which hold in its own unit; lr_has_gaps : the last channel of the inputs
         says where LR has a value.
     """
@@ -40,6 +42,7 @@ class Output:
     target: ValueTransform = field(default_factory=ValueTransform)
     mean: float = 1.0
     lr_has_gaps: bool = False
+    residual_stds: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, options: ModelOptions, normalizer: Normalizer, interpolation: str) -> Output:
@@ -51,6 +54,7 @@ class Output:
             normalizer.target,
             normalizer.mean,
             normalizer.lr_has_gaps,
+            tuple(each.residual_std for each in normalizer.components) if normalizer.partner else (),
         )
 
     @property
@@ -63,10 +67,12 @@ class Output:
 def bound_of(options: ModelOptions, normalizer: Normalizer) -> str:
     """`model.output_activation`, with auto resolved: relu when the quantity has no values below zero.
 
-    An additive constraint may move a field below any bound, so with it auto is linear.
+    An additive constraint may move a field below any bound, so with it auto is linear; and so it is for a vector.
     """
     if options.output_activation != "auto":
         return options.output_activation
+    if normalizer.partner:
+        return "linear"
     return "relu" if normalizer.is_nonnegative and options.constraint != "additive" else "linear"
 
 
@@ -81,7 +87,8 @@ def build(options: ModelOptions, shape: Shape, output: Output, name: str = "") -
 
     Inputs are `inputs` (batch, y_lr, x_lr, channels), LR being the first channel, and `static` (1 or batch, y, x,
     variables), with a constraint followed by `Samples.masked_areas`; the output is (batch, y, x, 1) float32,
-    scaled as HR is; where the loss is a likelihood (batch, y, x, 4), with a distribution's parameters after its mean.
+    scaled as HR is; where the loss is a likelihood (batch, y, x, 4), with a distribution's parameters after its mean;
+    of a vector (batch, y, x, 2), the first two channels of the inputs being LR of its components.
     """
     with_areas = options.constraint != "none"
     inputs, fixed = input_layers(options, shape, with_areas)
@@ -97,7 +104,7 @@ def build(options: ModelOptions, shape: Shape, output: Output, name: str = "") -
     x = apply(made.tail.layers, x, at_hr)  # (batch, y, x, hr_filters)
     output_of_tail = _output(x, inputs, options, shape, made)
     field = layers.Activation("linear", dtype="float32", name="field")(output_of_tail)
-    lr = blocks.Channels(0, 1, dtype="float32", name="lr")(inputs if query is None else given)
+    lr = blocks.Channels(0, shape.targets, dtype="float32", name="lr")(inputs if query is None else given)
     field, parameters = _finished(field, _bases(lr, query, options, shape, output), options, shape, output)
     if with_areas:
         field = constrained(field, lr, inputs, fixed, options.constraint, shape, output)
@@ -190,7 +197,14 @@ def _bases(
     if query is None:
         return [interpolation(shape, output, dtype="float32", name="interpolated")(lr)]
     around = shape.x_lr if shape.wrap else None
-    return [implicit.InterpolationAt(output.interpolation, around, name="interpolated")([lr, query])]
+    if shape.targets == 1:
+        return [implicit.InterpolationAt(output.interpolation, around, name="interpolated")([lr, query])]
+    each = [blocks.Channels(k, k + 1, dtype="float32", name=f"lr{k + 1}")(lr) for k in range(shape.targets)]
+    fields = [
+        implicit.InterpolationAt(output.interpolation, around, name=f"interpolated{k}")([component, query])
+        for k, component in enumerate(each, 1)
+    ]
+    return [layers.Concatenate(dtype="float32", name="interpolated")(fields)]
 
 
 def _finished(
@@ -203,14 +217,15 @@ def _finished(
     logits = options.constraint == "softmax"
     if shape.has_features:
         return field, []
-    if shape.outputs > 1:
+    if shape.has_distribution:
         return _distribution(field, bases, output)
     for base in bases:
         if logits:
             least = LEAST_SHARE * output.mean
             field = Logits(output.target, output.log_spread, least, dtype="float32", name="logits")([field, base])
         else:
-            field = layers.Rescaling(output.residual_std, dtype="float32", name="residual")(field)
+            spread = list(output.residual_stds) or output.residual_std
+            field = layers.Rescaling(spread, dtype="float32", name="residual")(field)
             field = layers.Add(dtype="float32", name="downscaled")([base, field])
     if output.bound != "linear" and not logits:
         field = blocks.Bound(output.bound, output.zero, dtype="float32", name="bound")(field)

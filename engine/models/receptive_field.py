@@ -186,9 +186,10 @@ def _end(options: ModelOptions, shape: Shape, interpolation: str, base: Back) ->
     if options.localized:
         does = "weights for each cell, beside output"
         found.append(_Step("localized", does, *sides, shape.outputs, localized_parameters(options, shape)))
-    if not shape.has_features and (options.residual or shape.outputs > 1):
-        made = ["mean of the distribution"] * (shape.outputs > 1) + [f"with the {interpolation} LR"] * options.residual
-        found.append(_Step("field", ", ".join(made), *sides, 1, beside=base if options.residual else None))
+    if not shape.has_features and (options.residual or shape.has_distribution):
+        made = ["mean of the distribution"] * shape.has_distribution
+        made += [f"with the {interpolation} LR"] * options.residual
+        found.append(_Step("field", ", ".join(made), *sides, shape.targets, beside=base if options.residual else None))
     if options.constraint != "none":
         block = _whole_block(shape.scale)
         around = (lambda first, last: base(*block(first, last))) if options.residual else None

@@ -21,6 +21,7 @@ class Shape:
     follows is known of the sample as a whole: `vectors` channels of `data.cell_vectors`, and others. The last
     convolution makes `outputs` channels.
     has_features : these are features for other layers, neither a field nor the parameters of a distribution.
+    targets : fields that are downscaled, two of a vector; LR of each comes first among the channels.
     wrap : where the last column lies beside the first one, LR columns of the other end that the network's layers are
         given beside each end; else 0.
     """
@@ -36,13 +37,20 @@ class Shape:
     wrap: int = 0
     has_features: bool = False
     vectors: int = 0
+    targets: int = 1
 
     @classmethod
     def of(cls, samples: Samples, outputs: int = 1) -> Shape:
-        """Of a network for these samples, gaps and all."""
-        pairs, window = samples.pairs, (samples.options.time_window, samples.fields)
-        sides, vectors = pairs.lr_grid.shape, samples.vectors.shape[-1]
-        return cls(*sides, samples.channels, len(pairs.static), pairs.scale, *window, outputs, vectors=vectors)
+        """Of a network for these samples, gaps and all; `outputs` of a single target."""
+        pairs, targets = samples.pairs, samples.targets
+        window = samples.options.time_window, samples.fields, max(outputs, targets)
+        sides = (*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window)
+        return cls(*sides, vectors=samples.vectors.shape[-1], targets=targets)
+
+    @property
+    def has_distribution(self) -> bool:
+        """True if the network makes the parameters of a distribution, in place of a field."""
+        return self.outputs > self.targets and not self.has_features
 
     @property
     def channels_of_step(self) -> int:

@@ -55,6 +55,7 @@ class Spec:
         _check_members(self)
         _check_constraint(self)
         _check_scales(self)
+        _check_vector(self)
 
     @property
     def is_recurrent(self) -> bool:
@@ -99,7 +100,9 @@ class Spec:
             self,
             data=data.replace(
                 target=data.target.within(folder),
+                target_v=data.target_v and data.target_v.within(folder),
                 lr=data.lr and data.lr.within(folder),
+                lr_v=data.lr_v and data.lr_v.within(folder),
                 predictors=tuple(source.within(folder) for source in data.predictors),
                 static=tuple(source.within(folder) for source in data.static),
             ),
@@ -306,6 +309,46 @@ def _check_scales(spec: Spec) -> None:
                 hint="a network for any scale learns from single points, with the same weights everywhere",
                 action=f"set {option}={expected}, or leave out model.scales",
             )
+
+
+def _check_vector(spec: Spec) -> None:
+    data, model, training = spec.data, spec.model, spec.training
+    if bool(data.lr_v) != bool(data.lr and data.target_v):
+        given = [f"data.{name}" for name in ("target_v", "lr", "lr_v") if getattr(data, name)]
+        raise SpecError(
+            f"data.lr_v is {'given' if data.lr_v else 'missing'}, but there is {' and '.join(given)}",
+            option="data.lr_v",
+            hint="LR of the second component goes with data.lr and data.target_v",
+            action="give all three, or leave out data.lr_v and one of the others",
+        )
+    if not data.target_v:
+        return
+    suits: dict[str, tuple[tuple[Any, ...], Any]] = {
+        "data.scaling": (("standard", "minmax", "none"), data.scaling),
+        "model.output_activation": (("auto", "linear"), model.output_activation),
+        "model.constraint": (("none", *NEGATIVE_CONSTRAINTS), model.constraint),
+        "model.scales": ((None,), model.scales),
+        "model.noise": ((0,), model.noise),
+        "model.dropout_variant": (("vanilla", "gaussian", "spatial"), model.dropout_variant),
+        "training.learning": (("supervised",), training.learning),
+        "training.ensemble": ((1,), training.ensemble),
+    }
+    for option, (known, given) in suits.items():
+        if given not in known:
+            expected = " or ".join(flow_yaml(value) for value in known)
+            raise SpecError(
+                f"data.target_v is given, but {option} is {given.plain() if option == 'model.scales' else given}",
+                option="data.target_v",
+                hint=f"with two components, expected {expected}",
+                action=f"set {option}={flow_yaml(known[0])}, or leave out data.target_v",
+            )
+    if training.loss in ("bernoulli_gamma", "crps"):
+        raise SpecError(
+            f"data.target_v is given, but training.loss is {training.loss}",
+            option="data.target_v",
+            hint="components of a vector have values below zero, and no members yet",
+            action="set training.loss=mae, or leave out data.target_v",
+        )
 
 
 def _load(path: Path) -> Any:

@@ -31,6 +31,12 @@ class DataOptions(Options):
     target = Value(
         Source, None, doc="HR field to learn: file, glob, list of files, Zarr store or URL, and its variable."
     )
+    target_v = Value(
+        Source,
+        None,
+        doc="Second component of a vector, as northward wind, learned by the same network; the target is the first. On "
+        "the same grid; a cell is missing where either is. Empty: one target.",
+    )
     pairing = Choice(
         ["perfect-prog", "mos"],
         default="perfect-prog",
@@ -42,6 +48,7 @@ class DataOptions(Options):
         doc="LR field of the same quantity from another model or product. With mos the network learns from it; with "
         "perfect-prog it learns from coarsened HR, and is applied to this field in the test part.",
     )
+    lr_v = Value(Source, None, doc="The same as lr for target_v: given where both are.")
     predictors = Values(Source, doc="Additional input fields of the network, regridded to the LR grid.")
     static = Values(
         Source, doc="Input fields without time, such as topography or a land mask, regridded to the HR grid."
@@ -115,7 +122,8 @@ class DataOptions(Options):
 
     def files(self) -> list[str]:
         """All input files, each once, globs expanded."""
-        sources = [self.target, *([self.lr] if self.lr else []), *self.predictors, *self.static]
+        fields = [self.target, self.target_v, self.lr, self.lr_v]
+        sources = [*filter(None, fields), *self.predictors, *self.static]
         return list(dict.fromkeys(name for source in sources for name in source.files()))
 
 

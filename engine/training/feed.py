@@ -96,7 +96,7 @@ class Feed:
         y, x = (patch_lr, patch_lr) if patch_lr else samples.pairs.lr_grid.shape
         scale = samples.pairs.scale
         inputs.set_shape((None, y, x, samples.channels))
-        hr.set_shape((None, y * scale, x * scale, 1))
+        hr.set_shape((None, y * scale, x * scale, samples.targets))
         return inputs, hr
 
 

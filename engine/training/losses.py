@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as declared
 from typing import Self
@@ -52,6 +52,11 @@ class Loss:
         low, high = normalizer.target.forward(np.array([normalizer.hr_min, normalizer.hr_max])).tolist()
         return cls(options.loss, options.quantile, low, high - low, normalizer.target, normalizer.mean)
 
+    @classmethod
+    def of_components(cls, options: TrainingOptions, normalizer: Normalizer) -> tuple[Self, ...]:
+        """Make the loss of each component of a vector, or the one of a single target."""
+        return tuple(cls.of(options, each) for each in normalizer.components)
+
     @property
     def parts(self) -> dict[str, float]:
         """Terms of the loss and their weights."""
@@ -99,6 +104,19 @@ def weighted_sum(loss: Loss, hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.T
     compared = Compared(tf.where(mask, hr, field), field, mask, weights, parameters)
     each = sum(share * TERMS[term](loss, compared) for term, share in loss.parts.items())
     return tf.reduce_sum(weights * each), tf.reduce_sum(weights)
+
+
+def summed_over_components(
+    losses: Sequence[Loss], hr: tf.Tensor, downscaled: tf.Tensor, weights: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Do as `weighted_sum`, of a vector (batch, y, x, component) over both components, which count alike."""
+    if len(losses) == 1:
+        return weighted_sum(losses[0], hr, downscaled, weights)
+    each = [
+        weighted_sum(loss, hr[..., k : k + 1], downscaled[..., k : k + 1], weights) for k, loss in enumerate(losses)
+    ]
+    sums, totals = zip(*each, strict=True)
+    return tf.add_n(sums), tf.add_n(totals)
 
 
 def absolute(loss: Loss, compared: Compared) -> tf.Tensor:

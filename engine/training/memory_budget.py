@@ -70,7 +70,7 @@ def activation_bytes(options: ModelOptions, shape: Shape, batch_size: int) -> in
     for factor in [] if options.upsampling == "pin" else stages(shape.scale):
         cells *= factor * factor
         total += 2 * cells * m
-    return 4 * batch_size * (total + at_hr * (3 * m + shape.static + 4))
+    return 4 * batch_size * (total + at_hr * (3 * m + shape.static + 4 * shape.targets))
 
 
 def prediction_bytes(options: ModelOptions, shape: Shape, samples: int) -> int:
@@ -93,7 +93,7 @@ def prediction_bytes(options: ModelOptions, shape: Shape, samples: int) -> int:
         n, seen = field.channels, layer.window // 2 + 1
         channels = max(layer.window * (shape.channels_of_step + n), layer.window * n + 9 * seen * layer.hidden)
         values.append(channels * field.y * field.x)
-    return 4 * samples * (max(values) + at_hr * (shape.channels + 2 * shape.static + 8))
+    return 4 * samples * (max(values) + at_hr * (shape.channels + 2 * shape.static + 8 * shape.targets))
 
 
 def _block_values(steps: list[Step]) -> int:
@@ -148,9 +148,9 @@ def ahead_bytes(shape: Shape, batch_size: int, patch_lr: int) -> int:
     """
     cells, cells_lr = shape.hr[0] * shape.hr[1], shape.y_lr * shape.x_lr
     at_once = min(batch_size, max(1, CELLS_AT_ONCE // cells)) if patch_lr else batch_size
-    reading = at_once * shape.window * (cells + cells_lr * (1 + shape.fields)) * COPIES
+    reading = at_once * shape.window * (shape.targets * cells + cells_lr * (1 + shape.fields)) * COPIES
     kept_lr = patch_lr**2 or cells_lr
-    batch = batch_size * kept_lr * (shape.scale**2 + shape.channels)
+    batch = batch_size * kept_lr * (shape.targets * shape.scale**2 + shape.channels)
     return 4 * (READERS * reading + (READERS + READ_AHEAD) * batch)
 
 

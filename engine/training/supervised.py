@@ -14,7 +14,7 @@ from engine.models.shapes import members_of
 from engine.spec import TrainingOptions
 from engine.training.averaging import WeightAverage
 from engine.training.feed import Feed
-from engine.training.losses import Loss, weighted_sum
+from engine.training.losses import Loss, summed_over_components
 from engine.training.schedules import Schedule
 from engine.training.workers import Workers
 
@@ -28,7 +28,8 @@ class Step:
         self, network: keras.Model, options: TrainingOptions, steps: int, workers: Workers, normalizer: Normalizer
     ):
         self.network, self.options, self.workers, self.normalizer = network, options, workers, normalizer
-        self.loss = Loss.of(options, normalizer)
+        self.component_losses = Loss.of_components(options, normalizer)
+        self.loss = self.component_losses[0]
         self.members = members_of(options)
         for layer in network.layers:
             if isinstance(layer, Drawn):
@@ -85,7 +86,7 @@ class Step:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum weight · loss, and weight, of what `predict` gave."""
         _, _, hr, weights = batch
-        return weighted_sum(self.loss, hr, downscaled, weights)
+        return summed_over_components(self.component_losses, hr, downscaled, weights)
 
     @tf.function(autograph=False)  # converting all that is called to a graph's control flow takes as long as the rest
     def run(self, batches: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
@@ -113,16 +114,24 @@ class Step:
             inputs, static, hr, _ = batch = batches.get_next()
             downscaled = self.predict(inputs, static, training=False)  # (batch, y, x, channels)
             loss, weight = self.compare(batch, downscaled, training=False)
-            mask = tf.math.is_finite(hr)
-            target = self.normalizer.target
-            field = tf.reduce_mean(_in_unit(downscaled[..., : self.members], target), axis=-1, keepdims=True)
-            error = tf.where(mask, _in_unit(hr, target) - field, 0.0)
-            cells = tf.reduce_sum(tf.cast(mask, tf.float32))
-            of_batch = tf.stack([loss, weight, tf.reduce_sum(error**2), cells])
+            squares, cells = self._squared_error(hr, downscaled)
+            of_batch = tf.stack([loss, weight, squares, cells])
             return number + 1, sums + tf.cast(of_batch, tf.float64)
 
         start = tf.constant(0, steps.dtype), tf.zeros(4, tf.float64)
         return tf.while_loop(lambda number, _: number < steps, step, start)[1]
+
+    def _squared_error(self, hr: tf.Tensor, downscaled: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum the squared error in the target's unit, and count cells; of a vector, those of each component."""
+        mask = tf.math.is_finite(hr)
+        cells = tf.reduce_sum(tf.cast(mask, tf.float32))
+        if (components := self.normalizer.components)[1:]:
+            error = (hr - downscaled) * tf.constant([each.target.divisor for each in components])
+            return tf.reduce_sum(tf.where(mask, error, 0.0) ** 2), cells
+        target = self.normalizer.target
+        field = tf.reduce_mean(_in_unit(downscaled[..., : self.members], target), axis=-1, keepdims=True)
+        error = tf.where(mask, _in_unit(hr, target) - field, 0.0)
+        return tf.reduce_sum(error**2), cells
 
 
 def _in_unit(scaled: tf.Tensor, transform: ValueTransform) -> tf.Tensor:

@@ -17,6 +17,8 @@ BY_HAND: dict[str, dict[str, dict[str, Any]]] = {
     "data.target": {"data": {"target": {"path": ["a.nc", "b/*.nc"], "variable": "t2m", "units": "K"}}},
     "data.pairing": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
     "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr: odd, [name].nc", "variable": "tas"}}},
+    "data.target_v": {"data": {"target_v": {"path": "v.nc", "variable": "vas"}}},
+    "data.lr_v": {"data": {"target_v": {"path": "v.nc"}, "lr": {"path": "lr.nc"}, "lr_v": {"path": "lr_v.nc"}}},
     "data.predictors": {"data": {"predictors": [{"path": "p.nc", "variable": "psl"}, {"path": "q.nc", "units": "1"}]}},
     "data.static": {"data": {"static": [{"path": "dem.nc"}]}},
     "data.scale": {"data": {"scale": 4}},

@@ -46,8 +46,10 @@ ADVERSARIAL, FLOW = {"learning": "adversarial"}, {"learning": "flow-matching"}
 ONLY_ADVERSARIAL = ("adversarial_weight", "discriminator_learning_rate", "label_smoothing")
 # BEFORE replaces BASE where an option has no effect there; AFTER replaces a variant whose files don't exist.
 STOCHASTIC = {**BASE["model"], "dropout_variant": "mc_vanilla"}
+VECTOR = {"pairing": "mos", "target_v": {"path": "hr2.nc"}, "lr": {"path": "lr.nc"}}
 BEFORE: dict[str, Sections] = {
     "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
+    "data.lr_v": {"data": VECTOR | {"lr_v": {"path": "lr.nc"}}},
     **{f"training.{name}": {"training": {"schedule": "piecewise"}} for name in ("decay_at", "decay_factor")},
     **{f"training.{name}": {"training": ADVERSARIAL} for name in ONLY_ADVERSARIAL},
     "training.quantile": {"training": {"loss": "quantile"}},
@@ -62,6 +64,8 @@ AFTER: dict[str, Sections] = {
     "data.target": {"data": {"target": {"path": "hr2.nc"}}},
     "data.pairing": {"data": {"pairing": "mos", "lr": {"path": "lr.nc"}}},
     "data.lr": {"data": {"pairing": "mos", "lr": {"path": "lr2.nc"}}},
+    "data.target_v": {"data": {"target_v": {"path": "hr2.nc"}}},
+    "data.lr_v": {"data": VECTOR | {"lr_v": {"path": "lr2.nc"}}},
     "data.predictors": {"data": {"predictors": [{"path": "lr.nc"}]}},
     "data.static": {"data": {"static": [{"path": "dem.nc"}]}},
     "data.region": {"data": {"region": {"lat": [40.0, 42.6], "lon": [1.0, 4.0]}}},

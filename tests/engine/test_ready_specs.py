@@ -22,7 +22,8 @@ REAL = {
     "sea_surface_currents": (
         {
             "target": {"path": "wind_monthly_global.nc", "variable": "uas"},
-            "predictors": [{"path": "wind_monthly_global.nc", "variable": "vas"}],
+            "target_v": {"path": "wind_monthly_global.nc", "variable": "vas"},
+            "predictors": [],
             "static": [],
         },
         (72, 144),

@@ -75,7 +75,9 @@ def inputs_of(spec: Spec, folder: str) -> Inputs:
     data = spec.data
     moved = {
         "target": sent(data.target),
+        "target_v": sent(data.target_v),
         "lr": sent(data.lr),
+        "lr_v": sent(data.lr_v),
         "predictors": tuple(map(sent, data.predictors)),
         "static": tuple(map(sent, data.static)),
     }
