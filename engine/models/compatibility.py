@@ -27,7 +27,7 @@ def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
             hint="those of the test part would be learned from nothing",
             action="set model.localized=false, and data.patch_size to learn from many places",
         )
-    if scales := spec.model.scales:
+    if (scales := spec.model.scales) and pairs.scale == spec.data.scale:  # not for LR as given, without training
         side = spec.data.patch_size or min(pairs.hr_grid.shape)
         if side < 2 * scales.high:
             raise DataError(
