@@ -61,13 +61,6 @@ def test_at_its_own_scale_fields_are_those_of_the_run(run, lr, tmp_path, capsys)
         np.testing.assert_allclose(found["x"], results["x"])
 
 
-def test_lr_may_have_fewer_rows_than_two_cells_of_the_largest_scale(run, lr, tmp_path, capsys):
-    lr[:, :6].to_netcdf(tmp_path / "lr.nc")  # of training, HR needs 8
-    downscale(run, tmp_path, capsys, "--scale", "2")
-    with xr.open_dataset(tmp_path / "out.nc") as found:
-        assert found["downscaled"].shape == (len(lr), 12, 24)
-
-
 def test_at_a_fraction_on_a_grid_and_at_points_there_are_fields(run, lr, tmp_path, capsys):
     assert downscale(run, tmp_path, capsys, "--scale", "2.5")["notes"][-1] == "scale 2.5"
     with xr.open_dataset(tmp_path / "out.nc") as finer:

@@ -18,6 +18,7 @@ from engine.errors import DataError, GridError
 from engine.evaluation import any_grid
 from engine.evaluation.any_grid import PRODUCTS, PlaceDownscaler, Places, positions, read_points, refine
 from engine.evaluation.predict import Downscaler
+from engine.models.compatibility import check_field
 from engine.models.network import at_points
 from engine.spec import Spec
 from engine.training import assembly
@@ -75,6 +76,16 @@ def test_in_blocks_fields_are_those_of_the_whole(backbone, monkeypatch):
     found = fields_at(cells, pairs, whole, samples, own)
     for name in PRODUCTS:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4, err_msg=name)
+
+
+def test_only_fields_in_training_have_two_lr_cells_of_the_largest_scale():
+    pairs = make_pairs(waves(8, 24, 64), scale=SCALE)
+    own = replace(pairs, hr_grid=pairs.lr_grid, scale=1)  # LR as given, of 6 rows; a scale of 8 needs 16 in training
+    model = {"upsampling": "implicit", "localized": False, "scales": [2, 8]}
+    spec = Spec.from_plain({"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": SCALE}, "model": model})
+    check_field(spec, own, 0.0)
+    with pytest.raises(DataError, match="goes up to 8, but fields in training have 6 HR cells"):
+        check_field(spec, replace(own, scale=SCALE), 0.0)
 
 
 def test_points_are_cells_as_wide_as_those_of_hr(tmp_path):
