@@ -6,7 +6,7 @@ import importlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -46,15 +46,21 @@ def open_grib(path: str, variable: str) -> xr.Dataset:
         return _open_cached(path, variable, stat.st_mtime_ns, stat.st_size)
 
 
-def _cfgrib() -> Any:
-    """Import cfgrib when it is needed: it loads ecCodes, which NetCDF and Zarr do without."""
+def grib_library(name: str) -> Any:
+    """Import cfgrib or eccodes when it is needed: NetCDF and Zarr do without.
+
+    ecCodes shows its OpenSSL to all that is loaded later. GDAL would crash with it when it reads from an address, but
+    not where it was loaded before.
+    """
     with IMPORTING:
-        return importlib.import_module("cfgrib")
+        with suppress(ImportError):  # an optional dependency
+            importlib.import_module("rasterio")
+        return importlib.import_module(name)
 
 
 def grib_datasets(path: str) -> list[xr.Dataset]:
     """Open everything in a GRIB file, in as many datasets as it has kinds of levels."""
-    cfgrib = _cfgrib()
+    cfgrib = grib_library("cfgrib")
     options = {"indexpath": "", "errors": "raise"}
     with _as_os_error():
         datasets = cfgrib.open_datasets(path, backend_kwargs=options, decode_timedelta=False)
@@ -64,8 +70,7 @@ def grib_datasets(path: str) -> list[xr.Dataset]:
 @contextmanager
 def _as_os_error() -> Iterator[None]:
     """Turn the errors of ecCodes, which have no base in Python's own, into OSError."""
-    import eccodes
-
+    eccodes = grib_library("eccodes")
     try:
         yield
     except eccodes.CodesInternalError as error:
@@ -97,7 +102,7 @@ def _valid_times(path: str, variable: str) -> xr.Dataset:
 
 
 def _open(path: str, variable: str, time_dims: tuple[str, ...]) -> xr.Dataset:
-    DatasetBuildError = _cfgrib().dataset.DatasetBuildError  # noqa: N806
+    DatasetBuildError = grib_library("cfgrib").dataset.DatasetBuildError  # noqa: N806
 
     options = {"indexpath": "", "errors": "raise", "time_dims": time_dims}
     named = {"filter_by_keys": {"cfVarName": variable}} if variable else {}

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from engine.data.fields import open_field
+from engine.data.grib import grib_library
 from engine.errors import DataError
 from engine.spec import Source
 
@@ -79,7 +80,7 @@ def write_field(path: Path, **what: Any) -> str:
 
 def write_grib(path: Path, messages: list[dict[str, Any]], *, ny: int = 4, nx: int = 6, edition: int = 1) -> str:
     """Write GRIB messages, north first, from 50 °N and 10 °E on by 0.5°; each dict overrides ecCodes keys."""
-    import eccodes  # the engine, too, loads ecCodes only for GRIB
+    eccodes = grib_library("eccodes")
 
     with path.open("wb") as file:
         for number, keys in enumerate(messages):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,7 +20,7 @@ from engine.launch.remote.staging import inputs_of
 from engine.runs.description import describe_inputs
 from engine.spec import DataOptions, Source, Spec
 from tests.engine.data.data_server import serving
-from tests.engine.data.mock import make_field, refusal
+from tests.engine.data.mock import make_field, refusal, write_grib
 from tests.engine.data.test_rasters import write_tiff
 
 pytestmark = pytest.mark.filterwarnings(
@@ -107,6 +108,17 @@ def test_of_a_cloud_optimised_geotiff_only_the_tiles_asked_for_are_read(tmp_path
         for server.failure in ("403", "cut", "stall"):
             other = f"{server.url}/other-{server.failure}.tif"
             assert refusal(DataError, other, static=True).startswith(f"{other} can't be read (")
+
+
+def test_a_raster_at_an_address_after_grib(tmp_path):
+    """In a process of its own: the libraries of both have an OpenSSL of their own, and crashed."""
+    write_grib(tmp_path / "a.grib", [{}])
+    write_tiff(tmp_path / "a.tif")
+    with serving(tmp_path) as server:
+        paths = [str(tmp_path / "a.grib"), f"{server.url}/a.tif"]
+        opening = "; ".join(f"open_field(Source({path!r}), static=True).load()" for path in paths)
+        code = f"from engine.data.fields import open_field; from engine.spec import Source; {opening}"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

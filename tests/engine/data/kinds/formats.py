@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from engine.data.grib import grib_library
 from tests.engine.data.kinds.kind import (
     LAT,
     LON,
@@ -59,8 +60,7 @@ def days(n: int = 3, **keys: Any) -> list[dict[str, Any]]:
 
 def raw_grib(at: Path, sample: str) -> Path:
     """A sample of ecCodes on a grid of another type."""
-    import eccodes
-
+    eccodes = grib_library("eccodes")
     handle = eccodes.codes_grib_new_from_samples(sample)
     with (at / "file.grib").open("wb") as file:
         eccodes.codes_write(handle, file)
