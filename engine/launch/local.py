@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 GRACE_S = 10.0  # between asking processes to end and ending them
 KEPT_VARIABLES = re.compile(
     r"^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_\w+|MESOSCOPE_\w+|"
-    r"TF_\w+|XLA_\w+|OMP_\w+|MKL_\w+|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|HOROVOD_\w+|ECCODES_\w+|PROJ_\w+)$"
+    r"TF_\w+|XLA_\w+|OMP_\w+|MKL_\w+|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|HOROVOD_\w+|ECCODES_\w+|PROJ_\w+|"
+    r"NETRC|AWS_(ENDPOINT_URL|REGION|DEFAULT_REGION|PROFILE|CONFIG_FILE|SHARED_CREDENTIALS_FILE|CA_BUNDLE))$"
 )
 
 

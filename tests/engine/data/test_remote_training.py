@@ -23,7 +23,10 @@ def test_a_run_trains_from_a_server(tmp_path, monkeypatch, protocol):
     (tmp_path / "bucket").mkdir()
     write_zarr(tmp_path / "bucket" / "a.zarr", field)
     with serving(tmp_path) as server, no_processes_left(tmp_path):
-        for name, value in s3_environment(server).items():
+        named = s3_environment(server)
+        keys = [f"{name.lower()} = {named.pop(name)}\n" for name in list(named) if "KEY" in name]
+        (tmp_path / "credentials").write_text("".join(["[default]\n", *keys]))  # runs see no keys of the environment
+        for name, value in {**named, "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}.items():
             monkeypatch.setenv(name, value)
         url = f"{server.url}/bucket/a.zarr" if protocol == "http" else "s3://bucket/a.zarr"
         spec = {

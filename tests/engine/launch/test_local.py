@@ -206,6 +206,9 @@ def test_the_ranks_see_nothing_secret_of_the_environment():
         "LC_ALL": "C.UTF-8",
         "CUDA_VISIBLE_DEVICES": "1",
         "AWS_SECRET_ACCESS_KEY": "hush",
+        "AWS_ACCESS_KEY_ID": "hush",
+        "AWS_SESSION_TOKEN": "hush",
+        "AWS_ENDPOINT_URL": "https://store.example.org",
         "GITHUB_TOKEN": "hush",
         "SSH_AUTH_SOCK": "agent.socket",
         "MY_PATH": "hush",
@@ -213,8 +216,8 @@ def test_the_ranks_see_nothing_secret_of_the_environment():
     }
     inner = environment(outer, 1)
     assert "hush" not in inner.values()
-    assert {name: inner[name] for name in ("PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES")} == {
-        name: outer[name] for name in ("PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES")
+    assert {name: inner[name] for name in ("PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES", "AWS_ENDPOINT_URL")} == {
+        name: outer[name] for name in ("PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES", "AWS_ENDPOINT_URL")
     }
     assert inner["PYTHONPATH"] == str(CHECKOUT)
     assert "SSH_AUTH_SOCK" not in inner
