@@ -21,7 +21,8 @@ from engine.models.second_network import CONTEXT, SQUEEZES
 from engine.models.shapes import Shape
 from engine.spec import ModelOptions
 
-LOG_SCALE = 2.0  # how far a coupling may raise or lower a logarithm
+LOG_SCALE = 2.0  # how far the context alone may raise or lower the logarithm of a scale
+COUPLING_LOG_SCALE = 0.5  # and each coupling, so that the inverse of many stays bounded
 
 Transformed = tuple[tf.Tensor, tf.Tensor]  # field, and log |determinant| of the sample (batch,)
 
@@ -104,7 +105,7 @@ class Flow(layers.Layer):
 
     def _affine(self, context: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shift, raw = tf.split(self.affine(context), 2, axis=-1)
-        return shift, _limited(raw)
+        return shift, _limited(raw, LOG_SCALE)
 
     def _squeezed(self, mask: tf.Tensor, context: tf.Tensor) -> Iterator[tuple[list[Any], tf.Tensor, tf.Tensor]]:
         """Steps of each level, from 2 × 2 cells on, with the mask and the context there."""
@@ -178,14 +179,14 @@ class Coupling(layers.Layer):
         _, of_changed = tf.split(mask, 2, axis=-1)[:: 1 - 2 * self.half]
         found = self.hidden(_with_border(tf.concat([kept, context], axis=-1), around))
         shift, raw = tf.split(self.last(_with_border(found, around)), 2, axis=-1)
-        return kept, changed, shift * of_changed, _limited(raw) * of_changed, of_changed
+        return kept, changed, shift * of_changed, _limited(raw, COUPLING_LOG_SCALE) * of_changed, of_changed
 
     def _joined(self, kept: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         return tf.concat([kept, changed][:: 1 - 2 * self.half], axis=-1)
 
 
-def _limited(raw: tf.Tensor) -> tf.Tensor:
-    return LOG_SCALE * tf.tanh(raw / LOG_SCALE)
+def _limited(raw: tf.Tensor, most: float) -> tf.Tensor:
+    return most * tf.tanh(raw / most)
 
 
 def _is_whole(mask: tf.Tensor) -> tf.Tensor:
