@@ -173,7 +173,7 @@ def test_monte_carlo_dropout_gives_the_mean_of_its_members_and_their_spread():
     inputs, _ = samples.read(np.arange(4))
     downscaler = drawn_downscaler(samples, 5)
     (whole,) = plan_tiles((4, 4), 2, None)
-    members = [downscaler._predict_tile(samples, inputs, whole) for _ in range(5)]
+    members = [downscaler._predict_tile(samples, inputs, whole)[0] for _ in range(5)]
     fields = drawn_downscaler(samples, 5).fields(samples, inputs)  # the same seed draws the same members
     np.testing.assert_allclose(fields["downscaled"], np.mean(members, axis=0), rtol=1e-6)
     np.testing.assert_allclose(fields["spread"], np.std(members, axis=0, ddof=1), rtol=1e-3, atol=1e-4)

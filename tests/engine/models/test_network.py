@@ -149,8 +149,8 @@ def test_noise_makes_members_and_adds_weights_by_paper():
         assert np.abs(noisy(inputs) - noisy(inputs)).mean() > 0.1
 
 
-def test_there_are_31_spatial_and_25_spatio_temporal_networks():
-    assert (len(SPATIAL), len(SPATIO_TEMPORAL)) == (31, 25)
+def test_there_are_36_spatial_and_30_spatio_temporal_networks():
+    assert (len(SPATIAL), len(SPATIO_TEMPORAL)) == (36, 30)
 
 
 @pytest.mark.parametrize("combination", SPATIO_TEMPORAL, ids=str)
