@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import param
 
+from app.services.components import COMPONENTS
 from app.services.first_page import first_page
 from app.services.newest import Newest
 from app.services.verification import RMSE, SCORES, SPECTRA
@@ -127,6 +128,9 @@ class Session(param.Parameterized):
     found = param.String(default="", doc="Words that listed runs hold.")
     order = param.Selector(default="newest", objects=ORDERS, doc="Order of the listed runs.")
     runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
+    component = param.Selector(
+        default=COMPONENTS[0], objects=COMPONENTS, doc="Component that is compared, if the runs have two."
+    )
     time = param.Integer(default=0, bounds=(0, MOST_STEPS), doc="Step of the test period.")
     layout = param.Selector(default="grid", objects=LAYOUTS)
     score = param.Selector(default=RMSE, objects=list(SCORES), doc="Score of cells on the error maps.")
@@ -274,6 +278,7 @@ _LINKED: dict[str, _Word] = {
     "found": _Word(str, str, "find"),
     "order": _Word(str, str, "sort"),
     "runs": _Word(lambda word: list(dict.fromkeys(map(check_run_id, word.split(",")))), ",".join),
+    "component": _TEXT,
     "time": _Word(int),
     "layout": _TEXT,
     "score": _TEXT,

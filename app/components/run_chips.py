@@ -11,7 +11,8 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app.plots.products import colour_of
-from app.services.comparison import LETTERS
+from app.services.comparison import LETTERS, Comparison
+from app.services.components import COMPONENTS
 from app.session import MOST_RUNS, Session
 from app.theme import read_asset
 from engine.errors import MesoscopeError
@@ -22,15 +23,20 @@ COPY_LINK = read_asset("copy_link.js")
 
 
 class RunChips:
-    """Sets `session.runs`: a click on ✕ takes a run out, the menu adds one."""
+    """Sets `session.runs`: a click on ✕ takes a run out, the menu adds one; and the component, if the first has two."""
 
     def __init__(self, session: Session):
         self.session = session
         self._offered: list[str] = []
         self._shown: list[str] = []
+        self._is_second = False  # what is shown
         self._add = pmui.MenuButton(label="run", icon="add", items=[], variant="text", size="small", margin=0)
         self._add.on_click(self._added)
-        self._chips = pn.FlexBox(self._add, margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width")
+        self._component = pmui.RadioButtonGroup(options=COMPONENTS, size="small", margin=(0, 8, 0, 0), visible=False)
+        self._component.param.watch(self._choose, "value")
+        self._chips = pn.FlexBox(
+            self._add, self._component, margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width",
+        )  # fmt: skip
         self._link = pmui.Button(label="link", icon="link", variant="text", size="small", margin=0)
         self._link.js_on_click(code=COPY_LINK, args={"button": self._link})
         self._report = _download(REPORT, "description", self._write_report)
@@ -43,11 +49,27 @@ class RunChips:
     def refresh(self) -> None:
         """Show the chosen runs, offer the others that are done."""
         with pn.io.hold():
-            self._report.visible = self._animation.visible = bool(self.session.runs)
+            self._report.visible = self._animation.visible = bool(self.session.runs) and not self._is_second
             if self._shown != self.session.runs:
                 self._shown = list(self.session.runs)
-                self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)), self._add]
+                ends = self._add, self._component
+                self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)), *ends]
             self._offer()
+
+    def follow(self, comparison: Comparison) -> None:
+        """Offer the components of the first run; report and animation are of the first one alone, so hidden else."""
+        names = comparison.first.components if comparison else ()
+        self._is_second = bool(names) and comparison.first.is_second
+        with pn.io.hold():
+            if names:
+                options = dict(zip(names, COMPONENTS, strict=True))
+                self._component.param.update(options=options, value=self.session.component)
+            self._component.visible = bool(names)
+            self.refresh()
+
+    def _choose(self, event: Any) -> None:
+        if event.new in COMPONENTS:
+            self.session.component = event.new
 
     def _done(self) -> list[Run]:
         return [run for run in self.session.store.runs() if run.results.is_file()]

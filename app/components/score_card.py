@@ -60,7 +60,10 @@ class ScoreCard:
         drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
         place = 'class="scroll" tabindex="0" role="group" aria-label="Products by metric"'
         note = f"<p>{NO_SSIM}</p>" if selection.of_cells else ""
-        below = [note, _sal(selection), _members(scores, units), _seeds(comparison, scores), _differences(comparison)]
+        below = [
+            note, _vector(comparison, scores), _sal(selection), _members(scores, units), _seeds(comparison, scores),
+            _differences(comparison),
+        ]  # fmt: skip
         self._table.object = f"<div {place}>{drawn}</div>{''.join(below)}"
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 
@@ -76,6 +79,21 @@ def _members(scores: Mapping[str, Scores], units: str) -> str:
     """Scores of the members of each run that has some."""
     lines = {letter: ensemble_text(of_run, units) for letter, of_run in scores.items()}
     return "".join(f"<p>{letter}: {html.escape(line)}</p>" for letter, line in lines.items() if line)
+
+
+def _vector(comparison: Comparison, scores: Mapping[str, Scores]) -> str:
+    """Scores of both components together, as stored of all steps; '' of runs of one target."""
+    units, first, lines = comparison.first.units, comparison.first.letter, []
+    for letter, of_run in scores.items():
+        for product, stored in of_run.vector.items():
+            key = letter if product == "downscaled" else product if letter == first else ""
+            numbers = [stored.get(name) for name in ("rmse", "speed_bias", "direction_error")]
+            if key in comparison.names and None not in numbers:
+                rmse, bias, angle = numbers
+                text = f"RMSE {rmse:.3g} {units}, speed bias {bias:+.2g} {units}, direction error {angle:.3g}°"
+                lines.append(f"{html.escape(f'{comparison.names[key]}: {text}')}")
+    lines.sort(key=lambda line: line[1:2] == " ")  # runs below simple methods
+    return f"<p>Both components as a vector: {'; '.join(lines).replace('bias -', 'bias −')}</p>" if lines else ""
 
 
 def _sal(selection: Selection) -> str:

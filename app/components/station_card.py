@@ -38,6 +38,7 @@ DEFINITION = (
     "area, a station is a point. python -m engine verify RUN --stations FILE has more options: bilinear weights, and a "
     "correction for height; docs/verification.md has the formulas."
 )
+SECOND = "Scores at stations are those of the first component alone: choose it above."
 EMPTY = "Give a table (CSV) or a NetCDF file of stations that measured the variable."
 
 
@@ -85,7 +86,7 @@ class StationCard:
     async def _verify(self) -> None:
         """Hold the runs against the file that was given; one that comes before the runs, or amid others, waits."""
         path = self._waiting
-        if not path or not self._comparison:
+        if not path or not self._comparison or self._is_second:
             return
         is_newest = self._drawing.begin()
         self.view.loading, self._path.error_state = True, False
@@ -102,13 +103,19 @@ class StationCard:
             if is_newest():
                 self._waiting = ""
 
+    @property
+    def _is_second(self) -> bool:
+        return any(result.is_second for result in self._comparison.results)
+
     def _show(self, found: StationScores) -> None:
         self._found, has_any = found, bool(found.files) and self._view is not None
         with pn.io.hold():
             for one in (self._score, self._product, self._station, self._place):
                 one.visible = has_any
+            self._path.visible = not self._is_second
             if not has_any or self._view is None:
-                self._map, self._series.visible, self._table.object = None, False, f"<p>{EMPTY}</p>{_fault(found)}"
+                empty = SECOND if self._is_second else EMPTY
+                self._map, self._series.visible, self._table.object = None, False, f"<p>{empty}</p>{_fault(found)}"
                 return
             first, ids = found.first, found.first[ID].values.tolist()
             products, stations = (

@@ -91,7 +91,7 @@ class ComparePage:
         )
         self._is_untouched = True
         self._begin_with_newest()
-        session.param.watch(lambda _: pn.state.execute(self.load), "runs")
+        session.param.watch(lambda _: pn.state.execute(self.load), ["runs", "component"])
         session.param.watch(lambda _: pn.state.execute(self._read_step), "time")
         session.param.watch(lambda _: pn.state.execute(self._draw_analysis), "condition")
         pn.state.execute(self.load)  # reads and draws while the browser still opens the page
@@ -119,7 +119,8 @@ class ComparePage:
         await self._cards.request({})
         change(lambda: self._page.param.update(loading=True))
         try:
-            comparison = await asyncio.to_thread(Comparison.of, self.session.store, list(self.session.runs))
+            session = self.session
+            comparison = await asyncio.to_thread(Comparison.of, session.store, list(session.runs), session.component)
             self.comparison.close()
             self.comparison, self._steps = comparison, Steps(comparison)
             if comparison:
@@ -134,7 +135,7 @@ class ComparePage:
 
     def _place(self) -> None:
         """Put everything in its place: once after each load."""
-        self._chips.refresh()
+        self._chips.follow(self.comparison)
         notices = {"info": self.comparison.notes, "warning": tuple(self.comparison.refused.values())}
         self._notes[:] = [_alert(" ".join(texts), severity) for severity, texts in notices.items() if texts]
         if not self.comparison:
@@ -208,7 +209,7 @@ class ComparePage:
     def _stamps_now(self) -> dict[str, float]:
         """When the results of each chosen run were written last, verification included; 0 where there are none."""
         folders = {run_id: self.session.store.folder / run_id / "results" for run_id in self.session.runs}
-        names = ("test.nc", "verification.nc", "stations.nc")
+        names = ("test.nc", "verification.nc", "verification_v.nc", "stations.nc")
         return {
             run_id: sum(path.stat().st_mtime for name in names if (path := folder / name).is_file())
             for run_id, folder in folders.items()

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from app.services.components import FIRST_ONE, SECOND_ONE, component_names, other_variable
 from engine.data.grids import GRID_MAPPING, LAT, LON, Grid, without_suffix
 from engine.data.netcdf import open_netcdf
 from engine.data.surface import Surface
 from engine.errors import DataError, MesoscopeError, StoreError
-from engine.evaluation.products import BASELINES, open_products
+from engine.evaluation.products import BASELINES, open_products, second_beside, second_component
 from engine.evaluation.score_records import Scores
 from engine.evaluation.scores import pixel_rmse, score
+from engine.evaluation.vector_scores import has_second
 from engine.runs import Run, Store
 
 LETTERS = "ABCDEFGH"
@@ -27,9 +29,12 @@ FIELDS = ("hr", "interpolated", "downscaled", "lr")
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One run's results: fields (time, y, x) read when asked for, scores as stored.
+    """One run's results, of one component if it has two targets: fields (time, y, x) read when asked for, scores as
+    stored.
 
     version : when the results were written, in ns.
+    component : one of `COMPONENTS`, under whose plain names the fields stand; the first one of a single target.
+    components : names of both; empty of a single target.
     """
 
     letter: str
@@ -37,11 +42,13 @@ class Result:
     data: xr.Dataset
     stored_scores: Scores
     version: int
+    component: str = FIRST_ONE
+    components: tuple[str, ...] = ()
     _files: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @classmethod
-    def read(cls, run: Run, letter: str) -> Result:
-        """Open a finished run.
+    def read(cls, run: Run, letter: str, component: str = FIRST_ONE) -> Result:
+        """Open a finished run; one of a single target is read as such, whatever the component.
 
         Raises
         ------
@@ -56,7 +63,21 @@ class Result:
             state = run.status().state
             raise StoreError(f"{run.title} has no results yet ({state}): it can be compared when it is done")
         version = run.results.stat().st_mtime_ns
-        return cls(letter, run, _open(run), Scores.from_plain(run.scores() or {}), version)
+        data, scores = _open(run), Scores.from_plain(run.scores() or {})
+        if not has_second(data):
+            return cls(letter, run, data, scores, version)
+        components = component_names(data)
+        if component == SECOND_ONE:
+            close, data = data.close, second_component(data)
+            data.set_close(close)
+            _check_fields(run, data)
+            scores = replace(scores.second or Scores(), vector=scores.vector)
+        return cls(letter, run, data, scores, version, component, components)
+
+    @property
+    def is_second(self) -> bool:
+        """True if the fields are those of a vector's second component."""
+        return self.component == SECOND_ONE
 
     @cached_property
     def grid(self) -> Grid:
@@ -69,7 +90,7 @@ class Result:
     @cached_property
     def products(self) -> xr.Dataset:
         """HR and all products, baselines too (time, y, x), read when asked for."""
-        return self._files.enter_context(open_products(self.run.results))
+        return self._files.enter_context(open_products(self.run.results, self.is_second))
 
     @cached_property
     def surface(self) -> Surface:
@@ -114,8 +135,9 @@ class Result:
         """Scores by cell, season and scale, read when asked for; None without any, and where `engine verify` has to
         write a damaged file again.
         """
+        path = second_beside(self.run.verification) if self.is_second else self.run.verification
         try:
-            data = open_netcdf(self.run.verification, cache=False) if self.run.verification.is_file() else None
+            data = open_netcdf(path, cache=False) if path.is_file() else None
         except (OSError, ValueError):
             return None
         return data if data is not None and "compared_steps" in data else None
@@ -144,12 +166,18 @@ class Comparison:
     refused: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, store: Store, ids: Sequence[str]) -> Comparison:
-        """Read the runs and find what they have in common; reasons are kept for what cannot be used, none is raised."""
-        results, refused = [], {}
+    def of(cls, store: Store, ids: Sequence[str], component: str = FIRST_ONE) -> Comparison:
+        """Read the runs and find what they have in common; reasons are kept for what cannot be used, none is raised.
+
+        component : which of two is read, if the first run has two; else the first one.
+        """
+        results: list[Result] = []
+        refused: dict[str, str] = {}
         for letter, run_id in zip(LETTERS, ids, strict=False):
             try:
-                results.append(Result.read(Run(store.folder / run_id), letter))
+                result = Result.read(Run(store.folder / run_id), letter, component)
+                component = component if results or result.components else FIRST_ONE
+                results.append(result)
             except MesoscopeError as error:
                 refused[run_id] = str(error)
         return cls.between(results, refused)
@@ -304,11 +332,15 @@ def _open(run: Run) -> xr.Dataset:
             f"the results of {run.title} can't be read ({error}): the file {run.results} is damaged; delete the run, "
             "or train it again"
         ) from None
+    _check_fields(run, data)
+    return data
+
+
+def _check_fields(run: Run, data: xr.Dataset) -> None:
     missing = [name for name in FIELDS if name not in data or "time" not in data[name].dims]
     if missing:
         data.close()
         raise DataError(f"the results of {run.title} lack {', '.join(missing)}: the file {run.results} is not complete")
-    return data
 
 
 def _on_map(values: xr.DataArray) -> xr.DataArray:
@@ -323,6 +355,9 @@ def _unlike(first: Result, other: Result) -> str:
     if first.units != other.units:
         mine, yours = first.units or "no unit", other.units or "no unit"
         return f"{other.letter} {other.title} is in {yours}, {first.letter} in {mine}: compare runs of one variable"
+    if bool(first.components) != bool(other.components) and (names := other_variable(first, other)):
+        mine, yours = names
+        return f"{other.letter} {other.title} is of {yours}, {first.letter} of {mine}: compare runs of one variable"
     if not first.grid.shares_axes(other.grid):
         return f"{other.letter} {other.title} is on another map projection than {first.letter}: compare it by itself"
     return ""

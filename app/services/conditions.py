@@ -202,7 +202,7 @@ class FieldCache:
 
     def read(self, result: Result, field: xr.DataArray, block: slice) -> np.ndarray:
         """Steps of a field of a run, (time, y, x)."""
-        key = (result.run.results, result.version, field.name, block.start, block.stop)
+        key = (result.run.results, result.version, result.component, field.name, block.start, block.stop)
         if (kept := self._find(key)) is not None:
             return kept
         with self._reading:  # files are read one at a time anyway

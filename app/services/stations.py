@@ -67,7 +67,9 @@ class StationScores:
 
 
 def station_scores(comparison: Comparison) -> StationScores:
-    """Read the file of each run that has one."""
+    """Read the file of each run that has one; none for a vector's second component, which isn't held against any."""
+    if any(result.is_second for result in comparison.results):
+        return StationScores()
     files, damaged = {}, []
     for result in comparison.results:
         if result.run.stations.is_file():
