@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from engine.data.anomalies import KINDS, check_season, describe
 from engine.data.cell_vectors import CHANNELS
 from engine.data.input_values import InputValues, check_values, sample_values
 from engine.data.normalizer import check_log, load_hr_template
@@ -115,6 +116,8 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     inputs = sample_values(pairs)
     notes = [*pairs.notes, *check_values(inputs, spec.data.scaling)]
     check_field(spec, pairs, inputs[0].lowest)  # a run checks all steps
+    if spec.data.scaling in KINDS:
+        notes.append(describe(check_season(pairs, spec.data.scaling), spec.data.scaling))
     shape = shape_of(spec, pairs)
     if shape.wrap:
         notes.append(

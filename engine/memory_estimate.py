@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.available_memory import free_memory
+from engine.data.anomalies import fit_bytes
 from engine.data.fields import open_field, steps_per_chunk
 from engine.data.pairs import Pairs
 from engine.evaluation.baselines import held_steps
@@ -34,12 +35,13 @@ FIELDS_IN_SCORING = 20  # at HR, as float64: SSIM's means, squares and products
 
 
 def memory_of(spec: Spec, pairs: Pairs, shape: Shape) -> tuple[int, list[str]]:
-    """Bytes of one process, and notes: itself, the data, and what training takes, or evaluation if that is more.
+    """Bytes of one process, and notes: itself, data, and the most that fitting seasons, training or evaluation takes.
 
     A training part in memory is there twice while it is handed over; what isn't kept there is read ahead from the
     files. Of a target that is another machine nothing is known but what has to be free for that.
     """
     training, evaluation = training_bytes(spec, shape), _evaluation_bytes(spec, pairs, shape)
+    fitting = fit_bytes(pairs, spec.data.scaling)
     (y, x), (y_lr, x_lr) = pairs.hr_grid.shape, pairs.lr_grid.shape
     sample = 4 * (shape.targets * y * x + y_lr * x_lr * shape.channels)  # as `Samples.bytes_in_memory`
     train, validation = (sample * len(part) for part in (pairs.parts.train, pairs.parts.validation))
@@ -52,7 +54,7 @@ def memory_of(spec: Spec, pairs: Pairs, shape: Shape) -> tuple[int, list[str]]:
         read = ahead_bytes(shape, spec.training.batch_size, spec.data.patch_size // spec.data.scale)
         sizes = ((train, 2), (validation, 1))
         data = sum(copies * size if fits(size, free, training) else 0 for size, copies in sizes) + bool(notes) * read
-    return BASE_BYTES + data + max(training, evaluation), notes + _seen_whole(spec, pairs, shape)
+    return BASE_BYTES + data + max(training, evaluation, fitting), notes + _seen_whole(spec, pairs, shape)
 
 
 def _elsewhere(spec: Spec, part: int, training: int) -> list[str]:

@@ -79,11 +79,15 @@ def downscale(run: Run, data: str, path: Path, variable: str = "") -> tuple[str,
     """
     normalizer, template = _trained(run)
     pairs = pair_for_downscaling(run.spec.data, template, data, variable)
+    followed: tuple[str, ...] = ()
+    if normalizer.anomalies:
+        anomalies, followed = normalizer.anomalies.follow(pairs)
+        normalizer = replace(normalizer, anomalies=anomalies)
     networks = _best_networks(run, pairs, normalizer)
     samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
     downscaler = Downscaler.of(networks, run.spec, samples)
     notes = write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
-    return (*pairs.notes, *notes)
+    return (*pairs.notes, *followed, *notes)
 
 
 def downscale_to(run: Run, data: str, path: Path, destination: Destination, variable: str = "") -> tuple[str, ...]:
@@ -289,6 +293,8 @@ def _start_downscaler(run: Run, samples: Samples) -> tuple[Downscaler, Samples] 
     has_same_unit = template.hr.attrs.get("units") == pairs.hr.attrs.get("units")
     if its != mine or not has_same_unit or not Grid.of(template.hr).is_close_to(pairs.hr_grid):
         return None
+    if normalizer.anomalies:
+        normalizer.anomalies.season.check(pairs.times.isel(time=samples.steps), "the test part")
     given = Samples.of(start.spec, pairs, normalizer, samples.steps)
     return Downscaler.of(_best_networks(start, pairs, normalizer), start.spec, given), given
 

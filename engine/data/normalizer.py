@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import xarray as xr
 
+from engine.data.anomalies import KINDS, Anomalies, Season, fit_anomalies
 from engine.data.fields import COPIED_ATTRS
 from engine.data.gaps import fill_missing
 from engine.data.grids import GRID_MAPPING
@@ -39,6 +40,14 @@ FILE_NAMES = {
     "is_nonnegative": "floored",
     "hr_has_gaps": "hr_gaps",
     "lr_has_gaps": "lr_gaps",
+}
+# Arrays of Anomalies → their dimensions in scaling.nc.
+ANOMALIES: dict[str, tuple[str, ...]] = {
+    "hr": ("term", "y", "x"),
+    "lr": ("term", "y_lr", "x_lr"),
+    "predictors": ("predictor", "term", "y_lr", "x_lr"),
+    "lr_trend": ("line", "y_lr", "x_lr"),
+    "predictor_trends": ("predictor", "line", "y_lr", "x_lr"),
 }
 
 
@@ -90,6 +99,8 @@ class Normalizer:
     mean : absolute value of the mean of HR, in the target's unit.
     lr_mask : (y_lr, x_lr), true where LR has a value at any step; None in runs made before it was kept.
     partner : of the second component of a vector, with the same masks, predictors and static variables.
+    anomalies : season and trend that are taken away before all else, so that `target`, residual_std, hr_min and hr_max
+        are those of what is left, which has any sign; None where values are normalized as they are.
     """
 
     target: ValueTransform
@@ -105,6 +116,7 @@ class Normalizer:
     mean: float = 1.0
     lr_mask: np.ndarray | None = None
     partner: Normalizer | None = None
+    anomalies: Anomalies | None = None
 
     @property
     def components(self) -> tuple[Normalizer, ...]:
@@ -118,8 +130,9 @@ class Normalizer:
         return dataclasses.replace(self.partner, partner=dataclasses.replace(self, partner=None))
 
     def _parameters(self) -> str:
-        """Give all but the masks and the partner as JSON."""
-        names = [f.name for f in dataclasses.fields(self) if f.name not in ("mask", "lr_mask", "partner")]
+        """Give all but the masks, the partner and the anomalies as JSON."""
+        left_out = ("mask", "lr_mask", "partner", "anomalies")
+        names = [f.name for f in dataclasses.fields(self) if f.name not in left_out]
         parameters = {FILE_NAMES.get(name, name): getattr(self, name) for name in names}
         return json.dumps(parameters, default=ValueTransform.to_file)
 
@@ -138,6 +151,10 @@ class Normalizer:
             "own": json.dumps(pairs.data_shape),
             "predictor_units": json.dumps([field.attrs.get("units", "") for field in pairs.predictors]),
         }
+        if self.anomalies:
+            file.attrs["season"] = json.dumps(dataclasses.asdict(self.anomalies.season))
+            for name, dims in ANOMALIES.items():
+                file[f"anomalies_{name}"] = (dims, getattr(self.anomalies, name))
         if self.partner and pairs.partner:
             hr = pairs.partner.hr
             attrs = {word: hr.attrs[word] for word in COPIED_ATTRS if word in hr.attrs}
@@ -153,8 +170,9 @@ class Normalizer:
             parameters, of_partner = file.attrs["scaling"], file.attrs.get("scaling_v")
             mask = file["cells"].values.astype(bool)
             lr_mask = file["lr_cells"].values.astype(bool) if "lr_cells" in file else None
+            anomalies = _anomalies_of(file) if "season" in file.attrs else None
         partner = cls._from_file(of_partner, mask, lr_mask) if of_partner else None
-        return dataclasses.replace(cls._from_file(parameters, mask, lr_mask), partner=partner)
+        return dataclasses.replace(cls._from_file(parameters, mask, lr_mask), partner=partner, anomalies=anomalies)
 
     @classmethod
     def _from_file(cls, parameters: str, mask: np.ndarray, lr_mask: np.ndarray | None) -> Self:
@@ -164,6 +182,12 @@ class Normalizer:
         for group in ("predictors", "static"):
             fields[group] = tuple(ValueTransform.from_file(transform) for transform in fields[group])
         return cls(mask=mask, lr_mask=lr_mask, **fields)
+
+
+def _anomalies_of(file: xr.Dataset) -> Anomalies:
+    season = json.loads(file.attrs["season"])
+    arrays = {name: file[f"anomalies_{name}"].values for name in ANOMALIES}
+    return Anomalies(Season(**season | {"months": tuple(season["months"])}), **arrays)
 
 
 def load_hr_template(path: Path) -> HrTemplate:
@@ -186,7 +210,7 @@ def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
 
     Parameters
     ----------
-    kind : standard, minmax, log or none, as in `data.scaling`; predictors under log are normalized as standard.
+    kind : as `data.scaling`; predictors under log are normalized as standard.
 
     Raises
     ------
@@ -198,7 +222,8 @@ def fit_normalizer(pairs: Pairs, kind: str) -> Normalizer:
 
 
 def _fit(pairs: Pairs, kind: str) -> Normalizer:
-    blocks = _Blocks(pairs)
+    anomalies = fit_anomalies(pairs, kind) if kind in KINDS else None
+    blocks = _Blocks(pairs, anomalies)
     statistics = _Statistics(pairs)
     for block in blocks:
         statistics.add(block)
@@ -213,12 +238,13 @@ def _fit(pairs: Pairs, kind: str) -> Normalizer:
         residual_std=max(residual_std, 1e-6),
         hr_min=statistics.hr.min,
         hr_max=statistics.hr.max,
-        is_nonnegative=statistics.is_nonnegative,
+        is_nonnegative=statistics.is_nonnegative and anomalies is None,
         mask=_mask_of_rows(pairs) if pairs.is_split_by_rows else statistics.mask,
         hr_has_gaps=statistics.hr_has_gaps,
         lr_has_gaps=statistics.lr_has_gaps,
         mean=_nonzero(abs(statistics.hr.mean)),
         lr_mask=statistics.lr_mask,
+        anomalies=anomalies,
     )
 
 
@@ -334,8 +360,8 @@ class _Statistics:
 class _Blocks:
     """Fields of the sampled steps in blocks; read once where they fit into CACHE_BYTES."""
 
-    def __init__(self, pairs: Pairs):
-        self.pairs, self.steps = pairs, spread_evenly(pairs.parts.train, MAX_SAMPLED_STEPS)
+    def __init__(self, pairs: Pairs, anomalies: Anomalies | None):
+        self.pairs, self.anomalies, self.steps = pairs, anomalies, spread_evenly(pairs.parts.train, MAX_SAMPLED_STEPS)
         self.cached: list[FieldBlock] = []
         self.is_cached = 8 * len(self.steps) * int(np.prod(pairs.hr_grid.shape)) < CACHE_BYTES
 
@@ -345,6 +371,8 @@ class _Blocks:
             return
         for steps in in_blocks(self.steps, self.pairs.hr_grid.shape, CELLS_AT_ONCE):
             block = self.pairs.read(steps)
+            if self.anomalies:
+                block = self.anomalies.of_block(block, self.pairs.times.isel(time=steps), self.pairs)
             if self.is_cached:
                 self.cached.append(block)
             yield block

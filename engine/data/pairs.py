@@ -37,6 +37,7 @@ class FieldBlock:
     lr: np.ndarray  # (n, y_lr, x_lr)
     predictors: np.ndarray  # (n, y_lr, x_lr, predictors)
     partner: FieldBlock | None = None  # the second component of a vector
+    base: np.ndarray | None = None  # (n, y, x), to which the network's field is added (`engine.data.anomalies`)
 
     @property
     def components(self) -> tuple[FieldBlock, ...]:
@@ -45,8 +46,8 @@ class FieldBlock:
 
     def take(self, rows: np.ndarray) -> FieldBlock:
         """Select steps of the block, by their number in it or by a mask."""
-        partner = self.partner and self.partner.take(rows)
-        return FieldBlock(self.hr[rows], self.lr[rows], self.predictors[rows], partner)
+        partner, base = self.partner and self.partner.take(rows), None if self.base is None else self.base[rows]
+        return FieldBlock(self.hr[rows], self.lr[rows], self.predictors[rows], partner, base)
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def pair_for_downscaling(
         Or one of its kinds, if a variable is not there, or doesn't fit the run's grid, unit or times.
     """
     notes: list[str] = []
-    undated = options.time_features == "none"
+    undated = options.time_features == "none" and not options.scaling.startswith("season")
     in_spec, lr_units = options.lr or options.target, template.hr.attrs["units"]
     variable, *others = variable.split(",") if options.target_v else [variable]
     lr_source = dataclasses.replace(in_spec, variable=variable or in_spec.variable)

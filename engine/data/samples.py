@@ -110,6 +110,8 @@ class Samples:
         hr : (sample, y, x, targets) normalized, NaN where missing.
         """
         inputs, block = self.read(rows)
+        if block.base is not None:
+            block = dataclasses.replace(block, hr=block.hr - block.base)
         hr = [each.target.forward(of.hr) for each, of in zip(self.normalizer.components, block.components, strict=True)]
         return inputs, np.stack(hr, axis=-1)
 
@@ -140,7 +142,14 @@ class Samples:
         block = self.pairs.read(needed)
         index = index.reshape(steps.shape)
         middle = index[:, self.options.time_window // 2]
-        return self._inputs(block, index, rows), block.take(middle)
+        centre = block.take(middle)
+        if anomalies := self.normalizer.anomalies:
+            times = self.pairs.times
+            lr, predictors = anomalies.of_lr(block.lr, block.predictors, times.isel(time=needed))
+            block = dataclasses.replace(block, lr=lr, predictors=predictors)
+            base = anomalies.base(times.isel(time=self.steps[rows]), self.pairs)
+            centre = dataclasses.replace(centre, base=base)
+        return self._inputs(block, index, rows), centre
 
     def load_all(self) -> tuple[np.ndarray, np.ndarray]:
         """Load the whole part, some samples at a time, so that nothing larger than itself is in memory."""

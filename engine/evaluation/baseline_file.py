@@ -51,7 +51,9 @@ def write_baselines(
                     file[name][rows] = field[:, : own[0], : own[1]]
                 if start:
                     downscaler, given = start
-                    field = np.where(missing | ~mask, np.float32(np.nan), downscaler(given, given.read(rows)[0]))
+                    inputs, its_block = given.read(rows)
+                    field = downscaler(given, inputs, its_block.base)
+                    field = np.where(missing | ~mask, np.float32(np.nan), field)
                     file[START_RUN][rows] = field[:, : own[0], : own[1]]
     return notes
 

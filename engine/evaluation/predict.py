@@ -82,13 +82,16 @@ class Downscaler:
         """Predictions of which the field is the mean; 0 if there is one network that draws none, as `Spec.members`."""
         return len(self.networks) * max(1, self.draws) if len(self.networks) > 1 else self.draws
 
-    def __call__(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
-        """Downscale inputs of some samples to (sample, y, x) in the target's unit; NaN where HR never has a value."""
-        return self.fields(samples, inputs)["downscaled"]
+    def __call__(self, samples: Samples, inputs: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
+        """Downscale inputs of some samples to (sample, y, x) in the target's unit; NaN where HR never has a value.
 
-    def fields(self, samples: Samples, inputs: np.ndarray) -> dict[str, np.ndarray]:
+        base : as `FieldBlock.base`, of the samples; needed where the normalizer takes anomalies.
+        """
+        return self.fields(samples, inputs, base)["downscaled"]
+
+    def fields(self, samples: Samples, inputs: np.ndarray, base: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Predict `downscaled`, and `spread` if there are members."""
-        return self.statistics(self.predict_members(samples, inputs))
+        return self.statistics(self.predict_members(samples, inputs, base))
 
     def statistics(self, members: np.ndarray) -> dict[str, np.ndarray]:
         """Mean of members as `downscaled`, and `spread` if there are any (Gal and Ghahramani 2016, eq. 6)."""
@@ -104,7 +107,7 @@ class Downscaler:
         errors, spread = (np.empty((len(rows), *shape), np.float32) for _ in range(2))
         for some in in_blocks(np.arange(len(rows)), shape, HR_CELLS_AT_ONCE // self.members):
             inputs, block = samples.read(rows[some])
-            predicted = self.fields(samples, inputs)
+            predicted = self.fields(samples, inputs, block.base)
             errors[some], spread[some] = predicted["downscaled"] - block.hr, predicted["spread"]
             errors[some][enlarged(missing_input(samples, block), scale)] = np.nan
         return replace(self, calibration=Calibration.fit(errors, spread, _seasons(samples, rows)))
@@ -116,13 +119,15 @@ class Downscaler:
         bounds = self.calibration.interval(fields["downscaled"], fields["spread"], seasons)
         return {name: field if self.bound == "linear" else np.maximum(field, 0.0) for name, field in bounds.items()}
 
-    def predict_members(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
+    def predict_members(self, samples: Samples, inputs: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
         """Predict all members, one tile of one at a time: (member, sample, y, x), one where there are none."""
-        return self.predict_components(samples, inputs)[0]
+        return self.predict_components(samples, inputs, base)[0]
 
-    def predict_components(self, samples: Samples, inputs: np.ndarray) -> np.ndarray:
+    def predict_components(self, samples: Samples, inputs: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
         """Predict as `predict_members` does, all components of a vector: (component, member, sample, y, x)."""
         pairs = samples.pairs
+        if (base is None) != (samples.normalizer.anomalies is None):
+            raise ValueError("base is that of the samples: give FieldBlock.base, which `Samples.read` gives")
         components = samples.targets, max(1, self.members), len(inputs), *pairs.hr_grid.shape
         predicted = np.empty(components, np.float32)
         for tile in plan_tiles(pairs.lr_grid.shape, pairs.scale, self.reach, HR_CELLS_AT_ONCE, self.wrap):
@@ -130,6 +135,8 @@ class Downscaler:
                 network = number % len(self.networks)
                 fields = self._predict_tile(samples, inputs, tile, network)
                 predicted[:, number, :, *tile.output_at_hr(pairs.scale)] = fields
+        if base is not None:
+            predicted += base
         return predicted
 
     def _predict_tile(self, samples: Samples, inputs: np.ndarray, tile: Tile, network: int = 0) -> np.ndarray:
@@ -227,7 +234,7 @@ def _write(
         missing = missing_input(samples, block)
         n_empty += int(missing.all((1, 2)).sum())
         n_missing += int(missing.sum())
-        at_hr, components = enlarged(missing, scale), downscaler.predict_components(samples, inputs)
+        at_hr, components = enlarged(missing, scale), downscaler.predict_components(samples, inputs, block.base)
         for suffix, members, of in zip(("", SECOND), components, block.components, strict=False):
             products = {"interpolated": downscaler.interpolated(samples, of.lr), **downscaler.statistics(members)}
             products |= downscaler.interval(products, _seasons(samples, rows))

@@ -1,19 +1,18 @@
 """The spec of an experiment: one YAML file, one declaration per option.
 
-`values` holds options that have parts, `sections` declares all options, `experiment` checks the sections against each
-other, and `yaml` reads and writes them as text.
+`values` holds options that have parts, `data_section` and `sections` declare all options, `checks` compares sections
+with each other, `experiment` joins them, and `yaml` reads and writes them as text.
 """
 
+from engine.spec.data_section import KERNELS, DataOptions
 from engine.spec.experiment import FLOW_MATCHING, NORMALIZING_FLOW, RENAMED, SECTIONS, Spec
 from engine.spec.sections import (
     INSEPARABLE,
-    KERNELS,
     LEARNING_RATE_FACTORS,
     NEGATIVE_CONSTRAINTS,
     NONNEGATIVE_CONSTRAINTS,
     POINTWISE_LOSSES,
     RECURRENT,
-    DataOptions,
     LaunchOptions,
     ModelOptions,
     TrainingOptions,

@@ -56,6 +56,8 @@ OPTIONS = ("data", "model", "training")
 # What has to change with a value; None: files of another kind, which tests of the data read.
 WITH: dict[tuple[str, Any], dict[str, dict[str, Any]] | None] = {
     ("data.pairing", "mos"): None,
+    ("data.scaling", "season"): None,  # years of fields: tests/engine/data/test_anomalies.py
+    ("data.scaling", "season_trend"): None,
     ("model.backbone", "unet"): {"model": {"upsampling": "pin"}},
     ("model.temporal", "stacked"): {"data": {"time_window": 3}},
     ("model.dropout_variant", "gaussian"): {"model": {"dropout_rate": 0.2}},

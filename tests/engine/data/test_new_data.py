@@ -90,3 +90,14 @@ def test_new_data_without_a_time_step_are_refused(tmp_path):
         dataset.isel(time=slice(0)).drop_encoding().to_netcdf(tmp_path / "empty.nc")
     with pytest.raises(TimeError, match=r"t2m in .*/empty.nc has no time step: expected at least one"):
         pair_for_downscaling(chosen, load_hr_template(scaling), str(tmp_path / "empty.nc"))
+
+
+def test_new_data_without_a_date_are_refused_where_their_season_is_needed(tmp_path):
+    chosen, scaling = trained_with_wind(tmp_path)
+    write_wind(tmp_path / "full.nc", "m/s", lr_units="K")
+    with xr.open_dataset(tmp_path / "full.nc") as dataset:
+        dataset.isel(time=0, drop=True).to_netcdf(tmp_path / "undated.nc")
+    template, new = load_hr_template(scaling), str(tmp_path / "undated.nc")
+    assert len(pair_for_downscaling(chosen, template, new).times) == 1
+    with pytest.raises(TimeError, match="has no time dimension"):
+        pair_for_downscaling(chosen.replace(scaling="season"), template, new)
