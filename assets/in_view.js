@@ -1,16 +1,16 @@
-// Tells which of the named parts are in view, or would be with a little scrolling.
+// Lists the named parts that are in view, or would be with a little scrolling.
 const MARGIN = "400px 0px"
 
 export function render({model}) {
   const names = new Map()
   const shown = new Set()
   let printing = false
-  const tell = () => { model.in_view = model.names.filter((name) => printing || shown.has(name)) }
+  const report = () => { model.in_view = model.names.filter((name) => printing || shown.has(name)) }
   const observer = new IntersectionObserver((entries) => {
     for (const {target, isIntersecting} of entries) {
       isIntersecting ? shown.add(names.get(target)) : shown.delete(names.get(target))
     }
-    tell()
+    report()
   }, {rootMargin: MARGIN, scrollMargin: MARGIN})
   const findAll = () => {
     const models = [...window.Bokeh.documents[0]._all_models.values()]
@@ -26,7 +26,7 @@ export function render({model}) {
   }
   let waiting = setTimeout(findAll, 0)
   // What is printed is all of the page; what the server has not drawn by then is there the next time.
-  const print = (event) => { printing = event.type === "beforeprint"; tell() }
+  const print = (event) => { printing = event.type === "beforeprint"; report() }
   window.addEventListener("beforeprint", print)
   window.addEventListener("afterprint", print)
   model.on("remove", () => {

@@ -98,7 +98,7 @@ class Summary:
 
 
 def summarize(spec: Spec, store: Store | None = None) -> Summary:
-    """Open the data, hold them against the spec, and count.
+    """Open the data, check them against the spec, and count.
 
     Parameters
     ----------

@@ -11,9 +11,10 @@ from engine.data.normalizer import Normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples
 from engine.errors import DataError, RunError
-from engine.evaluation.products import open_products
+from engine.evaluation.products import open_products, second_beside
 from engine.evaluation.score_records import Scores
 from engine.evaluation.scores import score
+from engine.evaluation.vector_scores import with_vector
 from engine.files import to_json, write_whole
 from engine.models.network import bound_of
 from engine.run import fit_run_baselines
@@ -41,9 +42,10 @@ def fit_late_baselines(run: Run) -> tuple[str, ...]:
     known = Scores.from_plain(run.scores() or {})
     with open_products(run.results) as results:
         scores = replace(score(results), constraint=known.constraint, ensemble=known.ensemble)
-    write_whole(run.scores_file, to_json(scores.to_plain()))
+    write_whole(run.scores_file, to_json(with_vector(scores, run.results).to_plain()))
     if run.done_file.exists():
-        run.write_manifest(run.baselines, run.scores_file)
+        second = second_beside(run.baselines)
+        run.write_manifest(run.baselines, run.scores_file, *[second] * second.is_file())
     return notes
 
 

@@ -1,4 +1,4 @@
-"""The story of one run, as each rank lives it."""
+"""One run from reading its data to its verification, as each rank executes it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-import numpy as np
 import xarray as xr
 
 from engine.data.grids import Grid
-from engine.data.hr_template import HrTemplate
 from engine.data.netcdf import open_netcdf
-from engine.data.normalizer import Normalizer, fit_normalizer, load_hr_template
-from engine.data.pairs import Pairs, pair, pair_for_downscaling
+from engine.data.normalizer import Normalizer, fit_normalizer
+from engine.data.pairs import Pairs, pair
 from engine.data.samples import Samples
-from engine.errors import MesoscopeError, RanksLostError, RunError
-from engine.evaluation.any_grid import Destination, PlaceDownscaler, Places, write_at_places
+from engine.downscale import load_networks, load_trained
+from engine.errors import MesoscopeError, RanksLostError
 from engine.evaluation.baseline_file import write_baselines
 from engine.evaluation.ensemble import EnsembleSums
-from engine.evaluation.predict import Downscaler, write_downscaled, write_results
-from engine.evaluation.products import SECOND, open_products, second_beside
-from engine.evaluation.scores import constraint_violation, score, scores_of_steps, summarized
-from engine.evaluation.vector_scores import plain, vector_scores
+from engine.evaluation.predict import Downscaler, write_results
+from engine.evaluation.products import open_products, second_beside
+from engine.evaluation.scores import constraint_violation, scores_of_steps, summarized
+from engine.evaluation.vector_scores import with_vector
 from engine.evaluation.verification import write_verification
 from engine.files import append_line, read_json, to_json, write_whole
-from engine.models.network import at_points, bound_of
 from engine.models.residual_draws import MEAN
-from engine.models.second_network import reach_of
 from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
 from engine.training import checkpoints
-from engine.training.assembly import build_network, build_training, make_reproducible, shape_of, with_precision
+from engine.training.assembly import build_network, build_training, make_reproducible, with_precision
 from engine.training.loop import Training
 from engine.training.memory_budget import HR_CELLS_AT_ONCE
 from engine.training.position import Position
@@ -63,91 +59,6 @@ def work(run: Run) -> None:
             write_whole(run.folder / "DONE", to_json({"time": time.time()}))
         weights = [variable for network in networks for variable in network.trainable_variables]
         heartbeat.end(RankEnd.DONE, weights=checkpoints.fingerprint(weights))
-
-
-def downscale(run: Run, data: str, path: Path, variable: str = "") -> tuple[str, ...]:
-    """Apply the best weights of a run to new LR data, and write the result; returns notes on what was done.
-
-    variable : name of the LR field in `data`, if it isn't that of the spec.
-
-    Raises
-    ------
-    RunError
-        If the run has no trained weights yet.
-    DataError
-        If the new data don't fit the run.
-    """
-    normalizer, template = _trained(run)
-    pairs = pair_for_downscaling(run.spec.data, template, data, variable)
-    followed: tuple[str, ...] = ()
-    if normalizer.anomalies:
-        anomalies, followed = normalizer.anomalies.follow(pairs)
-        normalizer = replace(normalizer, anomalies=anomalies)
-    networks = _best_networks(run, pairs, normalizer)
-    samples = Samples.of(run.spec, pairs, normalizer, pairs.parts.test)
-    downscaler = Downscaler.of(networks, run.spec, samples)
-    notes = write_downscaled(path, downscaler, samples, f"{run.title}, downscaled by run {run.id}")
-    return (*pairs.notes, *followed, *notes)
-
-
-def downscale_to(run: Run, data: str, path: Path, destination: Destination, variable: str = "") -> tuple[str, ...]:
-    """Apply the best weights of a run to new LR data, on their own grid, and write the fields at another destination.
-
-    variable : as for `downscale`.
-
-    Raises
-    ------
-    RunError
-        If the run has no trained weights yet, or knows one scale alone.
-    DataError
-        If the new data don't fit the run, or the destination lies outside of them.
-    """
-    spec = run.spec
-    if not spec.model.scales:
-        raise RunError(
-            f"run {run.id} knows scale {spec.data.scale} and its own grid alone",
-            action="train with model.upsampling=implicit, model.localized=false and model.scales=[2, 6], say",
-        )
-    normalizer, template = _trained(run)
-    pairs = pair_for_downscaling(spec.data, template, data, variable, as_given=True)
-    samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
-    cells, are_points = destination.cells(pairs.lr_grid), destination.points is not None
-    places = Places.of(cells, are_points, pairs.lr_grid, template, normalizer)
-    networks = [at_points(network) for network in _best_networks(run, pairs, normalizer)]
-    seen = reach_of(spec, shape_of(spec, pairs, normalizer), pairs.interpolation)
-    bound = bound_of(spec.model, normalizer)
-    downscaler = PlaceDownscaler(networks, seen, bound, pairs.interpolation)
-    write_at_places(path, downscaler, samples, cells, are_points, places, f"{run.title}, downscaled by run {run.id}")
-    sides = 1 / places.sides.max(), 1 / places.sides.min()
-    low, high = spec.model.scales.plain()
-    note = f"scales {sides[0]:.3g} to {sides[1]:.3g}"
-    if sides[1] < 1.05 * sides[0]:
-        note = f"scale {1 / np.median(places.sides):.3g}"
-    if sides[0] < 0.99 * low or sides[1] > 1.01 * high:
-        note += f": the run learned {low:g} to {high:g}, and is less certain beyond"
-    return (*pairs.notes, note)
-
-
-def _trained(run: Run) -> tuple[Normalizer, HrTemplate]:
-    """Normalizer and HR template of a run; raises RunError if it isn't trained yet."""
-    trained = sum(run.best_of(number).exists() for number in range(run.spec.training.ensemble))
-    if trained < run.spec.training.ensemble:
-        has = f"weights of {trained} of {run.spec.training.ensemble} networks" if trained else "no trained weights yet"
-        raise RunError(f"run {run.id} has {has}", action="let it train, or give another run")
-    return Normalizer.load(run.normalizer_file), load_hr_template(run.normalizer_file)
-
-
-def _best_networks(run: Run, pairs: Pairs, normalizer: Normalizer) -> list[keras.Model]:
-    networks = [build_network(run.spec, pairs, normalizer) for _ in range(run.spec.training.ensemble)]
-    for number, network in enumerate(networks):
-        restore_best_weights(network, run, number)
-    return networks
-
-
-def restore_best_weights(network: keras.Model, run: Run, number: int = 0) -> None:
-    """Give the network the best weights of a run's network, counted from 0."""
-    path = run.best_of(number)
-    checkpoints.restore(network.variables, checkpoints.load(path)[0]["weights"], path)
 
 
 def share_normalizer(run: Run, workers: Workers, pairs: Pairs) -> Normalizer:
@@ -226,16 +137,12 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
     with open_products(run.results) as results:
         steps = scores_of_steps(results)
         scores = replace(summarized(steps), ensemble=ensemble.scores())
-        has_second = f"hr{SECOND}" in results
         if run.spec.model.constraint != "none":
             violation = constraint_violation(results, pairs.hr_grid.cell_areas(), pairs.scale)
             scores = replace(scores, constraint=violation)
             largest = f"{violation.max_violation:.2g} {violation.unit}"
             _log(f"{run.spec.model.constraint} constraint: off by at most {largest}")
-    if has_second:
-        with open_products(run.results, second=True) as results:
-            scores = replace(scores, second=score(results), vector=plain(vector_scores(run.results)))
-    write_whole(run.folder / "results" / "scores.json", to_json(scores.to_plain()))
+    write_whole(run.scores_file, to_json(with_vector(scores, run.results).to_plain()))
     heartbeat.phase("verifying")
     verify_results(run, steps)
 
@@ -279,11 +186,12 @@ def fit_run_baselines(run: Run, pairs: Pairs, samples: Samples, bound: str) -> t
 
 
 def _start_downscaler(run: Run, samples: Samples) -> tuple[Downscaler, Samples] | None:
-    """The run that training started from, for the same test part; None if its grid, inputs or unit are others."""
+    """The run that training started from, for the same test part; None if its grid, inputs or unit are others,
+    or one of both has a second component."""
     start = Store(run.folder.parent).start_run(run.spec)
     if start is None:
         return None
-    (normalizer, template), pairs = _trained(start), samples.pairs
+    (normalizer, template), pairs = load_trained(start), samples.pairs
     its, mine = (
         (data.scale, [each.variable for each in data.predictors], [each.variable for each in data.static])
         for data in (start.spec.data, run.spec.data)
@@ -296,7 +204,7 @@ def _start_downscaler(run: Run, samples: Samples) -> tuple[Downscaler, Samples] 
     if normalizer.anomalies:
         normalizer.anomalies.season.check(pairs.times.isel(time=samples.steps), "the test part")
     given = Samples.of(start.spec, pairs, normalizer, samples.steps)
-    return Downscaler.of(_best_networks(start, pairs, normalizer), start.spec, given), given
+    return Downscaler.of(load_networks(start, pairs, normalizer), start.spec, given), given
 
 
 def verify_results(run: Run, steps: xr.DataArray | None = None) -> None:

@@ -21,7 +21,7 @@ Draw = Callable[[], Awaitable[object]]
 
 
 class InView(JSComponent):
-    """Invisible; tells which parts of the page are in view, by a name among the tags of their views."""
+    """Invisible; lists the parts of the page that are in view, by a name among the tags of their views."""
 
     _esm = ASSETS / "in_view.js"
 

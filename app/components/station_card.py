@@ -84,7 +84,7 @@ class StationCard:
         pn.state.execute(self._verify)
 
     async def _verify(self) -> None:
-        """Hold the runs against the file that was given; one that comes before the runs, or amid others, waits."""
+        """Verify the runs with the file that was given; one that comes before the runs, or amid others, waits."""
         path = self._waiting
         if not path or not self._comparison or self._is_second:
             return

@@ -60,7 +60,7 @@ class DesignPage:
             self._validate()
 
     def _validate(self) -> None:
-        """Hold the draft against the declarations, mark what is wrong, and ask the engine about the rest."""
+        """Check the draft against the declarations, mark what is wrong, and ask the engine about the rest."""
         self.session.keep_draft()
         spec: Spec | None = None
         fault: MesoscopeError | None = None

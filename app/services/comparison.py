@@ -184,7 +184,7 @@ class Comparison:
 
     @classmethod
     def between(cls, results: Sequence[Result], refused: dict[str, str]) -> Comparison:
-        """Hold opened results against the first of them."""
+        """Compare opened results with the first of them."""
         if not results:
             return cls(refused=refused)
         first, notes = results[0], []

@@ -35,7 +35,7 @@ class Scorecard:
 
 
 def scorecard(comparison: Comparison, reference: str = "") -> Scorecard:
-    """Hold each run against a reference; '' for the simple method of the least RMSE."""
+    """Compare each run with a reference; '' for the simple method of the least RMSE."""
     if reason := missing_reason(comparison):
         return Scorecard(reason=reason)
     stored = {r.letter: r.verification for r in comparison.results if r.verification is not None}  # of all

@@ -82,7 +82,7 @@ def station_scores(comparison: Comparison) -> StationScores:
 
 
 def verify_at(comparison: Comparison, path: str) -> StationScores:
-    """Hold the compared runs against a file of stations, as `engine verify --stations`; raises what that raises."""
+    """Verify the compared runs with a file of stations, as `engine verify --stations`; raises what that raises."""
     notes: list[str] = []
     measured = open_stations(path, "", notes)
     for result in comparison.results:

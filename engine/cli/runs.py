@@ -110,7 +110,7 @@ def downscale(args: argparse.Namespace) -> None:
     run = run_of(args)
     output = checked_output(args.output, Source(args.input).files(), overwrite=args.overwrite)
     with quiet_import():
-        from engine.run import Destination, downscale, downscale_to
+        from engine.downscale import Destination, downscale, downscale_to
     if args.scale is None and args.grid is None and args.points is None:
         notes = downscale(run, args.input, output, args.variable)
     else:

@@ -1,4 +1,4 @@
-"""Season and trend of each cell, taken away before values are normalized and put back in the downscaled field.
+"""Season and trend of each cell, subtracted before values are normalized and added to the downscaled field.
 
 A network is given anomalies a = LR - C_LR - T, where C_LR is the season of an LR cell, harmonics of the year and of the
 day, and T its linear trend. It learns HR - C_HR - I(T), where I is the interpolation, and a downscaled field is
@@ -102,7 +102,7 @@ class Anomalies:
     predictor_trends: np.ndarray
 
     def of_lr(self, lr: np.ndarray, predictors: np.ndarray, times: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-        """Take season and trend away: (n, y_lr, x_lr), (n, y_lr, x_lr, predictors) in the same units."""
+        """Subtract season and trend: (n, y_lr, x_lr), (n, y_lr, x_lr, predictors) in the same units."""
         terms, line = self.season.terms(times), self._line(times)
         taken = [
             _applied(terms, coefficients) + _applied(line, trend)
@@ -120,12 +120,12 @@ class Anomalies:
         return season.astype(np.float32)
 
     def of_block(self, block: FieldBlock, times: xr.DataArray, pairs: Pairs) -> FieldBlock:
-        """Take season and trend away from fields of some time steps."""
+        """Subtract season and trend from fields of some time steps."""
         lr, predictors = self.of_lr(block.lr, block.predictors, times)
         return FieldBlock(block.hr - self.base(times, pairs), lr, predictors)
 
     def follow(self, pairs: Pairs) -> tuple[Anomalies, tuple[str, ...]]:
-        """Fit the trend of new LR and predictors, once their season is taken away; returns a note on it.
+        """Fit the trend of new LR and predictors, once their season is subtracted; returns a note on it.
 
         Raises
         ------
@@ -219,10 +219,10 @@ def check_season(pairs: Pairs, kind: str) -> Season:
 
 
 def describe(season: Season, kind: str) -> str:
-    """Describe for the user what is taken away."""
+    """Describe for the user what is subtracted."""
     trend = ", and the linear trend of LR and predictors" if KINDS[kind] else ""
     return (
-        f"each cell's season is taken away before scaling ({season.year} harmonics of the year, {season.day} of the "
+        f"each cell's season is subtracted before scaling ({season.year} harmonics of the year, {season.day} of the "
         f"day, of the training part){trend}; the downscaled field has the season of HR and the change of LR"
     )
 

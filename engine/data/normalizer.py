@@ -99,7 +99,7 @@ class Normalizer:
     mean : absolute value of the mean of HR, in the target's unit.
     lr_mask : (y_lr, x_lr), true where LR has a value at any step; None in runs made before it was kept.
     partner : of the second component of a vector, with the same masks, predictors and static variables.
-    anomalies : season and trend that are taken away before all else, so that `target`, residual_std, hr_min and hr_max
+    anomalies : season and trend that are subtracted before all else, so that `target`, residual_std, hr_min and hr_max
         are those of what is left, which has any sign; None where values are normalized as they are.
     """
 

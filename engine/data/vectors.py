@@ -21,7 +21,7 @@ def where_both(fields: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def check_components(first: xr.DataArray, second: xr.DataArray) -> None:
-    """Hold the second component of a vector against the first.
+    """Check that the second component of a vector fits the first.
 
     Raises
     ------

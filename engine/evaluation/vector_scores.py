@@ -7,7 +7,7 @@ their cells. docs/verification.md has the formulas.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,8 @@ import xarray as xr
 
 from engine.data.grids import Grid, is_periodic
 from engine.evaluation.products import SECOND, open_products, products_of
-from engine.evaluation.scores import time_blocks
+from engine.evaluation.score_records import Scores
+from engine.evaluation.scores import score, time_blocks
 
 EARTH_RADIUS_M = 6_371_008.8  # IUGG mean radius, Moritz (2000)
 LEAST_COSINE = 1e-6  # of the latitude of a row: below it, that is at a pole, there is no east
@@ -61,6 +62,14 @@ def vector_scores(results_path: Path) -> dict[str, VectorScores]:
         with open_products(results_path, second=True) as second:
             products = [name for name in products_of(first) if name in second]
             return _scores(first, second, products)
+
+
+def with_vector(scores: Scores, results_path: Path) -> Scores:
+    """Add the scores of the second component and of the vector; unchanged if there is one target."""
+    if not (found := vector_scores(results_path)):
+        return scores
+    with open_products(results_path, second=True) as results:
+        return replace(scores, second=score(results), vector=plain(found))
 
 
 def _scores(first: xr.Dataset, second: xr.Dataset, products: list[str]) -> dict[str, VectorScores]:

@@ -9,7 +9,7 @@ from engine.spec import NEGATIVE_CONSTRAINTS, NONNEGATIVE_CONSTRAINTS, Spec
 
 
 def check_field(spec: Spec, pairs: Pairs, lowest: float) -> None:
-    """Hold what the field is against options that only suit some fields.
+    """Check the field against options that suit only some fields.
 
     Parameters
     ----------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from engine.errors import SpecError
 from engine.spec.sections import NEGATIVE_CONSTRAINTS, NONNEGATIVE_CONSTRAINTS, POINTWISE_LOSSES, RECURRENT
@@ -136,21 +136,18 @@ def _check_scales(spec: Spec) -> None:
             option="model.scales",
             hint="validation and test part have that scale",
         )
-    needed = {
-        "model.upsampling": (model.upsampling, "implicit", model.upsampling == "implicit"),
-        "model.localized": (model.localized, "false", not model.localized),
-        "model.constraint": (model.constraint, "none", model.constraint == "none"),
-        "training.learning": (spec.training.learning, "supervised", spec.training.learning == "supervised"),
-        "training.loss": (spec.training.loss, "mae", spec.training.loss in POINTWISE_LOSSES),
-    }
-    for option, (given, expected, suits) in needed.items():
-        if not suits:
-            raise SpecError(
-                f"model.scales is given, but {option} is {flow_yaml(given)}",
-                option="model.scales",
-                hint="a network for any scale learns from single points, with the same weights everywhere",
-                action=f"set {option}={expected}, or leave out model.scales",
-            )
+    _check_needed(
+        "model.scales is given",
+        "a network for any scale learns from single points, with the same weights everywhere",
+        "leave out model.scales",
+        {
+            "model.upsampling": (model.upsampling, "implicit", model.upsampling == "implicit"),
+            "model.localized": (model.localized, False, not model.localized),
+            "model.constraint": (model.constraint, "none", model.constraint == "none"),
+            "training.learning": (spec.training.learning, "supervised", spec.training.learning == "supervised"),
+            "training.loss": (spec.training.loss, "mae", spec.training.loss in POINTWISE_LOSSES),
+        },
+    )
 
 
 def _check_vector(spec: Spec) -> None:
@@ -165,52 +162,56 @@ def _check_vector(spec: Spec) -> None:
         )
     if not data.target_v:
         return
-    suits: dict[str, tuple[tuple[Any, ...], Any]] = {
-        "data.scaling": (("standard", "minmax", "none"), data.scaling),
-        "model.output_activation": (("auto", "linear"), model.output_activation),
-        "model.constraint": (("none", *NEGATIVE_CONSTRAINTS), model.constraint),
-        "model.scales": ((None,), model.scales),
-        "model.noise": ((0,), model.noise),
-        "model.dropout_variant": (("vanilla", "gaussian", "spatial"), model.dropout_variant),
-        "training.learning": (("supervised",), training.learning),
-        "training.ensemble": ((1,), training.ensemble),
-    }
-    for option, (known, given) in suits.items():
-        if given not in known:
-            expected = " or ".join(flow_yaml(value) for value in known)
-            raise SpecError(
-                f"data.target_v is given, but {option} is {given.plain() if option == 'model.scales' else given}",
-                option="data.target_v",
-                hint=f"with two components, expected {expected}",
-                action=f"set {option}={flow_yaml(known[0])}, or leave out data.target_v",
-            )
-    if training.loss in ("bernoulli_gamma", "crps"):
-        raise SpecError(
-            f"data.target_v is given, but training.loss is {training.loss}",
-            option="data.target_v",
-            hint="components of a vector have values below zero, and no members yet",
-            action="set training.loss=mae, or leave out data.target_v",
-        )
+    constraints, dropouts = ("none", *NEGATIVE_CONSTRAINTS), ("vanilla", "gaussian", "spatial")
+    _check_needed(
+        "data.target_v is given",
+        "components of a vector have values of any sign, and one network without members gives both",
+        "leave out data.target_v",
+        {
+            "data.scaling": (data.scaling, "standard", data.scaling in ("standard", "minmax", "none")),
+            "model.output_activation": (model.output_activation, "auto", model.output_activation in ("auto", "linear")),
+            "model.constraint": (model.constraint, "none", model.constraint in constraints),
+            "model.scales": (model.scales and model.scales.plain(), None, not model.scales),
+            "model.noise": (model.noise, 0, not model.noise),
+            "model.dropout_variant": (model.dropout_variant, "vanilla", model.dropout_variant in dropouts),
+            "training.learning": (training.learning, "supervised", training.learning == "supervised"),
+            "training.ensemble": (training.ensemble, 1, training.ensemble == 1),
+            "training.loss": (training.loss, "mae", training.loss not in ("bernoulli_gamma", "crps")),
+        },
+    )
 
 
 def _check_season(spec: Spec) -> None:
     model, scaling = spec.model, spec.data.scaling
     if not scaling.startswith("season"):
         return
-    needed = {
-        "model.constraint": (model.constraint, "none", model.constraint == "none"),
-        "model.output_activation": (model.output_activation, "auto", model.output_activation in ("auto", "linear")),
-        "model.scales": (model.scales and model.scales.plain(), "null", not model.scales),
-        "training.loss": (spec.training.loss, "mae", spec.training.loss != "bernoulli_gamma"),
-        "model.residual": (model.residual, "true", model.residual or scaling == "season"),
-    }
-    for option, (given, expected, suits) in needed.items():
+    _check_needed(
+        f"data.scaling is {scaling}",
+        "the network gives what is added to a season, of any sign, and to the change of LR",
+        "data.scaling=standard",
+        {
+            "model.constraint": (model.constraint, "none", model.constraint == "none"),
+            "model.output_activation": (model.output_activation, "auto", model.output_activation in ("auto", "linear")),
+            "model.scales": (model.scales and model.scales.plain(), None, not model.scales),
+            "training.loss": (spec.training.loss, "mae", spec.training.loss != "bernoulli_gamma"),
+            "model.residual": (model.residual, True, model.residual or scaling == "season"),
+        },
+    )
+
+
+def _check_needed(given: str, hint: str, otherwise: str, needed: Mapping[str, tuple[object, object, bool]]) -> None:
+    """Raise a SpecError for the first of the needed options that doesn't suit what is given.
+
+    given : option and value that need others, as 'model.scales is given'; needed : option → its value, one that suits,
+        and whether its own does.
+    """
+    for option, (value, suitable, suits) in needed.items():
         if not suits:
             raise SpecError(
-                f"data.scaling is {scaling}, but {option} is {flow_yaml(given)}",
-                option="data.scaling",
-                hint="the network gives what is added to a season, of any sign, and to the change of LR",
-                action=f"set {option}={expected}, or data.scaling=standard",
+                f"{given}, but {option} is {flow_yaml(value)}",
+                option=given.split()[0],
+                hint=hint,
+                action=f"set {option}={flow_yaml(suitable)}, or {otherwise}",
             )
 
 

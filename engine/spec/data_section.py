@@ -61,7 +61,7 @@ class DataOptions(Options):
         default="standard",
         doc="Normalisation of all fields, fitted on the training part. standard: mean 0, standard deviation 1. "
         "minmax: from 0 to 1. log: standard after log(1 + x / mean). season: standard after each cell's season and "
-        "daily cycle are taken away; season_trend: and the linear trend of LR, which the field then keeps.",
+        "daily cycle are subtracted; season_trend: and the linear trend of LR, which the field then keeps.",
     )
     time_window = Whole(
         1,

@@ -141,7 +141,7 @@ class TrainingOptions(Options):
         doc="supervised: the loss compares with HR. adversarial: in addition, a discriminator learns to distinguish "
         "downscaled fields from HR, and the network learns to deceive it. flow-matching: after supervised training, or "
         "from the run of start_from, a second network learns to draw what is left of HR; the downscaled field is then "
-        "the mean of several members. normalizing-flow: the same, by a flow that knows the likelihood of HR exactly.",
+        "the mean of several members. normalizing-flow: the same, by a flow with an exact likelihood of HR.",
     )
     adversarial_weight = Real(
         0.01, bounds=(0.0, 1000.0), doc="Weight of the adversarial loss relative to the loss that compares with HR."

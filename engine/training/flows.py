@@ -44,7 +44,7 @@ class FlowMatchingStep(ResidualStep):
     """Flow matching (`models.flow_matching`).
 
     Each sample has a time and noise of its own; the times of a batch are spread evenly (Kingma et al. 2021, Variational
-    Diffusion Models, appendix I.1). The loss is the squared error of the velocity but for what the state tells of it,
+    Diffusion Models, appendix I.1). The loss is the squared error of the velocity but for what follows from the state,
     times the variance of the state, so that all times weigh alike. Validation takes the same times and noise each time.
     """
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from engine import run as engine_run
 from engine.data.grids import Grid
 from engine.data.pairs import Pairs
 from engine.data.regrid_weights import weights_between
 from engine.data.resample import coarsen
+from engine.downscale import downscale_to
 from engine.evaluation.any_grid import Destination, refine
-from engine.runs import Store
+from engine.runs import Run, Store
 from engine.spec import Spec
 from tests.benchmarks.network_table import measure, train
 
@@ -52,13 +52,13 @@ def measure_scales(spec: Spec, store: Store) -> dict[str, Any]:
     return {"at": at, "cpu_s": round(seconds, 1), "epochs": spec.training.epochs}
 
 
-def _errors(run: engine_run.Run, pairs: Pairs, lr: xr.DataArray, truth: xr.DataArray) -> dict[str, float]:
+def _errors(run: Run, pairs: Pairs, lr: xr.DataArray, truth: xr.DataArray) -> dict[str, float]:
     """RMSE of `engine downscale` from LR to the grid of the truth."""
     with tempfile.TemporaryDirectory() as name:
         given, grid, out = (Path(name) / f"{part}.nc" for part in ("lr", "grid", "out"))
         for field, path in ((lr, given), (truth, grid)):
             field.rename(pairs.hr.name).to_netcdf(path)
-        engine_run.downscale_to(run, str(given), out, Destination(grid=grid))
+        downscale_to(run, str(given), out, Destination(grid=grid))
         with xr.open_dataset(out) as made:
             differences = {product: made[product].values - truth.values for product in ("downscaled", "interpolated")}
     return {

@@ -26,6 +26,7 @@ from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import Pairs, pair
 from engine.data.samples import Samples
 from engine.data.times import in_blocks
+from engine.downscale import restore_best_weights
 from engine.errors import SpecError
 from engine.evaluation.ensemble import fair_crps
 from engine.evaluation.predict import Downscaler, missing_input
@@ -33,10 +34,10 @@ from engine.evaluation.radial_spectra import RadialSpectra, effective_resolution
 from engine.files import to_json, write_whole
 from engine.models.architecture import count_parameters
 from engine.models.second_network import count_second
-from engine.run import prepare_training, restore_best_weights, shape_of
+from engine.run import prepare_training
 from engine.runs import Run, Store
 from engine.spec import Spec, with_settings
-from engine.training.assembly import build_network, make_reproducible, with_precision
+from engine.training.assembly import build_network, make_reproducible, shape_of, with_precision
 from engine.training.workers import Workers
 
 FOLDER = Path(os.environ.get("MESOSCOPE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")

@@ -16,6 +16,7 @@ from engine import run as engine_run
 from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import Pairs
 from engine.data.samples import Samples
+from engine.downscale import restore_best_weights
 from engine.evaluation.predict import Downscaler
 from engine.options import Choice, Flag
 from engine.runs import Run, Store
@@ -136,7 +137,7 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
         after = network.trainable_variables
         assert any(np.any(old != new.numpy()) for old, new in zip(before, after, strict=True))
         trained[number] = network
-    engine_run.restore_best_weights(loaded, run)
+    restore_best_weights(loaded, run)
     samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     inputs, arrays = samples.read(np.arange(len(samples)))
     fields, again = (Downscaler.of([each], spec, samples).fields(samples, inputs) for each in (network, loaded))

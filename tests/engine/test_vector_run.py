@@ -19,6 +19,8 @@ from engine.data.pairs import Pairs, pair
 from engine.data.samples import Samples
 from engine.errors import DataError, GridError, SpecError, UnitError
 from engine.evaluation.predict import Downscaler
+from engine.evaluation.products import second_beside
+from engine.files import sha256
 from engine.models.architecture import count_parameters
 from engine.runs import Run
 from engine.spec import Spec
@@ -201,6 +203,13 @@ def test_a_run_of_a_vector_is_trained_scored_verified_and_applied(files, tmp_pat
     facts = json.loads(capsys.readouterr().out)[run.id]
     assert facts["vector"]["downscaled"] == pytest.approx(scores["vector"]["downscaled"], nan_ok=True)
     assert facts["second"]["all"]["downscaled"]["mae"] > 0
+    for path in (baselines := (run.baselines, second_beside(run.baselines))):
+        path.unlink()
+    main(["verify", run.id, "--store", str(tmp_path / "runs")])  # fits them anew
+    capsys.readouterr()
+    assert json.loads(run.scores_file.read_text()) == scores
+    manifest = json.loads(run.scores_file.with_name("manifest.json").read_text())
+    assert [manifest[path.name]["sha256"] for path in baselines] == [sha256(path) for path in baselines]
     lr = {
         name: results[field].rename(y_lr="lat", x_lr="lon").rename(name) for name, field in (("a", "lr"), ("b", "lr_v"))
     }

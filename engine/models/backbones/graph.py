@@ -1,4 +1,4 @@
-"""Message passing between neighbouring cells, which knows where they lie (Pfaff et al. 2021, MeshGraphNets).
+"""Message passing between neighbouring cells, with their positions as inputs (Pfaff et al. 2021, MeshGraphNets).
 
 Nodes are cells, and edges lead to each from the eight around it. Edges have no state of their own, unlike those of
 Pfaff et al. and of Lam et al. (2023, GraphCast), so that memory is that of the nodes.

@@ -1,4 +1,4 @@
-"""Season and trend of each cell: planted ones are found, taken away, and put back with the change of new LR."""
+"""Season and trend of each cell: planted ones are found, subtracted, and added again with the change of new LR."""
 
 from __future__ import annotations
 

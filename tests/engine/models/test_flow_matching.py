@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from engine.data.normalizer import fit_normalizer
 from engine.data.samples import Samples
-from engine.evaluation import predict, tiles
 from engine.evaluation.predict import Downscaler
 from engine.models.architecture import count_parameters
 from engine.models.blocks import drawn
@@ -21,6 +20,7 @@ from engine.models.second_network import count_second, reach_of, second_network
 from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training import assembly
+from tests.engine.models.draws_in_tiles import check_spread_in_tiles
 from tests.engine.small_pairs import make_pairs, waves
 
 
@@ -132,16 +132,7 @@ def test_the_surroundings_of_a_tile_are_those_of_both_networks():
 
 def test_members_in_tiles_have_the_spread_of_whole_fields(monkeypatch):
     spec = spec_of(sampling_steps=2, backbone="convnet")
-    network, samples = lab(spec, waves(4, 80, 160))
-    inputs, _ = samples.read(np.arange(1))
-    downscaler = Downscaler.of([network], spec, samples)
-    whole = downscaler.fields(samples, inputs)["spread"]
-    monkeypatch.setattr(predict, "HR_CELLS_AT_ONCE", 1)
-    monkeypatch.setattr(tiles, "MIN_HALOS", 3)
-    assert len(tiles.plan_tiles((40, 80), 2, downscaler.reach, 1)) >= 3
-    in_tiles = downscaler.fields(samples, inputs)["spread"]
-    assert np.any(in_tiles != whole)
-    assert in_tiles.mean() == pytest.approx(whole.mean(), rel=0.02)  # of 12,800 cells
+    check_spread_in_tiles(spec, *lab(spec, waves(4, 80, 160)), monkeypatch, least=3)
 
 
 def test_around_the_globe_the_velocity_has_no_seam():

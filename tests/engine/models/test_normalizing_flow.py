@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from engine.data.normalizer import fit_normalizer
 from engine.data.samples import Samples
-from engine.evaluation import predict, tiles
 from engine.evaluation.predict import Downscaler
 from engine.models.normalizing_flow import Flow
 from engine.models.receptive_field import Reach, reach
@@ -20,6 +19,7 @@ from engine.models.second_network import CONTEXT, count_couplings, count_second,
 from engine.models.shapes import Shape
 from engine.spec import Spec
 from engine.training import assembly
+from tests.engine.models.draws_in_tiles import check_spread_in_tiles
 from tests.engine.small_pairs import make_pairs, waves
 
 RNG = np.random.default_rng(5)
@@ -170,16 +170,7 @@ def test_tiles_begin_with_a_block_and_have_all_that_couplings_see():
 
 def test_members_in_tiles_have_the_spread_of_whole_fields(monkeypatch):
     spec = spec_of(backbone="convnet")
-    network, samples = lab(spec, waves(4, 80, 160))
-    inputs, _ = samples.read(np.arange(1))
-    downscaler = Downscaler.of([network], spec, samples)
-    whole = downscaler.fields(samples, inputs)["spread"]
-    monkeypatch.setattr(predict, "HR_CELLS_AT_ONCE", 1)
-    monkeypatch.setattr(tiles, "MIN_HALOS", 2)
-    assert len(tiles.plan_tiles((40, 80), 2, downscaler.reach, 1)) >= 2
-    in_tiles = downscaler.fields(samples, inputs)["spread"]
-    assert np.any(in_tiles != whole)
-    assert in_tiles.mean() == pytest.approx(whole.mean(), rel=0.02)  # of 12,800 cells
+    check_spread_in_tiles(spec, *lab(spec, waves(4, 80, 160)), monkeypatch, least=2)
 
 
 LEARNING = "normalizing-flow"
