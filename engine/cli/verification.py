@@ -173,10 +173,13 @@ def _csv(found: Sequence[Verified]) -> str:
 
 
 def _numbers(facts: Mapping[str, object]) -> Iterator[tuple[object, ...]]:
-    tables = ("plausibility", "indices", "exceedance", "lead_times", "stations")
-    for season, products in facts.items():
-        if season not in tables:
-            yield from (("scores", season, *row) for row in _flat(products))
+    others = ("second", "vector", "plausibility", "indices", "exceedance", "lead_times", "stations")
+    components = {"scores": [pair for pair in facts.items() if pair[0] not in others]}
+    components["second component"] = list(_items(facts.get("second", {})))
+    for table, seasons in components.items():
+        for season, products in seasons:
+            yield from ((table, season, *row) for row in _flat(products))
+    yield from (("vector", "", *row) for row in _flat(facts.get("vector", {})))
     yield from (("plausibility", "", *row) for row in _flat(facts["plausibility"]))
     for threshold, products in _items(facts.get("exceedance", {})):
         yield from (("exceedance", threshold, *row) for row in _flat(products))
@@ -200,14 +203,12 @@ def _items(mapping: object) -> Iterator[tuple[str, object]]:
 
 def _fit_baselines(run: Run) -> tuple[str, ...]:
     """Fit the baselines that a run lacks, from its data; returns notes: what was done, or why there are none."""
-    if not run.normalizer_file.is_file():
-        return (f"no baselines can be fitted without {run.normalizer_file.name}",)
     with quiet_import():
         from engine.late_baselines import fit_late_baselines
     try:
         notes = fit_late_baselines(run)
     except (MesoscopeError, OSError) as error:
-        return (f"no baselines could be fitted, as its data can't be used: {error}",)
+        return (f"no baselines could be fitted: {error}",)
     return (*notes, f"wrote {run.baselines}") if run.baselines.is_file() else notes
 
 

@@ -203,6 +203,11 @@ def test_a_run_of_a_vector_is_trained_scored_verified_and_applied(files, tmp_pat
     facts = json.loads(capsys.readouterr().out)[run.id]
     assert facts["vector"]["downscaled"] == pytest.approx(scores["vector"]["downscaled"], nan_ok=True)
     assert facts["second"]["all"]["downscaled"]["mae"] > 0
+    main(["verify", run.id, "--store", str(tmp_path / "runs"), "--csv"])
+    rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    numbers = {tuple(row[1:5]): float(row[5]) for row in rows[1:]}
+    assert numbers["vector", "", "downscaled", "rmse"] == pytest.approx(scores["vector"]["downscaled"]["rmse"])
+    assert numbers["second component", "all", "downscaled", "mae"] == facts["second"]["all"]["downscaled"]["mae"]
     for path in (baselines := (run.baselines, second_beside(run.baselines))):
         path.unlink()
     main(["verify", run.id, "--store", str(tmp_path / "runs")])  # fits them anew
