@@ -10,7 +10,7 @@ import itertools
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from engine.data.demo import write_demo
 from engine.runs import Run
@@ -68,6 +68,7 @@ def open_page(tab: Page, server: Server, name: str, query: str) -> None:
         tab.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
         tab.get_by_label("Scorecard", exact=True).wait_for(timeout=60_000)
         tab.get_by_label("Station file").wait_for(timeout=60_000)
+    expect(tab.locator(".MuiCircularProgress-root")).to_have_count(0, timeout=60_000)  # of parts that are loading
     tab.wait_for_timeout(SETTLE_MS)
 
 

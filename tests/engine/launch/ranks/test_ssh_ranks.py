@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -117,8 +118,9 @@ def test_ranks_there_end_with_those_who_started_them(store, spec, sshd):
     run = start(store, spec, f"{sshd.alias}:2")
     rank_pid(run, 1)
     for process in processes_of(run.folder):
-        if "hosts" in process.cmdline():
-            process.kill()
+        with suppress(psutil.NoSuchProcess):  # one that ended meanwhile
+            if "hosts" in process.cmdline():
+                process.kill()
     wait(lambda: not processes_of(run.folder), "the end of the ranks")
 
 
