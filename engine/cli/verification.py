@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.cli.inputs import store_of
 from engine.cli.output import answer
@@ -108,6 +108,7 @@ def _add_scores(verified: Verified) -> None:
         if "lead" in verification:
             verified.facts["lead_times"] = lead_times.summary(verification)
             verified.texts.append(lead_times.to_text(verification))
+            verified.tables["scores over all lead times"] = lead_times.table_of(verification)
 
 
 def _add_physical(verified: Verified) -> None:
@@ -156,11 +157,14 @@ def _add_stations(verified: Verified, scored: xr.Dataset) -> None:
 
     verified.facts["stations"] = stations.summary(scored)
     verified.texts += [stations.to_text(scored), f"wrote {verified.run.stations}"]
+    over_all, each = stations.tables_of(scored)
+    verified.tables |= {"scores over all pairs at stations": over_all, "RMSE at stations": each}
 
 
 def _csv(found: Sequence[Verified]) -> str:
-    """One row a number, in full precision: run, table, what of it (season, threshold, index), product, number, value.
+    """One row a number, in full precision: run, table, part of the table, product, number, value.
 
+    A part is a season, a threshold, an index, a lead time in days or a station; `all` is all of these.
     Of indices of extremes, `value` and `bias` are means over the years, and a year is one by itself.
     """
     text = StringIO()
@@ -189,6 +193,26 @@ def _numbers(facts: Mapping[str, object]) -> Iterator[tuple[object, ...]]:
         yield from (("indices", name, product, "bias", bias) for product, bias in _items(of_index["bias"]))
         for year, products in _items(of_index["years"]):
             yield from (("indices", name, product, year, value) for product, value in _items(products))
+    yield from _numbers_by_lead(facts.get("lead_times", {}))
+    yield from _numbers_at_stations(facts.get("stations", {}))
+
+
+def _numbers_by_lead(leads: Any) -> Iterator[tuple[object, ...]]:
+    if not leads:
+        return
+    yield from (("lead times", "all", *row) for row in _flat(leads["all"]))
+    for product, numbers in leads["products"].items():
+        for number, values in numbers.items():
+            of_days = zip(leads["days"], values, strict=True)
+            yield from (("lead times", f"{day:g}", product, number, value) for day, value in of_days)
+
+
+def _numbers_at_stations(stations: Any) -> Iterator[tuple[object, ...]]:
+    if not stations:
+        return
+    yield from (("stations", "all", *row) for row in _flat(stations["all"]))
+    for station, of_station in stations["each"].items():
+        yield from (("stations", station, *row) for row in _flat(of_station["scores"]))
 
 
 def _flat(products: object) -> Iterator[tuple[object, ...]]:

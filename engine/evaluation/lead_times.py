@@ -165,17 +165,22 @@ def summary(verification: xr.Dataset) -> dict[str, object]:
     }
 
 
+def table_of(verification: xr.Dataset) -> list[list[str]]:
+    """Format the scores over all lead times: rows of texts, heads first."""
+    rows = [["product", *names_of(verification)]]
+    for product, numbers in over_all_leads(verification).items():
+        rows.append([product, *(f"{value:.4g}" for value in numbers.values())])
+    return rows
+
+
 def to_text(verification: xr.Dataset) -> str:
-    """Format the scores over all lead times as a table."""
-    days, names = verification["lead"].values, names_of(verification)
-    rows = [["product", *names]]
-    rows += [
-        [product, *(f"{v:.4g}" for v in numbers.values())] for product, numbers in over_all_leads(verification).items()
-    ]
+    """Format the scores over all lead times as a table with a head."""
+    days = verification["lead"].values
     head = (
-        f"Lead times of {days[0]:g} to {days[-1]:g} days, all together (each one: --json, or results/verification.nc):"
+        f"Lead times of {days[0]:g} to {days[-1]:g} days, all together "
+        "(each one: --csv, --json, or results/verification.nc):"
     )
-    return "\n".join(filter(None, [head, aligned(rows), climate_note(days)]))
+    return "\n".join(filter(None, [head, aligned(table_of(verification)), climate_note(days)]))
 
 
 def climate_note(days: np.ndarray) -> str:

@@ -125,20 +125,25 @@ def summary(verified: xr.Dataset) -> dict[str, object]:
     return {"pairs": int(verified["pairs"].sum()), "all": numbers(verified, "all_"), "each": each, "notes": notes}
 
 
-def to_text(verified: xr.Dataset) -> str:
-    """Format scores over all pairs, and RMSE of each station."""
-    units, products = verified["rmse"].attrs.get("units", ""), [str(p) for p in verified["product"].values]
-    used = int((verified["pairs"] > 0).sum())
-    rows = [["product", *SCORES]]
-    rows += [[p, *(f"{float(verified[f'all_{s}'].sel(product=p)):.4g}" for s in SCORES)] for p in products]
+def tables_of(verified: xr.Dataset) -> tuple[list[list[str]], list[list[str]]]:
+    """Format scores over all pairs, and RMSE of each station: rows of texts, heads first."""
+    products = [str(product) for product in verified["product"].values]
+    over_all = [["product", *SCORES]]
+    over_all += [[p, *(f"{float(verified[f'all_{s}'].sel(product=p)):.4g}" for s in SCORES)] for p in products]
     each = [["RMSE at", "altitude", "pairs", *products]]
     for n in range(verified.sizes["station"]):
         one = verified.isel(station=n)
         rmse = [f"{float(one['rmse'].sel(product=p)):.4g}" for p in products]
         each.append([str(one[NAME].values), f"{float(one[ALT]):.4g} m", str(int(one["pairs"])), *rmse])
+    return over_all, each
+
+
+def to_text(verified: xr.Dataset) -> str:
+    """Format both tables, with a head and notes."""
+    units, used = verified["rmse"].attrs.get("units", ""), int((verified["pairs"] > 0).sum())
     total = f"{int(verified['pairs'].sum())} pairs at {used} stations, {verified.attrs['method']} cells, in {units}:"
     notes = [f"note: {note}" for note in verified.attrs["notes"].splitlines()]
-    return "\n".join([total, aligned(rows), aligned(each), *notes])
+    return "\n".join([total, *map(aligned, tables_of(verified)), *notes])
 
 
 def _samplings(results: xr.Dataset, measured: xr.DataArray, method: str) -> dict[str, Sampling]:

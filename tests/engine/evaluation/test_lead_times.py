@@ -203,6 +203,12 @@ def test_the_command_prints_and_stores_them(tmp_path, capsys):
     assert found["all"]["downscaled"]["rmse"] == pytest.approx(np.sqrt(np.mean(np.square(rmse))), rel=1e-5)
     main(["verify", run.id, "--store", str(tmp_path / "runs")])
     assert "Lead times of 44 to 45 days, all together" in capsys.readouterr().out
+    main(["verify", run.id, "--store", str(tmp_path / "runs"), "--csv"])
+    rows = [line.split(",") for line in capsys.readouterr().out.splitlines() if ",lead times," in line]
+    values = {(part, product, number): float(value) for _, _, part, product, number, value in rows}
+    assert len(values) == len(rows)
+    assert values["45", "downscaled", "crps"] == found["products"]["downscaled"]["crps"][1]
+    assert values["all", "downscaled", "rmse"] == found["all"]["downscaled"]["rmse"]
     with xr.open_dataset(run.verification) as stored:
         assert stored["lead_crps"].attrs["units"] == "mm day-1"
         np.testing.assert_array_equal(stored["lead"], [44.0, 45.0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -191,7 +193,15 @@ def test_the_command_writes_a_file_of_time_series_and_replaces_it(run, tmp_path,
     assert "Paris (Paris) is left out: it lies outside of its cells" in text
     write_table(table, run)
     assert main([*command, "--json"]) == 0
-    assert '"centred_rmse"' in capsys.readouterr().out
+    facts = json.loads(capsys.readouterr().out)[run.id]["stations"]
+    assert main([*command, "--csv"]) == 0
+    rows = [row for row in csv.DictReader(capsys.readouterr().out.splitlines()) if row["table"] == "stations"]
+    values = {(row["of"], row["product"], row["number"]): float(row["value"]) for row in rows}
+    assert len(values) == len(rows) == 4 * 6 * len(SCORES)  # all and three stations, six products
+    assert values["all", "lr", "centred_rmse"] == facts["all"]["lr"]["centred_rmse"]
+    assert values["north", "downscaled", "rmse"] == facts["each"]["north"]["scores"]["downscaled"]["rmse"]
+    assert main([*command, "--latex"]) == 0
+    assert "RMSE at stations" in capsys.readouterr().out
     with open_netcdf(run.stations) as got:
         assert got.attrs["featureType"] == "timeSeries"
         assert (got["hr"].dims, got["rmse"].dims) == (("station", "time"), ("product", "station"))
