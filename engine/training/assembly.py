@@ -22,6 +22,7 @@ from engine.models.residual_draws import ResidualSampler, build_with_draws
 from engine.models.shapes import Shape, outputs_of
 from engine.spec import FLOW_MATCHING, NORMALIZING_FLOW, Spec
 from engine.training.adversarial import AdversarialStep
+from engine.training.checkpoints import TrainingCheckpoints
 from engine.training.feed import Feed
 from engine.training.flows import FlowMatchingStep, LikelihoodStep
 from engine.training.loop import StopRequest, Training
@@ -114,8 +115,7 @@ def build_training(
         shuffle=shuffle,
         options=spec.training,
         workers=workers,
-        folder=folder,
+        checkpoints=TrainingCheckpoints(folder, number),
         report=report,
         stop=stop,
-        number=number,
     )

@@ -1,25 +1,96 @@
-"""Checkpoints: arrays by name in one file that appears whole, without pickle."""
+"""Checkpoints of a training, with all that a resume needs; their file: arrays by name, without pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import os
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.errors import CheckpointError
-from engine.files import write_whole
+from engine.errors import CheckpointError, RequestError
+from engine.files import numbered, write_whole
 
 if TYPE_CHECKING:  # reading the position of a checkpoint needs no TensorFlow
     import tensorflow as tf
 
 STATE = "state"
 LAST, BEST = "last.npz", "best.npz"  # with all that a resume needs, and with the best weights
+CHECKPOINT_S = 5.0  # between checkpoints: at most this much work, and an epoch, is lost to a kill
+
+
+@dataclass(frozen=True)
+class ResumeState:
+    """All that a training is resumed from.
+
+    groups : values of the step's variables, by the names of `Step.groups`.
+    position : state of a `Position`.
+    best_weights : of the network; empty before the first validation.
+    statistics_of_ranks : (rank, number), within an epoch, where ranks differ by their running statistics.
+    """
+
+    groups: Mapping[str, Mapping[str, np.ndarray]]
+    position: Mapping[str, Any]
+    best_weights: dict[str, np.ndarray]
+    statistics_of_ranks: np.ndarray | None = None
+
+
+@dataclass
+class TrainingCheckpoints:
+    """Checkpoints of one network: the last, with all that a resume needs, and the best weights on their own.
+
+    number : of the network in its ensemble, counted from 0.
+    """
+
+    folder: Path
+    number: int = 0
+    interval_s: float = field(default_factory=lambda: checkpoint_interval_s())
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def last(self) -> Path:
+        return self.folder / numbered(LAST, self.number)
+
+    @property
+    def best(self) -> Path:
+        return self.folder / numbered(BEST, self.number)
+
+    @property
+    def is_due(self) -> bool:
+        """True if the last save is more than `interval_s` ago."""
+        return time.monotonic() - self._saved_at > self.interval_s
+
+    def save(self, state: ResumeState) -> None:
+        """Write the last checkpoint, and the best weights if there are any."""
+        self._saved_at = time.monotonic()
+        ranks = {} if state.statistics_of_ranks is None else {"ranks": {"statistics": state.statistics_of_ranks}}
+        save(self.last, {**state.groups, **ranks, "best": state.best_weights}, state.position)
+        if state.best_weights:
+            save(self.best, {"weights": state.best_weights}, state.position)
+
+    def load(self) -> ResumeState | None:
+        """Read the last checkpoint; returns None if there is none."""
+        if not self.last.exists():
+            return None
+        groups, position = load(self.last)
+        best, ranks = groups.pop("best", {}), groups.pop("ranks", {})
+        return ResumeState(groups, position, best, ranks.get("statistics"))
+
+
+def checkpoint_interval_s() -> float:
+    """Seconds between checkpoints: those of $MESOSCOPE_CHECKPOINT_S, 0 for one each epoch, else CHECKPOINT_S."""
+    given = os.environ.get("MESOSCOPE_CHECKPOINT_S", CHECKPOINT_S)
+    try:
+        return float(given)
+    except ValueError:
+        raise RequestError(f"MESOSCOPE_CHECKPOINT_S is {given!r}", hint="expected seconds, as 60") from None
 
 
 def arrays_of(variables: Sequence[Any]) -> dict[str, np.ndarray]:

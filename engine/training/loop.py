@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from engine.data.samples import Shuffle
-from engine.errors import DivergedError, RequestError
-from engine.files import numbered
+from engine.errors import DivergedError
 from engine.spec import TrainingOptions
-from engine.training import checkpoints
+from engine.training.checkpoints import ResumeState, TrainingCheckpoints, arrays_of, restore
 from engine.training.feed import Feed
 from engine.training.position import Position
 from engine.training.progress import ProgressRecord
@@ -27,7 +24,6 @@ from engine.training.validation import Validation
 from engine.training.workers import Workers
 
 CHUNK_S = 1.0  # duration of one call of the step's graph, after which stop requests are looked for
-CHECKPOINT_S = 5.0  # between checkpoints: at most this much work, and an epoch, is lost to a kill
 FIRST_CHUNK = 8  # steps
 
 
@@ -41,10 +37,7 @@ class StopRequest(Protocol):
 
 @dataclass
 class Training:
-    """One training: its step, its data, its folder of checkpoints, and its position.
-
-    number : of the network in its ensemble, counted from 0.
-    """
+    """One training: its step, its data, its checkpoints, and its position."""
 
     step: Step
     train: Feed
@@ -52,34 +45,22 @@ class Training:
     shuffle: Shuffle
     options: TrainingOptions
     workers: Workers
-    folder: Path
+    checkpoints: TrainingCheckpoints
     report: Callable[[ProgressRecord], None]
     stop: StopRequest
-    number: int = 0
     position: Position = field(default_factory=Position)
     best_weights: dict[str, np.ndarray] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=lambda: {"loss": math.nan})  # means over the last steps
     _statistics_of_ranks: np.ndarray | None = None  # (rank, number), of a checkpoint within an epoch
     _pace: Pace = field(default_factory=lambda: Pace())
-    _saved_at: float = field(default_factory=time.monotonic)
     _counted_at: float = 0.0
-
-    @property
-    def last(self) -> Path:
-        """Checkpoint with all that a resume needs."""
-        return self.folder / numbered(checkpoints.LAST, self.number)
-
-    @property
-    def best(self) -> Path:
-        """Checkpoint with the best weights."""
-        return self.folder / numbered(checkpoints.BEST, self.number)
 
     def run(self) -> bool:
         """Train to the end, or until asked to stop; returns whether it came to its end.
 
         At the end the network has its best weights. Checkpoints hold the best and the last.
         """
-        self._counted_at, interval_s = time.monotonic(), checkpoint_interval_s()
+        self._counted_at = time.monotonic()
         statistics = RunningStatistics.of(self.step, self.workers)
         self.workers.broadcast_variables([variable.value for group in self.step.groups.values() for variable in group])
         if self._statistics_of_ranks is not None:
@@ -91,22 +72,21 @@ class Training:
                 return False
             statistics.average()
             self._validate()
-            if time.monotonic() - self._saved_at > interval_s:
+            if self.checkpoints.is_due:
                 self.save()
         self.save()
-        checkpoints.restore(self.step.network.variables, self.best_weights, self.best)
+        restore(self.step.network.variables, self.best_weights, self.checkpoints.best)
         return True
 
     def resume(self) -> bool:
         """Continue from the last checkpoint; returns False if there is none."""
-        if not self.last.exists():
+        state = self.checkpoints.load()
+        if state is None:
             return False
-        groups, state = checkpoints.load(self.last)
         for name, variables in self.step.groups.items():
-            checkpoints.restore(variables, groups.get(name, {}), self.last)
-        self.position = Position.from_state(state)
-        self.best_weights = groups.get("best", {})
-        self._statistics_of_ranks = groups.get("ranks", {}).get("statistics")
+            restore(variables, state.groups.get(name, {}), self.checkpoints.last)
+        self.position, self.best_weights = Position.from_state(state.position), state.best_weights
+        self._statistics_of_ranks = state.statistics_of_ranks
         if self.position.adapt_to(self.shuffle.steps):
             for optimizer in self.step.optimizers:
                 optimizer.iterations.assign(self.position.epoch * self.shuffle.steps + self.position.step)
@@ -123,16 +103,11 @@ class Training:
         statistics_of_ranks : (rank, number), within an epoch, where ranks differ by their running statistics.
         """
         self._count_time()
-        self._saved_at = time.monotonic()
         if not self.workers.chief:
             return
         self.position.steps = self.shuffle.steps
-        state = self.position.state()
-        groups = {name: checkpoints.arrays_of(variables) for name, variables in self.step.groups.items()}
-        ranks = {} if statistics_of_ranks is None else {"ranks": {"statistics": statistics_of_ranks}}
-        checkpoints.save(self.last, {**groups, **ranks, "best": self.best_weights}, state)
-        if self.best_weights:
-            checkpoints.save(self.best, {"weights": self.best_weights}, state)
+        groups = {name: arrays_of(variables) for name, variables in self.step.groups.items()}
+        self.checkpoints.save(ResumeState(groups, self.position.state(), self.best_weights, statistics_of_ranks))
 
     def _train_epoch(self, batches: Iterator[tuple[tf.Tensor, ...]]) -> bool:
         """Take the remaining steps of the epoch; returns False if asked to stop within."""
@@ -160,7 +135,7 @@ class Training:
             val_loss, val_rmse = self.validation.measure()
             _check_finite("the validation loss", val_loss, self.position.epoch, self.options)
             if self.position.take_validation(val_loss, self.options.min_delta):
-                self.best_weights = checkpoints.arrays_of(self.step.network.variables)
+                self.best_weights = arrays_of(self.step.network.variables)
         self._report(val_loss, val_rmse)
 
     def _report(self, val_loss: float | None = None, val_rmse: float | None = None) -> None:
@@ -225,12 +200,3 @@ def _check_finite(name: str, loss: float, epoch: int, options: TrainingOptions) 
             action=f"lower training.learning_rate (now {options.learning_rate:g}), or look for values in the "
             "data that can't be",
         )
-
-
-def checkpoint_interval_s() -> float:
-    """Seconds between checkpoints: those of $MESOSCOPE_CHECKPOINT_S, 0 for one each epoch, else CHECKPOINT_S."""
-    given = os.environ.get("MESOSCOPE_CHECKPOINT_S", CHECKPOINT_S)
-    try:
-        return float(given)
-    except ValueError:
-        raise RequestError(f"MESOSCOPE_CHECKPOINT_S is {given!r}", hint="expected seconds, as 60") from None

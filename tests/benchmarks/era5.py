@@ -21,6 +21,7 @@ from engine.evaluation.predict import Downscaler
 from engine.models.network import Output, build
 from engine.models.shapes import Shape
 from engine.spec import Spec
+from engine.training.checkpoints import TrainingCheckpoints
 from engine.training.feed import Feed
 from engine.training.loop import Training
 from engine.training.progress import ProgressRecord
@@ -95,5 +96,7 @@ def train(shared_data: Path, folder: Path, *, seconds: float = math.inf, **secti
     step = Step(network, spec.training, shuffle.steps * spec.training.epochs, workers, normalizer)
     learn_feed, validation_feed = (Feed(part, in_memory=True) for part in (learn, validation))
     validator = Validation(step, validation_feed, shuffle, workers)
-    Training(step, learn_feed, validator, shuffle, spec.training, workers, folder, report, limit).run()
+    Training(
+        step, learn_feed, validator, shuffle, spec.training, workers, TrainingCheckpoints(folder), report, limit
+    ).run()
     return course

@@ -54,7 +54,7 @@ def work(run: Run) -> NoReturn:
     log = os.open(run.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for stream in (1, 2):
         os.dup2(log, stream)
-    loop.CHUNK_S, loop.CHECKPOINT_S = 0.01, 0.0  # a checkpoint after every epoch
+    loop.CHUNK_S, checkpoints.CHECKPOINT_S = 0.01, 0.0  # a checkpoint after every epoch
     code = 1
     try:
         story.work(run)

@@ -10,6 +10,7 @@ from engine import run as story
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import loop
+from engine.training.checkpoints import position_of
 
 
 @dataclass
@@ -41,7 +42,7 @@ def stopped_after(run: Run) -> int:
     assert beat.end == "stopped"
     steps = run.latest()["steps"] if run.latest() else 0
     begun = [path for number in run.spec.trainings if (path := run.last_of(number)).exists()]
-    positions = [loop.checkpoints.position_of(path) for path in begun]
+    positions = [position_of(path) for path in begun]
     return sum(epoch * steps + step for epoch, step in positions)
 
 

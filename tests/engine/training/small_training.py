@@ -118,7 +118,7 @@ def make_training(
         shuffle=shuffle,
         options=lab.spec.training,
         workers=SOLE_WORKER,
-        folder=folder,
+        checkpoints=checkpoints.TrainingCheckpoints(folder),
         report=report or (lambda record: None),
         stop=stop,
         **given,

@@ -118,7 +118,7 @@ def test_members_from_noise_go_on_with_the_same_numbers(tmp_path):
 
 
 def test_a_killed_training_resumes_from_its_last_checkpoint(lab, undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_S", 0.0)  # a checkpoint each epoch
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_S", 0.0)  # a checkpoint each epoch
 
     class KilledError(Exception):
         pass
@@ -278,12 +278,12 @@ def test_pace_aims_at_a_second_and_leaves_out_the_first_chunk():
 
 def test_the_time_between_checkpoints_is_that_of_the_environment(monkeypatch):
     monkeypatch.delenv("MESOSCOPE_CHECKPOINT_S", raising=False)
-    assert loop.checkpoint_interval_s() == loop.CHECKPOINT_S
+    assert checkpoints.checkpoint_interval_s() == checkpoints.CHECKPOINT_S
     monkeypatch.setenv("MESOSCOPE_CHECKPOINT_S", "0.5")
-    assert loop.checkpoint_interval_s() == 0.5
+    assert checkpoints.checkpoint_interval_s() == 0.5
     monkeypatch.setenv("MESOSCOPE_CHECKPOINT_S", "often")
     with pytest.raises(RequestError, match="MESOSCOPE_CHECKPOINT_S is 'often': expected seconds, as 60"):
-        loop.checkpoint_interval_s()
+        checkpoints.checkpoint_interval_s()
 
 
 def test_readers_of_progress_know_what_a_training_reports():
