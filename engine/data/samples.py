@@ -11,11 +11,10 @@ from functools import cached_property
 
 import numpy as np
 
-from engine.data import cell_vectors
-from engine.data.gaps import fill_missing
+from engine.data.input_channels import InputChannels
 from engine.data.normalizer import Normalizer
 from engine.data.pairs import FieldBlock, Pairs
-from engine.data.times import in_blocks, segment_numbers, time_features, window
+from engine.data.times import in_blocks
 from engine.spec import DataOptions, Spec
 
 CELLS_AT_ONCE = 1_000_000  # of HR, in what is read at once: 4 MB as float32
@@ -25,11 +24,8 @@ CELLS_AT_ONCE = 1_000_000  # of HR, in what is read at once: 4 MB as float32
 class Samples:
     """One part (training, validation or test) of the pairs, normalized.
 
-    Inputs have the channels: LR (of a vector, of both components) and each predictor, for the sample's own time step
-    and then for the others of the time window; then `cell_vectors`; then time features; then, where LR has gaps,
-    whether LR has a value.
     with_areas : add `masked_areas` to `static`, which a constraint and drawn residuals need.
-    with_vectors : add the vectors of `engine.data.cell_vectors` to the inputs, which message passing needs.
+    with_vectors : of `InputChannels`.
     """
 
     pairs: Pairs
@@ -59,16 +55,14 @@ class Samples:
             return (self,)
         return self, dataclasses.replace(self, pairs=self.pairs.swapped, normalizer=self.normalizer.swapped)
 
-    @property
-    def fields(self) -> int:
-        """Number of fields of one time step: LR and predictors."""
-        return self.targets + len(self.pairs.predictors)
+    @cached_property
+    def inputs(self) -> InputChannels:
+        return InputChannels(self.pairs, self.normalizer, self.options, self.with_vectors)
 
     @property
     def channels(self) -> int:
         """Number of channels of the inputs at LR."""
-        known = self.vectors.shape[-1] + self._features.shape[1] + int(self.normalizer.lr_has_gaps)
-        return self.options.time_window * self.fields + known
+        return len(self.inputs)
 
     @property
     def bytes_in_memory(self) -> int:
@@ -90,12 +84,6 @@ class Samples:
         areas = self.pairs.hr_grid.cell_areas()
         return (areas / areas.mean()).astype(np.float32)
 
-    @cached_property
-    def vectors(self) -> np.ndarray:
-        """Vectors from each LR cell to the next ones (y_lr, x_lr, channels); without `with_vectors` no channels."""
-        grid = self.pairs.lr_grid
-        return cell_vectors.cell_vectors(grid) if self.with_vectors else np.zeros((*grid.shape, 0), np.float32)
-
     @property
     def masked_areas(self) -> np.ndarray:
         """`areas` (y, x) where the field is downscaled, else 0: the weight of a cell in its LR cell's mean."""
@@ -106,7 +94,7 @@ class Samples:
 
         Returns
         -------
-        inputs : (sample, y_lr, x_lr, channels) normalized, nothing missing.
+        inputs : (sample, y_lr, x_lr, channels) of `InputChannels.stack`.
         hr : (sample, y, x, targets) normalized, NaN where missing.
         """
         inputs, block = self.read(rows)
@@ -137,19 +125,18 @@ class Samples:
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, FieldBlock]:
         """Read inputs as `load` gives them, and the fields of the samples' own time steps in their units."""
-        steps = window(self.steps[rows], self.options.time_window, self._segments)  # (sample, window)
-        needed, index = np.unique(steps, return_inverse=True)
+        steps, windows = self.steps[rows], self.inputs.window(self.steps[rows])
+        needed, index = np.unique(windows, return_inverse=True)
         block = self.pairs.read(needed)
-        index = index.reshape(steps.shape)
-        middle = index[:, self.options.time_window // 2]
-        centre = block.take(middle)
+        index = index.reshape(windows.shape)
+        centre = block.take(index[:, self.options.time_window // 2])
         if anomalies := self.normalizer.anomalies:
             times = self.pairs.times
             lr, predictors = anomalies.of_lr(block.lr, block.predictors, times.isel(time=needed))
             block = dataclasses.replace(block, lr=lr, predictors=predictors)
-            base = anomalies.base(times.isel(time=self.steps[rows]), self.pairs)
+            base = anomalies.base(times.isel(time=steps), self.pairs)
             centre = dataclasses.replace(centre, base=base)
-        return self._inputs(block, index, rows), centre
+        return self.inputs.stack(block, index, steps), centre
 
     def load_all(self) -> tuple[np.ndarray, np.ndarray]:
         """Load the whole part, some samples at a time, so that nothing larger than itself is in memory."""
@@ -158,32 +145,6 @@ class Samples:
         for rows in in_blocks(np.arange(len(self)), self.pairs.hr_grid.shape, CELLS_AT_ONCE):
             inputs[rows], hr[rows] = self.load(rows)
         return inputs, hr
-
-    def _inputs(self, block: FieldBlock, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        each = zip(self.normalizer.components, block.components, strict=True)
-        fields = [normalizer.target.forward(of.lr) for normalizer, of in each]
-        fields += [
-            transform.forward(block.predictors[..., n]) for n, transform in enumerate(self.normalizer.predictors)
-        ]
-        filled = np.stack([np.nan_to_num(fill_missing(field, self.pairs.periodic)) for field in fields], axis=-1)
-        window_order = np.argsort(np.arange(index.shape[1]) != index.shape[1] // 2, kind="stable")
-        windows = np.moveaxis(filled[index[:, window_order]], 1, 3)  # (sample, y, x, window, field)
-        inputs = [windows.reshape(*windows.shape[:3], -1)]
-        inputs.append(np.broadcast_to(self.vectors, (*windows.shape[:3], self.vectors.shape[-1])))
-        features = self._features[self.steps[rows]]
-        inputs.append(np.broadcast_to(features[:, None, None, :], (*windows.shape[:3], features.shape[1])))
-        if self.normalizer.lr_has_gaps:
-            middle = index[:, self.options.time_window // 2]
-            inputs.append(np.isfinite(block.lr[middle])[..., None])
-        return np.concatenate(inputs, axis=-1, dtype=np.float32)
-
-    @cached_property
-    def _segments(self) -> np.ndarray:
-        return segment_numbers(self.pairs.times)
-
-    @cached_property
-    def _features(self) -> np.ndarray:
-        return time_features(self.pairs.times, self.options.time_features)
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,9 @@ class Shape:
     def of(cls, samples: Samples, outputs: int = 1) -> Shape:
         """Of a network for these samples, gaps and all; `outputs` of a single target."""
         pairs, targets = samples.pairs, samples.targets
-        window = samples.options.time_window, samples.fields, max(outputs, targets)
+        window = samples.options.time_window, samples.inputs.fields, max(outputs, targets)
         sides = (*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window)
-        return cls(*sides, vectors=samples.vectors.shape[-1], targets=targets)
+        return cls(*sides, vectors=samples.inputs.vectors.shape[-1], targets=targets)
 
     @property
     def has_distribution(self) -> bool:

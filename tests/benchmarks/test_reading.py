@@ -65,7 +65,7 @@ def test_the_step_is_busy_while_data_are_read(case: str, data: Path) -> None:
     pairs = pair(spec.data)
     normalizer = fit_normalizer(pairs, spec.data.scaling)
     samples = Samples.of(spec, pairs, normalizer, pairs.parts.train)
-    shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale, spec.data.time_window, samples.fields)
+    shape = Shape(*pairs.lr_grid.shape, samples.channels, 0, pairs.scale, spec.data.time_window, samples.inputs.fields)
     network = build(spec.model, shape, Output.of(spec.model, normalizer, pairs.interpolation))
     step = Step(network, spec.training, 10_000, Workers(0, 1), normalizer)
     shuffle = Shuffle.of(spec, len(samples), pairs.lr_grid.shape)

@@ -42,7 +42,7 @@ def test_loop_against_bare_step(case: str, tmp_path: Path) -> None:
     spec = Spec.read(tmp_path / "demo_mos.yaml", CASES[case])
     pairs = pair(spec.data)
     samples = Samples(pairs, fit_normalizer(pairs, spec.data.scaling), spec.data, pairs.parts.train)
-    window = (spec.data.time_window, samples.fields)
+    window = (spec.data.time_window, samples.inputs.fields)
     shape = Shape(*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window)
     network = build(spec.model, shape, Output.of(spec.model, samples.normalizer, pairs.interpolation))
     feed, shuffle = Feed(samples, in_memory=True), Shuffle.of(spec, len(samples), pairs.lr_grid.shape)

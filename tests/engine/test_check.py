@@ -138,7 +138,7 @@ def test_the_network_is_foreseen_as_it_will_be(folder, data, channels, static, w
     assert shape_of(chosen, pairs) == Shape(2, 3, channels, static, 4, window, fields)
     samples = Samples.of(chosen, pairs, fit_normalizer(pairs, "standard"), pairs.parts.train)
     inputs, _ = samples.load_all()
-    assert (inputs.shape[-1], samples.static.shape[-1], samples.fields) == (channels, static, fields)
+    assert (inputs.shape[-1], samples.static.shape[-1], samples.inputs.fields) == (channels, static, fields)
 
 
 def test_the_vectors_of_message_passing_are_foreseen(folder):

@@ -85,7 +85,7 @@ def test_the_network_takes_the_vectors_out_of_its_inputs(window, temporal):
     # LR and a predictor at each step, then the vectors, then sine and cosine of the hour.
     assert inputs.shape[-1] == 2 * window + 4 + 2
     np.testing.assert_array_equal(
-        inputs[..., 2 * window : 2 * window + 4], np.broadcast_to(samples.vectors, (3, 4, 5, 4))
+        inputs[..., 2 * window : 2 * window + 4], np.broadcast_to(samples.inputs.vectors, (3, 4, 5, 4))
     )
     network = build(spec.model, Shape.of(samples), Output("bicubic", 1.0, 0.0, "linear"))
     found = network.get_layer("cell_vectors")
