@@ -17,7 +17,7 @@ from urllib.parse import quote
 import xarray as xr
 
 from engine.assets import ASSETS
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.data.netcdf import open_netcdf
 from engine.errors import DataError, RequestError
 from engine.evaluation import exceedance, extremes, plausibility
@@ -199,7 +199,7 @@ def _facts(runs: Sequence[Evidence]) -> tuple[list[str], Rows]:
         split = ", ".join(f"{part} {value}" for part, value in data.split.plain().items())
         period = f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}" if len(times) else "no steps"
         versions = ", ".join(f"{name} {version}" for name, version in each.versions.items())
-        grid = Grid.of(each.results["hr"])
+        grid = grid_of(each.results["hr"])
         facts = [f"{len(times)} steps, {period}", split, f"{data.pairing}, scale {data.scale}", str(grid), versions]
         rows.append([each.name, each.run.id, each.run.field, *facts])
     return ["run", "id", "field", "test part", "split", "pairing", "grid", "versions"], rows

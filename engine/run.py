@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import xarray as xr
 
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.data.netcdf import open_netcdf
 from engine.data.normalizer import Normalizer, fit_normalizer
 from engine.data.pairs import Pairs, pair
@@ -199,7 +199,7 @@ def _start_downscaler(run: Run, samples: Samples) -> tuple[Downscaler, Samples] 
     if run.spec.data.target_v or start.spec.data.target_v:
         return None
     has_same_unit = template.hr.attrs.get("units") == pairs.hr.attrs.get("units")
-    if its != mine or not has_same_unit or not Grid.of(template.hr).is_close_to(pairs.hr_grid):
+    if its != mine or not has_same_unit or not grid_of(template.hr).is_close_to(pairs.hr_grid):
         return None
     if normalizer.anomalies:
         normalizer.anomalies.season.check(pairs.times.isel(time=samples.steps), "the test part")

@@ -17,6 +17,7 @@ from app.plots.projection import NATIVE, Box, MapProjection
 from app.plots.sampling import N_COLOURS, Sampling, cell_index, paled, to_colours
 from app.services.newest import Newest
 from app.theme import read_asset
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid
 
 PIXELS = 320  # first guess of a map's width; the browser then says how wide it is
@@ -247,7 +248,7 @@ class MapSet:
     def _columns(self) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}
         for name, field in self.fields.items():
-            sampling = self.view.sampling(Grid.of(field))
+            sampling = self.view.sampling(grid_of(field))
             colours = to_colours(sampling.take(field.transpose("y", "x").values), self.clim)
             if self.faint:
                 colours = paled(colours, sampling.take(self.faint[name]) == 1)
@@ -335,6 +336,6 @@ def _widened(box: Box, share: float) -> Box:
 
 
 def _value_at(field: xr.DataArray, y: float, x: float) -> float:
-    grid = Grid.of(field)
+    grid = grid_of(field)
     row, column = int(cell_index(grid.y, np.array(y))), int(cell_index(grid.x, np.array(x)))
     return float(field.transpose("y", "x").values[row, column]) if row >= 0 and column >= 0 else float("nan")

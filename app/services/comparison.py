@@ -13,7 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from app.services.components import FIRST_ONE, SECOND_ONE, component_names, other_variable
-from engine.data.grids import GRID_MAPPING, LAT, LON, Grid, without_suffix
+from engine.data.grid_coordinates import GRID_MAPPING, LAT, LON, grid_of, without_suffix
+from engine.data.grids import Grid
 from engine.data.netcdf import open_netcdf
 from engine.data.surface import Surface
 from engine.errors import DataError, MesoscopeError, StoreError
@@ -81,7 +82,7 @@ class Result:
 
     @cached_property
     def grid(self) -> Grid:
-        return Grid.of(self.data["hr"])
+        return grid_of(self.data["hr"])
 
     @cached_property
     def times(self) -> pd.Index:

@@ -11,6 +11,7 @@ import xarray as xr
 from app.services.preview import minute
 from app.services.regions import cells_of, outline_of_cells
 from engine.data.fields import open_field
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid, edges, spacing
 from engine.data.units import conversion
 from engine.errors import MesoscopeError
@@ -48,7 +49,7 @@ class Footprint:
         step = field.isel(time=len(times) // 2) if len(times) else field
         missing = float(np.isnan(step.values).mean()) if with_gaps and step.size <= MOST_CELLS else None
         unit = str(field.attrs.get("units", ""))
-        return cls(role, str(field.name), Grid.of(field), period, len(times), unit, missing)
+        return cls(role, str(field.name), grid_of(field), period, len(times), unit, missing)
 
     def outline(self) -> tuple[np.ndarray, np.ndarray]:
         """Longitudes and latitudes along the border of its cells, in degrees."""

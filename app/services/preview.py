@@ -10,6 +10,7 @@ import xarray as xr
 
 from app import formatting
 from engine.data.fields import open_either
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid
 from engine.errors import DataError
 from engine.spec import Source
@@ -65,7 +66,7 @@ def open_preview(source: Source) -> Preview:
         If the file can't be used, or every value looked at is missing.
     """
     field = open_either(source)
-    grid = Grid.of(field)
+    grid = grid_of(field)
     values, looked = _look(field)
     missing = float(np.isnan(values).mean())
     given = values[~np.isnan(values)]

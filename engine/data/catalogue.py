@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.fields import open_either
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.data.regions import region_of_box
 from engine.data.times import encode, first_and_last
 from engine.errors import CatalogueError, MesoscopeError, SpecError
@@ -296,7 +296,7 @@ def _entries_of(block: str, name: str) -> list[tuple[Any, Any, None]]:
 
 def _facts(field: xr.DataArray) -> dict[str, Any]:
     """Unit, region and period of an opened variable, as a catalogue has them; what it hasn't got is left out."""
-    grid = Grid.of(field)
+    grid = grid_of(field)
     region = region_of_box(grid, (grid.x.min(), grid.x.max()), (grid.y.min(), grid.y.max()))
     unit = str(field.attrs.get("units", ""))
     said: dict[str, Any] = {**({"unit": unit} if unit else {}), "region": region.plain()}

@@ -8,7 +8,8 @@ import xarray as xr
 
 from engine.data import spherical_cells
 from engine.data.axes import CORNERS, NUMERIC_KINDS
-from engine.data.grids import COLUMN, LAT, LON, ROW, CurvilinearGrid, Grid
+from engine.data.grid_coordinates import COLUMN, LAT, LON, ROW, grid_of
+from engine.data.grids import CurvilinearGrid
 from engine.errors import GridError
 
 Places = dict[str, xr.Variable]  # "lat" and "lon" in degrees, over y and x
@@ -54,7 +55,7 @@ def number_cells(
 
 def without_repeats(field: xr.DataArray, where: str, notes: list[str]) -> xr.DataArray:
     """Leave out rows and columns that repeat others, where a global grid closes; raises GridError where it folds."""
-    grid = Grid.of(field)
+    grid = grid_of(field)
     if not isinstance(grid, CurvilinearGrid):
         return field
     centres = spherical_cells.to_vectors(*grid.lonlat())

@@ -10,7 +10,8 @@ from engine.data.cell_numbers import Places, number_cells, without_repeats
 from engine.data.dates import DECODED_FROM, UNDATED, UNKNOWN, date_in_name
 from engine.data.forecasts import is_forecast, stack_forecast
 from engine.data.formats import open_dataset
-from engine.data.grids import GRID_MAPPING, LATITUDE, LONGITUDE, Grid
+from engine.data.grid_coordinates import GRID_MAPPING, grid_of
+from engine.data.grids import LATITUDE, LONGITUDE, Grid
 from engine.data.lazy import as_float32, first_valid, join_times
 from engine.data.projections import GEOSTATIONARY, GridMapping, mapping_from_wkt
 from engine.data.selection import example, select_values
@@ -307,15 +308,15 @@ def _check_monotonic(centres: np.ndarray, side: str, path: str) -> None:
 
 def _join(fields: list[xr.DataArray], files: list[str], notes: list[str]) -> xr.DataArray:
     """Join files, in order of time, as one field in the unit of the first file and with its order of y and x."""
-    units, grid = str(fields[0].attrs.get("units", "")), Grid.of(fields[0])
+    units, grid = str(fields[0].attrs.get("units", "")), grid_of(fields[0])
     converted, turned = [], []
     for given, path in zip(fields, files, strict=True):
         field = _turn_like(given, grid)
         if field is not given:
             turned.append(path)
-        if not Grid.of(field).is_close_to(grid):
+        if not grid_of(field).is_close_to(grid):
             raise GridError(
-                f"{path} has another grid ({Grid.of(field)}) than {files[0]} ({grid})",
+                f"{path} has another grid ({grid_of(field)}) than {files[0]} ({grid})",
                 hint="expected one grid in all files",
             )
         if _calendar_of(field) != _calendar_of(fields[0]):

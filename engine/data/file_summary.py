@@ -10,7 +10,7 @@ import xarray as xr
 from engine.data.axes import fields_of
 from engine.data.fields import open_field
 from engine.data.formats import open_all
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.data.times import first_and_last
 from engine.errors import DataError, TimeError
 from engine.spec import Source
@@ -65,7 +65,7 @@ def _grid_and_times(path: str, variable: str) -> tuple[str, xr.DataArray | None]
     """Describe the grid, or what is wrong with it; and give the times, if any."""
     try:
         field = open_field(Source(path, variable))
-        return str(Grid.of(field)), field["time"]
+        return str(grid_of(field)), field["time"]
     except TimeError as error:
         return _grid_of_static(path, variable, str(error)), None
     except DataError as error:
@@ -74,7 +74,7 @@ def _grid_and_times(path: str, variable: str) -> tuple[str, xr.DataArray | None]
 
 def _grid_of_static(path: str, variable: str, why_no_times: str) -> str:
     try:
-        return str(Grid.of(open_field(Source(path, variable), static=True)))
+        return str(grid_of(open_field(Source(path, variable), static=True)))
     except TimeError:  # it has times, which can't be used
         return why_no_times
     except DataError as error:

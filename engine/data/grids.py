@@ -8,21 +8,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from scipy.spatial import KDTree
 
 from engine.data import spherical_cells
-from engine.data.lengths import EARTH_RADIUS_KM, METRES_PER_DEGREE, METRES_PER_UNIT
+from engine.data.lengths import EARTH_RADIUS_KM, METRES_PER_DEGREE, metres_per_unit
 from engine.data.projections import ROTATED_POLE, from_lonlat, is_same_crs, to_lonlat
 from engine.errors import GridError
 
 SPACING_TOLERANCE = 0.01  # of a cell: coordinates kept in float32 or with few digits still count as equally spaced
-GRID_MAPPING = "crs"  # name of the CF grid-mapping variable in what the engine hands on
-LAT, LON = "lat", "lon"  # names of the 2-D coordinates of a curvilinear grid in what the engine hands on
 LATITUDE = {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"}
 LONGITUDE = {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"}
-ROW = {"long_name": "row", "units": "1", "axis": "Y"}
-COLUMN = {"long_name": "column", "units": "1", "axis": "X"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +34,6 @@ class Grid:
     crs: Mapping[str, Any] = field(default_factory=dict)
     y_attrs: Mapping[str, Any] = field(default_factory=lambda: dict(LATITUDE))
     x_attrs: Mapping[str, Any] = field(default_factory=lambda: dict(LONGITUDE))
-
-    @staticmethod
-    def of(field: xr.DataArray) -> Grid:
-        """Take the grid of a field with 1-D coordinates y and x, without references to their bounds."""
-        y, x = (field[side].values.astype(float) for side in "yx")
-        crs = dict(field[GRID_MAPPING].attrs) if GRID_MAPPING in field.coords else {}
-        y_attrs, x_attrs = ({k: v for k, v in field[side].attrs.items() if k != "bounds"} for side in "yx")
-        if LAT not in field.coords or LON not in field.coords:
-            return Grid(y, x, crs, y_attrs, x_attrs)
-        lat, lon = (field[name].transpose("y", "x").values.astype(float) for name in (LAT, LON))
-        return CurvilinearGrid(y, x, {}, y_attrs, x_attrs, lat=lat, lon=lon)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -174,15 +158,6 @@ class Grid:
         middle = (float(self.x.min()) + float(self.x.max())) / 2
         return (x - middle + 180) % 360 - 180 + middle, y
 
-    def coords(self) -> dict[str, xr.Variable]:
-        """Make coordinates for xarray with CF attributes; with the grid-mapping variable when projected."""
-        axes = {"y": xr.Variable("y", self.y, self.y_attrs), "x": xr.Variable("x", self.x, self.x_attrs)}
-        return axes | ({GRID_MAPPING: xr.Variable((), np.int32(0), self.crs)} if self.crs else {})
-
-    def references(self, suffix: str = "") -> dict[str, str]:
-        """Make the attributes by which a variable names its coordinates (CF section 5); `suffix` ends their names."""
-        return {"grid_mapping": GRID_MAPPING} if self.crs else {}
-
     def axis(self, side: str) -> np.ndarray:
         """Give centres along "y" or "x" in degrees or metres."""
         return (self.y if side == "y" else self.x) * self.metres_per_unit(side)
@@ -190,15 +165,7 @@ class Grid:
     def metres_per_unit(self, side: str) -> float:
         """Give the length of the unit of a projected axis, "y" or "x"; 1 for angles, which stay as they are."""
         units = str((self.y_attrs if side == "y" else self.x_attrs).get("units", "m"))
-        if self.is_spherical:
-            return 1.0
-        if units not in METRES_PER_UNIT:
-            raise GridError(
-                f"{side} is in {units!r}",
-                hint="expected m or km for a projected grid",
-                action="set the attribute `units`",
-            )
-        return METRES_PER_UNIT[units]
+        return 1.0 if self.is_spherical else metres_per_unit(units, side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,18 +282,6 @@ class CurvilinearGrid(Grid):
         """Give 1: rows and columns are counted."""
         return 1.0
 
-    def coords(self) -> dict[str, xr.Variable]:
-        """Make coordinates for xarray with CF attributes: rows, columns, and 2-D latitude and longitude."""
-        places = ((LAT, self.lat, LATITUDE), (LON, self.lon, LONGITUDE))
-        attrs = ({word: text for word, text in known.items() if word != "axis"} for _, _, known in places)
-        return super().coords() | {
-            name: xr.Variable(("y", "x"), values, words) for (name, values, _), words in zip(places, attrs, strict=True)
-        }
-
-    def references(self, suffix: str = "") -> dict[str, str]:
-        """Make the attribute by which a variable names its 2-D coordinates (CF section 5.2)."""
-        return {"coordinates": f"{LAT}{suffix} {LON}{suffix}"}
-
     @cached_property
     def _centres(self) -> np.ndarray:
         return spherical_cells.to_vectors(self.lon, self.lat)
@@ -349,13 +304,6 @@ class CurvilinearGrid(Grid):
             slack = 1e-6 * abs(_step(centres))
             inside &= (at >= borders.min() - slack) & (at <= borders.max() + slack)
         return inside
-
-
-def without_suffix(lr: xr.DataArray) -> xr.DataArray:
-    """Rename y_lr, x_lr and the other coordinates of LR in a results file as those of any field."""
-    named = {str(name): str(name).removesuffix("_lr") for name in (*lr.dims, *lr.coords)}
-    changed = {name: plain for name, plain in named.items() if name != plain}
-    return lr.drop_vars(changed.values(), errors="ignore").rename(changed)
 
 
 def is_periodic(grid: Grid) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from engine.data.grid_coordinates import coordinates_of, grid_of
 from engine.data.grids import Grid
 from engine.data.resample import regrid
 from engine.errors import GridError
@@ -35,16 +36,16 @@ class HrTemplate:
     def onto(self, grid: Grid) -> HrTemplate:
         """Make a template on another grid, without values of HR; raises GridError if static variables end before it."""
         empty = np.broadcast_to(np.float32(np.nan), grid.shape)
-        hr = xr.DataArray(empty, grid.coords(), ("y", "x"), self.hr.name, self.hr.attrs)
+        hr = xr.DataArray(empty, coordinates_of(grid), ("y", "x"), self.hr.name, self.hr.attrs)
         static = tuple(regrid_to_hr(field, grid, grid, []).compute() for field in self.static)
         return dataclasses.replace(self, hr=hr, static=static, data_shape=grid.shape)
 
 
 def regrid_to_hr(field: xr.DataArray, grid: Grid, needed: Grid, notes: list[str]) -> xr.DataArray:
     """Bring a static variable onto the HR grid, lazily; it may end up to one of its cells before `needed` does."""
-    given = Grid.of(field)
+    given = grid_of(field)
     if given.is_close_to(grid):
-        return field.assign_coords(grid.coords())
+        return field.assign_coords(coordinates_of(grid))
     method = "area" if given.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km() else "bilinear"
     if not given.is_close_to(needed):
         cells = f"{describe_shape(given)} cells) regridded to the {describe_shape(grid)} HR cells"

@@ -15,7 +15,7 @@ import xarray as xr
 from engine.data.anomalies import KINDS, Anomalies, Season, fit_anomalies
 from engine.data.fields import COPIED_ATTRS
 from engine.data.gaps import fill_missing
-from engine.data.grids import GRID_MAPPING
+from engine.data.grid_coordinates import GRID_MAPPING, coordinates_of
 from engine.data.hr_template import HrTemplate
 from engine.data.netcdf import open_netcdf, write_netcdf
 from engine.data.pairs import FieldBlock, Pairs
@@ -138,7 +138,7 @@ class Normalizer:
 
     def save(self, path: Path, pairs: Pairs) -> None:
         """Write scaling.nc whole, with the HR template that new data are downscaled onto."""
-        file = xr.Dataset({"cells": (("y", "x"), self.mask.astype(np.int8))}, coords=pairs.hr_grid.coords())
+        file = xr.Dataset({"cells": (("y", "x"), self.mask.astype(np.int8))}, coords=coordinates_of(pairs.hr_grid))
         file["cells"].attrs = {word: pairs.hr.attrs[word] for word in COPIED_ATTRS if word in pairs.hr.attrs}
         if self.lr_mask is not None:
             file["lr_cells"] = (("y_lr", "x_lr"), self.lr_mask.astype(np.int8))

@@ -17,6 +17,7 @@ import xarray as xr
 from engine.data.dates import UNKNOWN
 from engine.data.fields import open_field
 from engine.data.forecasts import samples_of
+from engine.data.grid_coordinates import coordinates_of, grid_of
 from engine.data.grids import Grid, is_periodic
 from engine.data.hr_template import MIN_CELLS_FOR_MEAN, HrTemplate, describe_shape, regrid_to_hr
 from engine.data.lazy import apply_lazily, join_times, take_steps
@@ -175,8 +176,8 @@ def pair_for_downscaling(
         lr_source = dataclasses.replace(in_spec_v, variable=others[0] if others else in_spec_v.variable)
         named["LR of target_v"] = _open_as_trained(lr_source, path, lr_units, undated, "LR of target_v", notes)
     if as_given:
-        template = template.onto(Grid.of(named["LR"]))
-    hr_grid = Grid.of(template.hr)
+        template = template.onto(grid_of(named["LR"]))
+    hr_grid = grid_of(template.hr)
     lr_grid = hr_grid if as_given else hr_grid.coarsen(options.scale)
     needed = lr_grid.clamp_to(hr_grid.select(slice(template.data_shape[0]), slice(template.data_shape[1])))
     units = template.predictor_units or (None,) * len(options.predictors)
@@ -220,14 +221,14 @@ def pair(options: DataOptions) -> Pairs:
     target = in_region(open_field(options.target, undated=True, notes=notes), options, notes)
     open_other = functools.partial(open_field, undated=target["time"].attrs == UNKNOWN, notes=notes)
     hr = fit_to_scale(target, options, notes)
-    hr_grid = Grid.of(hr)
+    hr_grid = grid_of(hr)
     lr_grid = hr_grid.coarsen(options.scale)
     data_shape = min(hr.sizes["y"], target.sizes["y"]), min(hr.sizes["x"], target.sizes["x"])
     needed = lr_grid.clamp_to(hr_grid.select(slice(data_shape[0]), slice(data_shape[1])))
     fields = {"data.target": hr}
     if options.lr is not None:
         lr = _in_unit_of(hr, open_other(options.lr), "data.lr", notes)
-        _note_scale(Grid.of(lr), lr_grid, options.scale, notes)
+        _note_scale(grid_of(lr), lr_grid, options.scale, notes)
         fields["data.lr"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr", options, notes)
     for number, source in enumerate(options.predictors):
         name = f"data.predictors[{number}]"
@@ -282,7 +283,7 @@ def _split_by_rows(pairs: Pairs, options: DataOptions) -> Pairs:
     strips, spans = [], []
     for name in PARTS:
         inside = np.isin(row_of_cell, getattr(rows, name))
-        strips.append(apply_lazily(pairs.hr, functools.partial(_only_rows, inside), pairs.hr_grid.coords()))
+        strips.append(apply_lazily(pairs.hr, functools.partial(_only_rows, inside), coordinates_of(pairs.hr_grid)))
         first, last = np.flatnonzero(inside)[[0, -1]]
         spans.append(f"{name} rows {first + 1} to {last + 1} of HR (y {y[first]:.9g} to {y[last]:.9g})")
     thrice = np.zeros(3, int)
@@ -355,9 +356,9 @@ def _regrid_to_lr(
     grid: Grid, needed: Grid, field: xr.DataArray, name: str, options: DataOptions, notes: list[str]
 ) -> xr.DataArray:
     """Bring a field onto the LR grid."""
-    source = Grid.of(field)
+    source = grid_of(field)
     if source.is_close_to(grid):
-        return field.assign_coords(grid.coords())
+        return field.assign_coords(coordinates_of(grid))
     is_fine = source.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km()
     method = "area" if is_fine else options.interpolation
     notes.append(

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from engine.data.grid_coordinates import coordinates_of, grid_of
 from engine.data.grids import Grid, edges, spacing
 from engine.data.hr_template import describe_shape
 from engine.data.lazy import apply_lazily
@@ -128,14 +129,14 @@ def in_region(target: xr.DataArray, options: DataOptions, notes: list[str]) -> x
     """Take the part of HR in `data.region`."""
     if not options.region:
         return target
-    rows, columns, grid = cells_within(Grid.of(target), options.region)
-    notes.append(f"data.region: {grid} of {Grid.of(target)}")
-    return target.isel(y=rows, x=columns).assign_coords(grid.coords())
+    rows, columns, grid = cells_within(grid_of(target), options.region)
+    notes.append(f"data.region: {grid} of {grid_of(target)}")
+    return target.isel(y=rows, x=columns).assign_coords(coordinates_of(grid))
 
 
 def fit_to_scale(target: xr.DataArray, options: DataOptions, notes: list[str]) -> xr.DataArray:
     """Make the sides of HR multiples of the scale: crop (perfect-prog) or extend by missing cells (mos)."""
-    grid = Grid.of(target)
+    grid = grid_of(target)
     new = grid.crop(options.scale) if options.pairing == "perfect-prog" else grid.extend(options.scale)
     if min(new.shape) < 2 * options.scale:
         raise GridError(
@@ -156,4 +157,4 @@ def fit_to_scale(target: xr.DataArray, options: DataOptions, notes: list[str]) -
     def extend(values: np.ndarray) -> np.ndarray:
         return np.pad(values, [(0, 0)] * (values.ndim - 2) + added, constant_values=np.nan)
 
-    return apply_lazily(target, extend, new.coords())
+    return apply_lazily(target, extend, coordinates_of(new))

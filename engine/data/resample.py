@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from engine.data.gaps import fill_missing
-from engine.data.grids import GRID_MAPPING, Grid, edges, is_periodic, spacing
+from engine.data.grid_coordinates import GRID_MAPPING, coordinates_of, grid_of
+from engine.data.grids import Grid, edges, is_periodic, spacing
 from engine.data.kernels import NEGATIVE_LOBES, cell_positions, kernel_weights, upsampling_matrix
 from engine.data.lazy import apply_lazily
 from engine.data.regrid_weights import MARGIN, PointWeights, SideWeights, centres_in, weights_between
@@ -59,7 +60,7 @@ def coarsen(field: xr.DataArray, scale: int, kernel: str = "area", areas: np.nda
 
     Source: Jones (1999), Mon. Wea. Rev. 127, 2204, first-order conservative remapping.
     """
-    grid = Grid.of(field)
+    grid = grid_of(field)
     return _on_grid(field, grid.coarsen(scale), coarsening(grid, scale, kernel, areas))
 
 
@@ -97,9 +98,9 @@ def regrid(
     GridError
         If a needed centre lies outside the field's cells, or a projection can't be read.
     """
-    check_covers(Grid.of(field), needed or grid, str(field.name), beyond)
+    check_covers(grid_of(field), needed or grid, str(field.name), beyond)
     field = _crop_to(field, grid)
-    source = Grid.of(field)
+    source = grid_of(field)
     weights, coverage = (weights_between(source, grid, kind) for kind in (method, _coverage_kernel(method)))
     return _on_grid(field, grid, Resampling(weights, coverage, method in NEGATIVE_LOBES, is_periodic(source)))
 
@@ -145,7 +146,7 @@ class Resampling:
 
 def _crop_to(field: xr.DataArray, grid: Grid) -> xr.DataArray:
     """Select the part that `grid` needs, so that no more is read; all longitudes where that crosses their seam."""
-    source = Grid.of(field)
+    source = grid_of(field)
     margin = MARGIN + int(grid.cell_size_km() / source.cell_size_km())
     parts = {}
     for side, targets in zip(("y", "x"), centres_in(source, grid), strict=True):
@@ -171,7 +172,7 @@ def _at_lr_centres(grid: Grid, scale: int, kernel: str) -> SideWeights:
 
 def _on_grid(field: xr.DataArray, grid: Grid, change: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
     """Apply `change` to each step (…, y, x), when it is read."""
-    return apply_lazily(field.drop_vars(GRID_MAPPING, errors="ignore"), change, grid.coords())
+    return apply_lazily(field.drop_vars(GRID_MAPPING, errors="ignore"), change, coordinates_of(grid))
 
 
 def _block_mean(values: np.ndarray, weights: np.ndarray, scale: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.errors import DataError, GridError
 
 # Parts of CF standard names (table 85): components that lie along longitude or x, and those along latitude or y.
@@ -30,7 +30,7 @@ def check_components(first: xr.DataArray, second: xr.DataArray) -> None:
     DataError
         If their CF standard names say that they are in the wrong order, or the same.
     """
-    grids = Grid.of(first), Grid.of(second)
+    grids = grid_of(first), grid_of(second)
     if not grids[1].is_close_to(grids[0]):
         raise GridError(
             f"data.target_v is on another grid ({grids[1]}) than data.target ({grids[0]})",

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from engine.data.fields import open_field
 from engine.data.gaps import fill_missing
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import CurvilinearGrid, Grid, edges
 from engine.data.hr_template import HrTemplate
 from engine.data.kernels import cell_positions
@@ -78,7 +79,7 @@ class Places:
 
         Points are taken for cells as wide as those of HR in the training.
         """
-        hr_grid = Grid.of(template.hr)
+        hr_grid = grid_of(template.hr)
         check_covers(lr_grid, cells, "LR")
         if template.static or not normalizer.mask.all():
             check_covers(hr_grid, cells, "HR of the run, with its static variables and gaps,")
@@ -204,9 +205,9 @@ def read_points(path: Path) -> Grid:
 
 def _grid_of(path: Path) -> Grid:
     try:
-        return Grid.of(open_field(Source(str(path)), static=True))
+        return grid_of(open_field(Source(str(path)), static=True))
     except TimeError:
-        return Grid.of(open_field(Source(str(path)), undated=True))
+        return grid_of(open_field(Source(str(path)), undated=True))
 
 
 def _static_at(grid: Grid, values: np.ndarray, cells: Grid, are_points: bool) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.errors import DataError
 from engine.evaluation.moments import ratio
 from engine.evaluation.products import products_of
@@ -53,7 +53,7 @@ def exceedance(
     if not np.isfinite(thresholds).all():
         raise DataError(f"the thresholds are {list(thresholds)}", hint="expected finite numbers")
     products, limits = products_of(results), np.array(thresholds, results["hr"].dtype)  # 0.7 is as stored in the file
-    grid = Grid.of(results["hr"])
+    grid = grid_of(results["hr"])
     sides = [side for side in windows if side <= min(grid.shape)]
     areas = grid.cell_areas()
     table = np.zeros((3, len(products), len(limits)))  # areas of hits, of events in the product, of events in HR

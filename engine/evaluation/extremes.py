@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import coordinates_of, grid_of
 from engine.data.times import in_blocks
 from engine.data.units import conversion
 from engine.errors import DataError, UnitError
@@ -232,7 +232,7 @@ def extremes(results: xr.Dataset) -> xr.Dataset:
     DataError
         If the field is neither temperature nor precipitation in a known unit, or has no complete day.
     """
-    indices, grid = kind_of(results["hr"].attrs), Grid.of(results["hr"])
+    indices, grid = kind_of(results["hr"].attrs), grid_of(results["hr"])
     fields, areas = DailyFields.of(results, indices), grid.cell_areas()
     days, names = fields.days, fields.names
     quantiles = _quantiles(fields, indices, grid.shape)
@@ -261,7 +261,7 @@ def extremes(results: xr.Dataset) -> xr.Dataset:
             "area_value": (("index", "product", "year"), area.transpose(0, 2, 1)),
             "index_days": ("year", [int((days.starts.year == year).sum()) for year in years]),
         },
-        {"index": kept, "product": list(names), "year": years, **grid.coords()},
+        {"index": kept, "product": list(names), "year": years, **coordinates_of(grid)},
         {"left_out": _left_out(short, len(days.starts), quantiles[0] is None)},
     )
 

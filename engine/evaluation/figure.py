@@ -12,7 +12,8 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from engine.data.grids import Grid, edges, without_suffix
+from engine.data.grid_coordinates import grid_of, without_suffix
+from engine.data.grids import edges
 from engine.evaluation.map_lines import coast_line
 
 Target = Path | BinaryIO
@@ -110,7 +111,7 @@ def _draw(fields: Mapping[str, xr.DataArray], clim: tuple[float, float], cmap: s
 
 def draw_panel(panel: Any, field: xr.DataArray, clim: tuple[float, float], colours: Any) -> Any:
     """Draw one map with its coast; a degree of longitude is as wide as it is at the middle latitude."""
-    grid = Grid.of(without_suffix(field))
+    grid = grid_of(without_suffix(field))
     drawn = panel.pcolormesh(edges(grid.x), edges(grid.y), field.values, cmap=colours, vmin=clim[0], vmax=clim[1])
     coast = coast_line(grid)
     panel.plot(coast[:, 0], coast[:, 1], color="white", linewidth=0.5)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import xarray as xr
 
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid
 from engine.evaluation.moments import ratio
 from engine.evaluation.products import products_of
@@ -35,7 +36,7 @@ def plausibility(results: xr.Dataset) -> dict[str, dict[str, float]]:
         value; with mos, LR is of another model.
     """
     products = ("hr", *products_of(results))
-    grid = Grid.of(results["hr"])
+    grid = grid_of(results["hr"])
     scale, areas = _lr_cells(results, grid)
     low, high = (np.full(len(products), edge) for edge in (np.inf, -np.inf))
     n, below_zero, squares, lr_cells = (np.zeros(len(products)) for _ in range(4))

@@ -20,7 +20,7 @@ import xarray as xr
 from engine.data.fields import COPIED_ATTRS
 from engine.data.forecasts import samples_of
 from engine.data.gaps import fill_missing
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import coordinate_references, coordinates_of, grid_of
 from engine.data.netcdf import netcdf_file, open_netcdf, write_netcdf
 from engine.data.pairs import FieldBlock, Pairs
 from engine.data.resample import interpolate
@@ -278,7 +278,7 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
     """Create a file with coordinates and the declarations of fields (time, y, x), and of lr on its own grid."""
     pairs = samples.pairs
     grid = pairs.hr_grid.select(*_with_data(pairs))
-    lr_coords = pairs.lr_grid.coords()
+    lr_coords = coordinates_of(pairs.lr_grid)
     lr_axes = {
         f"{name}_lr": xr.Variable([f"{dim}_lr" for dim in coord.dims], coord.values, coord.attrs)
         for name, coord in lr_coords.items()
@@ -288,7 +288,9 @@ def create_results(path: Path, samples: Samples, title: str, names: tuple[str, .
     for described in (times.attrs, times.encoding):
         described.pop("bounds", None)  # the name of a variable that isn't written
     each = {name: coord[samples.steps] for name, coord in samples_of(pairs.times).items()}
-    dataset = xr.Dataset(coords={"time": times, **each, **grid.coords(), **lr_axes}, attrs={**CF, "title": title})
+    dataset = xr.Dataset(
+        coords={"time": times, **each, **coordinates_of(grid), **lr_axes}, attrs={**CF, "title": title}
+    )
     write_netcdf(dataset, path, format="NETCDF4")
     declare_fields(path, samples, names)
 
@@ -303,7 +305,7 @@ def declare_fields(path: Path, samples: Samples, names: tuple[str, ...], ending:
         for name in names:
             suffix = "_lr" if name == "lr" else ""
             dims = ("time", f"y{suffix}", f"x{suffix}")
-            references = pairs.hr_grid.select(*_with_data(pairs)).references(suffix)
+            references = coordinate_references(pairs.hr_grid.select(*_with_data(pairs)), suffix)
             named = " ".join([*samples_of(pairs.times), *filter(None, [references.get("coordinates")])])
             references |= {"coordinates": named} if named else {}
             _declare(file, name, dims, _attrs(pairs), references, ending)
@@ -320,7 +322,7 @@ def _seasons(samples: Samples, rows: np.ndarray) -> np.ndarray:
 
 def _declare_members(path: Path, samples: Samples, downscaler: Downscaler) -> None:
     """Declare what stands beside the mean of members: their spread, and the calibrated interval, if there is one."""
-    attrs, dims, references = _attrs(samples.pairs), ("time", "y", "x"), samples.pairs.hr_grid.references()
+    attrs, dims, references = _attrs(samples.pairs), ("time", "y", "x"), coordinate_references(samples.pairs.hr_grid)
     methods = f"{attrs.get('cell_methods', '')} realization: standard_deviation".strip()
     of_spread = attrs | {"cell_methods": methods, "comment": f"over {downscaler.members} members"}
     if attrs.get("standard_name", "").endswith("temperature"):
@@ -360,7 +362,7 @@ def _add_pixel_rmse(path: Path) -> None:
             second = second_component(results)
             maps |= {(name, SECOND): pixel_rmse(second, name) for name in FIELDS}
         units = {"units": results["hr"].attrs["units"]} if "units" in results["hr"].attrs else {}
-        references = Grid.of(results["hr"]).references()
+        references = coordinate_references(grid_of(results["hr"]))
     with netcdf_file(path, "a") as file:
         for (name, ending), values in maps.items():
             _declare(file, f"rmse_{name}", ("y", "x"), units, references, ending)

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy.spatial import KDTree
 
 from engine.data.gaps import fill_missing
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid, edges, is_periodic
 from engine.data.hr_template import HrTemplate
 from engine.data.kernels import cell_positions, kernel_taps
@@ -116,9 +117,9 @@ def elevations(template: HrTemplate, scale: int, interpolation: str) -> dict[str
         )
     hr = template.hr.copy(data=known)
     lr = coarsen(hr, scale).compute()
-    filled = fill_missing(lr.values[None], is_periodic(Grid.of(hr)))
+    filled = fill_missing(lr.values[None], is_periodic(grid_of(hr)))
     smooth = {
-        product: hr.copy(data=interpolate(filled, scale, kernel, is_periodic(Grid.of(hr)))[0])
+        product: hr.copy(data=interpolate(filled, scale, kernel, is_periodic(grid_of(hr)))[0])
         for product, kernel in {"interpolated": interpolation, **{k: k for k in KERNELS_OF_LR}}.items()
     }
     rows, columns = template.data_shape

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.forecasts import is_forecast, samples_of
-from engine.data.grids import Grid, without_suffix
+from engine.data.grid_coordinates import grid_of, without_suffix
 from engine.data.netcdf import write_netcdf
 from engine.data.stations import ALT, ID, LAT, LON, NAME
 from engine.data.times import elapsed_seconds, encode, match
@@ -82,7 +82,7 @@ def verify_at_stations(
     if not moments.count.any():
         raise DataError(
             "no station has a value to compare with",
-            hint=f"the run covers {Grid.of(results['hr']).extent()}; stations lie at lat "
+            hint=f"the run covers {grid_of(results['hr']).extent()}; stations lie at lat "
             f"{measured[LAT].min():.4g} to {measured[LAT].max():.4g}, lon {measured[LON].min():.4g} to "
             f"{measured[LON].max():.4g}",
         )
@@ -153,7 +153,7 @@ def _samplings(results: xr.Dataset, measured: xr.DataArray, method: str) -> dict
         lr_valid |= np.isfinite(block["lr"].values).any(axis=0)
     valid = np.isfinite(results["rmse_downscaled"].values)
     place = measured[LON].values, measured[LAT].values
-    return samplings(Grid.of(results["hr"]), valid, Grid.of(lr), lr_valid, *place, method)
+    return samplings(grid_of(results["hr"]), valid, grid_of(lr), lr_valid, *place, method)
 
 
 def _sample(results: xr.Dataset, cells: Mapping[str, Sampling]) -> xr.DataArray:

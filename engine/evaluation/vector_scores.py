@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid, is_periodic
 from engine.evaluation.products import SECOND, open_products, products_of
 from engine.evaluation.score_records import Scores
@@ -73,7 +74,7 @@ def with_vector(scores: Scores, results_path: Path) -> Scores:
 
 
 def _scores(first: xr.Dataset, second: xr.Dataset, products: list[str]) -> dict[str, VectorScores]:
-    grid = Grid.of(first["hr"])
+    grid = grid_of(first["hr"])
     areas = grid.cell_areas()
     derive = _derivatives(grid)
     sums = {name: _Sums() for name in products}

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from engine.data.grids import GRID_MAPPING, Grid
+from engine.data.grid_coordinates import GRID_MAPPING, coordinates_of, grid_of
+from engine.data.grids import Grid
 from engine.data.netcdf import write_netcdf
 from engine.data.times import in_blocks
 from engine.errors import DataError, GridError, RunError
@@ -109,7 +110,7 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     names = ("hr", *products)
     if absent := [name for name in names if name not in results]:
         raise DataError(f"the results have no {', '.join(absent)}", action="evaluate the run again")
-    grid = Grid.of(results["hr"])
+    grid = grid_of(results["hr"])
     areas = grid.cell_areas()
     nothing = Moments.of(np.zeros((len(names), 0, *grid.shape)))
     moments = dict.fromkeys(SEASONS, nothing)
@@ -147,7 +148,7 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
             of_each[:, rows] = of_steps = spectra.of_steps(fields)
             spectra = spectra.add(of_steps)
     by_season = {ALL: reduce(Moments.merge, moments.values()), **moments}
-    coords = {"season": list(by_season), "product": list(products), "quantile": list(LEVELS), **grid.coords()}
+    coords = {"season": list(by_season), "product": list(products), "quantile": list(LEVELS), **coordinates_of(grid)}
     coords["time"] = results["time"]
     if leads:
         coords["lead"] = leads.coordinate

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import coordinates_of, grid_of
 from engine.data.pairs import Pairs
 from engine.data.regrid_weights import weights_between
 from engine.data.resample import coarsen
@@ -41,8 +41,8 @@ def measure_scales(spec: Spec, store: Store) -> dict[str, Any]:
     hr = pairs.hr.isel(time=samples.steps).load()
     lr = coarsen(hr, pairs.scale)
     cells = refine(pairs.lr_grid, 2.5)
-    means = weights_between(Grid.of(hr), cells, "area").apply(hr.values)
-    fine = xr.DataArray(means, {"time": hr["time"], **cells.coords()}, ("time", "y", "x"), hr.name, hr.attrs)
+    means = weights_between(grid_of(hr), cells, "area").apply(hr.values)
+    fine = xr.DataArray(means, {"time": hr["time"], **coordinates_of(cells)}, ("time", "y", "x"), hr.name, hr.attrs)
     cases = {2.5: (lr, fine), 4: (lr, hr)}
     for scale in (5, 6, 8):
         rows, columns = (cells - cells % scale for cells in hr.shape[1:])

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from engine.data.grids import LATITUDE, LONGITUDE, Grid
+from engine.data.grid_coordinates import grid_of
+from engine.data.grids import LATITUDE, LONGITUDE
 from engine.data.pairs import Pairs
 from engine.data.resample import coarsen
 from engine.data.times import Parts
@@ -39,7 +40,7 @@ def make_pairs(
     width = 360 / nx if is_global else 1.0
     field = _field(hr, {**time, "y": 0.5 + np.arange(ny), "x": (0.5 + np.arange(nx)) * width}, "t2m", standard_name)
     field["y"].attrs, field["x"].attrs = dict(LATITUDE), dict(LONGITUDE)
-    grid = Grid.of(field)
+    grid = grid_of(field)
     lr_grid = grid.coarsen(scale)
     at_lr = {**time, "y": lr_grid.y, "x": lr_grid.x}
     n_train, n_validation = n // 2, n // 4

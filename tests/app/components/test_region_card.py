@@ -7,15 +7,16 @@ from bokeh.events import SelectionGeometry
 
 from app.components.region_card import RegionCard
 from app.plots.live import MapSet, SharedView
-from engine.data.grids import CurvilinearGrid, Grid
+from engine.data.grid_coordinates import coordinates_of, grid_of
+from engine.data.grids import CurvilinearGrid
 
 
 def test_a_box_on_a_turned_map_is_the_region_that_lies_there(session):
     # Rows from 59.5° to 50.5° north, columns from 19.5° to 0.5° east: on the map, row r and column c stand at -r, -c.
     lon, lat = np.meshgrid(np.arange(19.5, 0, -1), np.arange(59.5, 50, -1))
     grid = CurvilinearGrid(np.arange(10.0), np.arange(20.0), lat=lat, lon=lon)
-    field = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=grid.coords())
-    view = SharedView(Grid.of(field), lambda y, x: None)
+    field = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates_of(grid))
+    view = SharedView(grid_of(field), lambda y, x: None)
     maps = MapSet({"field": field}, view, clim=(0.0, 1.0), cmap="viridis")
     card = RegionCard(session)
     card.follow(grid, maps)

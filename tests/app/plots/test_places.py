@@ -15,6 +15,7 @@ import xarray as xr
 from app.plots.live import MapSet, SharedView
 from app.session import PROJECTIONS
 from engine.data.fields import open_field
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid
 from engine.spec import Source
 
@@ -93,7 +94,7 @@ def degrees(crs: ccrs.Projection, x: np.ndarray, y: np.ndarray) -> tuple[np.ndar
 
 
 def view_of(one: Case, projection: str) -> SharedView:
-    view = SharedView(Grid.of(one.field), lambda y, x: None, projection)
+    view = SharedView(grid_of(one.field), lambda y, x: None, projection)
     view.pixels = max(view.pixels, 2 * one.field.shape[1])  # a map so wide that each cell has some in every projection
     return view
 

@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 
 from engine.data.fields import open_field
-from engine.data.grids import COLUMN, ROW, CurvilinearGrid, Grid
+from engine.data.grid_coordinates import COLUMN, ROW, coordinates_of, grid_of
+from engine.data.grids import CurvilinearGrid, Grid
 from engine.data.normalizer import fit_normalizer, load_hr_template
 from engine.data.pairs import pair, pair_for_downscaling
 from engine.data.resample import interpolate, regrid
@@ -82,7 +83,7 @@ def test_coordinates_are_found_by_attributes_and_names(tmp_path, lat, lon, dims,
     opened = open_field(Source(str(tmp_path / "a.nc"), "t2m"), notes=notes)
     assert notes == [f"t2m in {tmp_path}/a.nc is curvilinear: latitude and longitude from {lat} and {lon}"]
     np.testing.assert_array_equal(opened, field["t2m"])
-    np.testing.assert_array_equal(Grid.of(opened).lonlat(), (east, north))
+    np.testing.assert_array_equal(grid_of(opened).lonlat(), (east, north))
     assert opened["y"].values.tolist() == list(range(8))
 
 
@@ -92,7 +93,7 @@ def test_coordinates_for_each_time_step_must_stand_still(tmp_path):
     for name, lat in (("still", moving * 0 + dataset["lat"]), ("moving", moving)):
         lat.attrs = AT_NORTH
         dataset.assign_coords(lat=lat.transpose("time", "j", "i")).to_netcdf(tmp_path / f"{name}.nc")
-    still = Grid.of(open_field(Source(str(tmp_path / "still.nc"))))
+    still = grid_of(open_field(Source(str(tmp_path / "still.nc"))))
     np.testing.assert_array_equal(still.lonlat()[1], dataset["lat"])
     assert "lat in " in (message := refusal(GridError, tmp_path / "moving.nc"))
     assert message.endswith("changes with time: expected a grid that doesn't move")
@@ -112,7 +113,7 @@ def test_files_of_wrf_open_with_their_times(tmp_path, has_xtime):
     dataset.to_netcdf(tmp_path / "wrfout.nc", encoding={"Times": {"char_dim_name": "DateStrLen"}})
     opened = open_field(Source(str(tmp_path / "wrfout.nc"), "T2"))
     assert opened["time"].dt.strftime("%Y-%m-%d_%H:%M:%S").values.tolist() == texts
-    np.testing.assert_array_equal(Grid.of(opened).lonlat()[1], lat[0])
+    np.testing.assert_array_equal(grid_of(opened).lonlat()[1], lat[0])
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,9 @@ def test_fields_go_from_any_grid_to_any_other():
     def height(grid: Grid) -> xr.DataArray:
         lon, lat = (np.deg2rad(side) for side in grid.lonlat())
         values = np.cos(lat) * np.sin(lon - 0.3) + 0.5 * np.sin(lat)
-        return xr.DataArray(values[None].astype(np.float32), grid.coords() | {"time": [0]}, ("time", "y", "x"), "h")
+        return xr.DataArray(
+            values[None].astype(np.float32), coordinates_of(grid) | {"time": [0]}, ("time", "y", "x"), "h"
+        )
 
     lon, lat = rotated().lonlat()
     inner = Grid(np.linspace(lat.mean() - 0.8, lat.mean() + 0.8, 7), np.linspace(lon.mean() - 1, lon.mean() + 1, 9))
@@ -194,7 +197,7 @@ def test_fields_go_from_any_grid_to_any_other():
         for method, near in (("bilinear", 5e-5), ("bicubic", 3e-4), ("nearest", 0.01), ("area", 0.01)):
             new = regrid(height(source), grid, method)
             np.testing.assert_allclose(new, height(grid), atol=near, err_msg=method)
-            assert Grid.of(new).is_close_to(grid)
+            assert grid_of(new).is_close_to(grid)
     with pytest.raises(GridError, match=r"h covers lat .*is needed"):
         regrid(height(curved(rotated())), outer, "bilinear")
 
@@ -213,7 +216,7 @@ def test_lr_static_and_new_data_on_grids_of_their_own(tmp_path):
     assert np.isfinite(pairs.read(np.arange(4)).lr).all()
     fit_normalizer(pairs, "standard").save(tmp_path / "scaling.nc", pairs)
     template = load_hr_template(tmp_path / "scaling.nc")
-    assert Grid.of(template.hr).is_close_to(pairs.hr_grid)
+    assert grid_of(template.hr).is_close_to(pairs.hr_grid)
     new = pair_for_downscaling(chosen, template, str(tmp_path / "lr.nc"))
     np.testing.assert_array_equal(new.read(np.arange(4)).lr, pairs.read(np.arange(4)).lr)
     write_field(tmp_path / "elsewhere.nc", south=-40)

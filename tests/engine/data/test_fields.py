@@ -13,7 +13,7 @@ import xarray as xr
 from engine.data import formats
 from engine.data.fields import open_field, steps_per_chunk
 from engine.data.file_summary import describe
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.errors import DataError, GridError, TimeError, UnitError
 from engine.spec import Source
 from tests.engine.data.mock import ALBERS, make_field, refusal, steps, write_field, write_grib
@@ -101,13 +101,13 @@ def test_a_projected_grid_keeps_its_mapping(tmp_path):
     field = open_field(Source(write_field(tmp_path / "a.nc", crs=ALBERS, names=("time", "y", "x"))))
     assert field["crs"].attrs["grid_mapping_name"] == "albers_conical_equal_area"
     assert field["y"].attrs["units"] == "km"
-    assert Grid.of(field).crs["standard_parallel"] == pytest.approx([-26.2, -29.3])
+    assert grid_of(field).crs["standard_parallel"] == pytest.approx([-26.2, -29.3])
 
 
 def test_a_projection_as_well_known_text_only(tmp_path):
     wkt = pyproj.CRS.from_epsg(3035).to_wkt()  # Lambert's equal-area projection of Europe, centred on 52 °N, 10 °E
     square = {"ny": 4, "nx": 4, "south": 3204, "west": 4315, "dy": 4, "dx": 4, "names": ("time", "y", "x")}
-    grid = Grid.of(open_field(Source(write_field(tmp_path / "a.nc", crs={"crs_wkt": wkt}, **square))))
+    grid = grid_of(open_field(Source(write_field(tmp_path / "a.nc", crs={"crs_wkt": wkt}, **square))))
     assert grid.crs["grid_mapping_name"] == "lambert_azimuthal_equal_area"
     lon, lat = grid.lonlat()
     assert (lon.mean(), lat.mean()) == pytest.approx((10, 52), abs=1e-3)  # x 4321 km, y 3210 km is the false origin
@@ -119,7 +119,7 @@ def test_latitude_longitude_as_grid_mapping_is_no_projection(tmp_path):
     dataset = make_field().assign(crs=((), 0, {"grid_mapping_name": "latitude_longitude"}))
     dataset["t2m"].attrs["grid_mapping"] = "crs"
     dataset.to_netcdf(tmp_path / "a.nc")
-    assert Grid.of(open_field(Source(str(tmp_path / "a.nc")))).crs == {}
+    assert grid_of(open_field(Source(str(tmp_path / "a.nc")))).crs == {}
 
 
 @pytest.mark.parametrize("calendar", ["360_day", "noleap"])

@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 
 from engine.data.fields import open_field
+from engine.data.grid_coordinates import coordinates_of, grid_of
 from engine.data.grids import Grid
 from engine.data.lengths import EARTH_RADIUS_KM
 from engine.data.regions import cells_within
@@ -96,10 +97,12 @@ def test_a_rotated_pole():
 
 def test_coords_survive_a_file(tmp_path):
     for number, grid in enumerate((latlon(), albers())):
-        field = xr.DataArray(np.zeros((2, *grid.shape)), {"time": steps(2), **grid.coords()}, ["time", "y", "x"], "t")
+        field = xr.DataArray(
+            np.zeros((2, *grid.shape)), {"time": steps(2), **coordinates_of(grid)}, ["time", "y", "x"], "t"
+        )
         field.attrs = {"grid_mapping": "crs"} if grid.crs else {}
         field.to_netcdf(tmp_path / f"{number}.nc")
-        assert Grid.of(open_field(Source(str(tmp_path / f"{number}.nc")))) == grid
+        assert grid_of(open_field(Source(str(tmp_path / f"{number}.nc")))) == grid
 
 
 def test_equality_and_likeness():

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from engine.data import normalizer
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.data.normalizer import Normalizer, ValueTransform, fit_normalizer, is_nonnegative_quantity, load_hr_template
 from engine.data.pairs import Pairs
 from engine.data.resample import interpolate
@@ -233,7 +233,7 @@ def test_saved_and_loaded_it_is_the_same(pairs, tmp_path):
 def test_the_frame_for_new_data_is_kept_with_it(pairs, tmp_path):
     fit_normalizer(pairs, "log").save(tmp_path / "scaling.nc", pairs)
     template = load_hr_template(tmp_path / "scaling.nc")
-    assert Grid.of(template.hr) == pairs.hr_grid
+    assert grid_of(template.hr) == pairs.hr_grid
     assert (template.hr.name, template.hr.attrs["units"], template.data_shape) == ("t2m", "K", (4, 4))
     assert len(template.static) == 11
     for kept, given in zip(template.static, pairs.static, strict=True):  # in their order, also the eleventh

@@ -7,7 +7,7 @@ import xarray as xr
 
 from engine.data import lazy
 from engine.data.fields import open_field
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.data.input_values import check_values, sample_values
 from engine.data.pairs import pair
 from engine.data.resample import coarsen
@@ -51,7 +51,7 @@ def test_perfect_prog_crops_and_coarsens(hr):
     arrays = pairs.read(np.arange(20))
     expected = make_field(ny=10, nx=13, missing=0.2)["t2m"].values[:, :8, :12]
     np.testing.assert_array_equal(arrays.hr, expected)
-    weights = np.repeat(Grid.of(pairs.hr).cell_areas()[:4, :1], 4, axis=1)
+    weights = np.repeat(grid_of(pairs.hr).cell_areas()[:4, :1], 4, axis=1)
     block = expected[3, :4, :4]
     known = np.isfinite(block)
     assert arrays.lr[3, 0, 0] == pytest.approx((block[known] * weights[known]).sum() / weights[known].sum(), rel=1e-6)

@@ -16,7 +16,7 @@ import xarray as xr
 
 from engine.data.fields import open_field
 from engine.data.file_summary import describe
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.data.normalizer import fit_normalizer, load_hr_template
 from engine.data.pairs import pair, pair_for_downscaling
 from engine.errors import DataError, GridError, TimeError
@@ -72,9 +72,9 @@ def test_centres_of_pixels_that_are_areas_or_points(tmp_path):
     np.testing.assert_allclose(area["x"], 500_015 + 30 * np.arange(6))
     np.testing.assert_allclose(area["y"], 4_999_985 - 30 * np.arange(4))
     assert area["crs"].attrs["grid_mapping_name"] == "transverse_mercator"
-    assert Grid.of(area).cell_size_km() == pytest.approx(0.03)
+    assert grid_of(area).cell_size_km() == pytest.approx(0.03)
     # The zone's meridian is 15° east, and easting 500 km lies on it: the first column is 15 m east of it.
-    lon, lat = Grid.of(area).lonlat()
+    lon, lat = grid_of(area).lonlat()
     assert lon[0, 0] == pytest.approx(15 + 15 / (111_320 * np.cos(np.deg2rad(lat[0, 0]))), abs=1e-6)
     # Here it is the centre itself.
     point = opened(write_tiff(tmp_path / "point.tif", keys=(PROJECTED, POINT, UTM_33N)))
@@ -92,12 +92,12 @@ def test_rows_from_the_south(tmp_path):
 
 def test_latitude_and_longitude_and_a_projection_that_cf_does_not_name(tmp_path):
     field = opened(write_tiff(tmp_path / "a.tif", keys=(GEOGRAPHIC, AREA, WGS_84), tie=(10.0, 50.0), side=0.5))
-    assert Grid.of(field).is_lonlat
+    assert grid_of(field).is_lonlat
     np.testing.assert_allclose(field["y"], 49.75 - 0.5 * np.arange(4))
     np.testing.assert_allclose(field["x"], 10.25 + 0.5 * np.arange(6))
     web = opened(write_tiff(tmp_path / "web.tif", keys=(PROJECTED, AREA, WEB_MERCATOR), tie=(0.0, 15.0)))
-    assert str(Grid.of(web)).endswith("popular visualisation pseudo mercator")
-    lon, lat = Grid.of(web).lonlat()
+    assert str(grid_of(web)).endswith("popular visualisation pseudo mercator")
+    lon, lat = grid_of(web).lonlat()
     assert lat[0] == pytest.approx(0.0, abs=1e-9)  # 15 m north of the equator is the upper edge
     assert lon[0, 0] == pytest.approx(np.rad2deg(15 / 6_378_137))
 

@@ -5,6 +5,7 @@ from scipy import ndimage
 from skimage.transform import resize
 
 from engine.data.gaps import fill_missing
+from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid
 from engine.data.kernels import upsampling_matrix
 from engine.data.lazy import apply_lazily
@@ -95,7 +96,7 @@ def test_coarsening_by_area_on_paper():
 def test_coarsening_keeps_the_area_mean(crs):
     hr = field(ny=12, nx=18, crs=crs)
     lr = coarsen(hr, 3)
-    before, after = Grid.of(hr).cell_areas(), Grid.of(lr).cell_areas()
+    before, after = grid_of(hr).cell_areas(), grid_of(lr).cell_areas()
     for step in range(3):
         assert np.average(lr[step], weights=after) == pytest.approx(np.average(hr[step], weights=before), abs=1e-9)
 
@@ -123,7 +124,7 @@ def test_coarsening_is_lazy_and_step_by_step():
     hr = field(ny=8, nx=8, missing=0.2)
     lazy = coarsen(hr, 2)
     assert not isinstance(lazy.variable._data, np.ndarray)
-    whole = coarsening(Grid.of(hr), 2)(hr.values)
+    whole = coarsening(grid_of(hr), 2)(hr.values)
     np.testing.assert_array_equal(lazy, whole)
     np.testing.assert_array_equal(lazy[[5, 2], 1, ::-1], whole[[5, 2], 1, ::-1])
     np.testing.assert_array_equal(lazy[3], whole[3])
@@ -184,7 +185,7 @@ def test_area_regridding_by_hand_and_conserving():
 def test_area_regridding_equals_coarsening_where_grids_nest():
     hr = field(ny=12, nx=12, missing=0.3)
     lr = coarsen(hr, 4)
-    np.testing.assert_allclose(regrid(hr, Grid.of(lr), "area"), lr, atol=1e-9)
+    np.testing.assert_allclose(regrid(hr, grid_of(lr), "area"), lr, atol=1e-9)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -205,7 +206,7 @@ def test_a_projected_target_samples_latitudes_and_longitudes():
     # A field that is its own latitude: on any grid, bilinear interpolation must give the latitude of the centre.
     lat, lon = np.arange(-32.0, -23, 0.1), np.arange(148.0, 159, 0.1)
     source = on_grid(lat, lon, lat[:, None] * np.ones(len(lon)))
-    target = Grid.of(field(ny=6, nx=5, south=-100, west=-90, dy=40, dx=45, crs=ALBERS))
+    target = grid_of(field(ny=6, nx=5, south=-100, west=-90, dy=40, dx=45, crs=ALBERS))
     latitudes = target.lonlat()[1]
     for kernel, tolerance in (("nearest", 0.05), ("bilinear", 1e-9), ("bicubic", 1e-3), ("area", 0.05)):
         np.testing.assert_allclose(regrid(source, target, kernel), latitudes, atol=tolerance)

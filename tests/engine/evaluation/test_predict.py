@@ -13,7 +13,8 @@ import xarray as xr
 
 from engine.data.fields import open_field
 from engine.data.gaps import fill_missing
-from engine.data.grids import COLUMN, ROW, CurvilinearGrid, Grid, without_suffix
+from engine.data.grid_coordinates import COLUMN, ROW, coordinates_of, grid_of, without_suffix
+from engine.data.grids import CurvilinearGrid
 from engine.data.normalizer import fit_normalizer
 from engine.data.resample import coarsen, interpolate
 from engine.data.samples import Samples
@@ -135,17 +136,19 @@ def test_results_on_a_curvilinear_grid_hold_its_places_and_open_again(tmp_path):
     lat, lon = 50 + 0.5 * rows + 0.1 * columns, 0.7 * columns - 0.1 * rows
     grid = CurvilinearGrid(np.arange(8.0), np.arange(8.0), {}, ROW, COLUMN, lat=lat, lon=lon)
     plain = make_pairs(waves(16))
-    hr = xr.DataArray(plain.hr.values, {"time": plain.times, **grid.coords()}, plain.hr.dims, "t2m", plain.hr.attrs)
+    hr = xr.DataArray(
+        plain.hr.values, {"time": plain.times, **coordinates_of(grid)}, plain.hr.dims, "t2m", plain.hr.attrs
+    )
     lr = coarsen(hr, 2)
-    pairs = dataclasses.replace(plain, hr=hr, lr=lr, hr_grid=grid, lr_grid=Grid.of(lr))
+    pairs = dataclasses.replace(plain, hr=hr, lr=lr, hr_grid=grid, lr_grid=grid_of(lr))
     samples = Samples(pairs, fit_normalizer(pairs, "standard"), OPTIONS, pairs.parts.test)
     write_results(tmp_path / "test.nc", downscaler_of(samples), samples, nothing, "a title")
     for name, expected in (("hr", grid), ("lr", grid.coarsen(2)), ("rmse_downscaled", grid)):
         with xr.open_dataset(tmp_path / "test.nc", decode_coords="all") as file:
-            assert Grid.of(without_suffix(file[name])).is_close_to(expected, 1e-9)
+            assert grid_of(without_suffix(file[name])).is_close_to(expected, 1e-9)
     again = open_field(Source(str(tmp_path / "test.nc"), "downscaled"))
-    assert Grid.of(again).is_close_to(grid, 1e-9)
-    assert Grid.of(open_field(Source(str(tmp_path / "test.nc"), "lr"))).is_close_to(grid.coarsen(2), 1e-9)
+    assert grid_of(again).is_close_to(grid, 1e-9)
+    assert grid_of(open_field(Source(str(tmp_path / "test.nc"), "lr"))).is_close_to(grid.coarsen(2), 1e-9)
 
 
 def test_results_hold_the_rmse_of_each_cell(results):

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from engine.data.fields import open_field
-from engine.data.grids import Grid
+from engine.data.grid_coordinates import grid_of
 from engine.data.netcdf import write_netcdf
 from engine.data.times import first_and_last
 from engine.data.units import convert, describe_conversion
@@ -69,14 +69,14 @@ class Kind:
         field = open_field(source, static=self.static, notes=notes)
         given = field.attrs["units"]
         values = convert(field, self.to, what=path).values.astype(float)
-        lon, lat = Grid.of(field).lonlat()
+        lon, lat = grid_of(field).lonlat()
         days = 0.0 if self.static else days_of(field["time"].values)[:, None, None]
         expected = truth(days, lat, lon)
         valid = np.isfinite(values)
         assert (~valid).sum() == self.missing, f"{(~valid).sum()} values are missing"
         np.testing.assert_allclose(values[valid], expected[valid], rtol=0, atol=self.within, err_msg=path)
         unit = describe_conversion(given, self.to) or (repr(given) if given else "no unit")
-        facts = [str(Grid.of(field)), "" if self.static else _times(field), unit]
+        facts = [str(grid_of(field)), "" if self.static else _times(field), unit]
         missing = f"{self.missing} missing" if self.missing else ""
         return "; ".join(fact for fact in (*facts, missing, *notes) if fact)
 
