@@ -69,7 +69,7 @@ class ConditionRow:
     def follow(self, selection: Selection, view: SharedView) -> None:
         """Offer what the compared runs have, and show what is chosen, on the maps in `view` too."""
         self._selection, self._view, condition = selection, view, selection.condition
-        view.on_area = self._take_area
+        view.area.on_area = self._take_area
         is_open, units = not selection.reason, selection.comparison.first.units
         parts = (
             Condition(condition.months),
@@ -89,7 +89,7 @@ class ConditionRow:
             self._updating = False
             for button in (self._box, *self._draw.values()):
                 button.visible = is_open
-            view.outline(*_outline(selection))
+            view.area.show(*_outline(selection))
             self._all.visible = bool(condition)
             self._say(_fact(selection))
 

@@ -12,7 +12,8 @@ import panel_material_ui as pmui
 from app.components.cards import heading
 from app.form.field import SMALL, read_number
 from app.formatting import plain_text
-from app.plots.live import INK, PAPER, MapSet, SharedView
+from app.plots.colours import INK, PAPER
+from app.plots.live import MapSet, SharedView
 from app.services.regions import cells_of, outline_of_cells, outline_of_region, trainable_cells
 from app.session import Session
 from app.theme import OUTLINED
@@ -65,7 +66,7 @@ class RegionCard:
         self._view, self._grid = maps.view, grid
         self._cells, self._sides = (bm.ColumnDataSource({"x": [], "y": []}) for _ in range(2))
         _add_region(maps.figures[0], self._sides, self._cells)
-        self._view.on_area = self._drawn
+        self._view.area.on_area = self._drawn
         self._draw(False)
         self._show(self.region)
 

@@ -15,6 +15,7 @@ from app.components.cards import card, heading
 from app.plots.products import colour_of
 from app.services.comparison import Comparison
 from app.services.conditions import Selection
+from app.services.run_settings import differing_options, seed_groups
 from app.services.verification import sal
 from app.theme import read_asset
 from engine.evaluation.score_records import ProductScores, Scores
@@ -108,7 +109,7 @@ def _sal(selection: Selection) -> str:
 def _seeds(comparison: Comparison, scores: Mapping[str, Scores]) -> str:
     """Mean and range of the scores of runs that differ only in their seed."""
     lines = []
-    for group in comparison.seed_groups():
+    for group in seed_groups(comparison.results):
         texts = []
         for metric in ("mae", "rmse", "bias"):
             means = [scores[r.letter].downscaled[metric].mean for r in group if metric in scores[r.letter].downscaled]
@@ -123,7 +124,7 @@ def _seeds(comparison: Comparison, scores: Mapping[str, Scores]) -> str:
 
 def _differences(comparison: Comparison) -> str:
     """Only the settings in which the runs differ."""
-    differing = comparison.differing()
+    differing = differing_options(comparison.results)
     differences = [f"{html.escape(option)} {html.escape(' | '.join(values))}" for option, values in differing.items()]
     if not differences:
         return ""

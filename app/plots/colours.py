@@ -14,6 +14,7 @@ hv.extension("bokeh")
 DIFFERENCES = "cet_CET_D1"  # blue, white, red; Kovesi (2015)
 ERRORS = "cet_CET_L18"  # white, yellow, red
 ANY_VARIABLE = "viridis"
+INK, PAPER, CLEAR = "#10151a", "#ffffff", "#ffffff00"  # of lines and text on maps, of their outlines, of nothing
 GREY, PALE = 0xC4, 0.8  # tone and share of it in pale colours
 MOST_RANGE_VALUES = 200_000  # that a colour range is found from: evenly spread ones of larger fields
 # Perceptually uniform maps by what a variable's names say, the first that fits; Kovesi (2015), van der Walt (2015).

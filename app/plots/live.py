@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 from bokeh.plotting import figure
 
-from app.plots.colours import label_of, palette, with_pale
+from app.plots.colours import CLEAR, INK, PAPER, label_of, palette, with_pale
+from app.plots.drawn_area import DrawnArea
 from app.plots.geography import Graticule, graticule, map_lines
 from app.plots.projection import NATIVE, Box, MapProjection
 from app.plots.sampling import N_COLOURS, Sampling, cell_index, paled, to_colours
@@ -23,7 +24,6 @@ from engine.data.grids import Grid
 PIXELS = 320  # first guess of a map's width; the browser then says how wide it is
 SETTLE_S = 0.12  # a view that moves is sampled again once it has stood still so long
 SURROUNDINGS = 0.25  # of the view on each side, sampled too, so that panning shows values at once
-INK, PAPER, CLEAR = "#10151a", "#ffffff", "#ffffff00"
 POINTER_JS = read_asset("pointer.js")
 LINE_STYLES = {"coast": (0.9, 0.85), "borders": (0.7, 0.5), "water": (0.6, 0.4)}  # width, opacity
 Cell = tuple[float, float]
@@ -35,7 +35,6 @@ class SharedView:
     on_cell : called with y and x of the grid when a map is clicked.
     read_land : as for `map_lines`.
     on_pointer : called with y and x of the grid under the pointer, or None when it leaves.
-    on_area : called with x and y of the map, along the border of an area that was drawn, and whether it is a box.
     shown : set once the browser has laid out the first map.
     """
 
@@ -48,7 +47,6 @@ class SharedView:
     ):
         self.grid, self.on_cell = grid, on_cell
         self.on_pointer: Callable[[Cell | None], None] = lambda _: None
-        self.on_area: Callable[[np.ndarray, np.ndarray, bool], object] = lambda x, y, is_box: None
         self.on_window: list[Callable[[], None]] = []
         self.projection = MapProjection.of(projection, grid)
         self.box, self.pixels = self.projection.box(), PIXELS
@@ -63,7 +61,7 @@ class SharedView:
         lines = map_lines(self.projection, _widened(self.box, 1.0), read_land)
         self.lines = bm.ColumnDataSource(_line_columns(drawn, lines))
         self.labels = bm.ColumnDataSource(_label_columns(drawn))
-        self.area = bm.ColumnDataSource({"x": [], "y": []})
+        self.area = DrawnArea(grid, self.projection)
         # One of each for all maps: what has to be made, sent and kept is a fraction of what figures of their own take.
         self.scale = bm.LinearScale()
         self.point = bm.CustomJS(code=POINTER_JS, args={"pointer": self.pointer})
@@ -73,21 +71,8 @@ class SharedView:
             hatch_scale=7, hatch_weight=0.8, line_color=None, fill_alpha=0,
         )  # fmt: skip
         wheel = bm.WheelZoomTool(zoom_on_axis=False, modifiers="ctrl")  # the wheel alone scrolls the page
-        # Until one is drawn, a visible area without sides would be all of the map, under a veil.
-        drawn_area = {
-            "line_color": INK,
-            "line_dash": "dashed",
-            "fill_color": PAPER,
-            "fill_alpha": 0.3,
-            "visible": False,
-        }
-        self._drags = {  # all from the start: a tool that comes later does nothing in the browser
-            "move": bm.PanTool(),
-            "box": bm.BoxSelectTool(renderers=[], overlay=bm.BoxAnnotation(**drawn_area)),
-            "line": bm.LassoSelectTool(renderers=[], overlay=bm.PolyAnnotation(**drawn_area)),
-        }
-        tools = [*self._drags.values(), wheel, bm.CrosshairTool(overlay=self.crosshair)]
-        self.toolbar = bm.Toolbar(tools=tools, active_scroll=wheel, active_drag=self._drags["move"])
+        tools = [*self.area.drags.values(), wheel, bm.CrosshairTool(overlay=self.crosshair)]
+        self.toolbar = bm.Toolbar(tools=tools, active_scroll=wheel, active_drag=self.area.drags["move"])
         self._samplings: dict[Grid, Sampling] = {}
         self._moving = Newest()
         self.shown = asyncio.Event()
@@ -105,11 +90,7 @@ class SharedView:
         cell = bm.Scatter(
             x="x", y="y", size="size", marker="square", fill_alpha=0, line_color={"field": "color"}, line_width=2
         )
-        outlines = [  # a pale line beneath, so that it is seen on dark colours too
-            (self.area, bm.Line(x="x", y="y", line_color=color, line_width=width))
-            for color, width in ((PAPER, 4), (INK, 2))
-        ]
-        glyphs = (self.lines, lines), (self.labels, labels), *outlines, (self.cell, cell)
+        glyphs = (self.lines, lines), (self.labels, labels), *self.area.border_glyphs(), (self.cell, cell)
         return [bm.GlyphRenderer(data_source=source, glyph=glyph) for source, glyph in glyphs]
 
     def plot(self, name: str, renderers: list[bm.GlyphRenderer], toolbar: bm.Toolbar, **more: Any) -> bm.Plot:
@@ -161,21 +142,7 @@ class SharedView:
 
     def drag(self, does: str) -> None:
         """Choose what a drag on the maps does: "move" them, or draw a "box" or a "line" around an area."""
-        self.toolbar.active_drag = self._drags[does]
-
-    def outline(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Show the border of an area, in coordinates of the grid; none where they are empty."""
-        x, y = self.projection.from_grid(self.grid, x, y) if len(x) else (x, y)
-        self.area.data = {"x": x, "y": y}
-
-    def take_area(self, event: Any) -> None:
-        """Hand on an area that was drawn, once it is complete."""
-        area = event.geometry
-        if event.final and area["type"] == "rect":
-            (west, east), (south, north) = sorted((area["x0"], area["x1"])), sorted((area["y0"], area["y1"]))
-            self.on_area(np.array([west, east, east, west]), np.array([south, south, north, north]), True)
-        elif event.final and area["type"] == "poly":
-            self.on_area(np.array(area["x"], float), np.array(area["y"], float), False)
+        self.toolbar.active_drag = self.area.drags[does]
 
     def show_all(self) -> None:
         """Back to the whole region."""
@@ -266,7 +233,7 @@ class MapSet:
         one = view.plot(name, renderers, view.toolbar, center=[view.missing])
         one.js_on_event("mousemove", view.point)
         one.js_on_event("mouseleave", view.point)
-        one.on_event("selectiongeometry", view.take_area)
+        one.on_event("selectiongeometry", view.area.take)
         one.on_event("tap", lambda event: view.on_cell(*view.to_cell(event.x, event.y)))
         return one
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import bokeh.models as bm
 import numpy as np
 
-from app.plots.colours import palette
-from app.plots.live import INK, SharedView
+from app.plots.colours import INK, palette
+from app.plots.live import SharedView
 
 REACH = 0.05  # of the map's width, within which a click means a station
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -282,28 +281,6 @@ class Comparison:
         begun = (step for step, label in enumerate(labels) if label.startswith(text))
         later = (step for step, label in enumerate(labels) if label >= text)
         return next(begun, next(later, None))
-
-    def differing(self) -> dict[str, list[str]]:
-        """Option → its value in each run, for the options that differ (titles and places to run left out)."""
-        specs = [result.run.spec for result in self.results]
-        differing = {}
-        for section in ("data", "model", "training"):
-            plain = [getattr(spec, section).plain() for spec in specs]
-            for option in plain[0]:
-                values = [options[option] for options in plain]
-                if any(value != values[0] for value in values):
-                    differing[f"{section}.{option}"] = [str(value) for value in values]
-        return differing
-
-    def seed_groups(self) -> list[list[Result]]:
-        """Runs of one experiment that differ in nothing but `training.seed`, two or more each."""
-        groups: dict[str, list[Result]] = {}
-        for result in self.results:
-            spec = result.run.spec
-            plain = {section: getattr(spec, section).plain() for section in ("data", "model", "training")}
-            plain["training"].pop("seed", None)
-            groups.setdefault(json.dumps(plain, sort_keys=True, default=str), []).append(result)
-        return [group for group in groups.values() if len({r.run.spec.training.seed for r in group}) > 1]
 
     def close(self) -> None:
         for result in self.results:

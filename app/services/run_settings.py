@@ -1,15 +1,18 @@
-"""Settings of many runs, read once: specs never change."""
+"""Settings of many runs, and those that differ; read once, as specs never change."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
+from app.services.comparison import Result
 from engine.errors import MesoscopeError
 from engine.options import to_plain
 from engine.runs import Run
 from engine.spec import SECTIONS, flow_yaml
 
 MOST_KEPT = 4000
+TRAINED_WITH = ("data", "model", "training")  # sections of a spec without title and place to run
 _kept: dict[str, dict[str, str]] = {}  # by run folder
 
 
@@ -55,3 +58,27 @@ def default_of(setting: str) -> str:
     """The default of 'section.option' as text."""
     section, _, option = setting.partition(".")
     return flow_yaml(to_plain(SECTIONS[section].declared()[option].default))
+
+
+def differing_options(results: Sequence[Result]) -> dict[str, list[str]]:
+    """'section.option' → its value in each result, the default too, for the options in which trainings differ."""
+    specs = [result.run.spec for result in results]
+    differing = {}
+    for section in TRAINED_WITH:
+        plain = [getattr(spec, section).plain() for spec in specs]
+        for option in plain[0]:
+            values = [options[option] for options in plain]
+            if any(value != values[0] for value in values):
+                differing[f"{section}.{option}"] = [str(value) for value in values]
+    return differing
+
+
+def seed_groups(results: Sequence[Result]) -> list[list[Result]]:
+    """Results of one experiment that differ in nothing but `training.seed`, two or more each."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        spec = result.run.spec
+        plain = {section: getattr(spec, section).plain() for section in TRAINED_WITH}
+        plain["training"].pop("seed", None)
+        groups.setdefault(json.dumps(plain, sort_keys=True, default=str), []).append(result)
+    return [group for group in groups.values() if len({r.run.spec.training.seed for r in group}) > 1]

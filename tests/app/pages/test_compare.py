@@ -355,22 +355,24 @@ def test_a_drawn_box_or_area_is_the_condition_on_all_maps_until_it_is_removed(tm
     row._draw["box"].clicks += 1
     assert isinstance(view.toolbar.active_drag, BoxSelectTool)
     assert row._draw["box"].label == "Stop drawing"
-    view.take_area(drawn("rect", x0=-2.9, x1=-6.1, y0=52.4, y1=54.6))
+    view.area.take(drawn("rect", x0=-2.9, x1=-6.1, y0=52.4, y1=54.6))
     assert page.session.condition.region == Region((52.25, 54.75), (-6.25, -2.75))
     assert isinstance(view.toolbar.active_drag, PanTool)
-    assert max(view.area.data["y"]) == 54.75
+    assert max(view.area.border.data["y"]) == 54.75
     row._draw["line"].clicks += 1
     # A triangle around the centres of row 8 (54° N), columns 8 to 10 (6 to 5° W).
-    view.take_area(drawn("poly", x=[-6.1, -4.9, -5.5], y=[53.9, 53.9, 54.9]))
+    view.area.take(drawn("poly", x=[-6.1, -4.9, -5.5], y=[53.9, 53.9, 54.9]))
     assert page.session.condition == Condition(polygon=((53.9, -6.1), (53.9, -4.9), (54.9, -5.5)))
     assert "condition=polygon:53.9,-6.1,53.9,-4.9,54.9,-5.5" in page.session.query()
     shown = np.isfinite(page._errors.board.maps.fields["A"].values)
     assert np.argwhere(shown).tolist() == [[7, 9], [8, 8], [8, 9], [8, 10]]
     page.session.projection = "Mercator"
-    x, y = page._maps.shared.projection.to_lonlat(*(np.array(page._maps.shared.area.data[side]) for side in "xy"))
+    x, y = page._maps.shared.projection.to_lonlat(
+        *(np.array(page._maps.shared.area.border.data[side]) for side in "xy")
+    )
     assert (x.min(), x.max(), y.max()) == pytest.approx((-6.1, -4.9, 54.9))
     row._all.clicks += 1
-    assert len(page._maps.shared.area.data["x"]) == 0
+    assert len(page._maps.shared.area.border.data["x"]) == 0
 
 
 def test_land_is_offered_and_chosen_where_the_runs_know_it(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from app.services.comparison import Comparison
+from app.services.run_settings import differing_options, seed_groups
 from engine.runs import Run, Store
 from tests.app.fake import write_run
 
@@ -130,7 +131,7 @@ def test_a_date_that_is_none_finds_nothing(tmp_path, typed):
 
 def test_only_settings_that_differ_are_told(tmp_path):
     a, b = write_run(tmp_path, "a", **SMALL), write_run(tmp_path, "b", **SMALL, model={"n_filters": 64})
-    assert compare(tmp_path, a, b).differing() == {"model.n_filters": ["32", "64"]}
+    assert differing_options(compare(tmp_path, a, b).results) == {"model.n_filters": ["32", "64"]}
 
 
 def test_a_cell_is_the_one_nearest(tmp_path):
@@ -152,5 +153,5 @@ def test_runs_that_differ_in_nothing_but_their_seed_are_one_experiment(tmp_path)
     runs = [write_run(tmp_path, f"seed {seed}", **SMALL, seed=seed) for seed in (0, 1)]
     runs.append(write_run(tmp_path, "other", **SMALL, seed=2, model={"n_filters": 24}))
     runs.append(write_run(tmp_path, "again", **SMALL, seed=2, model={"n_filters": 24}))  # the same seed: no range
-    (group,) = compare(tmp_path, *runs).seed_groups()
+    (group,) = seed_groups(compare(tmp_path, *runs).results)
     assert [result.letter for result in group] == ["A", "B"]
