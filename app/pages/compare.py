@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 
 import panel as pn
 import panel_material_ui as pmui
 
 from app.components.cards import change
-from app.components.cards_in_view import CardsInView, Draw
-from app.components.cell_card import CellCard
+from app.components.compare_analysis import CompareAnalysis
 from app.components.compare_maps import CompareMaps
-from app.components.condition_row import ConditionRow
-from app.components.error_card import ErrorCard
-from app.components.exceedance_card import ExceedanceCard
-from app.components.extremes_card import ExtremesCard
-from app.components.lead_card import LeadCard
 from app.components.run_chips import RunChips
-from app.components.score_card import ScoreCard
-from app.components.scorecard_card import ScorecardCard
-from app.components.significance_card import SignificanceCard
-from app.components.spectra_card import SpectraCard
 from app.components.start_card import StartCard
-from app.components.station_card import StationCard
-from app.components.taylor_card import TaylorCard
 from app.components.time_bar import TimeBar
-from app.plots.live import SharedView
 from app.services.comparison import Comparison
 from app.services.conditions import Selection
 from app.services.first_page import newest_done
 from app.services.newest import Rerun
 from app.services.steps import Steps
 from app.session import Session
-from engine.evaluation.score_records import Scores
 
-RMSE, CELL, SIGNIFICANCE, SPECTRA = "Per-pixel RMSE", "Cell", "Significance", "Spectra"
-EXCEEDANCE, TAYLOR, SCORECARD, STATIONS, EXTREMES = "Exceedance", "Taylor diagram", "Scorecard", "Stations", "Extremes"
-BELOW = 1500  # px kept for what is below the maps until it is there
 SHOWN_S = 2.0  # the analysis waits so long at most for a browser to have laid out the maps
 
 
@@ -55,32 +36,9 @@ class ComparePage:
         self.load = Rerun(self._load).run
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._stamps: dict[str, float] = {}
-        self._chips, self._time, self._cell = RunChips(session), TimeBar(session), CellCard(session)
-        self._condition = ConditionRow(session)
-        self._scores, self._errors, self._spectra = ScoreCard(), ErrorCard(session), SpectraCard(session)
-        self._sure, self._exceedance = SignificanceCard(), ExceedanceCard(session)
-        self._taylor, self._scorecard, self._leads = TaylorCard(session), ScorecardCard(), LeadCard(session)
-        self._stations, self._extremes = StationCard(session), ExtremesCard(session)
-        self._maps = CompareMaps(session, self._draw_analysis, lambda: self._errors.board)
+        self._chips, self._time, self._analysis = RunChips(session), TimeBar(session), CompareAnalysis(session)
+        self._maps = CompareMaps(session, self._draw_analysis, lambda: self._analysis.errors.board)
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
-        self._lower = pn.FlexBox(
-            self._scores.view, self._cell.view, self._sure.view, self._spectra.view, self._exceedance.view,
-            self._taylor.view, self._scorecard.view, self._leads.view,
-            self._stations.view, self._extremes.view,
-            sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
-        )  # fmt: skip
-        for number, view in enumerate(self._lower):  # tables beside figures
-            view.styles = {**view.styles, "flex": f"1 1 {480 if number % 2 else 720}px"}
-        for wide in (self._exceedance.view, self._stations.view, self._extremes.view):  # as wide as their tables
-            wide.styles = {**wide.styles, "flex": "1 1 100%"}
-        self._cards = CardsInView(
-            {
-                RMSE: self._errors.view, CELL: self._cell.view, SIGNIFICANCE: self._sure.view,
-                SPECTRA: self._spectra.view, EXCEEDANCE: self._exceedance.view, TAYLOR: self._taylor.view,
-                SCORECARD: self._scorecard.view, STATIONS: self._stations.view, EXTREMES: self._extremes.view,
-            }
-        )  # fmt: skip
-        self._below = pn.Column(sizing_mode="stretch_width", min_height=BELOW, margin=0)
         self._page = pn.Column(
             self._chips.view,
             sizing_mode="stretch_width",
@@ -116,7 +74,7 @@ class ComparePage:
     async def _load(self) -> None:
         """Read the chosen runs and draw them; messages at the top say what cannot be used."""
         self._stamps = self._stamps_now()
-        await self._cards.request({})
+        await self._analysis.stop()
         change(lambda: self._page.param.update(loading=True))
         try:
             session = self.session
@@ -146,7 +104,7 @@ class ComparePage:
         with pn.io.hold(freeze=True):
             self._time.follow(self.comparison)
             self._maps.place()
-            self._page[:] = [self._chips.view, self._notes, self._maps.view, self._below, self._time.view]
+            self._page[:] = [self._chips.view, self._notes, self._maps.view, self._analysis.view, self._time.view]
 
     async def _draw_analysis(self) -> None:
         """Draw what is below the maps, once these are shown: the scores, and the cards that are in view."""
@@ -163,33 +121,7 @@ class ComparePage:
         selection = await asyncio.to_thread(Selection.of, comparison, condition)
         if is_stale():
             return
-        await self._cell.follow(selection, view)
-        cards: dict[str, Draw] = {
-            RMSE: partial(self._errors.take, selection, view),
-            CELL: self._cell.draw,
-            SIGNIFICANCE: partial(self._sure.take, selection),
-            SPECTRA: partial(self._spectra.take, selection),
-            EXCEEDANCE: partial(self._exceedance.take, selection),
-            TAYLOR: partial(self._taylor.take, selection),
-            SCORECARD: partial(self._scorecard.take, comparison),
-            STATIONS: partial(self._stations.take, comparison, view),
-            EXTREMES: partial(self._extremes.take, comparison, view),
-        }
-        drawing = asyncio.create_task(self._cards.request(cards))  # while the scores are computed
-        scores = await asyncio.to_thread(selection.scores)
-        if is_stale():
-            return  # another choice was made meanwhile
-        pn.state.execute(partial(self._show_scores, selection, view, scores), schedule=True)
-        await self._leads.take(comparison)
-        await drawing
-
-    def _show_scores(self, selection: Selection, view: SharedView, scores: Mapping[str, Scores]) -> None:
-        with pn.io.hold(freeze=True):
-            self._condition.follow(selection, view)
-            self._scores.show(selection, scores)
-            if not len(self._below):
-                self._below.min_height = None
-                self._below[:] = [self._condition.view, self._errors.view, self._lower, self._cards.observer]
+        await self._analysis.draw(selection, view, is_stale)
 
     def _step(self) -> int:
         return min(self.session.time, max(self.comparison.n_steps - 1, 0))
@@ -203,7 +135,7 @@ class ComparePage:
         """The fields at hand in the maps, and the time that they are of, in one message."""
         with pn.io.hold():
             self._maps.show()
-            self._cell.mark_time(self._step())
+            self._analysis.cell.mark_time(self._step())
             self._time.step_is_shown()
 
     def _stamps_now(self) -> dict[str, float]:

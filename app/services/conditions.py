@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
+from app.services.chosen_fields import Cells, ChosenFields, count_cells, steps_per_block
 from app.services.comparison import Comparison, Result
 from app.services.regions import cells_in_polygon
 from engine.data.regions import cells_within
@@ -28,11 +27,8 @@ from engine.evaluation.scores import step_scores_of_cells, summarized
 from engine.evaluation.single_precision import moments32
 
 ALL = "all"  # of the values of `season`, the one for all time steps
-MOST_BYTES = 512 * 2**20  # of fields that are kept, in the whole server
-BLOCK_VALUES = 500_000  # 2 MB: sums of larger ones take more than twice as long, for the memory they ask for
 PRODUCTS = ("interpolated", "downscaled")
 Found = TypeVar("Found")
-Cells = np.ndarray | slice  # numbers of cells in order of rows and columns, or all of them
 HARDEST = (5, 10, 20, 50, 100, 200, 500)
 ELEVATIONS = (-500.0, 200.0, 500.0, 1000.0, 2000.0, 9000.0)  # m, between which lie the bands that are offered
 
@@ -82,8 +78,7 @@ class Selection:
 
     @property
     def n_cells(self) -> int:
-        first = self.comparison.first
-        return _count(first, self.cells[first.letter])
+        return self._fields_of(self.comparison.first).n_cells
 
     @property
     def of_cells(self) -> bool:
@@ -134,20 +129,12 @@ class Selection:
         """
         comparison, first = self.comparison, self.comparison.first
         results = [result for result in comparison.results if result.letter in letters]
-        width = max(1, BLOCK_VALUES // max(1, math.prod(first.grid.shape)))
-
-        def read(result: Result, name: str, rows: np.ndarray) -> np.ndarray:
-            steps = self.steps[result.letter][rows]
-            parts = [
-                self._chosen(result, result.data[name], block, inside)
-                for block, inside in _blocks(steps, len(result.times), result.grid.shape)
-            ]
-            return np.concatenate(parts)
+        width = steps_per_block(first.grid.shape)
 
         for rows in np.split(np.arange(self.n_steps), range(width, self.n_steps, width)):
-            hr = self.condition.values(read(first, "hr", rows))
-            fields = {"interpolated": read(first, "interpolated", rows)}
-            fields |= {result.letter: read(result, "downscaled", rows) for result in results}
+            hr = self.condition.values(self._fields_of(first).read("hr", rows))
+            fields = {"interpolated": self._fields_of(first).read("interpolated", rows)}
+            fields |= {result.letter: self._fields_of(result).read("downscaled", rows) for result in results}
             yield rows, {name: field - hr for name, field in fields.items()}
 
     def on_map(self, result: Result, values: np.ndarray) -> np.ndarray:
@@ -160,13 +147,14 @@ class Selection:
         """Areas of the chosen cells of a run, (1, cell) in km²."""
         return result.grid.cell_areas().reshape(1, -1)[:, self.cells[result.letter]]
 
+    def _fields_of(self, result: Result) -> ChosenFields:
+        return ChosenFields(result, self.condition, self.steps[result.letter], self.cells[result.letter])
+
     def _moments(self, result: Result) -> Moments:
-        nothing = Moments.of(np.zeros((1 + len(PRODUCTS), 0, 1, _count(result, self.cells[result.letter]))))
-        return reduce(
-            Moments.merge,
-            (moments32(hr, fields, axis=0) for hr, *fields in self._fields(result, result.data, PRODUCTS)),
-            nothing,
-        )
+        chosen = self._fields_of(result)
+        nothing = Moments.of(np.zeros((1 + len(PRODUCTS), 0, 1, chosen.n_cells)))
+        blocks = (moments32(hr, fields, axis=0) for hr, *fields in chosen.blocks(result.data, PRODUCTS))
+        return reduce(Moments.merge, blocks, nothing)
 
     def _step_scores(self, result: Result) -> xr.DataArray:
         """Scores (metric, product, time) of the chosen steps: as stored, or of the chosen cells and values."""
@@ -175,55 +163,9 @@ class Selection:
         if not self.of_cells:
             return stored
         span, names, found = stored.attrs["hr_range"], [str(name) for name in stored["product"].values], []
-        for hr, *fields in self._fields(result, result.products, names):
+        for hr, *fields in self._fields_of(result).blocks(result.products, names):
             found.append(step_scores_of_cells(hr, fields, span))
         return stored.copy(data=np.concatenate(found, axis=-1)) if found else stored
-
-    def _fields(self, result: Result, data: xr.Dataset, products: Sequence[str]) -> Iterator[list[np.ndarray]]:
-        """HR and products at the chosen steps and cells, (step, cell), by blocks; HR is NaN out of its range."""
-        for block, inside in _blocks(self.steps[result.letter], len(result.times), result.grid.shape):
-            hr, *fields = (self._chosen(result, data[name], block, inside) for name in ("hr", *products))
-            yield [self.condition.values(hr), *fields]
-
-    def _chosen(self, result: Result, field: xr.DataArray, block: slice, inside: np.ndarray | slice) -> np.ndarray:
-        """Steps of a block and the chosen cells, (step, cell)."""
-        values, cells = FIELDS.read(result, field, block), self.cells[result.letter]
-        values = values.reshape(len(values), -1)[inside]
-        return values if isinstance(cells, slice) else values.take(cells, axis=1)
-
-
-class FieldCache:
-    """Fields of test parts as float32, read in blocks of steps; the blocks that were used last are kept."""
-
-    def __init__(self, most_bytes: int = MOST_BYTES):
-        self._most_bytes, self._lock, self._reading = most_bytes, threading.Lock(), threading.Lock()
-        self._blocks: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
-        self._bytes = 0
-
-    def read(self, result: Result, field: xr.DataArray, block: slice) -> np.ndarray:
-        """Steps of a field of a run, (time, y, x)."""
-        key = (result.run.results, result.version, result.component, field.name, block.start, block.stop)
-        if (kept := self._find(key)) is not None:
-            return kept
-        with self._reading:  # files are read one at a time anyway
-            if (kept := self._find(key)) is not None:  # another thread has read it meanwhile
-                return kept
-            values = field.isel(time=block).transpose("time", "y", "x").values.astype(np.float32, copy=False)
-            with self._lock:
-                self._blocks[key] = values
-                self._bytes += values.nbytes
-                while self._bytes > self._most_bytes:
-                    self._bytes -= self._blocks.popitem(last=False)[1].nbytes
-        return values
-
-    def _find(self, key: tuple[object, ...]) -> np.ndarray | None:
-        with self._lock:
-            if key in self._blocks:
-                self._blocks.move_to_end(key)
-            return self._blocks.get(key)
-
-
-FIELDS = FieldCache()
 
 
 def offered(comparison: Comparison) -> tuple[list[Condition], list[Condition], list[Condition], list[Condition]]:
@@ -249,7 +191,7 @@ def _dividing(comparison: Comparison, conditions: list[Condition]) -> list[Condi
     first = comparison.first
     if not comparison.steps or _unknown_reason(comparison, conditions[0]):
         return []
-    counts = [_count(first, _cells(comparison, first, each)) for each in conditions]
+    counts = [count_cells(first, _cells(comparison, first, each)) for each in conditions]
     return [each for each, n in zip(conditions, counts, strict=True) if 0 < n < math.prod(first.grid.shape)]
 
 
@@ -311,17 +253,3 @@ def _cells(comparison: Comparison, result: Result, condition: Condition) -> Cell
         low, high = condition.elevation
         inside &= (surface.elevation >= low) & (surface.elevation < high)
     return np.flatnonzero(inside)
-
-
-def _count(result: Result, cells: Cells) -> int:
-    return int(np.zeros(math.prod(result.grid.shape), bool)[cells].size)
-
-
-def _blocks(steps: np.ndarray, n_steps: int, shape: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray | slice]]:
-    """Cut a test part into blocks: those with chosen steps, and which of their steps these are."""
-    width = max(1, BLOCK_VALUES // max(1, math.prod(shape)))
-    for start in range(0, n_steps, width):
-        inside = steps[(steps >= start) & (steps < start + width)] - start
-        block = slice(start, min(start + width, n_steps))
-        if len(inside):
-            yield block, inside if len(inside) < block.stop - start else slice(None)  # which makes no copy

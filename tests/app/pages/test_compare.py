@@ -116,7 +116,7 @@ def test_swipe_shows_the_two_that_are_chosen(tmp_path, runs):
 
 def test_rmse_maps_share_one_range_from_zero(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    low, high = page._errors.board.clim
+    low, high = page._analysis.errors.board.clim
     assert low == 0
     with xr.open_dataset(runs[0].results) as one, xr.open_dataset(runs[1].results) as other:
         maps = (one["rmse_interpolated"], one["rmse_downscaled"], other["rmse_downscaled"])
@@ -125,7 +125,7 @@ def test_rmse_maps_share_one_range_from_zero(tmp_path, runs):
 
 def test_maps_are_linked(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    figures = [*page._maps.board.maps.figures, *page._errors.board.maps.figures]
+    figures = [*page._maps.board.maps.figures, *page._analysis.errors.board.maps.figures]
     assert len({id(figure.x_range) for figure in figures}) == 1
     assert len({id(figure.y_range) for figure in figures}) == 1
 
@@ -133,7 +133,7 @@ def test_maps_are_linked(tmp_path, runs):
 def test_maps_share_all_but_their_images(tmp_path, runs):
     """What is made, sent and kept for each map is most of the time that the page takes to open."""
     page = open_page(tmp_path, runs)
-    figures = [*page._maps.board.maps.figures, *page._errors.board.maps.figures]
+    figures = [*page._maps.board.maps.figures, *page._analysis.errors.board.maps.figures]
     assert len(figures) == 8
     assert (
         len({one for figure in figures for one in figure.renderers}) == 8 + 5
@@ -156,7 +156,7 @@ def test_the_pointer_reads_true_values_above_every_map(tmp_path, runs):
         place = stored["hr"][3, 4, 5]
         page._maps.shared.pointer.data = {"x": [float(place["x"])], "y": [float(place["y"])]}
         assert f"{float(place):.2f} K" in page._maps.board.facts.data["fact"][2]
-        assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._errors.board.facts.data["fact"][0]
+        assert f"{float(stored['rmse_interpolated'][4, 5]):.3f} K" in page._analysis.errors.board.facts.data["fact"][0]
     shown = Column(children=page._maps.board.titles)
     assert page._maps.board.facts in shown.references()  # else the browser would not have them
     page._maps.shared.pointer.data = {"x": [], "y": []}
@@ -220,22 +220,22 @@ def test_a_typed_date_moves_the_time(tmp_path, runs):
 
 def test_bias_is_coloured_about_zero_and_the_ratio_about_one(tmp_path, runs):
     page = open_page(tmp_path, runs, score="bias", condition=Condition.parse("MAM"))
-    low, high = page._errors.board.clim
+    low, high = page._analysis.errors.board.clim
     assert low == -high
     with xr.open_dataset(runs[1].verification) as stored:
         expected = float(stored["bias"].sel(season="MAM", product="downscaled")[4, 5])
-    assert page._errors.board.maps.fields["B"][4, 5] == pytest.approx(expected)
+    assert page._analysis.errors.board.maps.fields["B"][4, 5] == pytest.approx(expected)
     page.session.score = "std_ratio"
-    low, high = page._errors.board.clim
+    low, high = page._analysis.errors.board.clim
     assert (low + high) / 2 == pytest.approx(1)
-    page._errors._score.value = "pearson"
+    page._analysis.errors._score.value = "pearson"
     assert page.session.score == "pearson"
-    assert page._errors.board.clim[1] == 1
+    assert page._analysis.errors.board.clim[1] == 1
 
 
 def test_the_change_of_rmse_is_pale_where_it_may_be_chance(tmp_path, runs):
     page = open_page(tmp_path, runs, score="rmse_change")
-    board = page._errors.board
+    board = page._analysis.errors.board
     assert [frame.name for frame in board.frames] == ["− interpolated", "− interpolated", "A − B"]
     assert board.clim[0] == -board.clim[1]
     colours, clear = board.maps.source.data["B"][0], ~board.frames[1].faint[::-1]
@@ -243,77 +243,77 @@ def test_the_change_of_rmse_is_pale_where_it_may_be_chance(tmp_path, runs):
     np.testing.assert_array_equal(colours < 128, clear)
     assert f"{(clear & (colours < 63)).mean():.0%}".replace("%", " % better") in board.facts.data["fact"][1]
     page.session.condition = Condition(hardest=5)  # too few for a test
-    assert board is page._errors.board
+    assert board is page._analysis.errors.board
     assert (board.maps.source.data["B"][0] >= 128).all()
     page.session.score = "mean_difference"
-    frames = page._errors.board.frames
+    frames = page._analysis.errors.board.frames
     assert [frame.name for frame in frames] == ["interpolated − HR", "− HR", "− HR", "A − B"]
     assert frames[0].faint is not None
     page.session.score = "rmse"
-    assert page._errors.board.frames[0].faint is None
+    assert page._analysis.errors.board.frames[0].faint is None
 
 
 def test_an_unverified_run_shows_rmse_and_keeps_the_choice_until_it_is_verified(tmp_path, runs):
     kept = runs[1].verification.read_bytes()
     runs[1].verification.unlink()
     page = open_page(tmp_path, runs, score="bias")
-    assert page._errors.board.clim[0] == 0
-    assert f"engine verify {runs[1].id}" in page._errors._body[0].object
+    assert page._analysis.errors.board.clim[0] == 0
+    assert f"engine verify {runs[1].id}" in page._analysis.errors._body[0].object
     assert page.session.score == "bias"
     runs[1].verification.write_bytes(kept)
     page.refresh()
-    assert page._errors.board.clim[0] < 0
+    assert page._analysis.errors.board.clim[0] < 0
 
 
 def test_spectra_tell_the_effective_resolution(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    texts = " ".join(part.object for part in page._spectra._body if isinstance(part.object, str))
+    texts = " ".join(part.object for part in page._analysis.spectra._body if isinstance(part.object, str))
     assert "Effective resolution: interpolated" in texts
-    page._spectra._kind.value = "coherence"
+    page._analysis.spectra._kind.value = "coherence"
     assert page.session.spectrum == "coherence"
-    assert page._spectra._body[1].object.y_range.end == pytest.approx(1.05)
+    assert page._analysis.spectra._body[1].object.y_range.end == pytest.approx(1.05)
 
 
 def test_a_condition_changes_table_maps_and_series_and_all_steps_brings_them_back(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    of_all, board = page._scores._texts.data, page._errors.board
-    page._condition._lists[1].value = "hours:6"
+    of_all, board = page._analysis.scores._texts.data, page._analysis.errors.board
+    page._analysis.condition._lists[1].value = "hours:6"
     assert page.session.condition == Condition(hours=(6,))
     assert "condition=hours:6" in page.session.query()
-    assert "over 1 of 30 test steps" in page._scores._title.object
-    assert page._scores._texts.data != of_all
-    assert "1 of 30 test steps" in page._condition._fact.object
-    assert page._errors.board is board  # the same maps show other values
+    assert "over 1 of 30 test steps" in page._analysis.scores._title.object
+    assert page._analysis.scores._texts.data != of_all
+    assert "1 of 30 test steps" in page._analysis.condition._fact.object
+    assert page._analysis.errors.board is board  # the same maps show other values
     with xr.open_dataset(runs[1].results) as stored:
         error = np.abs(stored["downscaled"] - stored["hr"])[6]
         np.testing.assert_allclose(board.maps.fields["B"], error, rtol=1e-5)
     assert f"{float(error.mean()):.3f}"[:4] in board.facts.data["fact"][2]
-    page._condition._all.clicks += 1
+    page._analysis.condition._all.clicks += 1
     assert page.session.query().count("condition") == 0
-    assert page._scores._texts.data == of_all
-    assert page._condition._lists[1].value == ""
+    assert page._analysis.scores._texts.data == of_all
+    assert page._analysis.condition._lists[1].value == ""
 
 
 def test_steps_that_there_are_not_give_a_message_in_place_of_maps(tmp_path, runs):
     page = open_page(tmp_path, runs, condition=Condition.parse("DJF"))
-    assert "DJF" in page._errors._body[0].object
-    assert page._errors.board is None
-    assert "DJF" in page._condition._fact.object
-    assert page._condition._lists[0].value == "DJF"  # the list has it, though no step is of it
+    assert "DJF" in page._analysis.errors._body[0].object
+    assert page._analysis.errors.board is None
+    assert "DJF" in page._analysis.condition._fact.object
+    assert page._analysis.condition._lists[0].value == "DJF"  # the list has it, though no step is of it
     page.session.condition = Condition(hardest=5)
-    assert len(page._errors.board.frames) == 3
-    assert "5 of 30" in page._errors._title.object
+    assert len(page._analysis.errors.board.frames) == 3
+    assert "5 of 30" in page._analysis.errors._title.object
 
 
 def test_the_box_in_view_and_limits_of_hr_choose_cells_and_values(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    row, view = page._condition, page._maps.shared
+    row, view = page._analysis.condition, page._maps.shared
     view.x_range.update(start=-6.1, end=-2.9)
     view.y_range.update(start=52.4, end=54.6)
     row._box.clicks += 1
     # Centres are 58 - 0.5 row and -10 + 0.5 column: rows 7 to 11, columns 8 to 14; their borders are half a cell away.
     assert page.session.condition.region == Region((52.25, 54.75), (-6.25, -2.75))
-    shown = np.isfinite(page._errors.board.maps.fields["A"].values)
+    shown = np.isfinite(page._analysis.errors.board.maps.fields["A"].values)
     assert np.argwhere(shown).min(axis=0).tolist() == [7, 8]
     assert np.argwhere(shown).max(axis=0).tolist() == [11, 14]
     assert "35 of 384 cells" in row._fact.object
@@ -322,18 +322,18 @@ def test_the_box_in_view_and_limits_of_hr_choose_cells_and_values(tmp_path, runs
     with xr.open_dataset(runs[0].results) as stored:
         hr, field = (stored[name][:, 9, 10] for name in ("hr", "downscaled"))
         expected = np.sqrt(float(((field - hr)[hr >= 281.5] ** 2).mean()))
-    assert float(page._errors.board.maps.fields["A"][9, 10]) == pytest.approx(expected, rel=1e-5)
+    assert float(page._analysis.errors.board.maps.fields["A"][9, 10]) == pytest.approx(expected, rel=1e-5)
     row._high.value = "280"
     assert "can&#x27;t be used" in row._fact.object
     assert page.session.condition.high is None
     row._all.clicks += 1
     assert row._low.value == ""
-    assert np.isfinite(page._errors.board.maps.fields["A"]).all()
+    assert np.isfinite(page._analysis.errors.board.maps.fields["A"]).all()
 
 
 def test_a_box_needs_the_native_projection_a_cell_and_less_than_all(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    row, view = page._condition, page._maps.shared
+    row, view = page._analysis.condition, page._maps.shared
     row._box.clicks += 1
     assert "zoom" in row._fact.object
     view.x_range.update(start=-6.1, end=-6.05)
@@ -351,7 +351,7 @@ def drawn(kind: str, **geometry) -> SelectionGeometry:
 
 def test_a_drawn_box_or_area_is_the_condition_on_all_maps_until_it_is_removed(tmp_path, runs):
     page = open_page(tmp_path, runs)
-    row, view = page._condition, page._maps.shared
+    row, view = page._analysis.condition, page._maps.shared
     row._draw["box"].clicks += 1
     assert isinstance(view.toolbar.active_drag, BoxSelectTool)
     assert row._draw["box"].label == "Stop drawing"
@@ -364,7 +364,7 @@ def test_a_drawn_box_or_area_is_the_condition_on_all_maps_until_it_is_removed(tm
     view.area.take(drawn("poly", x=[-6.1, -4.9, -5.5], y=[53.9, 53.9, 54.9]))
     assert page.session.condition == Condition(polygon=((53.9, -6.1), (53.9, -4.9), (54.9, -5.5)))
     assert "condition=polygon:53.9,-6.1,53.9,-4.9,54.9,-5.5" in page.session.query()
-    shown = np.isfinite(page._errors.board.maps.fields["A"].values)
+    shown = np.isfinite(page._analysis.errors.board.maps.fields["A"].values)
     assert np.argwhere(shown).tolist() == [[7, 9], [8, 8], [8, 9], [8, 10]]
     page.session.projection = "Mercator"
     x, y = page._maps.shared.projection.to_lonlat(
@@ -378,17 +378,17 @@ def test_a_drawn_box_or_area_is_the_condition_on_all_maps_until_it_is_removed(tm
 def test_land_is_offered_and_chosen_where_the_runs_know_it(tmp_path):
     run = write_run(tmp_path, "one", **SMALL, surface=True)
     page = open_page(tmp_path, [run])
-    surfaces = page._condition._lists[3]
+    surfaces = page._analysis.condition._lists[3]
     assert list(surfaces.options)[:3] == ["land and sea", "land", "sea"]
     surfaces.value = "land"
     assert page.session.condition == Condition(surface="land")
-    assert "cells, land" in page._condition._fact.object
-    assert np.isnan(page._errors.board.maps.fields["A"]).any()
+    assert "cells, land" in page._analysis.condition._fact.object
+    assert np.isnan(page._analysis.errors.board.maps.fields["A"]).any()
 
 
 def test_a_range_of_hr_that_no_value_is_in_leaves_dashes_and_empty_maps(tmp_path, runs):
     page = open_page(tmp_path, runs, condition=Condition(low=1000.0), cell=(54.0, -4.0))
-    assert page._scores._table.object.count("–</td>") == 3 * 6  # interpolated and two runs, six metrics
-    assert np.isnan(page._errors.board.maps.fields["A"]).all()
-    assert "mean –" in page._errors.board.facts.data["fact"][0]
-    assert "No values in this cell" in page._cell._place[0].object
+    assert page._analysis.scores._table.object.count("–</td>") == 3 * 6  # interpolated and two runs, six metrics
+    assert np.isnan(page._analysis.errors.board.maps.fields["A"]).all()
+    assert "mean –" in page._analysis.errors.board.facts.data["fact"][0]
+    assert "No values in this cell" in page._analysis.cell._place[0].object

@@ -7,8 +7,9 @@ import xarray as xr
 from app.components.run_chips import RunChips
 from app.components.score_card import _vector
 from app.components.station_card import SECOND, StationCard
+from app.services.chosen_fields import FIELDS
 from app.services.comparison import Comparison, Result
-from app.services.conditions import FIELDS, Selection
+from app.services.conditions import Selection
 from app.services.extremes import extremes_of
 from app.services.stations import station_scores
 from app.services.verification import score_maps

@@ -8,8 +8,9 @@ import xarray as xr
 from matplotlib.path import Path
 from skimage.metrics import peak_signal_noise_ratio
 
+from app.services.chosen_fields import FieldCache
 from app.services.comparison import Comparison
-from app.services.conditions import FieldCache, Selection, offered
+from app.services.conditions import Selection, offered
 from app.services.verification import exceedances, score_maps, spectra, uncertainty
 from engine.evaluation.conditions import Condition
 from engine.evaluation.products import open_products

@@ -19,7 +19,7 @@ SMALL = {"ny": 16, "nx": 24, "n_times": 60}
 
 @pytest.mark.parametrize("text", ["", "hours:6,7,8,9,10,11,12,13/land", "from:281"])
 def test_changes_are_those_of_the_chosen_values_in_common(tmp_path, text, monkeypatch):
-    monkeypatch.setattr("app.services.conditions.BLOCK_VALUES", 7 * 16 * 24)  # seven steps a block
+    monkeypatch.setattr("app.services.chosen_fields.BLOCK_VALUES", 7 * 16 * 24)  # seven steps a block
     one = write_run(tmp_path, "one", **SMALL, surface=True)
     other = write_run(tmp_path, "other", **SMALL, skill=0.5)
     coarse = write_run(tmp_path, "coarse", **SMALL | {"nx": 32})
