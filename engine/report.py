@@ -171,6 +171,7 @@ def _page(runs: Sequence[Evidence], thresholds: Sequence[float]) -> str:
         f"python -m engine {command} {ids}{asked if command != 'scores' else ''}   # the ids that train prints"
         for command in COMMANDS
     ]
+    definitions = load_yaml((ASSETS / "definitions.yaml").read_text(encoding="utf-8"), "definitions.yaml")
     sections = {
         "What is compared": _table(*_facts(runs)),
         "Scores, mean ± standard deviation over test steps": _scores(runs) + _paragraphs(marks),
@@ -178,11 +179,14 @@ def _page(runs: Sequence[Evidence], thresholds: Sequence[float]) -> str:
         "Error maps": _maps(runs),
         "Spectra": _spectra(runs),
         **_physical(runs, thresholds),
-        "Definitions": _table(["number", "definition"], _definitions()),
+        "Definitions": _table(["number", "definition"], [[str(name), str(text)] for name, text in definitions.items()]),
         "Input files": _table(["run", "file", "sha256"], [(e.letter, *each) for e in runs for each in e.inputs]),
         "How to reproduce it": f"<pre>{html.escape(chr(10).join(commands))}</pre>",
     }
-    sections |= {f"Spec of {each.name}": f"<pre class=spec>{html.escape(_spec(each.run))}</pre>" for each in runs}
+    for each in runs:
+        plain = {name: section for name, section in each.run.spec.plain().items() if name != "launch"}
+        spec = dump_yaml(_without_folders(plain))
+        sections[f"Spec of {each.name}"] = f"<pre class=spec>{html.escape(spec)}</pre>"
     body = "".join(f"<section><h2>{html.escape(head)}</h2>{content}</section>" for head, content in sections.items())
     style = (ASSETS / "report.css").read_text(encoding="utf-8")
     return (
@@ -342,18 +346,8 @@ def _names(runs: Sequence[Evidence]) -> dict[str, str]:
     return {"interpolated": interpolated} | BASELINES | {each.letter: each.name for each in runs}
 
 
-def _definitions() -> Rows:
-    path = ASSETS / "definitions.yaml"
-    return [[str(name), str(text)] for name, text in load_yaml(path.read_text(encoding="utf-8"), path.name).items()]
-
-
-def _spec(run: Run) -> str:
-    """Give the spec without where it ran, and files by their names alone."""
-    plain = {name: section for name, section in run.spec.plain().items() if name != "launch"}
-    return dump_yaml(_without_folders(plain))
-
-
 def _without_folders(value: object) -> object:
+    """Replace paths of files by their names."""
     if isinstance(value, dict):
         return {key: _without_folders(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -66,7 +66,11 @@ class CellCard:
         """The chosen view of the values at hand."""
         if self._series:
             figure = await asyncio.to_thread(self._figure)
-            pn.state.execute(partial(self._place.__setitem__, slice(None), [_pane(figure)]), schedule=True)
+            if isinstance(figure, str):  # words that stand in its place
+                shown = pmui.Typography(figure, margin=(90, 0), align="center", sx={"opacity": 0.7})
+            else:
+                shown = pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=0)
+            pn.state.execute(partial(self._place.__setitem__, slice(None), [shown]), schedule=True)
 
     async def read(self) -> None:
         """Read the cell's values, in a thread: on a large file this takes seconds."""
@@ -155,10 +159,3 @@ def place_text(grid: Grid, y: float, x: float) -> str:
         return f"x {x:,.0f}, y {y:,.0f} {grid.x_attrs.get('units', '')}"
     lon = (x + 180) % 360 - 180
     return f"{abs(y):.2f}° {'N' if y >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
-
-
-def _pane(figure: Any) -> pn.viewable.Viewable:
-    """A figure, or the words that stand in its place."""
-    if isinstance(figure, str):
-        return pmui.Typography(figure, margin=(90, 0), align="center", sx={"opacity": 0.7})
-    return pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=0)

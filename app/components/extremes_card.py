@@ -74,7 +74,8 @@ class ExtremesCard:
         kept = self._index.value if self._index.value in found.biases else next(iter(found.biases), None)
         with pn.io.hold():
             self.view.loading = False
-            self._table.object = _html(found, self._comparison)
+            tables = [_table(table, name, self._comparison) for name, table in found.tables.items()]
+            self._table.object = "".join([*tables, *(f"<p>{html.escape(note)}</p>" for note in found.notes)])
             self._updating = True
             options = {INDICES[name].label: name for name in found.biases}
             self._index.param.update(options=options, value=kept, visible=bool(options))
@@ -105,11 +106,6 @@ def _read(comparison: Comparison) -> Extremes:
         return extremes_of(comparison)
     except (MesoscopeError, OSError) as error:
         return Extremes(notes=(f"Nothing to show: {error}",))
-
-
-def _html(found: Extremes, comparison: Comparison) -> str:
-    parts = [_table(table, name, comparison) for name, table in found.tables.items()]
-    return "".join(parts) + "".join(f"<p>{html.escape(note)}</p>" for note in found.notes)
 
 
 def _table(rows: list[list[str]], name: str, comparison: Comparison) -> str:

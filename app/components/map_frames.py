@@ -41,10 +41,13 @@ def field_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> 
     hr, units = fields["hr"], comparison.first.units
     frames = []
     for key, field in fields.items():
-        known = key not in ("lr", "hr") and field.shape == hr.shape
-        frames.append(
-            Frame(key, titles.get(key, name_of(key)), field, f"RMSE {_rms(field, hr)} {units}" if known else "")
-        )
+        fact = ""
+        if key not in ("lr", "hr") and field.shape == hr.shape:
+            errors = field.values - hr.values
+            errors = errors[np.isfinite(errors)]
+            rmse = f"{np.sqrt(np.mean(errors**2)):.3g}" if errors.size else "–"
+            fact = f"RMSE {rmse} {units}"
+        frames.append(Frame(key, titles.get(key, name_of(key)), field, fact))
     return frames
 
 
@@ -105,12 +108,6 @@ def _tested_frames(changes: Mapping[str, Change], minus: str, words: tuple[str, 
 def _minus(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
     """Cell by cell, whatever the last digit of the coordinates."""
     return one.copy(data=one.values - other.values)
-
-
-def _rms(field: xr.DataArray, hr: xr.DataArray) -> str:
-    error = field.values - hr.values
-    has_value = np.isfinite(error)
-    return f"{np.sqrt(np.mean(error[has_value] ** 2)):.3g}" if has_value.any() else "–"
 
 
 def _mean(field: xr.DataArray) -> float:

@@ -94,15 +94,16 @@ class RunCharts:
                 **setting_lines(axes, len(costs)),
             }
         )
-        source.selected.on_change("indices", lambda _, __, new: self._open([costs[at].id for at in new]))
+
+        def open_last(attr: str, old: list[int], new: list[int]) -> None:
+            if new:
+                self.session.run = costs[new[-1]].id
+
+        source.selected.on_change("indices", open_last)
         front = [(cost.seconds, cost.score) for cost in pareto_front(costs, self.score.value)]
         figures = [cost_chart(source, front, name, dark=dark)]
         figures += [setting_chart(source, axes, dark=dark)] if len(axes) > 1 else []
         return [pn.pane.Bokeh(one, sizing_mode="stretch_width", height=HEIGHT, margin=0) for one in figures]
-
-    def _open(self, runs: list[str]) -> None:
-        if runs:
-            self.session.run = runs[-1]
 
 
 def _text(words: str) -> pmui.Typography:

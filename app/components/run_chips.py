@@ -71,9 +71,6 @@ class RunChips:
         if event.new in COMPONENTS:
             self.session.component = event.new
 
-    def _done(self) -> list[Run]:
-        return [run for run in self.session.store.runs() if run.results.is_file()]
-
     async def _write_report(self) -> io.BytesIO:
         from engine.report import report_of  # it takes matplotlib, which the page can do without
 
@@ -98,7 +95,8 @@ class RunChips:
         return io.BytesIO(content)
 
     def _offer(self) -> None:
-        runs = [run for run in self._done() if run.id not in self.session.runs]
+        done = [run for run in self.session.store.runs() if run.results.is_file()]
+        runs = [run for run in done if run.id not in self.session.runs]
         items = [{"label": f"{_title(run)}   ·   {run.id[:15]}"} for run in runs]
         if [run.id for run in runs] != self._offered or not self._add.items:
             self._offered = [run.id for run in runs]

@@ -61,8 +61,10 @@ class ScoreCard:
         drawn = re.sub(r'<th class="blank level0"\s*>&nbsp;</th>', "<td></td>", drawn)  # it heads nothing
         place = 'class="scroll" tabindex="0" role="group" aria-label="Products by metric"'
         note = f"<p>{NO_SSIM}</p>" if selection.of_cells else ""
+        of_members = {letter: ensemble_text(of_run, units) for letter, of_run in scores.items()}
+        members = "".join(f"<p>{letter}: {html.escape(line)}</p>" for letter, line in of_members.items() if line)
         below = [
-            note, _vector(comparison, scores), _sal(selection), _members(scores, units), _seeds(comparison, scores),
+            note, _vector(comparison, scores), _sal(selection), members, _seeds(comparison, scores),
             _differences(comparison),
         ]  # fmt: skip
         self._table.object = f"<div {place}>{drawn}</div>{''.join(below)}"
@@ -74,12 +76,6 @@ def badge(letter: str, name: str, scores: Scores | None = None) -> str:
     title = f'<i style="background:{colour_of(letter)}">{letter}</i>{html.escape(name[2:])}'
     mark = shortfall(scores) if scores else ""
     return f"{title}<small>{html.escape(mark)}</small>" if mark else title
-
-
-def _members(scores: Mapping[str, Scores], units: str) -> str:
-    """Scores of the members of each run that has some."""
-    lines = {letter: ensemble_text(of_run, units) for letter, of_run in scores.items()}
-    return "".join(f"<p>{letter}: {html.escape(line)}</p>" for letter, line in lines.items() if line)
 
 
 def _vector(comparison: Comparison, scores: Mapping[str, Scores]) -> str:

@@ -13,7 +13,7 @@ from app.components.score_card import TABLE_CSS, badge
 from app.services.conditions import Selection
 from app.services.newest import Newest
 from app.services.verification import Uncertainty, uncertainty
-from engine.evaluation.significance import SCORES, Interval, interval_texts
+from engine.evaluation.significance import SCORES, interval_texts
 from engine.evaluation.tables import heading as score_heading
 
 SENTENCE = "Scores of the whole domain, with the range that another test period of this length would likely give."
@@ -61,7 +61,11 @@ def _table(found: Uncertainty, names: dict[str, str], units: str) -> str:
     rows = [f'<thead><tr><td></td><th class="verdict">{against}</th>{heads}</tr></thead><tbody>']
     for product, scores in found.intervals.items():
         label = badge(product, names[product]) if len(product) == 1 else names[product]
-        cells = "".join(f"<td>{_text(scores[score])}</td>" for score in SCORES)
+        texts = (interval_texts(scores[score]) for score in SCORES)
+        cells = "".join(
+            f"<td>{value} <small>{low} to {high}</small></td>" if low else f"<td>{value}</td>"
+            for value, low, high in texts
+        )
         verdict = found.verdicts[product] or "–"
         rows.append(
             f'<tr><th class="row_heading">{label}</th><td class="verdict">{html.escape(verdict)}</td>{cells}</tr>'
@@ -69,8 +73,3 @@ def _table(found: Uncertainty, names: dict[str, str], units: str) -> str:
     missing = "".join(f"<p>{html.escape(f'{key} is left out: {why}.')}</p>" for key, why in found.left_out.items())
     place = 'class="scroll" tabindex="0" role="group" aria-label="Table of intervals"'
     return f'<div {place}><table aria-label="Intervals">{"".join(rows)}</tbody></table></div>{missing}'
-
-
-def _text(interval: Interval) -> str:
-    value, low, high = interval_texts(interval)
-    return f"{value} <small>{low} to {high}</small>" if low else value

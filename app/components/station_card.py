@@ -184,10 +184,14 @@ def _table(found: StationScores, comparison: Comparison, station: str) -> str:
     rows = []
     for key, scores in found.scores(station).items():
         label = badge(key, f"{key} {titles[key]}") if key in titles else html.escape(name_of(key))
-        cells = "".join(f"<td>{_number(scores[score])}</td>" for score in LABELS)
+        cells = "".join(f"<td>{scores[score]:.3f}</td>" for score in LABELS).replace("nan", "–").replace("-", "−")
         rows.append(f'<tr><th class="row_heading">{label}</th>{cells}<td>{scores[PAIRS]:,.0f}</td></tr>')
     place = 'class="scroll" tabindex="0" role="group" aria-label="Table of scores at stations"'
-    title = ALL if not station else _place_text(first.isel(station=first[ID].values.tolist().index(station)))
+    title = ALL
+    if station:
+        chosen = first.isel(station=first[ID].values.tolist().index(station))
+        altitude = float(chosen[ALT])
+        title = str(chosen[NAME].values) + ("" if altitude != altitude else f", {altitude:,.0f} m")
     table = f'<table aria-label="Scores at stations"><thead><tr><td>{html.escape(title)}</td>{heads}<th>pairs</th></tr>'
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in first.attrs["notes"].splitlines())
     missing = [result.run.id for result in comparison.results if result.letter not in found.files]
@@ -195,12 +199,3 @@ def _table(found: StationScores, comparison: Comparison, station: str) -> str:
         command = f"python -m engine verify {' '.join(missing)} --stations FILE"
         notes += f"<p>{html.escape(f'For the others, give the file above, or run {command}')}</p>"
     return f"<div {place}>{table}</thead><tbody>{''.join(rows)}</tbody></table></div>{notes}"
-
-
-def _number(value: float) -> str:
-    return "–" if value != value else f"{value:.3f}".replace("-", "−")
-
-
-def _place_text(station: xr.Dataset) -> str:
-    altitude = float(station[ALT])
-    return str(station[NAME].values) + ("" if altitude != altitude else f", {altitude:,.0f} m")

@@ -55,7 +55,10 @@ def _parts(selection: Selection, dark: bool) -> list[pn.viewable.Viewable]:
         return [_text("There is no correlation: HR is constant.")]
     names = comparison.names
     labels = {key: badge(key, names[key]) if len(key) == 1 else html.escape(names[key]) for key in points}
-    rows = "".join(_row(labels[key], *point) for key, point in points.items())
+    rows = "".join(
+        f'<tr><th class="row_heading">{labels[key]}</th><td>{ratio:.3f}</td><td>{correlation:.4f}</td></tr>'
+        for key, (ratio, correlation) in points.items()
+    )
     steps = html.escape(selection.text or "all steps")
     heads = f"<thead><tr><td>{steps}</td><th>σ / σ of HR</th><th>correlation</th></tr></thead>"
     place = 'class="scroll" tabindex="0" role="group" aria-label="Table of the Taylor diagram"'
@@ -69,7 +72,3 @@ def _parts(selection: Selection, dark: bool) -> list[pn.viewable.Viewable]:
 def _text(words: str) -> pn.pane.HTML:
     styles = {"overflow-wrap": "anywhere", "flex": "1 1 240px"}
     return pn.pane.HTML(f"<p>{html.escape(words)}</p>", stylesheets=[TABLE_CSS], margin=0, styles=styles)
-
-
-def _row(label: str, ratio: float, correlation: float) -> str:
-    return f'<tr><th class="row_heading">{label}</th><td>{ratio:.3f}</td><td>{correlation:.4f}</td></tr>'

@@ -122,7 +122,13 @@ class SpecForm:
         lines: list[Any] = []
         for wide, run in itertools.groupby(options, lambda option: f"{section}.{option}" in WIDE):
             views = [self.fields[f"{section}.{option}"].view for option in run]
-            lines += views if wide else [_beside(views)]
+            if wide:
+                lines += views
+                continue
+            for view in views:
+                view.param.update(sizing_mode=None, styles=FIELD_STYLES)
+            row = {"align_items": "flex-start", "margin": (4, 0), "sizing_mode": "stretch_width"}
+            lines.append(pn.FlexBox(*views, gap="4px 16px", **row))
         return pmui.Column(*lines, margin=0, sizing_mode="stretch_width")
 
 
@@ -138,9 +144,3 @@ def _folded(hidden: pn.viewable.Viewable) -> list[pn.viewable.Viewable]:
 
     button.on_click(toggle)
     return [button, hidden]
-
-
-def _beside(views: list[Any]) -> pn.viewable.Viewable:
-    for view in views:
-        view.param.update(sizing_mode=None, styles=FIELD_STYLES)
-    return pn.FlexBox(*views, gap="4px 16px", align_items="flex-start", margin=(4, 0), sizing_mode="stretch_width")

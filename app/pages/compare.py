@@ -21,6 +21,7 @@ from app.services.newest import Rerun
 from app.services.steps import Steps
 from app.session import Session
 
+ALERT = {"sx": {"py": "2px", "& p": {"margin": 0}}, "sizing_mode": "stretch_width", "margin": (0, 0, 8, 0)}
 SHOWN_S = 2.0  # the analysis waits so long at most for a browser to have laid out the maps
 
 
@@ -95,7 +96,11 @@ class ComparePage:
         """Put everything in its place: once after each load."""
         self._chips.follow(self.comparison)
         notices = {"info": self.comparison.notes, "warning": tuple(self.comparison.refused.values())}
-        self._notes[:] = [_alert(" ".join(texts), severity) for severity, texts in notices.items() if texts]
+        self._notes[:] = [
+            pmui.Alert(object=" ".join(texts), severity=severity, **ALERT)
+            for severity, texts in notices.items()
+            if texts
+        ]
         if not self.comparison:
             can_add = newest_done(self.session.store)
             title = "Add a finished run above, or begin anew" if can_add else "No run to compare"
@@ -146,8 +151,3 @@ class ComparePage:
             run_id: sum(path.stat().st_mtime for name in names if (path := folder / name).is_file())
             for run_id, folder in folders.items()
         }
-
-
-def _alert(text: str, severity: str) -> pmui.Alert:
-    dense = {"py": "2px", "& p": {"margin": 0}}
-    return pmui.Alert(object=text, severity=severity, sx=dense, sizing_mode="stretch_width", margin=(0, 0, 8, 0))

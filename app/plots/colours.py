@@ -55,13 +55,11 @@ def palette(cmap: str, n: int = 256) -> list[str]:
 
 def with_pale(colours: list[str]) -> list[str]:
     """Every second of an odd number of colours, then the same but the first in pale grey tones: as many."""
-    every_second = colours[::2]
-    return every_second + [_pale(colour) for colour in every_second[1:]]
-
-
-def _pale(colour: str) -> str:
-    parts = [round((1 - PALE) * int(colour[k : k + 2], 16) + PALE * GREY) for k in (1, 3, 5)]
-    return "#" + "".join(f"{part:02x}" for part in parts)
+    every_second, pale = colours[::2], []
+    for colour in every_second[1:]:
+        parts = [round((1 - PALE) * int(colour[k : k + 2], 16) + PALE * GREY) for k in (1, 3, 5)]
+        pale.append("#" + "".join(f"{part:02x}" for part in parts))
+    return every_second + pale
 
 
 def colour_range(fields: list[xr.DataArray], *, centred: bool = False) -> tuple[float, float]:

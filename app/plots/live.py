@@ -210,7 +210,13 @@ class MapSet:
 
     def values_at(self, y: float, x: float) -> dict[str, float]:
         """The value of each field in the cell that holds a place of the grid; NaN outside."""
-        return {name: _value_at(field, y, x) for name, field in self.fields.items()}
+        values = {}
+        for name, field in self.fields.items():
+            grid = grid_of(field)
+            row, column = int(cell_index(grid.y, np.array(y))), int(cell_index(grid.x, np.array(x)))
+            is_inside = row >= 0 and column >= 0
+            values[name] = float(field.transpose("y", "x").values[row, column]) if is_inside else float("nan")
+        return values
 
     def _columns(self) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}
@@ -300,9 +306,3 @@ def _range(low: float, high: float) -> bm.Range1d:
 def _widened(box: Box, share: float) -> Box:
     across, along = share * (box.east - box.west), share * (box.north - box.south)
     return Box(box.west - across, box.east + across, box.south - along, box.north + along, box.aspect)
-
-
-def _value_at(field: xr.DataArray, y: float, x: float) -> float:
-    grid = grid_of(field)
-    row, column = int(cell_index(grid.y, np.array(y))), int(cell_index(grid.x, np.array(x)))
-    return float(field.transpose("y", "x").values[row, column]) if row >= 0 and column >= 0 else float("nan")

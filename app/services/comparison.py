@@ -118,8 +118,9 @@ class Result:
         return self.run.title.removeprefix(f"{self.letter} ")
 
     def step(self, name: str, number: int) -> xr.DataArray:
-        """One field at one of this run's own steps, (y, x)."""
-        return _on_map(self.data[name].isel(time=number).load())
+        """One field at one of this run's own steps, (y, x); that of the LR grid too has plain names."""
+        values = without_suffix(self.data[name].isel(time=number).load())
+        return values.drop_vars(set(values.coords) - {"y", "x", LAT, LON, GRID_MAPPING})
 
     def rmse(self, product: str) -> xr.DataArray:
         """Stored RMSE over this run's own test period, (y, x)."""
@@ -247,7 +248,12 @@ class Comparison:
 
     def scores(self) -> dict[str, Scores]:
         """Letter → scores over the common steps."""
-        return {result.letter: self._scores(result) for result in self.results}
+        return {
+            result.letter: score(result.products.isel(time=self.steps[result.letter]))
+            if self._has_more_steps(result)
+            else result.stored_scores
+            for result in self.results
+        }
 
     def cell(self, y: float, x: float) -> dict[str, np.ndarray]:
         """hr, interpolated and each shown run's letter → (time,) values at the cell nearest to y, x."""
@@ -286,20 +292,15 @@ class Comparison:
         for result in self.results:
             result.close()
 
-    def _beyond(self, result: Result) -> bool:
+    def _has_more_steps(self, result: Result) -> bool:
         """True if this run has steps that aren't compared, so that what is stored doesn't hold."""
         return result in self.shown and len(result.times) > self.n_steps
 
     def _rmse(self, result: Result, product: str) -> xr.DataArray:
         stored = result.rmse(product)
-        if not self._beyond(result):
+        if not self._has_more_steps(result):
             return stored
         return stored.copy(data=pixel_rmse(result.data[["hr", product]].isel(time=self.steps[result.letter]), product))
-
-    def _scores(self, result: Result) -> Scores:
-        if not self._beyond(result):
-            return result.stored_scores
-        return score(result.products.isel(time=self.steps[result.letter]))
 
 
 def _open(run: Run) -> xr.Dataset:
@@ -319,13 +320,6 @@ def _check_fields(run: Run, data: xr.Dataset) -> None:
     if missing:
         data.close()
         raise DataError(f"the results of {run.title} lack {', '.join(missing)}: the file {run.results} is not complete")
-
-
-def _on_map(values: xr.DataArray) -> xr.DataArray:
-    """With dimensions y and x, also on the LR grid."""
-    values = without_suffix(values)
-    keep = {"y", "x", LAT, LON, GRID_MAPPING}
-    return values.drop_vars([name for name in values.coords if name not in keep])
 
 
 def _unlike(first: Result, other: Result) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import xarray as xr
 
-from app.services.comparison import Comparison, Result
+from app.services.comparison import Comparison
 from engine.data.forecasts import LEAD, START
 from engine.evaluation.lead_times import climate_note, names_of, over_all_leads
 
@@ -37,7 +36,8 @@ def lead_scores(comparison: Comparison) -> LeadScores:
     for result in comparison.results:
         stored = result.verification
         if stored is None or "lead" not in stored:
-            unverified += [result.run.id] if _is_forecast(result) else []
+            if {START, LEAD} <= set(result.data["hr"]["time"].coords):
+                unverified.append(result.run.id)
             continue
         simple = [name for name in SIMPLE if not over_all and name in stored["product"].values]
         means = over_all_leads(stored)
@@ -49,8 +49,3 @@ def lead_scores(comparison: Comparison) -> LeadScores:
                     curves.setdefault(name, {})[key] = (stored["lead"].values, of_product.values)
         note = note or climate_note(stored["lead"].values)
     return LeadScores({name: curves[name] for name in SHOWN if name in curves}, over_all, note, tuple(unverified))
-
-
-def _is_forecast(result: Result) -> bool:
-    times: xr.DataArray = result.data["hr"]["time"]
-    return START in times.coords and LEAD in times.coords

@@ -103,7 +103,9 @@ def take_snapshot(run: Run, *, closely: bool = True) -> RunSnapshot:
         site = RunSite.of(run)
         records = (run.field, run.latest(), run.scores() or {})
         seen = RunSnapshot(run, status, run.title, run.created, *records, site=site, closely=closely)
-        seen = replace(seen, notes=_notes_of(run), notes_time=_notes_time(run))
+        with suppress(MesoscopeError):  # damaged notes are none, so that they hide no run
+            seen = replace(seen, notes=run.notes)
+        seen = replace(seen, notes_time=_notes_time(run))
         seen.share, seen.rmse("downscaled"), seen.rmse("interpolated")  # so that damaged numbers show here
         return seen
     except MesoscopeError as error:
@@ -114,13 +116,6 @@ def take_snapshot(run: Run, *, closely: bool = True) -> RunSnapshot:
         state = RunState.DAMAGED
         fault = f"{run.folder} is damaged ({type(error).__name__}: {error}): delete it, or restore it from a copy"
     return RunSnapshot(run, RunStatus(state, "the run folder can't be read"), run.id, 0.0, fault=fault, closely=closely)
-
-
-def _notes_of(run: Run) -> RunNotes:
-    """Notes of a run; damaged ones are none, so that they hide no run."""
-    with suppress(MesoscopeError):
-        return run.notes
-    return RunNotes()
 
 
 def _notes_time(run: Run) -> float:

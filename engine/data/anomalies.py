@@ -69,7 +69,10 @@ class Season:
         clock = times.dt
         day = (clock.hour + clock.minute / 60 + clock.second / 3600).values / 24
         year = (clock.dayofyear.values - 1 + day) / clock.days_in_year.values
-        of_year, of_day = ([*_harmonics(turn, many)] for turn, many in ((year, self.year), (day, self.day)))
+        of_year, of_day = (
+            [wave(2 * np.pi * k * turn) for k in range(1, many + 1) for wave in (np.cos, np.sin)]
+            for turn, many in ((year, self.year), (day, self.day))
+        )
         both = [first * second for first, second in product(of_year[:2], of_day[:2])]
         return np.stack([np.ones(len(times)), *of_year, *of_day, *both], axis=1)
 
@@ -275,10 +278,6 @@ def years_of(times: xr.DataArray) -> np.ndarray:
     clock = times.dt
     day = clock.dayofyear.values - 1 + (clock.hour + clock.minute / 60).values / 24
     return clock.year.values + day / clock.days_in_year.values
-
-
-def _harmonics(turn: np.ndarray, many: int) -> list[np.ndarray]:
-    return [wave(2 * np.pi * k * turn) for k in range(1, many + 1) for wave in (np.cos, np.sin)]
 
 
 def _applied(terms: np.ndarray, coefficients: np.ndarray) -> np.ndarray:

@@ -41,7 +41,11 @@ def stack_forecast(field: xr.DataArray, path: str, notes: list[str]) -> tuple[xr
     numbers = dict(zip(outer, np.indices(shape).reshape(len(outer), -1), strict=True))
     times = valid[numbers[start], numbers[lead]]
     aux = {
-        role: xr.Variable("time", field[dim].values[numbers[dim]], _described(field[dim], role))
+        role: xr.Variable(
+            "time",
+            field[dim].values[numbers[dim]],
+            {"standard_name": role} | {word: str(text) for word, text in field[dim].attrs.items() if word == "units"},
+        )
         for role, dim in dims.items()
         if dim
     }
@@ -98,8 +102,3 @@ def _valid_times(field: xr.DataArray, start: str, lead: str, path: str) -> np.nd
     if field[start].dtype.kind == "O":
         return field[start].values[:, None] + deltas.astype(object)[None]
     return field[start].values[:, None] + deltas[None]
-
-
-def _described(coord: xr.DataArray, role: str) -> dict[str, str]:
-    units = {"units": str(coord.attrs["units"])} if "units" in coord.attrs else {}
-    return {"standard_name": role, **units}

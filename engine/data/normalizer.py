@@ -170,7 +170,11 @@ class Normalizer:
             parameters, of_partner = file.attrs["scaling"], file.attrs.get("scaling_v")
             mask = file["cells"].values.astype(bool)
             lr_mask = file["lr_cells"].values.astype(bool) if "lr_cells" in file else None
-            anomalies = _anomalies_of(file) if "season" in file.attrs else None
+            anomalies = None
+            if "season" in file.attrs:
+                season = json.loads(file.attrs["season"])
+                arrays = {name: file[f"anomalies_{name}"].values for name in ANOMALIES}
+                anomalies = Anomalies(Season(**season | {"months": tuple(season["months"])}), **arrays)
         partner = cls._from_file(of_partner, mask, lr_mask) if of_partner else None
         return dataclasses.replace(cls._from_file(parameters, mask, lr_mask), partner=partner, anomalies=anomalies)
 
@@ -182,12 +186,6 @@ class Normalizer:
         for group in ("predictors", "static"):
             fields[group] = tuple(ValueTransform.from_file(transform) for transform in fields[group])
         return cls(mask=mask, lr_mask=lr_mask, **fields)
-
-
-def _anomalies_of(file: xr.Dataset) -> Anomalies:
-    season = json.loads(file.attrs["season"])
-    arrays = {name: file[f"anomalies_{name}"].values for name in ANOMALIES}
-    return Anomalies(Season(**season | {"months": tuple(season["months"])}), **arrays)
 
 
 def load_hr_template(path: Path) -> HrTemplate:
@@ -231,6 +229,9 @@ def _fit(pairs: Pairs, kind: str) -> Normalizer:
     target = statistics.transform(kind, blocks)
     residual_std = _residual_std(pairs, target, blocks)
     plain_kind = "none" if kind == "none" else "standard"
+    mask = statistics.mask
+    if pairs.is_split_by_rows:  # each part has values in rows of its own
+        mask = np.logical_or.reduce([np.isfinite(pairs.hr[step].values) for step in range(pairs.hr.sizes["time"])])
     return Normalizer(
         target=target,
         predictors=tuple(moments.transform(plain_kind) for moments in statistics.predictors),
@@ -239,17 +240,13 @@ def _fit(pairs: Pairs, kind: str) -> Normalizer:
         hr_min=statistics.hr.min,
         hr_max=statistics.hr.max,
         is_nonnegative=statistics.is_nonnegative and anomalies is None,
-        mask=_mask_of_rows(pairs) if pairs.is_split_by_rows else statistics.mask,
+        mask=mask,
         hr_has_gaps=statistics.hr_has_gaps,
         lr_has_gaps=statistics.lr_has_gaps,
         mean=_nonzero(abs(statistics.hr.mean)),
         lr_mask=statistics.lr_mask,
         anomalies=anomalies,
     )
-
-
-def _mask_of_rows(pairs: Pairs) -> np.ndarray:
-    return np.logical_or.reduce([np.isfinite(pairs.hr[step].values) for step in range(pairs.hr.sizes["time"])])
 
 
 def check_log(pairs: Pairs) -> None:

@@ -61,18 +61,14 @@ def centres_in(source: Grid, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
         x, y = (side.ravel() for side in source.nearest_place(*grid.lonlat()))
     else:
         x, y = (side.ravel() for side in from_lonlat(source.crs, *grid.lonlat()))
-    return y, _shift_longitudes(x, source) if source.is_lonlat else x
+    if source.is_lonlat:  # move longitudes by whole turns into the range that the source uses
+        west = edges(source.x).min() if is_periodic(source) else (source.x.min() + source.x.max()) / 2 - 180
+        x = west + (x - west) % 360
+    return y, x
 
 
 def _is_along_axes(source: Grid, grid: Grid) -> bool:
     return source.shares_axes(grid) and not isinstance(source, CurvilinearGrid)
-
-
-def _shift_longitudes(longitudes: np.ndarray, source: Grid) -> np.ndarray:
-    """Move longitudes by whole turns into the range that the source uses."""
-    middle = (source.x.min() + source.x.max()) / 2
-    west = edges(source.x).min() if is_periodic(source) else middle - 180
-    return west + (longitudes - west) % 360
 
 
 def _along_sides(source: Grid, grid: Grid, method: str) -> SideWeights:

@@ -31,7 +31,9 @@ def select_values(field: xr.DataArray, wanted: Mapping[str, float | str], path: 
         values = _values_along(field, name, path)
         number = _position(values, value)
         if number is None:
-            raise DataError(f"{field.name} in {path} has no {name} {value}", hint=f"expected one of {_listed(values)}")
+            listed = ", ".join(_text(one) for one in values[:MOST_LISTED])
+            more = f", … ({len(values)} values)" if len(values) > MOST_LISTED else ""
+            raise DataError(f"{field.name} in {path} has no {name} {value}", hint=f"expected one of {listed}{more}")
         if values.dtype.kind == "f" and not np.isclose(values[number], float(value), rtol=1e-3):
             notes.append(
                 f"{field.name} in {path} has no {name} {value}: {values[number]:g} is the nearest, and is taken"
@@ -76,8 +78,3 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return f"{value:g}" if isinstance(value, np.floating) else str(value)
-
-
-def _listed(values: np.ndarray) -> str:
-    shown = ", ".join(_text(one) for one in values[:MOST_LISTED])
-    return f"{shown}, … ({len(values)} values)" if len(values) > MOST_LISTED else shown

@@ -121,7 +121,9 @@ def without_repeats(centres: np.ndarray, where: str) -> tuple[slice, slice]:
     """
     rows, columns = slice(0, centres.shape[0]), slice(0, centres.shape[1])
     while True:
-        is_repeat = _repeats(centres[rows, columns])
+        left = centres[rows, columns]
+        distance, _ = KDTree(left.reshape(-1, 3)).query(left.reshape(-1, 3), k=2)
+        is_repeat = (distance[:, 1] < SAME_PLACE * np.median(_diagonals(left))).reshape(left.shape[:2])
         if not is_repeat.any():
             return rows, columns
         lines = (is_repeat[:, -1], is_repeat[-1], is_repeat[:, 0], is_repeat[0])
@@ -151,13 +153,6 @@ def check_unfolded(centres: np.ndarray, where: str) -> None:
             hint="expected rows and columns that go on in one sense, as in a map",
             action="choose the part without the fold first (Python: dataset.isel(…))",
         )
-
-
-def _repeats(centres: np.ndarray) -> np.ndarray:
-    """Mark the cells (ny, nx) that lie where another one does."""
-    flat = centres.reshape(-1, 3)
-    distance, _ = KDTree(flat).query(flat, k=2)
-    return (distance[:, 1] < SAME_PLACE * np.median(_diagonals(centres))).reshape(centres.shape[:2])
 
 
 def _diagonals(centres: np.ndarray) -> np.ndarray:

@@ -92,8 +92,10 @@ class Places:
             for transform, field in zip(normalizer.static, template.static, strict=True)
         ]
         at_hr = tuple(_nearest(at, n) for at, n in zip(positions(hr_grid, cells), hr_grid.shape, strict=True))
-        mask = normalizer.mask[at_hr]
-        learned = mask if normalizer.lr_mask is None else _enlarged(normalizer.lr_mask, hr_grid.shape)[at_hr]
+        mask = learned = normalizer.mask[at_hr]
+        if normalizer.lr_mask is not None:
+            scales = (n // n_lr for n, n_lr in zip(hr_grid.shape, normalizer.lr_mask.shape, strict=True))
+            learned = normalizer.lr_mask[tuple(at // scale for at, scale in zip(at_hr, scales, strict=True))]
         stacked = np.stack(static, -1) if static else np.zeros((*cells.shape, 0))
         return cls(rows, columns, sides, stacked.astype(np.float32), mask, learned)
 
@@ -220,10 +222,6 @@ def _static_at(grid: Grid, values: np.ndarray, cells: Grid, are_points: bool) ->
 
 def _nearest(at: np.ndarray, cells: int) -> np.ndarray:
     return np.clip(np.rint(at).astype(int), 0, cells - 1)
-
-
-def _enlarged(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return mask.repeat(shape[0] // mask.shape[0], 0).repeat(shape[1] // mask.shape[1], 1)
 
 
 def _boxes(shape: tuple[int, int], cells: int) -> Iterator[Box]:

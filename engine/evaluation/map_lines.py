@@ -67,7 +67,11 @@ def map_line(
     near &= (line[:, 1] >= low - margin) & (line[:, 1] <= high + margin)
     line = _without_gaps(line, near)
     x, y = (np.asarray(side, dtype=float) for side in from_degrees(line[:, 0].astype(float), line[:, 1].astype(float)))
-    return _thinned(_clip(_unbroken(np.column_stack([x, y]), (east - west) / 2), box), (east - west) / THINNEST)
+    line = np.column_stack([x, y])
+    line[~np.isfinite(line).all(axis=1)] = np.nan  # where it leaves the projection
+    jumps = np.flatnonzero(np.abs(np.diff(line[:, 0])) > (east - west) / 2) + 1  # from one edge of the map to the other
+    line = np.insert(line, jumps, np.nan, axis=0)
+    return _thinned(_clip(line, box), (east - west) / THINNEST)
 
 
 def _wider_range(centres: np.ndarray) -> tuple[float, float]:
@@ -94,13 +98,6 @@ def _without_gaps(line: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     first_dropped = dropped & ~np.concatenate([[True], dropped[:-1]])
     cut = np.where(dropped[:, None], np.nan, line)
     return cut[~dropped | first_dropped]
-
-
-def _unbroken(line: np.ndarray, longest: float) -> np.ndarray:
-    """Break the line where it leaves the projection, or jumps from one edge of the map to the other."""
-    line = np.where(np.isfinite(line).all(axis=1)[:, None], line, np.nan)
-    jumps = np.flatnonzero(np.abs(np.diff(line[:, 0])) > longest) + 1
-    return np.insert(line, jumps, np.nan, axis=0)
 
 
 def _thinned(line: np.ndarray, step: float) -> np.ndarray:

@@ -135,7 +135,9 @@ class Reference:
         with np.errstate(invalid="ignore", divide="ignore"):
             luminance = (2 * mean_hr * mean + c1) / (mean_hr**2 + mean**2 + c1)
             structure = (2 * covariance + c2) / (variance_hr + variance + c2)
-        return _mean(_interior(np.where(self.valid, luminance * structure, np.nan)))
+        similarity = np.where(self.valid, luminance * structure, np.nan)
+        inner = similarity[:, SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
+        return _mean(inner if inner.size and np.isfinite(inner).any() else similarity)
 
     @cached_property
     def _anomaly(self) -> tuple[np.ndarray, np.ndarray]:
@@ -255,9 +257,3 @@ def _window_sums(fields: np.ndarray) -> np.ndarray:
     for axis in (1, 2):
         fields = gaussian_filter1d(fields, SSIM_SIGMA, axis=axis, mode="constant", radius=SSIM_RADIUS)
     return fields
-
-
-def _interior(fields: np.ndarray) -> np.ndarray:
-    """Cut off the cells whose window reaches beyond the field, if any others have a value."""
-    inner = fields[:, SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
-    return inner if inner.size and np.isfinite(inner).any() else fields

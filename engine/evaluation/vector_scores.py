@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,7 +77,9 @@ def with_vector(scores: Scores, results_path: Path) -> Scores:
 def _scores(first: xr.Dataset, second: xr.Dataset, products: list[str]) -> dict[str, VectorScores]:
     grid = grid_of(first["hr"])
     areas = grid.cell_areas()
-    derive = _derivatives(grid)
+    derive: Callable[..., Vector] | None = None
+    if type(grid) is Grid and not grid.crs:  # of latitudes and longitudes
+        derive = partial(divergence_and_vorticity, lat=grid.y, lon=grid.x, around=is_periodic(grid))
     sums = {name: _Sums() for name in products}
     names = ["hr", *products]
     for block, other in zip(time_blocks(first), time_blocks(second), strict=True):
@@ -173,13 +176,6 @@ def _differences(at: np.ndarray, axis: int, around: bool) -> Callable[[np.ndarra
         return (np.roll(field, -1, axis) - np.roll(field, 1, axis)) / step
 
     return difference
-
-
-def _derivatives(grid: Grid) -> Callable[..., Vector] | None:
-    """Divergence and vorticity on a grid of latitudes and longitudes; None on any other."""
-    if type(grid) is not Grid or grid.crs:
-        return None
-    return lambda u, v: divergence_and_vorticity(u, v, grid.y, grid.x, is_periodic(grid))
 
 
 def rows_of(scores: Mapping[str, VectorScores]) -> list[list[str]]:

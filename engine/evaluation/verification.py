@@ -6,7 +6,6 @@ formulas. Beside a block of steps, some 0.3 kB a cell and product are held.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
 
@@ -123,7 +122,9 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     step_errors = np.full((len(STEP_ERRORS), len(products), len(step_areas)), np.nan)
     places = Places.of(areas, grid.cell_sides_km()) if is_precipitation(results["hr"].attrs) else None
     step_sal = np.full((len(COMPONENTS), len(products), len(step_areas)), np.nan)
-    for rows in _blocks(results, leads):
+    size = grid.shape, scores.CELLS_AT_ONCE
+    blocks = leads.blocks(*size) if leads else in_blocks(np.arange(len(step_areas)), *size)
+    for rows in blocks:  # in which the members of a forecast are together
         block = results.isel(time=slice(rows[0], rows[-1] + 1) if len(rows) == rows[-1] + 1 - rows[0] else rows)
         fields = np.stack([block[name].values for name in names])
         seasons = block["time"].dt.season.values
@@ -169,13 +170,6 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     if spectra_left_out:
         verification.attrs["spectra_left_out"] = spectra_left_out
     return _described(verification, results["hr"].attrs, GRID_MAPPING if grid.crs else "")
-
-
-def _blocks(results: xr.Dataset, leads: Leads | None) -> Iterator[np.ndarray]:
-    """Cut the steps into blocks, in which the members of a forecast are together."""
-    steps, *sides = results["hr"].shape
-    asked = tuple(sides), scores.CELLS_AT_ONCE
-    return leads.blocks(*asked) if leads else in_blocks(np.arange(steps), *asked)
 
 
 def summary(verification: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:

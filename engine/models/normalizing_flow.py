@@ -88,7 +88,9 @@ class Flow(layers.Layer):
                 x, mixed = mixing.forward(x, at)
                 x, coupled = coupling.forward(x, at, given, self._is_around(sides))
                 total += mixed + coupled
-        return _field(x, sides), total
+        for _ in range(SQUEEZES):  # cells of the last level back to their places
+            x = tf.nn.depth_to_space(x, 2)
+        return _cut(x, sides), total
 
     def from_noise(self, z: tf.Tensor, mask: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
         """Transform noise; the inverse of `to_noise`."""
@@ -211,13 +213,6 @@ def _padded(x: tf.Tensor, mask: tf.Tensor, context: tf.Tensor) -> tuple[list[tf.
     pads = [[0, 0], [0, -y % 2**SQUEEZES], [0, -x_side % 2**SQUEEZES], [0, 0]]
     mask = tf.cast(mask, tf.float32)
     return [tf.pad(field, pads) for field in (tf.where(mask > 0, x, 0.0), mask, context)], sides
-
-
-def _field(x: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-    """Cells of the last level back in their places."""
-    for _ in range(SQUEEZES):
-        x = tf.nn.depth_to_space(x, 2)
-    return _cut(x, sides)
 
 
 def _cut(x: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:

@@ -191,16 +191,15 @@ def _end(options: ModelOptions, shape: Shape, interpolation: str, base: Back) ->
         made += [f"with the {interpolation} LR"] * options.residual
         found.append(_Step("field", ", ".join(made), *sides, shape.targets, beside=base if options.residual else None))
     if options.constraint != "none":
-        block = _whole_block(shape.scale)
+
+        def block(first: int, last: int) -> tuple[int, int]:
+            """All HR cells of the LR cells that they lie in."""
+            return first // shape.scale * shape.scale, last // shape.scale * shape.scale + shape.scale - 1
+
         around = (lambda first, last: base(*block(first, last))) if options.residual else None
         does = f"{options.constraint}: the mean is LR"
         found.append(_Step("constraint", does, *sides, 1, back=[block], beside=around))
     return found
-
-
-def _whole_block(scale: int) -> Back:
-    """All HR cells of the LR cells that they lie in."""
-    return lambda first, last: (first // scale * scale, last // scale * scale + scale - 1)
 
 
 def _interpolated(shape: Shape, kernel: str, least: float) -> Back:

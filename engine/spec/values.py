@@ -50,7 +50,10 @@ class Source:
         if not isinstance(units, str):
             raise SpecError(f"{where}.units is {units!r}", hint="expected a unit as text, as in 'K' or 'mm/day'")
         select = parts.get("select") or {}
-        if not (isinstance(select, Mapping) and all(_is_choice(*chosen) for chosen in select.items())):
+        if not isinstance(select, Mapping) or not all(
+            isinstance(name, str) and (_is_number(value) or (isinstance(value, str) and value))
+            for name, value in select.items()
+        ):
             raise SpecError(
                 f"{where}.select is {select!r}",
                 hint="expected a mapping of dimensions to a value each, as in {level: 850}",
@@ -236,10 +239,6 @@ def _periods(value: Any, where: str) -> tuple[Period, ...]:
     if isinstance(value, list | tuple) and value and all(isinstance(pair, list | tuple) for pair in value):
         return tuple(Period.parse(pair, where) for pair in value)
     return (Period.parse(value, where),)
-
-
-def _is_choice(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and (_is_number(value) or (isinstance(value, str) and bool(value)))
 
 
 def _is_number(value: Any) -> bool:

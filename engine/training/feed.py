@@ -34,11 +34,18 @@ class Feed:
         return cls(samples, fits(samples.bytes_in_memory, free_memory(processes), reserved))
 
     def stream(self, plans: Callable[[], Iterable[np.ndarray]], patch_lr: int = 0) -> tf.data.Dataset:
-        """Read batches for a sequence of plans, each (step, sample, 3) as in Shuffle, read ahead in their order."""
+        """Read batches for a sequence of plans, each (step, sample, 3) as in Shuffle, read ahead in their order.
+
+        Each is (inputs, static, hr, weights), (batch, y, x, channels) each.
+        """
         steps = tf.data.Dataset.from_generator(plans, output_signature=tf.TensorSpec((None, None, 3), tf.int32))
 
         def fetch(plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return self._patches(plan, patch_lr) if patch_lr else self._whole(plan)
+            if patch_lr:
+                return self._patches(plan, patch_lr)
+            static, weights = self._fixed[None, ..., :-1], self._fixed[None, ..., -1:]
+            fields = [tf.gather(field, plan[:, 0]) for field in self._memory] if self.in_memory else self._read(plan)
+            return fields[0], static, fields[1], weights
 
         return steps.unbatch().map(fetch, num_parallel_calls=READERS, deterministic=True).prefetch(READ_AHEAD)
 
@@ -66,12 +73,6 @@ class Feed:
         """(y, x, variables + 1): static variables, then the weights of the cells."""
         with tf.init_scope(), tf.device("/CPU:0"):
             return tf.concat([self.samples.static, self.samples.areas[..., None]], axis=-1)
-
-    def _whole(self, plan: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Gather or read whole fields of some rows: (batch, y, x, channels) each."""
-        static, weights = self._fixed[None, ..., :-1], self._fixed[None, ..., -1:]
-        fields = [tf.gather(field, plan[:, 0]) for field in self._memory] if self.in_memory else self._read(plan)
-        return fields[0], static, fields[1], weights
 
     def _patches(self, plan: tf.Tensor, patch_lr: int) -> tuple[tf.Tensor, ...]:
         """Gather or read patches of some rows, cut at the corners of the plan: (batch, side, side, channels) each."""

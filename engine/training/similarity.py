@@ -39,9 +39,12 @@ def multi_scale_ssim(hr: tf.Tensor, field: tf.Tensor, weights: tf.Tensor) -> tf.
         luminance, structure = _similarities(hr, field, tf.cast(weights > 0, tf.float32))
         last = number == len(powers) - 1
         mean = _mean(_combine(luminance, structure) if last else structure, weights)
-        total *= _positive(mean) ** power
-        if not last:
-            hr, field, weights = _coarsen(hr, field, weights)
+        bent = BEND_BELOW**2 / (2 * BEND_BELOW - tf.minimum(mean, BEND_BELOW))  # a hyperbola of the same slope, > 0
+        total *= tf.where(mean > BEND_BELOW, mean, bent) ** power
+        if not last:  # average over 2 × 2 cells, by weight: (batch, y / 2, x / 2, 1), rounded up
+            pooled = tf.nn.avg_pool2d(tf.concat([weights * hr, weights * field, weights], axis=-1), 2, 2, "SAME")
+            hr, field, weights = tf.split(pooled, 3, axis=-1)
+            hr, field = (tf.math.divide_no_nan(sums, weights) for sums in (hr, field))
     return total
 
 
@@ -76,19 +79,6 @@ def _smooth(fields: tf.Tensor) -> tf.Tensor:
         kernel = tf.repeat(tf.reshape(window, sides), fields.shape[-1], axis=2)
         fields = tf.nn.depthwise_conv2d(fields, kernel, (1, 1, 1, 1), "SAME")
     return fields
-
-
-def _coarsen(hr: tf.Tensor, field: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Average over 2 × 2 cells, by weight: (batch, y / 2, x / 2, 1) each, rounded up."""
-    pooled = tf.nn.avg_pool2d(tf.concat([weights * hr, weights * field, weights], axis=-1), 2, 2, "SAME")
-    hr, field, weights = tf.split(pooled, 3, axis=-1)
-    return *(tf.math.divide_no_nan(f, weights) for f in (hr, field)), weights
-
-
-def _positive(similarity: tf.Tensor) -> tf.Tensor:
-    """Keep the similarity from BEND_BELOW on; below, a hyperbola of the same slope, so that a gradient is left."""
-    bent = BEND_BELOW**2 / (2 * BEND_BELOW - tf.minimum(similarity, BEND_BELOW))
-    return tf.where(similarity > BEND_BELOW, similarity, bent)
 
 
 def _mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
