@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `panel serve app` doesn't know the checkout
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `panel serve app` doesn't import from the checkout
 
 import app.shell  # noqa: F401
 from app.services.first_example import begin_example

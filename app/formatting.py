@@ -81,7 +81,7 @@ def minute(stamp: str) -> str:
 
 
 def site_label(name: str, kind: str) -> str:
-    """A target as people tell it from others: 'hpc · Slurm', 'local · this machine'."""
+    """Name and kind of a target: 'hpc · Slurm', 'local · this machine'."""
     return f"{name} · {KINDS.get(kind, kind)}"
 
 

@@ -1,4 +1,4 @@
-"""Mesoscope in the launcher of JupyterLab and JupyterHub: what jupyter-server-proxy asks its entry points for."""
+"""Mesoscope in the launcher of JupyterLab and JupyterHub: the entry point of jupyter-server-proxy."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of `mesoscope`; arguments that it doesn't know are those of `panel serve`."""
+    """The parser of `mesoscope`; unknown arguments are those of `panel serve`."""
     parser = argparse.ArgumentParser(
         prog="mesoscope",
         description="Serve the dashboard. Other arguments are handed to `panel serve`.",

@@ -239,7 +239,7 @@ class Session(param.Parameterized):
         self.draft = Draft.of(spec)
 
     def draft_changed(self) -> None:
-        """Tell the form that the draft was changed outside of it."""
+        """Notify the form that the draft was changed outside of it."""
         self.param.trigger("draft")
 
 
@@ -253,7 +253,7 @@ class _Word:
 
 
 def names_view(query: str) -> bool:
-    """True if a link says anything of what to show."""
+    """True if a link has any part of what to show."""
     return not dict(parse_qsl(query.lstrip("?"))).keys().isdisjoint(w.key or name for name, w in _LINKED.items())
 
 

@@ -88,7 +88,7 @@ class Shell:
 
     def _build_page(self) -> pmui.Page:
         if pn.state.curdoc is not None:
-            # Panel knows the place of style sheets only once it has written a page. A browser that connects later than
+            # Panel has the place of style sheets only once it has written a page. A browser that connects later than
             # the session of its page is kept gets one without, whose style sheets would be on the internet.
             places = {"components": pmui.Page._render_esm(server=True), "dist_url": get_dist_path()}
             pn.state.curdoc.template_variables.update(places)

@@ -28,7 +28,7 @@ def animation_of(runs: Sequence[Run]) -> bytes:
 
 
 def write_animation(runs: Sequence[Run], path: Path) -> None:
-    """Write an animation as its ending says, of those in `possible_endings`; raises what `animation_of` does."""
+    """Write an animation in the format of its ending, one of `possible_endings`; raises as `animation_of`."""
     if path.suffix == ".gif":
         write_whole(path, animation_of(runs))
         return

@@ -24,24 +24,24 @@ def free_memory(processes: int = 1) -> int:
     The smallest of what the machine has, what the control group leaves (a Slurm job has one) and what the process's own
     limits leave (`ulimit -v`, `ulimit -d`).
     """
-    shared = min([psutil.virtual_memory().available, *_left_in_groups(GROUPS, _text(Path("/proc/self/cgroup")))])
-    return min([shared // processes, *_left_of_limits(_text(Path("/proc/self/status")))])
+    shared = min([psutil.virtual_memory().available, *_available_in_groups(GROUPS, _text(Path("/proc/self/cgroup")))])
+    return min([shared // processes, *_available_within_limits(_text(Path("/proc/self/status")))])
 
 
 def total_memory() -> int:
     """Bytes that this machine has, or its control group allows if that is less."""
-    groups = _of_groups(GROUPS, _text(Path("/proc/self/cgroup")))
+    groups = _control_groups(GROUPS, _text(Path("/proc/self/cgroup")))
     limits = [_text(folder / names[0]).strip() for folder, names in groups]
     return min([psutil.virtual_memory().total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
-def _left_in_groups(root: Path, lines: str) -> Iterator[int]:
+def _available_in_groups(root: Path, lines: str) -> Iterator[int]:
     """Bytes that each control group leaves."""
-    for folder, names in _of_groups(root, lines):
-        yield from _left_in_group(folder, *names)
+    for folder, names in _control_groups(root, lines):
+        yield from _available_in_group(folder, *names)
 
 
-def _of_groups(root: Path, lines: str) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+def _control_groups(root: Path, lines: str) -> Iterator[tuple[Path, tuple[str, str, str]]]:
     """Control groups that the process is in, those around them included; `lines` are of /proc/self/cgroup."""
     for line in lines.splitlines():
         _, controllers, name = line.split(":", 2)
@@ -55,14 +55,14 @@ def _of_groups(root: Path, lines: str) -> Iterator[tuple[Path, tuple[str, str, s
                     break
 
 
-def _left_in_group(folder: Path, limit: str, used: str, given_back: str) -> Iterator[int]:
+def _available_in_group(folder: Path, limit: str, used: str, given_back: str) -> Iterator[int]:
     most, now = (_text(folder / name).strip() for name in (limit, used))
     if most.isdigit() and now.isdigit():  # "max": no limit
         found = re.search(rf"^{given_back} (\d+)", _text(folder / "memory.stat"), re.MULTILINE)
         yield max(0, int(most) - int(now) + (int(found[1]) if found else 0))
 
 
-def _left_of_limits(status: str) -> Iterator[int]:
+def _available_within_limits(status: str) -> Iterator[int]:
     for word, kind in LIMITS.items():
         most, _ = resource.getrlimit(kind)
         found = re.search(rf"^{word}:\s+(\d+) kB", status, re.MULTILINE)

@@ -47,17 +47,17 @@ def memory_of(spec: Spec, pairs: Pairs, shape: Shape) -> tuple[int, list[str]]:
     train, validation = (sample * len(part) for part in (pairs.parts.train, pairs.parts.validation))
     data = 2 * train + validation
     if spec.launch.site != "local":
-        notes = _elsewhere(spec, train, training)
+        notes = _notes_for_unknown_memory(spec, train, training)
     else:
         free = free_memory(spec.launch.processes) - BASE_BYTES + RUNTIME_BYTES
         notes = [] if fits(train, free, training) else _read_ahead(spec, train, share(free, training))
         read = ahead_bytes(shape, spec.training.batch_size, spec.data.patch_size // spec.data.scale)
         sizes = ((train, 2), (validation, 1))
         data = sum(copies * size if fits(size, free, training) else 0 for size, copies in sizes) + bool(notes) * read
-    return BASE_BYTES + data + max(training, evaluation, fitting), notes + _seen_whole(spec, pairs, shape)
+    return BASE_BYTES + data + max(training, evaluation, fitting), notes + _notes_without_tiles(spec, pairs, shape)
 
 
-def _elsewhere(spec: Spec, part: int, training: int) -> list[str]:
+def _notes_for_unknown_memory(spec: Spec, part: int, training: int) -> list[str]:
     free = needed(part, training) + BASE_BYTES - RUNTIME_BYTES
     return [
         f"the memory of {spec.launch.site} isn't known here: the training part ({_size(part)}) is kept in memory "
@@ -115,7 +115,7 @@ def _network_bytes(spec: Spec, shape: Shape, samples: int) -> int:
     )
 
 
-def _seen_whole(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:
+def _notes_without_tiles(spec: Spec, pairs: Pairs, shape: Shape) -> list[str]:
     """A note where fields are large, and the network lets none be cut into tiles."""
     if np.prod(pairs.hr_grid.shape) <= HR_CELLS_AT_ONCE or reach_of(spec, shape, pairs.interpolation):
         return []

@@ -1,6 +1,6 @@
 """Groups of options, each declared once: type, default, bounds, unit, doc.
 
-A group rejects what it doesn't know, is sealed after its checks, and compares by value. Editable
+A group rejects unknown options, is sealed after its checks, and compares by value. Editable
 copies for forms come from `draft()`; `seal()` turns a draft back into a checked group.
 """
 

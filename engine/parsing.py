@@ -1,6 +1,6 @@
 """Records made of plain JSON, each key checked by its declared type. Few imports: the agent on a site starts with it.
 
-Keys that a record doesn't know are left out, so that files of older and newer versions can be read.
+Unknown keys are left out, so that files of older and newer versions can be read.
 """
 
 from __future__ import annotations

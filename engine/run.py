@@ -299,7 +299,7 @@ def _fit_normalizer(run: Run, pairs: Pairs) -> Normalizer:
     """Fit to the training part.
 
     A run that starts from another's weights has a normalizer of its own, so that its fields, of another region, say,
-    are about as large as those that the network knows.
+    are about as large as those that the network was trained with.
     """
     fitted = fit_normalizer(pairs, run.spec.data.scaling)
     if start := Store(run.folder.parent).start_run(run.spec):  # keep its network's channel for gaps, or its absence

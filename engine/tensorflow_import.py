@@ -21,7 +21,7 @@ def quiet_import() -> Iterator[None]:
     which takes a sixth of the start of each rank.
     """
     if os.environ.setdefault(LEVEL, "3") == "0":
-        with _without("matplotlib"):
+        with _import_blocked("matplotlib"):
             yield
         return
     sys.stderr.flush()
@@ -29,7 +29,7 @@ def quiet_import() -> Iterator[None]:
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            with _without("matplotlib"):
+            with _import_blocked("matplotlib"):
                 yield
         finally:
             sys.stderr.flush()
@@ -42,7 +42,7 @@ def quiet_import() -> Iterator[None]:
 
 
 @contextmanager
-def _without(package: str) -> Iterator[None]:
+def _import_blocked(package: str) -> Iterator[None]:
     """Let an import of an optional package fail, unless it has been imported already."""
     if package in sys.modules:
         yield

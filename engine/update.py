@@ -18,7 +18,7 @@ from engine.spec import DataOptions, Source, Spec
 SHARES = np.array([0.7, 0.85, 1.0])  # ends of the parts among the new steps, as the default of data.split
 LEAST_STEPS = 7  # so that each part has one
 SLOWER = 0.3  # of the learning rate, and
-SHORTER = 0.25  # of the epochs: the network knows most of it already
+SHORTER = 0.25  # of the epochs: the network has learned most of it already
 
 
 def updated_spec(run: Run, target: Sequence[str], lr: Sequence[str], predictors: Sequence[Sequence[str]]) -> Spec:

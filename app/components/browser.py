@@ -1,6 +1,6 @@
 """The browser's own facts and events: the colour scheme that its system prefers, keys, and what it keeps.
 
-When the server is gone, the page says so, waits until it answers again, and loads anew: with its link, and with the
+When the server is gone, the page shows it, waits until it answers again, and loads anew: with its link, and with the
 draft that the browser kept for the tab.
 """
 

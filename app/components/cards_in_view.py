@@ -33,7 +33,7 @@ class InView(JSComponent):
 
 
 class CardsInView:
-    """Draws each card once it is in view, and again after `request` as soon as it is; until then it is pale.
+    """Draws each card once it is in view, and again after `request` as soon as it is; until then it is dimmed.
 
     A card that was never in view is its title alone. Without a browser, all cards are in view.
 

@@ -111,7 +111,7 @@ class ConditionRow:
             self.session.condition = replace(self.session.condition, region=region, polygon=())
 
     def _begin(self, kind: str, _: Any) -> None:
-        """Have the next drag on a map draw, or, where the button says so, move it again."""
+        """Have the next drag on a map draw, or, if the button ends drawing, move it again."""
         is_drawing = self._draw[kind].icon == "close"
         self._drag("move" if is_drawing else kind)
         self._say(_fact(self._selection) if is_drawing else HINTS[kind])

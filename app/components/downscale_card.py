@@ -27,7 +27,7 @@ FIELD: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margi
 
 
 class DownscaleCard:
-    """Runs `python -m engine downscale` for the run shown, says how it ended, and leads to the map of the result."""
+    """Runs `python -m engine downscale` for the run shown, reports how it ended, and links to the map of the result."""
 
     def __init__(self, session: Session):
         self.session = session

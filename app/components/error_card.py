@@ -25,7 +25,7 @@ from app.session import Session
 from app.theme import SMALL
 
 HISTOGRAM_HEIGHT = 250
-TESTED = {CHANGE: rmse_changes, DIFFERENCE: mean_differences}  # whose cells are pale where they aren't clear
+TESTED = {CHANGE: rmse_changes, DIFFERENCE: mean_differences}  # whose cells are faint where they aren't clear
 
 
 class ErrorMaps:

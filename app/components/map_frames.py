@@ -19,7 +19,7 @@ from app.services.field_changes import BOTH, Change
 class Frame:
     """One map: what it shows, what stands above it.
 
-    faint : (y, x) cells whose values are drawn in pale colours, if there are any.
+    faint : (y, x) cells whose values are drawn in faint colours, if there are any.
     """
 
     key: str
@@ -86,12 +86,12 @@ def score_frames(
 
 
 def change_frames(changes: Mapping[str, Change]) -> list[Frame]:
-    """Changes of RMSE, pale where they aren't clear, with the shares of clearly better and worse cells."""
+    """Changes of RMSE, faint where they aren't clear, with the shares of clearly better and worse cells."""
     return _tested_frames(changes, "− interpolated", ("better", "worse"))
 
 
 def mean_frames(differences: Mapping[str, Change]) -> list[Frame]:
-    """Mean differences, pale where they aren't clear, with the shares of cells clearly too low and too high."""
+    """Mean differences, faint where they aren't clear, with the shares of cells clearly too low and too high."""
     return _tested_frames(differences, "− HR", ("lower", "higher"))
 
 

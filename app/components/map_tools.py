@@ -106,5 +106,5 @@ class MapTools:
 
 
 def _rounded(value: float, span: float) -> float:
-    """With the digits that tell on a range of that span."""
+    """Format a number with the digits that matter in a range of that span."""
     return float(round(value, int(np.clip(2 - np.floor(np.log10(max(span, 1e-12))), 0, 12))))

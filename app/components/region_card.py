@@ -181,6 +181,6 @@ class RegionCard:
 def _add_region(figure: bm.Plot, sides: bm.ColumnDataSource, cells: bm.ColumnDataSource) -> None:
     """Add to a map the outlines of a region and of its cells."""
     for source, dash, width in ((sides, "dashed", 1), (cells, "solid", 2)):
-        for color, more in ((PAPER, 2), (INK, 0)):  # a pale line beneath, so that it is seen on dark colours too
+        for color, more in ((PAPER, 2), (INK, 0)):  # a white line beneath, so that it is seen on dark colours too
             line = bm.Line(x="x", y="y", line_color=color, line_dash=dash, line_width=width + more)
             figure.renderers.append(bm.GlyphRenderer(data_source=source, glyph=line))

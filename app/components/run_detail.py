@@ -89,9 +89,9 @@ class RunDetail:
         self.cancel.visible = state.may_be_active and not seen.fault
         self.resume.visible = state in (RunState.FAILED, RunState.CANCELLED)
         self.clone.visible = not seen.fault
-        if not self._is_acting:  # a run that waits on a site may not have heard of it
-            is_heard = state is RunState.RUNNING or not seen.run.is_remote
-            self.cancel.disabled = seen.site.cancelling and is_heard
+        if not self._is_acting:  # a run that waits on a site may not have the request yet
+            has_request = state is RunState.RUNNING or not seen.run.is_remote
+            self.cancel.disabled = seen.site.cancelling and has_request
 
     async def _act(self, act: Callable[[Run], object], _: object) -> None:
         """Cancel or resume the run, and look again."""

@@ -77,7 +77,7 @@ def failure_advice(seen: RunSnapshot) -> str:
     reason = (seen.status.reason or "it ended without a message").rstrip(" .:")
     if seen.site.stage is Stage.REFUSED:
         return f"{reason}\n\nResume submits it again, once that is fixed."
-    if seen.status.exit is ExitKind.DIED:  # the reason tells that already
+    if seen.status.exit is ExitKind.DIED:  # the reason includes it
         return reason
     if seen.site.kind != "local":
         return f"{reason}.\n\nResume starts it again there, from its last checkpoint if it wrote one."

@@ -1,4 +1,4 @@
-"""Summary of a spec beside its form: what the engine's check says, the network as a picture, and the submission."""
+"""Summary of a spec beside its form: results of the engine's check, the network as a picture, and the submission."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WAITING = "Choose a target and a scale: grids, samples, parameters and memory ar
 
 
 class SpecSummary:
-    """Two cards, `view` and `network_card`. `is_elsewhere` tells whether the data are read on another machine."""
+    """Two cards, `view` and `network_card`. `is_elsewhere` : True if the data are read on another machine."""
 
     def __init__(self, session: Session, is_elsewhere: Callable[[Spec], bool]):
         self.session, self._is_elsewhere = session, is_elsewhere

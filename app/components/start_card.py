@@ -53,9 +53,9 @@ class StartCard:
         self.open.on_click(lambda _: self._open_link())
         self.link.param.watch(lambda _: self._open_link(), "enter_pressed")
         ways = pn.FlexBox(
-            _way("1  The example", EXAMPLE, self.example),
-            _way("2  Your own files", own_files or OWN_FILES, self.files),
-            _way("3  A shared link", LINK, self.link, self.open),
+            _choice_card("1  The example", EXAMPLE, self.example),
+            _choice_card("2  Your own files", own_files or OWN_FILES, self.files),
+            _choice_card("3  A shared link", LINK, self.link, self.open),
             gap="12px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         self.waiting = pmui.Alert(object="", severity="info", visible=False, margin=(0, 0, 12, 0))
@@ -105,7 +105,7 @@ class StartCard:
         self.message.param.update(object=plain_text(message), visible=True)
 
 
-def _way(title: str, text: str, *controls: pn.viewable.Viewable) -> pmui.Paper:
+def _choice_card(title: str, text: str, *controls: pn.viewable.Viewable) -> pmui.Paper:
     return pmui.Paper(
         pmui.Typography(title, variant="h3", margin=(0, 0, 6, 0)),
         pmui.Typography(text, variant="body2", color="text.secondary", margin=(0, 0, 12, 0)), *controls,

@@ -56,7 +56,7 @@ class StationCard:
         self._station = select(label="Station", options={ALL: ""}, value="", width=200)
         self._path = pmui.TextInput(label="Station file", placeholder="stations.csv", width=220, **SMALL)
         self._waiting = ""  # file that was given and isn't shown yet
-        self._path.param.watch(self._give, "value")
+        self._path.param.watch(self._verify_typed, "value")
         top = head("Stations", "of all test steps", self._score, self._product, self._station, self._path)
         top.param.update(gap="6px 12px", margin=(0, 0, 6, 0))
         self._dots = pn.pane.Bokeh(None, margin=0, sizing_mode="stretch_width")
@@ -79,7 +79,7 @@ class StationCard:
             await show_newest(self._drawing, partial(station_scores, comparison), self._show)
             await self._verify()
 
-    def _give(self, event: Any) -> None:
+    def _verify_typed(self, event: Any) -> None:
         self._waiting = event.new.strip()
         pn.state.execute(self._verify)
 

@@ -34,7 +34,7 @@ class DrawnStations:
 
 def draw_stations(measured: xr.DataArray, path: str) -> DrawnStations:
     """Draw the stations of a file; takes up to a second."""
-    lat, lon = (_widened(measured[role].values) for role in (LAT, LON))
+    lat, lon = (_padded_range(measured[role].values) for role in (LAT, LON))
     view = SharedView(Grid(lat, lon), lambda y, x: None)
     means = measured.mean("time")
     drawn = StationMap(view, measured[LON].values, measured[LAT].values, measured[NAME].values.tolist())
@@ -61,7 +61,7 @@ def draw_stations(measured: xr.DataArray, path: str) -> DrawnStations:
     return DrawnStations(drawn, bar, facts)
 
 
-def _widened(degrees: np.ndarray) -> np.ndarray:
+def _padded_range(degrees: np.ndarray) -> np.ndarray:
     """Cell centres from before the first to after the last station."""
     room = max(ROOM * float(np.ptp(degrees)), 0.5)
     return np.linspace(degrees.min() - room, degrees.max() + room, 20)

@@ -33,7 +33,7 @@ class Submission:
         self.button.on_click(self.submit)
 
     def offer(self, target: str, *, ready: bool) -> None:
-        """The button says where the run goes."""
+        """Label the button with the site of the run."""
         self.button.param.update(label="Train" if target == "local" else f"Train on {target}", disabled=not ready)
 
     async def submit(self, _: object) -> None:

@@ -28,7 +28,7 @@ KEPT = "The runs are kept: once that is fixed, Resume on the Runs page submits t
 
 
 class SuiteButton:
-    """Submits the suite, says below the button how far that is, and leads to its runs."""
+    """Submits the suite, shows its progress below the button, and links to its runs."""
 
     def __init__(self, session: Session, spec: Callable[[], Spec | None]):
         self.session, self._spec = session, spec
@@ -82,7 +82,7 @@ class SuiteButton:
             await asyncio.to_thread(_cancel, runs)
             raise
         sent = [run for run in runs if run.is_remote]
-        while doing := await asyncio.to_thread(_doing, sent, process):
+        while doing := await asyncio.to_thread(_progress_text, sent, process):
             self._report("info", doing)
             await asyncio.sleep(LOOK_S)
         states = await asyncio.to_thread(
@@ -96,7 +96,7 @@ class SuiteButton:
         self.message.param.update(severity=severity, object=plain_text(text), visible=True)
 
 
-def _doing(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str:
+def _progress_text(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str:
     """Progress of the hand-over; '' once it has ended, for all runs or by the end of its process."""
     ended = process.poll() is not None  # before the look: what is seen then is all that it did
     waiting = [run for run in runs if run.request.stage in (None, Stage.SENDING)]

@@ -13,7 +13,7 @@ from app.theme import ASSETS, read_asset
 
 
 class TimeBarView(pn.custom.JSComponent):
-    """The bar in the browser, which asks for the next step when the last one is shown."""
+    """The bar in the browser, which requests the next step when the last one is shown."""
 
     step = param.Integer(default=0, bounds=(0, None), doc="Step that is wanted.")
     shown = param.Integer(default=0, bounds=(0, None), doc="Number of steps shown so far.")

@@ -145,7 +145,7 @@ class OfferedField(OneWidgetField):
         more = {} if plain in self._offered.values() else {f"{plain} (not available)" if plain else "–": plain}
         if self.view.options != (options := {**self._offered, **more}) or self.view.value != plain:
             self.view.param.update(options=options, value=plain)
-            self.view.param.trigger("value")  # the browser knows it by its label, which may be another now
+            self.view.param.trigger("value")  # the browser identifies it by its label, which may have changed
 
 
 class FlagField(Field):

@@ -64,7 +64,7 @@ class SourceLine:
         try:
             found = await asyncio.to_thread(describe, path)
         except MesoscopeError:
-            return  # the check of the whole spec says what is wrong with it
+            return  # the check of the whole spec reports what is wrong with it
         if path == self.texts()["path"] and not self.texts()["variable"] and len(found.variables) > 1:
             names = [variable.name for variable in found.variables[:MOST_OFFERED]]
             label = pmui.Typography("Variables:", variant="caption", color="text.secondary", margin=0)

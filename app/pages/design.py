@@ -35,7 +35,7 @@ class DesignPage:
         self._show_draft()
         pn.state.execute(self._offer)
         session.param.watch(lambda _: self._show_draft(), "draft")
-        session.param.watch(lambda _: self._return(), "page")
+        session.param.watch(lambda _: self._offer_again(), "page")
 
     def view(self) -> pn.viewable.Viewable:
         cards = self.form.cards
@@ -81,7 +81,7 @@ class DesignPage:
         with pn.io.hold():
             self.form.offer(catalogue)
 
-    def _return(self) -> None:
+    def _offer_again(self) -> None:
         """Meanwhile the demonstration set may have been generated, or the targets file or the catalogue changed."""
         if self.session.page == "design":
             pn.state.execute(self._offer)

@@ -20,7 +20,7 @@ class RunsPage:
     def __init__(self, session: Session):
         self.session = session
         self._watcher = watcher_of(session.store)
-        ways = [self._way("Choose data", "data"), self._way("Design", "design")]
+        ways = [self._page_button("Choose data", "data"), self._page_button("Design", "design")]
         self.empty = pmui.Paper(
             pmui.Typography("No runs yet: choose data and design an experiment.", variant="h2", margin=(0, 0, 12, 0)),
             pmui.Row(*ways, sx={"gap": "8px"}, margin=0), elevation=0, margin=0,
@@ -45,7 +45,7 @@ class RunsPage:
             self.charts.show(self.list.listed)
             self.detail.show(chosen)
 
-    def _way(self, label: str, page: str) -> pmui.Button:
+    def _page_button(self, label: str, page: str) -> pmui.Button:
         button = pmui.Button(label=label, variant="outlined", margin=0)
         button.on_click(lambda _: self.session.param.update(page=page))
         return button

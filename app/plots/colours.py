@@ -15,7 +15,7 @@ DIFFERENCES = "cet_CET_D1"  # blue, white, red; Kovesi (2015)
 ERRORS = "cet_CET_L18"  # white, yellow, red
 ANY_VARIABLE = "viridis"
 INK, PAPER, CLEAR = "#10151a", "#ffffff", "#ffffff00"  # of lines and text on maps, of their outlines, of nothing
-GREY, PALE = 0xC4, 0.8  # tone and share of it in pale colours
+GREY, FAINT_SHARE = 0xC4, 0.8  # tone and share of it in faint colours
 MOST_RANGE_VALUES = 200_000  # that a colour range is found from: evenly spread ones of larger fields
 # Perceptually uniform maps by what a variable's names say, the first that fits; Kovesi (2015), van der Walt (2015).
 BY_WORD = {
@@ -53,13 +53,13 @@ def palette(cmap: str, n: int = 256) -> list[str]:
     return hv.plotting.util.process_cmap(cmap.removeprefix("cet_"), n, provider=provider)
 
 
-def with_pale(colours: list[str]) -> list[str]:
-    """Every second of an odd number of colours, then the same but the first in pale grey tones: as many."""
-    every_second, pale = colours[::2], []
+def with_faint(colours: list[str]) -> list[str]:
+    """Every second of an odd number of colours, then the same but the first in faint grey tones: as many."""
+    every_second, faint = colours[::2], []
     for colour in every_second[1:]:
-        parts = [round((1 - PALE) * int(colour[k : k + 2], 16) + PALE * GREY) for k in (1, 3, 5)]
-        pale.append("#" + "".join(f"{part:02x}" for part in parts))
-    return every_second + pale
+        parts = [round((1 - FAINT_SHARE) * int(colour[k : k + 2], 16) + FAINT_SHARE * GREY) for k in (1, 3, 5)]
+        faint.append("#" + "".join(f"{part:02x}" for part in parts))
+    return every_second + faint
 
 
 def colour_range(fields: list[xr.DataArray], *, centred: bool = False) -> tuple[float, float]:

@@ -11,17 +11,17 @@ import numpy as np
 import xarray as xr
 from bokeh.plotting import figure
 
-from app.plots.colours import CLEAR, INK, PAPER, label_of, palette, with_pale
+from app.plots.colours import CLEAR, INK, PAPER, label_of, palette, with_faint
 from app.plots.drawn_area import DrawnArea
 from app.plots.geography import Graticule, graticule, map_lines
 from app.plots.projection import NATIVE, Box, MapProjection
-from app.plots.sampling import N_COLOURS, Sampling, cell_index, paled, to_colours
+from app.plots.sampling import N_COLOURS, Sampling, cell_index, mark_faint, to_colours
 from app.services.newest import Newest
 from app.theme import read_asset
 from engine.data.grid_coordinates import grid_of
 from engine.data.grids import Grid
 
-PIXELS = 320  # first guess of a map's width; the browser then says how wide it is
+PIXELS = 320  # first guess of a map's width; the browser then reports its width
 SETTLE_S = 0.12  # a view that moves is sampled again once it has stood still so long
 SURROUNDINGS = 0.25  # of the view on each side, sampled too, so that panning shows values at once
 POINTER_JS = read_asset("pointer.js")
@@ -58,7 +58,7 @@ class SharedView:
         self.pointer = bm.ColumnDataSource({"x": [], "y": []})
         self.pointer.on_change("data", self._pointer_moved)
         drawn = graticule(self.projection, self.box)
-        lines = map_lines(self.projection, _widened(self.box, 1.0), read_land)
+        lines = map_lines(self.projection, _expand(self.box, 1.0), read_land)
         self.lines = bm.ColumnDataSource(_line_columns(drawn, lines))
         self.labels = bm.ColumnDataSource(_label_columns(drawn))
         self.area = DrawnArea(grid, self.projection)
@@ -115,7 +115,7 @@ class SharedView:
         """The cells of a grid that the window shows now."""
         if grid not in self._samplings:
             pixels = round(self.pixels * (1 + 2 * SURROUNDINGS))
-            self._samplings[grid] = Sampling.of(grid, self.projection, _widened(self.window, SURROUNDINGS), pixels)
+            self._samplings[grid] = Sampling.of(grid, self.projection, _expand(self.window, SURROUNDINGS), pixels)
         return self._samplings[grid]
 
     async def settled(self) -> Graticule | None:
@@ -179,7 +179,7 @@ class SharedView:
 class MapSet:
     """Maps in one view with one colour range: one data source, one colour mapper, one message a change.
 
-    faint : name → (y, x) cells that are drawn in pale colours; with none at all, there are twice as many colours.
+    faint : name → (y, x) cells that are drawn in faint colours; with none at all, there are twice as many colours.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class MapSet:
     ):
         self.view, self.clim, self.fields, self.faint = view, clim, dict(fields), dict(faint or {})
         self.source = bm.ColumnDataSource(self._columns())
-        colours = with_pale(palette(cmap, N_COLOURS)) if self.faint else palette(cmap, N_COLOURS)
+        colours = with_faint(palette(cmap, N_COLOURS)) if self.faint else palette(cmap, N_COLOURS)
         self.mapper = bm.LinearColorMapper(palette=colours, low=0, high=N_COLOURS - 1, high_color="rgba(0, 0, 0, 0)")
         self.figures = [self._figure(name) for name in fields]
         view.follow_window(self.figures[0])
@@ -224,7 +224,7 @@ class MapSet:
             sampling = self.view.sampling(grid_of(field))
             colours = to_colours(sampling.take(field.transpose("y", "x").values), self.clim)
             if self.faint:
-                colours = paled(colours, sampling.take(self.faint[name]) == 1)
+                colours = mark_faint(colours, sampling.take(self.faint[name]) == 1)
             columns[name] = [colours]
             for side, value in zip(("left", "bottom", "width", "height"), sampling.bounds, strict=True):
                 columns[f"{name} {side}"] = [value]
@@ -276,7 +276,7 @@ class ColourBar:
 
 
 def _line_columns(drawn: Graticule, layers: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
-    """One row for each line with its style, the graticule first; below the coast a pale line, seen on dark colours."""
+    """One row for each line with its style, the graticule first; below the coast a white line, seen on dark colours."""
     rows = [(drawn.lines["x"], drawn.lines["y"], INK, 0.6, 0.25)]
     for layer, line in layers.items():
         if layer == "coast":
@@ -292,7 +292,7 @@ def _label_columns(drawn: Graticule) -> dict[str, list[Any]]:
 
 
 def _cell_columns(*places: np.ndarray) -> dict[str, list[Any]]:
-    """A pale square in a dark one at x, y (arrays of one), or none."""
+    """A white square in a dark one at x, y (arrays of one), or none."""
     x, y = (place.tolist() * 2 for place in places) if places else ([], [])
     return {"x": x, "y": y, "color": [PAPER, INK][: len(x)], "size": [12, 15][: len(x)]}
 
@@ -303,6 +303,6 @@ def _range(low: float, high: float) -> bm.Range1d:
     return bm.Range1d(low, high, bounds=(low - reach, high + reach))
 
 
-def _widened(box: Box, share: float) -> Box:
+def _expand(box: Box, share: float) -> Box:
     across, along = share * (box.east - box.west), share * (box.north - box.south)
     return Box(box.west - across, box.east + across, box.south - along, box.north + along, box.aspect)

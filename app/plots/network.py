@@ -21,7 +21,7 @@ Part = dict[str, Any]
 
 
 def network(parts: Sequence[Part]) -> str:
-    """SVG of each network, by its parts as `engine check --json` tells them; colours are those of the text around."""
+    """SVG of each network, by its parts as `engine check --json` lists them; colours are those of the text around."""
     networks: dict[str, list[Part]] = {} if parts else {"": []}
     for part in parts:
         networks.setdefault(part.get("network", ""), []).append(part)
@@ -35,7 +35,7 @@ def _picture(parts: Sequence[Part], name: str) -> str:
     width, height = HEAD + pitch * len(parts), GROUND + LINE_HEIGHT * (len(ROWS) + 0.8)
     sizes = _sizes(parts, pitch)
     ground = f'<path d="M{centres[0]:.1f} {GROUND + 4}H{centres[-1]:.1f}" class="way"/>' if centres else ""
-    drawn = [ground, *_ways_around(parts, centres, sizes), *map(_slabs, parts, centres, sizes)]
+    drawn = [ground, *_connectors(parts, centres, sizes), *map(_slabs, parts, centres, sizes)]
     drawn += [_text(0, number, row or name, "faint", "start") for number, row in enumerate(ROWS)]
     for part, centre in zip(parts, centres, strict=True):
         drawn += [_text(centre, number, text, "" if number else "name") for number, text in enumerate(_column(part))]
@@ -83,7 +83,7 @@ def _slab(x: float, high: float, thick: float) -> str:
     )
 
 
-def _ways_around(parts: Sequence[Part], centres: Sequence[float], sizes: Sequence[tuple[float, float]]) -> list[str]:
+def _connectors(parts: Sequence[Part], centres: Sequence[float], sizes: Sequence[tuple[float, float]]) -> list[str]:
     """The interpolated LR to the field, and from each level down of a U-Net to the same level up."""
     places = {
         part["name"]: (centre, GROUND - high * (1 + 0.3 * SLANT) - 4)
@@ -94,10 +94,10 @@ def _ways_around(parts: Sequence[Part], centres: Sequence[float], sizes: Sequenc
     if "field" in places:
         ways.append((places["inputs"], places["field"]))
     most = max((end[0] - start[0] for start, end in ways), default=1.0)
-    return [_way(start, end, TOP * (1 - (end[0] - start[0]) / most) + 4) for start, end in ways]
+    return [_connector(start, end, TOP * (1 - (end[0] - start[0]) / most) + 4) for start, end in ways]
 
 
-def _way(start: tuple[float, float], end: tuple[float, float], y: float) -> str:
+def _connector(start: tuple[float, float], end: tuple[float, float], y: float) -> str:
     """Up from one part, along at height y, and down onto the other."""
     (x0, y0), (x1, y1) = start, end
     return (

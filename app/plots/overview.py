@@ -60,12 +60,12 @@ def curves_of(
     records: Sequence[Mapping[str, Any]], log: bool = False
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
     """(epochs completed, loss) of training and of validation; a step in the middle of epoch 3 stands at 2.5."""
-    losses = [(_epochs(record), record["loss"]) for record in records if _drawable(record.get("loss"), log)]
+    losses = [(_completed_epochs(record), record["loss"]) for record in records if _drawable(record.get("loss"), log)]
     validated = [record for record in records if _drawable(record.get("val_loss"), log)]
     return losses, [(float(record["epoch"]), record["val_loss"]) for record in validated]
 
 
-def _epochs(record: Mapping[str, Any]) -> float:
+def _completed_epochs(record: Mapping[str, Any]) -> float:
     """Epochs are counted from 1 while they run."""
     steps = record.get("steps") or 1
     return max(record.get("epoch", 1) - 1, 0) + min(record.get("step", steps) / steps, 1.0)

@@ -93,14 +93,14 @@ class MapProjection:
 
 def _region(grid: Grid) -> tuple[float, float, float, float]:
     """Middle longitude and latitude, and the southern and northern end, in degrees (rounded: one set a region)."""
-    lon, lat = grid.select(_few(len(grid.y)), _few(len(grid.x))).lonlat()
+    lon, lat = grid.select(_outline_indices(len(grid.y)), _outline_indices(len(grid.x))).lonlat()
     turned = np.deg2rad(lon)
     middle = np.rad2deg(np.arctan2(np.sin(turned).mean(), np.cos(turned).mean()))
     south, north = float(lat.min()), float(lat.max())
     return round(float(middle), 3), round((south + north) / 2, 3), round(south, 3), round(north, 3)
 
 
-def _few(n: int) -> np.ndarray:
+def _outline_indices(n: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, OUTLINE).astype(int))
 
 

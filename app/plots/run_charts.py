@@ -14,7 +14,7 @@ from app.services.run_costs import SettingAxis
 from app.theme import FAINT, INK, LINE, SURFACE
 
 HEIGHT = 320
-COLOURS = {"light": Viridis256[:216], "dark": Viridis256[40:]}  # without the end that the ground swallows
+COLOURS = {"light": Viridis256[:216], "dark": Viridis256[40:]}  # without the end that is invisible on the background
 WIDE_S = 20  # times the shortest training: from there on, the axis is logarithmic
 LONGEST_WORD = 16  # characters beside an axis
 Columns = dict[str, Any]

@@ -70,8 +70,8 @@ def to_colours(values: np.ndarray, clim: tuple[float, float]) -> np.ndarray:
         return np.where(np.isnan(values), MISSING, scaled).astype(np.uint8)
 
 
-def paled(colours: np.ndarray, faint: np.ndarray) -> np.ndarray:
-    """Number of each colour of `to_colours` among those of `colours.with_pale`, a pale one where `faint`."""
+def mark_faint(colours: np.ndarray, faint: np.ndarray) -> np.ndarray:
+    """Number of each colour of `to_colours` among those of `colours.with_faint`, a faint one where `faint`."""
     halved = colours // 2
     chosen = np.where(faint, N_COLOURS // 2 + np.maximum(halved, 1), halved)
     return np.where(colours == MISSING, MISSING, chosen).astype(np.uint8)

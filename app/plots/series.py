@@ -16,7 +16,7 @@ from app.plots.colours import label_of
 from app.plots.products import colour_of, name_of
 
 DAY_S = 86_400.0
-FEWEST_STEPS = 16  # evenly spaced and without a gap, for a spectrum that says something
+FEWEST_STEPS = 16  # evenly spaced and without a gap, for a meaningful spectrum
 
 
 def cell_series(

@@ -31,7 +31,7 @@ def taylor_diagram(points: Mapping[str, tuple[float, float]], names: Mapping[str
     ratios, correlations = np.array(list(points.values())).T
     x, y = ratios * correlations, ratios * np.sqrt(1 - correlations**2)
     left, right, top = frame(x, y)
-    step = _step(right - left)
+    step = _arc_step(right - left)
     plot = quiet_figure(
         dark, frame_width=WIDTH, frame_height=HEIGHT, x_range=(left, right), y_range=(-0.05 * top, top),
         x_axis_label="standard deviation over that of HR",
@@ -85,7 +85,7 @@ def ray_exits(left: float, right: float, top: float) -> dict[float, tuple[float,
     return found
 
 
-def _step(width: float) -> float:
+def _arc_step(width: float) -> float:
     """1, 2 or 5 times a power of ten, MOST_ARCS in `width` at most."""
     least = width / MOST_ARCS
     power = 10.0 ** np.floor(np.log10(least))

@@ -22,7 +22,7 @@ TIME_LIMIT_S = 300.0
 
 @dataclass(frozen=True)
 class Answer:
-    """Content of `engine check --json`; None or empty is what it doesn't tell.
+    """Content of `engine check --json`; None or empty where it has no answer.
 
     grids : text of each grid, by name.
     periods : first and last moment of each part, ISO 8601.

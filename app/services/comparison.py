@@ -157,7 +157,7 @@ class Comparison:
     results : all that can be read and fit the first run's unit and projection.
     times : the steps that all of `shown` have.
     shown : those of `results` that have steps in common with the first.
-    notes : what the reader must know; `refused` : run id → why it isn't here.
+    notes : what the reader needs to know; `refused` : run id → why it isn't here.
     """
 
     results: tuple[Result, ...] = ()
@@ -191,7 +191,7 @@ class Comparison:
         first, notes = results[0], []
         fitting = [first]
         for other in results[1:]:
-            if why := _unlike(first, other):
+            if why := _mismatch_reason(first, other):
                 refused = {**refused, other.run.id: why}
             else:
                 fitting.append(other)
@@ -322,7 +322,7 @@ def _check_fields(run: Run, data: xr.Dataset) -> None:
         raise DataError(f"the results of {run.title} lack {', '.join(missing)}: the file {run.results} is not complete")
 
 
-def _unlike(first: Result, other: Result) -> str:
+def _mismatch_reason(first: Result, other: Result) -> str:
     """Why a run can't stand beside the first one; '' when it can."""
     if first.units != other.units:
         mine, yours = first.units or "no unit", other.units or "no unit"

@@ -15,7 +15,7 @@ FIRST_ONE, SECOND_ONE = COMPONENTS = ["u", "v"]  # as in links
 
 
 def component_names(data: xr.Dataset) -> tuple[str, str]:
-    """Name both components: by standard or long names, or by their order where these don't tell them apart."""
+    """Name both components: by standard or long names, or by their order where these are the same."""
     first, second = (_name_of(data[f"hr{ending}"]) for ending in ("", SECOND))
     return (first, second) if first and second and first != second else ("first component", "second component")
 

@@ -187,7 +187,7 @@ def offered(comparison: Comparison) -> tuple[list[Condition], list[Condition], l
 
 
 def _dividing(comparison: Comparison, conditions: list[Condition]) -> list[Condition]:
-    """Conditions that leave some of the first run's cells but not all, where all runs know what they ask for."""
+    """Conditions that leave some of the first run's cells but not all, where all runs have what they need."""
     first = comparison.first
     if not comparison.steps or _unknown_reason(comparison, conditions[0]):
         return []
@@ -227,7 +227,7 @@ def _missing_reason(comparison: Comparison) -> str:
 
 
 def _difficulty(result: Result, condition: Condition) -> np.ndarray:
-    """RMSE of the interpolated field in each step, if the condition asks for it."""
+    """RMSE of the interpolated field in each step, if the condition needs it."""
     if not condition.hardest:
         return np.zeros(len(result.times))
     assert result.verification is not None

@@ -78,7 +78,7 @@ def mismatches(inputs: Sequence[Footprint], region: Region | None) -> list[str]:
         return [str(error)]
     found = []
     for one in others:
-        if (covered := _covered(cells, one.grid)) < 1:
+        if (covered := _covered_share(cells, one.grid)) < 1:
             found.append(
                 f"{one.role} {one.name} covers {max(0.1, 100 * covered):.3g} % of the target's cells"
                 if covered
@@ -94,7 +94,7 @@ def mismatches(inputs: Sequence[Footprint], region: Region | None) -> list[str]:
     return found
 
 
-def _covered(cells: Grid, by: Grid) -> float:
+def _covered_share(cells: Grid, by: Grid) -> float:
     """Give the share of cells whose centres lie within those of another grid; some rows and columns are compared."""
     rows, columns = (np.unique(np.linspace(0, side - 1, MOST_COMPARED).round().astype(int)) for side in cells.shape)
     x, y = by.from_lonlat(*cells.select(rows, columns).lonlat())

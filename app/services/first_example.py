@@ -64,7 +64,7 @@ def _is_first_start(store: Store) -> bool:
     try:
         store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (store.folder / MARK).touch(exist_ok=False)
-    except OSError:  # it is there, or the store can't be written, which every page says
+    except OSError:  # it is there, or the store can't be written, which every page shows
         return False
     return True
 

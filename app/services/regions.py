@@ -98,17 +98,17 @@ def outline_of_region(grid: Grid, region: Region) -> Line:
     """Draw the two parallels and the two meridians of a region."""
     (south, north), (west, east) = region.lat, region.lon
     width = (east - west) % 360 or 360.0
-    return _in_view(grid, *grid.from_lonlat(*_around(west, west + width, south, north)))
+    return _in_view(grid, *grid.from_lonlat(*_box_border(west, west + width, south, north)))
 
 
 def outline_of_cells(grid: Grid, cells: Grid) -> Line:
     """Draw the border of some cells of a grid."""
     x, y = edges(cells.x), edges(cells.y)
-    line = _around(float(x.min()), float(x.max()), float(y.min()), float(y.max()))
+    line = _box_border(float(x.min()), float(x.max()), float(y.min()), float(y.max()))
     return _in_view(grid, *(grid.from_lonlat(*line) if grid.is_lonlat else line))
 
 
-def _around(west: float, east: float, south: float, north: float) -> Line:
+def _box_border(west: float, east: float, south: float, north: float) -> Line:
     """Points around a box, from its south-western corner eastward and back."""
     across, along = np.linspace(west, east, POINTS), np.linspace(south, north, POINTS)
     x = [across, np.full(POINTS, east), across[::-1], np.full(POINTS, west)]

@@ -13,7 +13,7 @@ from app.services.watcher import RunSnapshot
 from engine.evaluation.tables import badness
 
 MOST_AXES = 8
-MOST_CATEGORIES = 12  # of an option without numbers: more can't be told apart on an axis
+MOST_CATEGORIES = 12  # of an option without numbers: more can't be distinguished on an axis
 SECTIONS = ("data", "model", "training")  # of the settings that a score may follow from
 
 

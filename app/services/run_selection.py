@@ -39,13 +39,13 @@ def select_runs(
         # What runs first, then what waits, the longest first.
         return sorted(found, key=lambda one: (one.status.state is RunState.QUEUED, one.status.since or 0.0))
     wanted = words.casefold().split()
-    found = [one for one in seen if one.notes.archived is (listed is Listed.ARCHIVED) and _holds(one, wanted)]
+    found = [one for one in seen if one.notes.archived is (listed is Listed.ARCHIVED) and _has_words(one, wanted)]
     key = ORDERS[order]
     valued = [one for one in found if key(one) is not None]
     return sorted(valued, key=key) + [one for one in found if key(one) is None]  # type: ignore[arg-type]
 
 
-def _holds(seen: RunSnapshot, wanted: Sequence[str]) -> bool:
+def _has_words(seen: RunSnapshot, wanted: Sequence[str]) -> bool:
     texts = (seen.title, *seen.notes.tags, seen.notes.note, seen.status.state, seen.site.name, seen.target, seen.id)
     text = "\n".join(texts).casefold()
     return all(word in text for word in wanted)

@@ -49,14 +49,14 @@ SCORES = {
     ),
     CHANGE: CellScore(
         "change of RMSE",
-        "RMSE minus that of another product: blue is better, red worse, and pale what may be chance.",
-        "√mean (f − o)² − √mean (g − o)², g being the other product; pale where the Diebold-Mariano test of a cell "
+        "RMSE minus that of another product: blue is better, red worse, and faint where it may be chance.",
+        "√mean (f − o)² − √mean (g − o)², g being the other product; faint where the Diebold-Mariano test of a cell "
         "doesn't stand out at a false discovery rate of 10 % (Wilks 2016)",
     ),
     DIFFERENCE: CellScore(
         "mean difference",
-        "Mean of a product minus HR, and of two runs: pale where it may be chance.",
-        "mean (f − o), or mean (f − g), g being the other run; pale where its test against 0 at a cell doesn't stand "
+        "Mean of a product minus HR, and of two runs: faint where it may be chance.",
+        "mean (f − o), or mean (f − g), g being the other run; faint where its test against 0 at a cell doesn't stand "
         "out at a false discovery rate of 10 % (Wilks 2016)",
     ),
 }  # fmt: skip
@@ -120,7 +120,7 @@ def score_maps(selection: Selection, score: str) -> dict[str, xr.DataArray]:
 
 
 def spectra(selection: Selection, kind: str) -> Spectra:
-    """Curves of a kind of `SPECTRA` over the chosen steps, all cells; empty where `missing_reason` says why."""
+    """Curves of a kind of `SPECTRA` over the chosen steps, all cells; empty where `missing_reason` gives a reason."""
     comparison = selection.comparison
     if missing_reason(comparison):
         return Spectra()

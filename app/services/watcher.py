@@ -50,7 +50,7 @@ class RunSite:
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """Facts about one run for a list of runs. `fault` says why a folder can't be read; '' when it can."""
+    """Facts about one run for a list of runs. `fault` : why a folder can't be read; '' when it can."""
 
     run: Run
     status: RunStatus
@@ -215,7 +215,7 @@ def watcher_of(store: Store) -> RunWatcher:
     """The process's watcher of that store, started; every target that the targets file names by now is looked at."""
     with _watchers_lock:
         watcher, pollers = _watchers.setdefault(str(store.folder.absolute()), (RunWatcher(store), SitePollers(store)))
-        with suppress(SiteError):  # the Design page says so, and what runs here goes on
+        with suppress(SiteError):  # the Design page shows it, and runs here continue
             pollers.start()
     watcher.start()
     return watcher

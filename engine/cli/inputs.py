@@ -72,7 +72,7 @@ def summary_of(spec: Spec, store: Store) -> Summary:
     summary = summarize(spec, store)
     try:
         site = site_of(spec.launch.site)
-    except SiteError:  # submitting it says so
+    except SiteError:  # submitting it reports the error
         return summary
     if not site.remote:
         site.accept_memory(spec.launch, summary.memory_bytes)

@@ -35,7 +35,7 @@ def report(args: argparse.Namespace, line: str) -> None:
 def scores_table(runs: list[Run], form: str = "text") -> str:
     """Scores of each run's downscaled field, then of interpolated fields and baselines: mean ± std over time steps.
 
-    The text tells of members, and names the runs that are no better than one of these.
+    The text describes members, and names the runs that are no better than one of these.
     """
     from engine.evaluation import tables
     from engine.evaluation.products import BASELINES

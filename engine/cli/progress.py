@@ -17,7 +17,7 @@ POLL_INTERVAL_S = 0.2
 def follow(args: argparse.Namespace, run: Run) -> int:
     """Show a run's progress until it ends; returns the number of interrupts.
 
-    An interrupt asks the run to stop after the current step, a second one ends its processes.
+    An interrupt requests the run to stop after the current step, a second one ends its processes.
     """
     from engine.launch import api
 

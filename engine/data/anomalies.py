@@ -108,17 +108,17 @@ class Anomalies:
         """Subtract season and trend: (n, y_lr, x_lr), (n, y_lr, x_lr, predictors) in the same units."""
         terms, line = self.season.terms(times), self._line(times)
         taken = [
-            _applied(terms, coefficients) + _applied(line, trend)
+            _evaluate_terms(terms, coefficients) + _evaluate_terms(line, trend)
             for coefficients, trend in zip(self.predictors, self.predictor_trends, strict=True)
         ]
         of_predictors = predictors - np.stack(taken, axis=-1) if taken else predictors
-        return lr - _applied(terms, self.lr) - _applied(line, self.lr_trend), of_predictors
+        return lr - _evaluate_terms(terms, self.lr) - _evaluate_terms(line, self.lr_trend), of_predictors
 
     def base(self, times: xr.DataArray, pairs: Pairs) -> np.ndarray:
         """Season of HR with the interpolated trend of LR, to which anomalies are added: (n, y, x) float32."""
-        season = _applied(self.season.terms(times), self.hr)
+        season = _evaluate_terms(self.season.terms(times), self.hr)
         if self.lr_trend.any():
-            trend = fill_missing(_applied(self._line(times), self.lr_trend).astype(np.float32), pairs.periodic)
+            trend = fill_missing(_evaluate_terms(self._line(times), self.lr_trend).astype(np.float32), pairs.periodic)
             season += interpolate(trend, pairs.scale, pairs.interpolation, pairs.periodic)
         return season.astype(np.float32)
 
@@ -280,6 +280,6 @@ def years_of(times: xr.DataArray) -> np.ndarray:
     return clock.year.values + day / clock.days_in_year.values
 
 
-def _applied(terms: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+def _evaluate_terms(terms: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """Evaluate terms (n, terms) with their coefficients (terms, y, x): (n, y, x)."""
     return np.tensordot(terms, coefficients, axes=1)

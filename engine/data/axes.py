@@ -96,7 +96,7 @@ def take_axes(field: xr.DataArray, names: Mapping[str, str], path: str) -> dict[
 
 
 def has_axes(field: xr.DataArray, names: Mapping[str, str]) -> bool:
-    """Tell whether coordinates of these names are there and can be used."""
+    """True if coordinates of these names are there and can be used."""
     return all(name in field.coords and _is_axis(role, field[name]) for role, name in names.items())
 
 

@@ -94,7 +94,7 @@ class Entry:
 
     @classmethod
     def of(cls, name: str, source: Source, *, role: str = "", title: str = "", licence: str = "") -> Self:
-        """Describe a variable for the catalogue by what its file says, nothing but its coordinates being read.
+        """Describe a variable for the catalogue from its file, of which only the coordinates are read.
 
         role : target, or static without time, unless it is given.
 

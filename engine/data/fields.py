@@ -311,7 +311,7 @@ def _join(fields: list[xr.DataArray], files: list[str], notes: list[str]) -> xr.
     units, grid = str(fields[0].attrs.get("units", "")), grid_of(fields[0])
     converted, turned = [], []
     for given, path in zip(fields, files, strict=True):
-        field = _turn_like(given, grid)
+        field = _orient_like(given, grid)
         if field is not given:
             turned.append(path)
         if not grid_of(field).is_close_to(grid):
@@ -331,7 +331,7 @@ def _join(fields: list[xr.DataArray], files: list[str], notes: list[str]) -> xr.
     return join_times(ordered)
 
 
-def _turn_like(field: xr.DataArray, grid: Grid) -> xr.DataArray:
+def _orient_like(field: xr.DataArray, grid: Grid) -> xr.DataArray:
     """Reverse the sides that run the other way than those of the grid."""
     turned = {}
     for side, expected in (("y", grid.y), ("x", grid.x)):

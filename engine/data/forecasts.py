@@ -56,7 +56,7 @@ def stack_forecast(field: xr.DataArray, path: str, notes: list[str]) -> tuple[xr
 
 
 def is_forecast(times: xr.DataArray) -> bool:
-    """Tell whether a time axis is that of samples of a forecast."""
+    """True if a time axis is that of samples of a forecast."""
     return START in times.coords
 
 
@@ -66,7 +66,7 @@ def samples_of(times: xr.DataArray) -> dict[str, xr.Variable]:
 
 
 def same_samples(one: xr.DataArray, other: xr.DataArray) -> bool:
-    """Tell whether two time axes of forecasts have the same starts, members and lead times."""
+    """True if two time axes of forecasts have the same starts, members and lead times."""
     return one.sizes == other.sizes and all(
         (name in one.coords) == (name in other.coords)
         and (name not in one.coords or np.array_equal(one[name].values, other[name].values))

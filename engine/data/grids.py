@@ -74,7 +74,7 @@ class Grid:
         return bool((off_y <= tolerance * spacing(self.y)).all() and (off_x <= tolerance * spacing(self.x)).all())
 
     def shares_axes(self, other: Grid) -> bool:
-        """Tell whether y and x mean the same place on both grids."""
+        """True if y and x mean the same place on both grids."""
         return not isinstance(other, CurvilinearGrid) and is_same_crs(self.crs, other.crs)
 
     @property
@@ -207,7 +207,7 @@ class CurvilinearGrid(Grid):
         return bool((off <= tolerance * self.cell_size_km() / EARTH_RADIUS_KM).all())
 
     def shares_axes(self, other: Grid) -> bool:
-        """Tell whether rows and columns of the same numbers lie in the same places on both, and there are such."""
+        """True if rows and columns of the same numbers lie in the same places on both, and there are such."""
         if not isinstance(other, CurvilinearGrid):
             return False
         (_, *rows), (_, *columns) = (
@@ -226,7 +226,7 @@ class CurvilinearGrid(Grid):
         """Add cells at the end of each side, up to a multiple of `scale`, as far apart as the last ones."""
         rows, columns = (-n % scale for n in self.shape)
         more = spherical_cells.extrapolate(self._centres, 0, rows, 0)
-        return self._at(super().extend(scale), spherical_cells.extrapolate(more, 0, columns, 1))
+        return self._with_centres(super().extend(scale), spherical_cells.extrapolate(more, 0, columns, 1))
 
     def select(self, rows: np.ndarray | slice, columns: np.ndarray | slice) -> Grid:
         """Take some rows and columns."""
@@ -291,9 +291,9 @@ class CurvilinearGrid(Grid):
         return KDTree(self._centres.reshape(-1, 3))
 
     def _block_means(self, scale: int) -> Grid:
-        return self._at(super()._block_means(scale), spherical_cells.block_centres(self._centres, scale))
+        return self._with_centres(super()._block_means(scale), spherical_cells.block_centres(self._centres, scale))
 
-    def _at(self, numbered: Grid, centres: np.ndarray) -> Grid:
+    def _with_centres(self, numbered: Grid, centres: np.ndarray) -> Grid:
         lon, lat = spherical_cells.to_degrees(centres)
         return replace(self, y=numbered.y, x=numbered.x, lat=lat, lon=lon)
 
@@ -307,7 +307,7 @@ class CurvilinearGrid(Grid):
 
 
 def is_periodic(grid: Grid) -> bool:
-    """Tell whether the longitudes go all around the globe."""
+    """True if the longitudes go all around the globe."""
     return grid.is_lonlat and abs(spacing(grid.x) * len(grid.x) - 360) < 0.1 * spacing(grid.x)
 
 

@@ -53,7 +53,7 @@ def open_groups(path: str, **options: Any) -> list[xr.Dataset]:
     datasets = []
     for name in names:
         dataset = opened[name]
-        fields = {str(field.name): f"{name}/{field.name}" for field in fields_of(dataset) if not _is_place(field)}
+        fields = [field.name for field in fields_of(dataset) if not _is_latitude_or_longitude(field)]
         if not fields:
             continue
         parts = name.split("/")
@@ -64,9 +64,9 @@ def open_groups(path: str, **options: Any) -> list[xr.Dataset]:
                 if word not in dataset.variables and set(data.dims) <= set(dataset.dims)
             }
             dataset = dataset.assign_coords(seen)
-        datasets.append(dataset.rename_vars(fields))
+        datasets.append(dataset.rename_vars({field: f"{name}/{field}" for field in fields}))
     return datasets
 
 
-def _is_place(field: xr.DataArray) -> bool:
+def _is_latitude_or_longitude(field: xr.DataArray) -> bool:
     return str(field.attrs.get("units", "")).lower().endswith(("_north", "_east"))

@@ -255,7 +255,7 @@ def check_log(pairs: Pairs) -> None:
     Raises
     ------
     DataError
-        If HR falls below zero at any of them, unless its CF standard name says that it can't.
+        If HR falls below zero at any of them, unless its CF standard name excludes it.
     """
     if is_nonnegative_quantity(pairs.hr.attrs.get("standard_name", "")):
         return
@@ -272,7 +272,7 @@ def _check_nonnegative(name: str, lowest: float) -> None:
 
 
 def is_nonnegative_quantity(standard_name: str) -> bool:
-    """Tell from a CF standard name that a quantity has no values below zero."""
+    """True if a CF standard name implies that a quantity has no values below zero."""
     return any(part in standard_name for part in NONNEGATIVE)
 
 

@@ -19,7 +19,7 @@ ROTATED_POLE = "rotated_latitude_longitude"
 
 
 def is_same_crs(one: GridMapping, other: GridMapping) -> bool:
-    """Tell whether two grid mappings name the same projection with the same parameters."""
+    """True if two grid mappings name the same projection with the same parameters."""
     names = (set(one) | set(other)) - {"long_name", "crs_wkt", "spatial_ref", "units", "GeoTransform"}
     return all(name in one and name in other and np.array_equal(one[name], other[name]) for name in names)
 
@@ -27,7 +27,7 @@ def is_same_crs(one: GridMapping, other: GridMapping) -> bool:
 def mapping_from_wkt(attrs: Mapping[str, Any]) -> GridMapping:
     """Convert attributes that give the projection as well-known text only to a CF grid mapping; raises GridError.
 
-    A projection that CF has no name for, as Web Mercator, keeps its own: its text says the rest.
+    A projection that CF has no name for, as Web Mercator, keeps its own, with the rest in its text.
     """
     try:
         crs = pyproj.CRS.from_wkt(str(attrs.get("crs_wkt") or attrs.get("spatial_ref") or ""))

@@ -66,14 +66,14 @@ def region_of_box(grid: Grid, x: Ends, y: Ends) -> Region:
         lat, lon = edges(grid.y)[rows[0] : rows[-1] + 2], edges(grid.x)[columns[0] : columns[-1] + 2]
         west, east = float(lon.min()), float(lon.max())
         south, north = max(float(lat.min()), -90.0), min(float(lat.max()), 90.0)
-        return Region((_rounded(south), _rounded(north)), (_turned(west), _turned(east)))
+        return Region((_rounded(south), _rounded(north)), (_from_minus_180(west), _from_minus_180(east)))
     lon, lat = grid.select(rows, columns).lonlat()
     middle = float(lon[len(rows) // 2, len(columns) // 2])
     east_of_middle = (lon - middle + 180) % 360 - 180
     step = 10.0 ** math.floor(math.log10(grid.cell_size_km() / KM_PER_DEGREE / 10))
-    south, north = _outward(float(lat.min()), float(lat.max()), step)
-    west, east = _outward(middle + float(east_of_middle.min()), middle + float(east_of_middle.max()), step)
-    return Region((max(south, -90.0), min(north, 90.0)), (_turned(west), _turned(east)))
+    south, north = _rounded_outward(float(lat.min()), float(lat.max()), step)
+    west, east = _rounded_outward(middle + float(east_of_middle.min()), middle + float(east_of_middle.max()), step)
+    return Region((max(south, -90.0), min(north, 90.0)), (_from_minus_180(west), _from_minus_180(east)))
 
 
 def _smallest_box(grid: Grid, region: Region) -> tuple[np.ndarray, np.ndarray]:
@@ -111,12 +111,12 @@ def _unwrap_longitudes(x: np.ndarray, grid: Grid) -> np.ndarray:
     return unwrapped
 
 
-def _outward(low: float, high: float, step: float) -> tuple[float, float]:
+def _rounded_outward(low: float, high: float, step: float) -> tuple[float, float]:
     """Round away from each other, so that what lies at an end stays inside."""
     return _rounded(math.floor(low / step) * step), _rounded(math.ceil(high / step) * step)
 
 
-def _turned(longitude: float) -> float:
+def _from_minus_180(longitude: float) -> float:
     """Count from -180 to 180."""
     return _rounded(longitude if -180 <= longitude <= 180 else (longitude + 180) % 360 - 180)
 

@@ -96,14 +96,14 @@ def _try_once(files: Any) -> None:
 
 
 def _refers_to_s3(path: str) -> bool:
-    """Tell whether a Kerchunk reference, itself on S3 or a file here, refers to S3."""
+    """True if a Kerchunk reference, itself on S3 or a file here, refers to S3."""
     if is_url(path):
         return path.startswith("s3:")
     return '"s3://' in Path(path).read_text(encoding="utf-8")
 
 
 def _is_refused(error: Exception) -> bool:
-    """Tell whether a server, or a lack of credentials, refuses what wouldn't be given another time either."""
+    """True if a server, or a lack of credentials, refuses what wouldn't be given another time either."""
     is_without_credentials = type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError")  # of botocore
     return getattr(error, "status", None) in REFUSALS or isinstance(error, PermissionError) or is_without_credentials
 

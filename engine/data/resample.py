@@ -121,7 +121,7 @@ def check_covers(source: Grid, grid: Grid, name: str, beyond: float = 0.0) -> No
 class Resampling:
     """Function that brings fields (…, y, x) onto a new grid and leaves missing values out.
 
-    `coverage` has no negative weights and says how much of a new cell is known. Where `weights` are the same, they
+    `coverage` has no negative weights and is the share of a new cell that is known. Where `weights` are the same, they
     are renormalised; with negative lobes that could divide by zero, so gaps are filled from the nearest cells first.
     """
 

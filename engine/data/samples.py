@@ -184,7 +184,9 @@ class Shuffle:
         """Plan an epoch (step, sample, 3): row of the part, first LR row and first LR column of the patch."""
         rng = np.random.default_rng([self.seed, number])
         total = self.steps * self.batch_size * self.size
-        rows = self._rows(number, total) if self.steps_per_epoch else np.resize(rng.permutation(self.rows), total)
+        rows = (
+            self._endless_rows(number, total) if self.steps_per_epoch else np.resize(rng.permutation(self.rows), total)
+        )
         spare = [side - self.patch_lr if self.patch_lr else 0 for side in self.lr_shape]
         if self.patch_lr and self.periodic:
             spare[1] = self.lr_shape[1] - 1
@@ -192,7 +194,7 @@ class Shuffle:
         plan = np.stack([rows, *corners], axis=-1).reshape(self.steps, self.size, self.batch_size, 3)
         return plan[:, self.rank].astype(np.int32)
 
-    def _rows(self, number: int, total: int) -> np.ndarray:
+    def _endless_rows(self, number: int, total: int) -> np.ndarray:
         """Cut the epoch out of an endless sequence of passes over the part, each in an order of its own."""
         first, last = divmod(number * total, self.rows), ((number + 1) * total - 1) // self.rows
         passes = [np.random.default_rng([self.seed, k, 1]).permutation(self.rows) for k in range(first[0], last + 1)]

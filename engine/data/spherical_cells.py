@@ -63,7 +63,7 @@ def orientation(centres: np.ndarray) -> tuple[float, float]:
 
 def interpolate(centres: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Interpolate bilinearly at fractional rows and columns (…,), beyond the outer centres too: (…, 3)."""
-    corners, s, t = _around(centres, rows, columns)
+    corners, s, t = _four_centres(centres, rows, columns)
     return _bilinear(corners, s, t)
 
 
@@ -77,11 +77,11 @@ def positions(centres: np.ndarray, tree: KDTree, points: np.ndarray) -> tuple[np
     first_rows, first_columns = np.divmod(nearest, nx)
     rows, columns = first_rows.astype(float), first_columns.astype(float)
     for _ in range(ITERATIONS):
-        corners, s, t = _around(centres, rows, columns)
+        corners, s, t = _four_centres(centres, rows, columns)
         a, b, c, d = corners
-        gap = _across(points, _bilinear(corners, s, t))
-        down = _across(points, (1 - t)[:, None] * (c - a) + t[:, None] * (d - b))
-        right = _across(points, (1 - s)[:, None] * (b - a) + s[:, None] * (d - c))
+        gap = _tangential_part(points, _bilinear(corners, s, t))
+        down = _tangential_part(points, (1 - t)[:, None] * (c - a) + t[:, None] * (d - b))
+        right = _tangential_part(points, (1 - s)[:, None] * (b - a) + s[:, None] * (d - c))
         dd, rr, dr = (np.einsum("nk,nk->n", *pair) for pair in ((down, down), (right, right), (down, right)))
         gd, gr = (np.einsum("nk,nk->n", gap, side) for side in (down, right))
         determinant = np.maximum(dd * rr - dr**2, np.finfo(float).tiny)
@@ -174,7 +174,7 @@ def _triangle_areas(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return 2 * np.arctan2(np.einsum("...k,...k", a, np.cross(b, c)), 1 + ab + bc + ca)
 
 
-def _around(centres: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[Corners, np.ndarray, np.ndarray]:
+def _four_centres(centres: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[Corners, np.ndarray, np.ndarray]:
     """Give the four centres about each position, and how far it is from the first along both sides."""
     ny, nx, _ = centres.shape
     r, c = np.clip(np.floor(rows), 0, ny - 2).astype(int), np.clip(np.floor(columns), 0, nx - 2).astype(int)
@@ -187,7 +187,7 @@ def _bilinear(corners: Corners, s: np.ndarray, t: np.ndarray) -> np.ndarray:
     return (1 - s) * ((1 - t) * a + t * b) + s * ((1 - t) * c + t * d)
 
 
-def _across(points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+def _tangential_part(points: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Take from vectors (n, 3) their part along the points."""
     return vectors - np.einsum("nk,nk->n", vectors, points)[:, None] * points
 

@@ -48,7 +48,7 @@ ATTRS = {
     ALT: {"standard_name": "altitude", "long_name": "altitude", "units": "m", "positive": "up"},
 }
 IN_BRACKETS = re.compile(r"(.+?)\s*[\[(](.+)[\])]")  # tas [degC], tas (degC)
-MISSING = (-9999.0, -999.0)  # in tables; in NetCDF the file says what is missing
+MISSING = (-9999.0, -999.0)  # in tables; in NetCDF the attributes define what is missing
 
 
 def open_stations(path: str, variable: str = "", notes: list[str] | None = None) -> xr.DataArray:
@@ -87,7 +87,7 @@ def open_stations(path: str, variable: str = "", notes: list[str] | None = None)
 
 
 def is_text(path: str) -> bool:
-    """Tell whether a file holds text, as a table does, and no format of arrays."""
+    """True if a file holds text, as a table does, and no format of arrays."""
     if not Path(path).is_file():
         return False
     with open(path, "rb") as file:
@@ -111,7 +111,7 @@ def _from_table(path: str, variable: str, notes: list[str]) -> xr.DataArray:
     _require(roles, path, table.columns)
     if (id_column := roles[ID] or roles[NAME]) is None:
         raise DataError(f"{path} has no station id", hint=f"its columns are {', '.join(table.columns)}")
-    column = _choose(variable, [c for c in split if not _is_role(split[c][0], c)], split, path)
+    column = _choose(variable, [c for c in split if not _has_usual_name(split[c][0], c)], split, path)
     number, known = pd.factorize(table[id_column].fillna("").str.strip())
     ids = np.asarray(known, str)
     if "" in ids:
@@ -151,7 +151,7 @@ def _from_netcdf(path: str, variable: str) -> xr.DataArray:
     if kind.lower() != "timeseries" or (lat.ndim and lat.dims == time.dims):
         raise DataError(f"{path} holds {kind}, or stations that move", hint="expected featureType timeSeries")
     station = str(lat.dims[0]) if lat.ndim else ""
-    index, count = (_by_attribute(dataset, word) for word in ("instance_dimension", "sample_dimension"))
+    index, count = (_name_with_attribute(dataset, word) for word in ("instance_dimension", "sample_dimension"))
     samples = set(time.dims) - {station}
     known = {name for name in roles.values() if name} | {index, count}
     fields = [
@@ -244,7 +244,7 @@ def _split_unit(column: str) -> tuple[str, str]:
     return (name, unit) if name else (column, "")
 
 
-def _is_role(name: str, column: str) -> bool:
+def _has_usual_name(name: str, column: str) -> bool:
     return any({name.lower(), column.lower()} & set(names) for names in USUAL_NAMES.values())
 
 
@@ -265,7 +265,7 @@ def _by_attributes(role: str, dataset: xr.Dataset) -> str | None:
     return next((str(name) for name in dataset.variables if str(name).lower() in USUAL_NAMES[role]), None)
 
 
-def _by_attribute(dataset: xr.Dataset, word: str) -> str:
+def _name_with_attribute(dataset: xr.Dataset, word: str) -> str:
     return next((str(name) for name, variable in dataset.variables.items() if word in variable.attrs), "")
 
 

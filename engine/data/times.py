@@ -44,7 +44,7 @@ def match(times: Sequence[xr.DataArray], names: Sequence[str]) -> Match:
     -------
     Match
         Daily fields stamped at different hours are matched by day, monthly fields stamped on different days by month,
-        and different calendars by date, which a note then says.
+        and different calendars by date, which a note then states.
 
     Raises
     ------
@@ -271,13 +271,13 @@ def _note_calendars(times: Sequence[xr.DataArray], names: Sequence[str]) -> list
 
 
 def _is_monthly(keys: np.ndarray) -> bool:
-    """Tell whether there is one step in each month from the first to the last, on about the same day of each."""
+    """True if there is one step in each month from the first to the last, on about the same day of each."""
     months, days = keys // 10**10 * 12 + keys // 10**8 % 100, keys // 10**6 % 100
     return len(keys) > 1 and bool((np.diff(months) == 1).all()) and np.ptp(days) <= MOST_DAYS_APART
 
 
 def _is_daily(keys: np.ndarray) -> bool:
-    """Tell whether there is one step a day, always at the same hour."""
+    """True if there is one step a day, always at the same hour."""
     return len(np.unique(keys % 10**6)) == 1 and len(np.unique(keys // 10**6)) == len(np.unique(keys))
 
 

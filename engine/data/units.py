@@ -63,7 +63,7 @@ def convert(
     field : any dimensions, with the attribute `units`.
     units : to convert to. Precipitation as mass on an area (kg m-2) is water of 1000 kg m-3.
     what, reference : names in messages of the field and of what has `units`.
-    correction : says how to give the field another unit, in messages.
+    correction : how to give the field another unit, in messages.
 
     Returns
     -------

@@ -91,7 +91,7 @@ def _frames(results: Mapping[str, xr.Dataset]) -> Iterator[np.ndarray]:
     if len(panels) > MOST_PANELS:
         raise RequestError(f"an animation has at most {MOST_PANELS - 3} runs", action="leave some out")
     steps = spread_evenly(np.arange(len(times)), MOST_FRAMES)
-    fields = {title: _thinned(field.isel(time=steps)).load() for title, field in panels.items()}
+    fields = {title: _subsample(field.isel(time=steps)).load() for title, field in panels.items()}
     values = np.concatenate([field.values[np.isfinite(field.values)] for field in fields.values()])
     low, high = (float(v) for v in np.percentile(values, COLOUR_PERCENTILES)) if values.size else (0.0, 1.0)
     rows = -(-len(fields) // COLUMNS)
@@ -129,7 +129,7 @@ def _with_palette(frame: np.ndarray, table: np.ndarray) -> Image.Image:
     return image
 
 
-def _thinned(field: xr.DataArray) -> xr.DataArray:
+def _subsample(field: xr.DataArray) -> xr.DataArray:
     """Every n-th cell along both sides, so that at most MOST_CELLS are left along each."""
     *_, y, x = field.dims
     stride = -(-max(field.sizes[y], field.sizes[x]) // MOST_CELLS)

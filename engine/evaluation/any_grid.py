@@ -75,7 +75,7 @@ class Places:
 
     @classmethod
     def of(cls, cells: Grid, are_points: bool, lr_grid: Grid, template: HrTemplate, normalizer: Normalizer) -> Places:
-        """Find cells in LR, and what the run knows of them; raises GridError if they lie outside.
+        """Find cells in LR, and the run's static variables and mask there; raises GridError if they lie outside.
 
         Points are taken for cells as wide as those of HR in the training.
         """
@@ -146,7 +146,7 @@ class PlaceDownscaler:
         if self.reach is None:
             return slice(0, lr_shape[0]), slice(0, lr_shape[1])
         rows, columns = (
-            _around(at[box], cells, self.reach)
+            _cells_seen_from(at[box], cells, self.reach)
             for at, cells in zip((places.rows, places.columns), lr_shape, strict=True)
         )
         return rows, slice(0, lr_shape[1]) if periodic else columns
@@ -234,8 +234,8 @@ def _boxes(shape: tuple[int, int], cells: int) -> Iterator[Box]:
             yield slice(row, row + height), slice(column, column + width)
 
 
-def _around(at: np.ndarray, cells: int, reach: Reach) -> slice:
+def _cells_seen_from(at: np.ndarray, cells: int, reach: Reach) -> slice:
     """Choose the cells along a side that a network sees from some places, from a multiple of `align` on."""
-    beyond = reach.halo + 1  # between two of the places that `reach` knows
+    beyond = reach.halo + 1  # between two of the places that `reach` counts
     first = max(0, math.floor(at.min()) - beyond) // reach.align * reach.align
     return slice(first, min(cells, math.ceil(at.max()) + beyond + 1))

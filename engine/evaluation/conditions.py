@@ -122,12 +122,12 @@ class Condition:
 
     @property
     def of_steps(self) -> Self:
-        """The condition without what it says of cells and values: all of a step counts, or nothing."""
+        """The condition without its part on cells and values: all of a step counts, or nothing."""
         return type(self)(self.months, self.hours, self.hardest)
 
     @property
     def of_cells(self) -> Self:
-        """The condition without what it says of steps and values: all of a cell counts, or nothing."""
+        """The condition without its part on steps and values: all of a cell counts, or nothing."""
         return replace(self, months=(), hours=(), hardest=0, low=None, high=None)
 
     def text(self, units: str = "") -> str:

@@ -128,7 +128,7 @@ def _numbers(of_product: xr.Dataset) -> dict[str, float]:
 
 
 def _window_counts(valid: np.ndarray, sides: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Count the compared cells of each window, and tell whether its middle is one: both as `_sums`, for each side."""
+    """Count the compared cells of each window, and whether its middle is one: both as `_sums`, for each side."""
     counts = []
     for side, count in zip(sides, _sums(valid, sides), strict=True):
         edge = side // 2

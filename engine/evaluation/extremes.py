@@ -1,7 +1,7 @@
 """Indices of extremes of daily temperature and precipitation, by cell and year, as ETCCDI defines them.
 
-Zhang et al. (2011), WIREs Clim. Change 2, 851, appendix; docs/verification.md says where these differ. Days pass one by
-one, so that beside a block of steps one field of each index and product is held.
+Zhang et al. (2011), WIREs Clim. Change 2, 851, appendix; docs/verification.md lists where these differ. Days pass one
+by one, so that beside a block of steps one field of each index and product is held.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def extremes(results: xr.Dataset) -> xr.Dataset:
     -------
     `value` (index, product, y, x), mean over the years, and `area_value` (index, product, year), weighted by area over
     the cells in which all products have one; product `hr` is first. `index_days` (year) are the complete days of each.
-    The attribute `left_out` says which indices need a longer test part.
+    The attribute `left_out` names the indices that need a longer test part.
 
     Raises
     ------

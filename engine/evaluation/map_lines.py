@@ -71,7 +71,7 @@ def map_line(
     line[~np.isfinite(line).all(axis=1)] = np.nan  # where it leaves the projection
     jumps = np.flatnonzero(np.abs(np.diff(line[:, 0])) > (east - west) / 2) + 1  # from one edge of the map to the other
     line = np.insert(line, jumps, np.nan, axis=0)
-    return _thinned(_clip(line, box), (east - west) / THINNEST)
+    return _simplify(_clip(line, box), (east - west) / THINNEST)
 
 
 def _wider_range(centres: np.ndarray) -> tuple[float, float]:
@@ -100,7 +100,7 @@ def _without_gaps(line: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return cut[~dropped | first_dropped]
 
 
-def _thinned(line: np.ndarray, step: float) -> np.ndarray:
+def _simplify(line: np.ndarray, step: float) -> np.ndarray:
     """Leave out points in the same square of side `step` as the one before; ends of pieces stay."""
     if len(line) < 3:
         return line

@@ -161,7 +161,7 @@ class Downscaler:
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _predict(self, number: int, inputs: tf.Tensor, static: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-        """Run a network, with one graph for any number of samples of one shape, which interpolation has to know."""
+        """Run a network, with one graph for any number of samples of one shape, which interpolation needs."""
         network = self.networks[number]
         with drawn(network) if self.draws else nullcontext():
             return network([inputs, static], training=False)

@@ -23,7 +23,7 @@ WORDS = ("precipitation", "rainfall", "snowfall")
 
 
 def is_precipitation(attrs: Mapping[str, object]) -> bool:
-    """Tell by standard name, or failing that by long name, whether a field is one of precipitation."""
+    """True if a field is one of precipitation by its standard name, or failing that its long name."""
     name = str(attrs.get("standard_name") or attrs.get("long_name") or "").lower()
     return any(word in name for word in WORDS)
 

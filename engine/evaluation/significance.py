@@ -113,7 +113,7 @@ def intervals(errors: StepErrors, seed: int = 0) -> dict[str, dict[str, Interval
 
 
 def interval_texts(interval: Interval) -> tuple[str, str, str]:
-    """Format value and bounds with as many decimals as tell the bounds apart; bounds that aren't known are ''."""
+    """Format value and bounds with as many decimals as distinguish the bounds; bounds that aren't known are ''."""
     width = interval.high - interval.low
     decimals = int(np.clip(1 - np.floor(np.log10(width)), 0, 6)) if width > 0 else 3
     value, low, high = (

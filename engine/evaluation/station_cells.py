@@ -20,7 +20,7 @@ from engine.data.surface import Surface
 from engine.errors import DataError
 from engine.evaluation.moments import ratio
 
-KERNELS_OF_LR = ("nearest", "bilinear", "bicubic")  # products that know nothing of the HR elevation
+KERNELS_OF_LR = ("nearest", "bilinear", "bicubic")  # products that don't use the HR elevation
 
 
 @dataclass(frozen=True)

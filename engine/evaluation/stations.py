@@ -59,7 +59,7 @@ def verify_at_stations(
     -------
     `observed` and each product (station, time) in HR's unit, at the times that both have; scores `SCORES` (product,
     station), and over all pairs `all_…` (product); `pairs` (station); `distance` in km. Pairs are where the measurement
-    and all products have a value. Attribute `notes` says what was done, and which stations were left out.
+    and all products have a value. Attribute `notes` lists what was done, and which stations were left out.
 
     Raises
     ------

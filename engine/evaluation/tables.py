@@ -95,7 +95,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def ensemble_text(scores: Scores, units: str) -> str:
-    """Tell in a line how good the members are, and their intervals; '' where none were drawn."""
+    """Describe in a line how good the members are, and their intervals; '' where none were drawn."""
     ensemble, unit = scores.ensemble, f" {units}" if units else ""
     if ensemble is None:
         return ""

@@ -52,7 +52,7 @@ class VectorScores:
 
 
 def has_second(results: xr.Dataset) -> bool:
-    """Tell whether a results file holds both components of a vector."""
+    """True if a results file holds both components of a vector."""
     return f"hr{SECOND}" in results
 
 

@@ -98,7 +98,7 @@ def verify(results: xr.Dataset, steps: xr.DataArray | None = None) -> xr.Dataset
     `domain_std`, `domain_correlation` (season, product), `hr_domain_std`, `quantile_bias` (season, product, quantile)
     and `hr_quantile`; of a forecast, `lead_…` (product, lead), those of members only where it has some; spectra along
     `wavenumber`, with `effective_resolution` (product, criterion) in km. Where the grid allows no spectra,
-    `spectra_left_out` says why.
+    `spectra_left_out` gives the reason.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def _machine(target: Site) -> str:
 
 def _training(target: Site) -> str:
     """Device and network of a training, as TensorFlow and Horovod themselves report them."""
-    gpus = int(_said(target, [target.python, "-c", COUNT_GPUS]).split()[-1])
+    gpus = int(_output_of(target, [target.python, "-c", COUNT_GPUS]).split()[-1])
     if not gpus:
         why = "; its GPUs need TensorFlow with CUDA: make install GPU=1" if gpu_devices() else ""
         return f"on the processor{why}; with mixed_bfloat16 it uses AMX where there is AMX"
@@ -87,7 +87,7 @@ def _training(target: Site) -> str:
 
 
 def _packages(target: Site) -> str:
-    said = _said(target, [target.python, "-c", FIND.format(names=PACKAGES)])
+    said = _output_of(target, [target.python, "-c", FIND.format(names=PACKAGES)])
     if lacking := said.split():
         raise SiteError(
             f"{target.python} lacks {', '.join(lacking)}", action="install them there, or fix prelude or python"
@@ -106,7 +106,7 @@ def _build(target: Site) -> str:
 
 def _parts(target: Site) -> set[str]:
     """Parts that the target's Horovod was built with."""
-    return command.built(_said(target, [target.python, "-m", "horovod.runner.launch", "--check-build"]))
+    return command.built(_output_of(target, [target.python, "-m", "horovod.runner.launch", "--check-build"]))
 
 
 def _scheduler(target: Site) -> str:
@@ -114,7 +114,7 @@ def _scheduler(target: Site) -> str:
     assert said
     jobs = scheduler.jobs(target.kind, said)
     if target.kind == "slurm" and target.partitions:
-        known = {word.rstrip("*") for word in _said(target, ["sinfo", "--noheader", "--format=%P"]).split()}
+        known = {word.rstrip("*") for word in _output_of(target, ["sinfo", "--noheader", "--format=%P"]).split()}
         if lacking := [name for name in target.partitions if name not in known]:
             raise SiteError(
                 f"no partition {lacking[0]}", hint=f"known are {', '.join(sorted(known))}", action="fix partitions"
@@ -131,7 +131,7 @@ def _engine(target: Site) -> str:
     return f"version {checksum[:12]} is there and runs"
 
 
-def _said(target: Site, command: list[str]) -> str:
+def _output_of(target: Site, command: list[str]) -> str:
     """Standard output of a command in the target's environment."""
     request = RunCommand(tuple(command), PATIENCE_S)
     said = ask(target, request) if target.remote else agent.run_command(Path(), request)

@@ -186,7 +186,7 @@ class Sites:
 
     @classmethod
     def read(cls) -> Self:
-        """As the administrator's file says; raises SiteError if it can't be used."""
+        """Read a site of the administrator's file; raises SiteError if it can't be used."""
         path = targets_file()
         if path is None:
             return cls((LOCAL,))

@@ -288,7 +288,7 @@ class Wrap(layers.Layer):
 class Unwrap(layers.Layer):
     """A field without what `Wrap` put beside it: [(batch, y, x + 2 · beside, c), (batch, y, x, d)] → (batch, y, x, c).
 
-    The second field tells the columns, `scale` to each of its own.
+    The second field has the columns, `scale` to each of its own.
     """
 
     def __init__(self, scale: int, **settings: Any):

@@ -15,8 +15,8 @@ class FlowSampler(ResidualSampler):
 
     The velocity at time t of a state x = (1 - t) · noise + t · residual is ((2t - 1) x / ρ + r) / ρ, where
     ρ² = t² + (1 - t)² is the variance of x and r is what the network gives for x / ρ: the part of the velocity that the
-    state alone doesn't tell, ((1 - t) · residual - t · noise) / ρ, which has variance 1 at any time (Salimans and Ho
-    2022, arXiv 2202.00512, appendix D). With r = 0, noise stays noise.
+    state alone doesn't determine, ((1 - t) · residual - t · noise) / ρ, which has variance 1 at any time (Salimans and
+    Ho 2022, arXiv 2202.00512, appendix D). With r = 0, noise stays noise.
     """
 
     def residual(
@@ -44,19 +44,19 @@ class FlowSampler(ResidualSampler):
     ) -> tf.Tensor:
         """Compute r of a state with variance ρ² at times (batch,); it is hidden in cells that aren't present."""
         at_hr = [tf.where(present, state / deviation(time), 0.0)]
-        at_lr = [tf.ones_like(inputs[..., :1]) * _of_sample(time)]
+        at_lr = [tf.ones_like(inputs[..., :1]) * _with_field_dims(time)]
         return self.ask_network(inputs, fixed, mean, at_lr, at_hr, training)
 
     def _velocity(self, state: tf.Tensor, time: tf.Tensor, *given: tf.Tensor) -> tf.Tensor:
         rho = deviation(time)
-        return ((2 * _of_sample(time) - 1) * state / rho + self.rotated(state, time, *given)) / rho
+        return ((2 * _with_field_dims(time) - 1) * state / rho + self.rotated(state, time, *given)) / rho
 
 
 def deviation(time: tf.Tensor) -> tf.Tensor:
     """Standard deviation ρ of the state at times (batch,) from 0 to 1: (batch, 1, 1, 1)."""
-    t = _of_sample(time)
+    t = _with_field_dims(time)
     return tf.sqrt(t**2 + (1 - t) ** 2)
 
 
-def _of_sample(time: tf.Tensor) -> tf.Tensor:
+def _with_field_dims(time: tf.Tensor) -> tf.Tensor:
     return time[:, None, None, None]

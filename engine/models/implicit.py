@@ -53,7 +53,7 @@ class ImplicitFunction(layers.Layer):
         beside = (columns - self.factor * tf.shape(like)[2]) // 2
         cells = tf.reshape(x, (batch, y * columns, self.filters))
         row, column, side = tf.unstack(tf.reshape(query, (-1, 3)), axis=1)  # (points,) each
-        row, column = (_snapped((at + 0.5) * self.factor - 0.5) for at in (row, column))
+        row, column = (_snap_to_centres((at + 0.5) * self.factor - 0.5) for at in (row, column))
         column, side = column + tf.cast(beside, tf.float32), side * self.factor
         total = 0.0
         for of_row, of_column in product(self.near(row, y), self.near(column, columns)):
@@ -106,7 +106,7 @@ class InterpolationAt(layers.Layer):
         lr, query = fields
         shape, reach = WEIGHTS[self.kernel], KERNELS[self.kernel][1]
         pad = reach + (SPLINE_REACH if self.kernel == "bicubic" else 0)
-        values = _beyond(lr[..., 0], pad, is_around=lr.shape[2] == self.around)
+        values = _padded_fields(lr[..., 0], pad, is_around=lr.shape[2] == self.around)
         if self.kernel == "bicubic":
             values, pad = _spline_filter(values), reach
         batch, y, x = tf.unstack(tf.shape(values))
@@ -123,7 +123,7 @@ class InterpolationAt(layers.Layer):
         return shapes[0][0], *shapes[1][1:3], 1
 
 
-def _snapped(at: tf.Tensor) -> tf.Tensor:
+def _snap_to_centres(at: tf.Tensor) -> tf.Tensor:
     """Places on the centre of a cell up to rounding are on it, so that no other cell counts."""
     nearest = tf.round(at)
     return tf.where(tf.abs(at - nearest) < ROUNDING, nearest, at)
@@ -152,7 +152,7 @@ def _taps(at: tf.Tensor, cells: tf.Tensor, reach: int, pad: int, shape: Any) -> 
     return [(tf.cast(cell, tf.int32), weight / total) for cell, weight in zip(near, weights, strict=True)]
 
 
-def _beyond(fields: tf.Tensor, pad: int, is_around: bool) -> tf.Tensor:
+def _padded_fields(fields: tf.Tensor, pad: int, is_around: bool) -> tf.Tensor:
     """Fields (batch, y, x) with the outermost values repeated beyond their borders, or those of the other end."""
     _, y, x = tf.unstack(tf.shape(fields))
     rows, columns = (tf.range(-pad, cells + pad) for cells in (y, x))

@@ -36,10 +36,10 @@ class BernoulliGamma(layers.Layer):
         raw, *base = fields
         level = tf.math.log(tf.maximum(in_unit(base[0], self.target) / self.mean, LEAST)) if base else 0.0
         logit, amount, shape = tf.split(raw, 3, axis=-1)
-        logit = _within(logit + level, LOGIT)
-        amount = _within(amount + tf.math.softplus(level), LOG_AMOUNT)
+        logit = _clipped(logit + level, LOGIT)
+        amount = _clipped(amount + tf.math.softplus(level), LOG_AMOUNT)
         field = scaled(self.mean * tf.sigmoid(logit) * tf.exp(amount), self.target)
-        return tf.concat([field, logit, amount, _within(shape, LOG_SHAPE)], axis=-1)
+        return tf.concat([field, logit, amount, _clipped(shape, LOG_SHAPE)], axis=-1)
 
     def compute_output_shape(self, shapes: list[Any]) -> Any:
         return (*shapes[0][:-1], 4)
@@ -64,5 +64,5 @@ def minus_log_likelihood(amount: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
     return tf.where(wet, tf.math.softplus(-logit) - density, tf.math.softplus(logit))
 
 
-def _within(values: tf.Tensor, most: float) -> tf.Tensor:
+def _clipped(values: tf.Tensor, most: float) -> tf.Tensor:
     return tf.clip_by_value(values, -most, most)

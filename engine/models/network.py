@@ -32,7 +32,7 @@ class Output:
     residual_stds : of each component of a vector; empty for a single target.
 
     target, mean : of HR, for constraints, which hold in its own unit; lr_has_gaps : the last channel of the inputs
-        says where LR has a value.
+        marks where LR has a value.
     """
 
     interpolation: str
@@ -94,7 +94,7 @@ def build(options: ModelOptions, shape: Shape, output: Output, name: str = "") -
     inputs, fixed = input_layers(options, shape, with_areas)
     static = blocks.Channels(0, shape.static, name="variables")(fixed) if with_areas else fixed
     made = Architecture.of(options, shape)
-    given = _given(inputs, static, options, shape, output)
+    given = _inputs_of_backbone(inputs, static, options, shape, output)
     query = implicit.CellCentres(shape.scale, name="query")(inputs) if options.upsampling == IMPLICIT else None
     x = _features(given, query, options, shape, made)
     at_hr = {}
@@ -130,7 +130,9 @@ def input_layers(options: ModelOptions, shape: Shape, with_areas: bool) -> tuple
     return inputs, layers.Input((*sides_hr, shape.static + with_areas), name="static")
 
 
-def _given(inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output) -> tf.Tensor:
+def _inputs_of_backbone(
+    inputs: tf.Tensor, static: tf.Tensor, options: ModelOptions, shape: Shape, output: Output
+) -> tf.Tensor:
     """All that the backbone is given: at LR, or, with pin, at HR."""
     if options.upsampling == "pin":
         at_hr = interpolation(shape, output, name="inputs_at_hr")(inputs)

@@ -48,7 +48,7 @@ class NormalizingSampler(ResidualSampler):
     def noise_of(
         self, residual: tf.Tensor, mask: tf.Tensor, inputs: tf.Tensor, fixed: tf.Tensor, mean: tf.Tensor, training: bool
     ) -> Transformed:
-        """Turn a residual, in units of its scale, into noise; the mask (batch, y, x, 1) says where it has values."""
+        """Turn a residual, in units of its scale, into noise; the mask (batch, y, x, 1) marks where it has values."""
         return self.flow.to_noise(residual, mask, self.ask_network(inputs, fixed, mean, [], [], training))
 
 
@@ -149,7 +149,7 @@ class Mixing(layers.Layer):
 
 
 class Coupling(layers.Layer):
-    """Half of the channels shifted and scaled by what the other half and the context tell (RealNVP, eqs. 7 and 8).
+    """Half of the channels shifted and scaled by functions of the other half and the context (RealNVP, eqs. 7 and 8).
 
     half : of the channels, 0 or 1, that stays as it is.
     """

@@ -13,13 +13,13 @@ ARRANGING = ("backbone", "upsampling", "normalization")  # they matter even wher
 def incompatibilities(options: ModelOptions, shape: Shape, start: ModelOptions, start_shape: Shape) -> list[str]:
     """Reasons why a network can't start from the weights of `start`; none where it can.
 
-    Convolutions don't know the sides of a field, so that any grid will do. A localized block is bound to its grid;
+    Convolutions don't depend on the sides of a field, so that any grid will do. A localized block is bound to its grid;
     where only one of both networks has one, it begins at zero or is left behind.
     """
     found = [
         f"model.{name} is {getattr(options, name)}, there {getattr(start, name)}"
         for name in ModelOptions.declared()
-        if getattr(options, name) != getattr(start, name) and _matters(name, options, start, start_shape)
+        if getattr(options, name) != getattr(start, name) and _changes_weights(name, options, start, start_shape)
     ]
     if shape.scale != start_shape.scale:
         found.append(f"data.scale is {shape.scale}, there {start_shape.scale}")
@@ -40,7 +40,7 @@ def incompatibilities(options: ModelOptions, shape: Shape, start: ModelOptions, 
     return found
 
 
-def _matters(name: str, options: ModelOptions, start: ModelOptions, shape: Shape) -> bool:
+def _changes_weights(name: str, options: ModelOptions, start: ModelOptions, shape: Shape) -> bool:
     """True if the weights of `start` would be others with this one option changed."""
     if name == "localized" or name in ARRANGING:
         return name != "localized"

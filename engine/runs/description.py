@@ -11,7 +11,7 @@ HASHED_BYTES = 2**30  # larger inputs are recorded by size and time alone
 
 
 def title_of(spec: Spec) -> str:
-    """The user's title, else what tells networks apart: 'resnet · spc · LCB'."""
+    """The user's title, else what distinguishes networks: 'resnet · spc · LCB'."""
     local = " · LCB" if spec.model.localized else ""
     return spec.launch.title or f"{spec.model.backbone} · {spec.model.upsampling}{local}"
 

@@ -22,7 +22,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def _main_line(message: str) -> str:
-    """The first line, or, where TensorFlow puts a trace of its own first, the last that says something."""
+    """The first line, or, where TensorFlow puts a trace of its own first, the last with a message."""
     lines = [line.strip() for line in message.splitlines() if line.strip()] or [""]
     if lines[0] not in TRACE_HEADS:
         return lines[0]

@@ -370,7 +370,7 @@ def read_contact(store: Path, site: str) -> SiteContact:
 
 
 def process_alive(pid: int | None, started: float | None) -> bool:
-    """Tell whether that very process lives: a process id that was given again doesn't count."""
+    """True if that very process exists: a process id that was given again doesn't count."""
     if pid is None:
         return False
     try:
@@ -383,7 +383,7 @@ def process_alive(pid: int | None, started: float | None) -> bool:
 
 @contextlib.contextmanager
 def refuse_unwritable(folder: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into a message that says how to fix them."""
+    """Turn the operating system's refusals into a message with how to fix them."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
 """Records of a run folder: what its JSON files hold, checked as it is read.
 
-Keys that a record doesn't know are left out, so that folders of older and newer versions open; a key of another type,
+Unknown keys are left out, so that folders of older and newer versions open; a key of another type,
 or one that is missing, raises RecordError.
 """
 

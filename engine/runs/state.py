@@ -80,7 +80,7 @@ def status_at_end(record: LaunchRecord) -> RunStatus:
 
 
 def is_uploading(facts: RunFacts) -> bool:
-    """Tell whether a process is submitting the run to its site, as far as can be known from here."""
+    """True if a process is submitting the run to its site, as far as can be seen from here."""
     request = facts.request
     if not request.sender or request.stage is not Stage.SENDING:
         return False
@@ -90,7 +90,7 @@ def is_uploading(facts: RunFacts) -> bool:
 
 
 def phase_of(heartbeats: Iterable[HeartbeatRecord]) -> str:
-    """Phase of the first rank, as it says itself."""
+    """Phase that the first rank reports."""
     first = min(heartbeats, key=lambda heartbeat: heartbeat.rank, default=None)
     return first.phase if first else ""
 

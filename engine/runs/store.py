@@ -124,7 +124,7 @@ def _is_run(path: Path) -> bool:
         return False
     try:
         return any((path / name).exists() for name in ("spec.yaml", "request.json", "status"))
-    except PermissionError:  # which its state says
+    except PermissionError:  # its state reports it
         return True
 
 

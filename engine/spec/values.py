@@ -81,7 +81,7 @@ class Source:
 
 
 def is_url(path: str) -> bool:
-    """Tell whether a path is an address, such as https://…, rather than a file here."""
+    """True if a path is an address, such as https://…, rather than a file here."""
     return bool(URL.match(path))
 
 

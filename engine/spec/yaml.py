@@ -48,7 +48,7 @@ def with_settings(plain: Any, settings: Iterable[str]) -> Any:
     """
     if not isinstance(plain, Mapping):
         return plain
-    plain = _unshared(plain)
+    plain = _deep_copy(plain)
     for setting in settings:
         path, equals, text = setting.partition("=")
         words = path.strip().split(".")
@@ -64,11 +64,11 @@ def with_settings(plain: Any, settings: Iterable[str]) -> Any:
     return plain
 
 
-def _unshared(plain: Any) -> Any:
+def _deep_copy(plain: Any) -> Any:
     """A deep copy in which what YAML aliases share is copied too."""
     if isinstance(plain, Mapping):
-        return {key: _unshared(value) for key, value in plain.items()}
-    return [_unshared(value) for value in plain] if isinstance(plain, list) else plain
+        return {key: _deep_copy(value) for key, value in plain.items()}
+    return [_deep_copy(value) for value in plain] if isinstance(plain, list) else plain
 
 
 def _check_size(plain: Any) -> None:

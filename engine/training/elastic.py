@@ -1,4 +1,4 @@
-"""Rounds of an elastic training, as a rank lives them: who trains together, from one loss of a rank to the next.
+"""Rounds of an elastic training, the rank's side: which ranks train together, from one loss of a rank to the next.
 
 Horovod's core can leave its peers and join others within a process. Its own elastic driver isn't used, for it unpickles
 what anyone sends who reaches its port. Here plain text goes over the server at which ranks meet anyway, and
@@ -22,7 +22,7 @@ ASK_S = 10.0
 
 
 def kept() -> bool:
-    """Tell whether this rank may continue without those that are lost."""
+    """True if this rank may continue without those that are lost."""
     return WHERE in os.environ
 
 

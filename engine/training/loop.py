@@ -28,7 +28,7 @@ FIRST_CHUNK = 8  # steps
 
 
 class StopRequest(Protocol):
-    """True when called if the training shall stop; `reason` then says why."""
+    """True when called if the training shall stop; `reason` is then the reason."""
 
     reason: str
 

@@ -37,7 +37,7 @@ class Loss:
     low, span : lowest value of HR, and its range, in scaled form. Losses that compare whole fields take
         (x - low) / span, from 0 to 1 over the training part, so that they don't depend on the normalizer, on the
         batch, or on the network.
-    target, mean : of HR, for the likelihood, which knows amounts in their own unit.
+    target, mean : of HR, for the likelihood, which needs amounts in their own unit.
     """
 
     name: str

@@ -37,7 +37,7 @@ class Position:
         return {**asdict(self), "best": self.best if math.isfinite(self.best) else None}
 
     def is_at_end(self, options: TrainingOptions) -> bool:
-        """Tell whether all epochs are trained, or early stopping has lost its patience."""
+        """True if all epochs are trained, or early stopping has lost its patience."""
         return self.epoch >= options.epochs or (options.early_stopping and self.waited >= options.patience)
 
     def take_validation(self, val_loss: float, min_delta: float) -> bool:

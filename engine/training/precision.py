@@ -51,6 +51,6 @@ def cpuinfo() -> str:
 
 
 def has_amx(cpuinfo: str) -> bool:
-    """Tell whether a processor has units for matrix products in bfloat16; cpuinfo : content of /proc/cpuinfo."""
+    """True if a processor has units for matrix products in bfloat16; cpuinfo : content of /proc/cpuinfo."""
     flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
     return AMX in flags.split()

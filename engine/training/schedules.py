@@ -16,7 +16,7 @@ LOWEST = 0.01  # fraction of the learning rate at the end of a cosine
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then constant, one fall (piecewise), or half a cosine (Loshchilov and Hutter 2017, eq. 5).
 
-    processes : number by which the learning rate is scaled, as `training.learning_rate_scaling` says.
+    processes : number by which the learning rate is scaled, by `training.learning_rate_scaling`.
     """
 
     def __init__(self, options: TrainingOptions, steps: int, processes: int = 1):

@@ -59,7 +59,7 @@ class Step:
         return [self.optimizer]
 
     def prepare(self, train: Feed, validation: Feed, shuffle: Shuffle) -> None:
-        """Take what the step has to know of the data before the first of its steps; nothing here."""
+        """Take what the step needs of the data before the first of its steps; nothing here."""
 
     def gradients(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Compute loss and gradients over the batches of all ranks, as if they were one batch."""

@@ -24,7 +24,7 @@ def test_a_group_of_version_2_and_those_around_it(tmp_path):
     stat = "anon 300\nfile 500\nactive_file 100\ninactive_file 400\n"
     group(tmp_path / "job_7", {"memory.max": "2000\n", "memory.current": "1500\n", "memory.stat": stat})
     group(tmp_path / "job_7" / "step_0", {"memory.max": "max\n", "memory.current": "900\n", "memory.stat": stat})
-    left = list(available_memory._left_in_groups(tmp_path, "0::/job_7/step_0\n"))
+    left = list(available_memory._available_in_groups(tmp_path, "0::/job_7/step_0\n"))
     assert left == [2000 - 1500 + 400]  # read files are given back when asked
 
 
@@ -32,13 +32,13 @@ def test_a_group_of_version_1(tmp_path):
     files = {"memory.limit_in_bytes": "1000\n", "memory.usage_in_bytes": "1200\n"}
     group(tmp_path / "memory" / "slurm" / "job", files)
     lines = "5:cpu,cpuacct:/slurm/job\n4:memory:/slurm/job\n0::/\n"
-    assert list(available_memory._left_in_groups(tmp_path, lines)) == [0]  # never less than nothing
+    assert list(available_memory._available_in_groups(tmp_path, lines)) == [0]  # never less than nothing
 
 
 def test_a_group_seen_from_within_its_container(tmp_path):
     """The path is that of the host, and not there; the container's own group is mounted as the top."""
     group(tmp_path, {"memory.max": "5000", "memory.current": "1000"})
-    assert list(available_memory._left_in_groups(tmp_path, "0::/docker/abc\n")) == [4000]
+    assert list(available_memory._available_in_groups(tmp_path, "0::/docker/abc\n")) == [4000]
 
 
 def test_without_groups_the_machine_counts(monkeypatch, tmp_path):

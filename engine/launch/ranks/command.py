@@ -36,7 +36,7 @@ class Ranks:
 
     @classmethod
     def of(cls, request: RunRequest) -> Self:
-        """Check what the request says of the ranks; raises LaunchError."""
+        """Check the ranks of the request; raises LaunchError."""
         given = request.ranks or RanksRequest()
         if given.by not in PLANS:
             raise LaunchError(f"ranks.by is {given.by!r} in request.json: {did_you_mean(given.by, list(PLANS))}")
@@ -49,7 +49,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Plan:
-    """One command that lives as long as the ranks, and whether they need variables that say where to meet."""
+    """One command that runs as long as the ranks, and whether they need variables with the place to meet."""
 
     command: tuple[str, ...]
     meets: bool = False

@@ -84,7 +84,7 @@ class ElasticCoordinator:
         return {}
 
     def _may_arrive(self, rank: int) -> bool:
-        """Tell whether a rank may still arrive: its process lives here, or it gave a sign of life elsewhere."""
+        """True if a rank may still arrive: its process runs here, or it sent a heartbeat elsewhere."""
         heartbeat = next((one for one in self.run.heartbeats() if one.rank == rank), None)
         if heartbeat and heartbeat.end:
             return False
@@ -113,7 +113,7 @@ class ElasticCoordinator:
                 return []
             self.report_loss(lost, len(hosts), why)
         keys, places = servers.enter_context(self.meet()), places_of_remaining(hosts)
-        for place in places.values():  # in the words of Horovod's elastic driver, of which its core asks
+        for place in places.values():  # in the words of Horovod's elastic driver, which its core requests
             numbers = ",".join(map(str, place.numbers)).encode()
             keys.put("rank_and_size", {f"{place.host}:{place.local_rank}": numbers})
         port = {"HOROVOD_GLOO_RENDEZVOUS_PORT": str(keys.port)}

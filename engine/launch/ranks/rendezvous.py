@@ -1,6 +1,6 @@
 """Where ranks that nobody's horovodrun started find each other: Horovod's own server of keys and values.
 
-The second and last place that knows Horovod, and only its part without TensorFlow: what supervises ranks needs no GPU.
+The second and last module that imports Horovod, and only its part without TensorFlow: supervision needs no GPU.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Keys:
 def rendezvous(address: str) -> Iterator[Keys]:
     """Serve on one IPv4 address of this host while the ranks live.
 
-    Like Gloo itself, the server asks nobody who they are: it belongs on 127.0.0.1, or on a cluster's inner network. It
+    Like Gloo itself, the server authenticates nobody: it belongs on 127.0.0.1, or on a cluster's inner network. It
     holds nothing but the addresses of the ranks.
 
     Raises

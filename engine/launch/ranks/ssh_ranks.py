@@ -36,7 +36,7 @@ def start_hosts(run: Run) -> int:
     wanted = run.spec.launch.processes
     hosts = fill_hosts(command.Ranks.of(run.request).hosts or (Host("localhost", wanted),), wanted)
     processes = {f"host {host.name}": _start_host(run, hosts, number) for number, host in enumerate(hosts)}
-    return together(processes, _leave if run.spec.launch.is_elastic else _let_go)
+    return together(processes, _continue_without if run.spec.launch.is_elastic else _release_host)
 
 
 def start_ranks(run: Run) -> int:
@@ -54,8 +54,8 @@ def start_ranks(run: Run) -> int:
         )
         for place in places
     }
-    threading.Thread(target=_hold, args=(processes,), daemon=True).start()
-    return together(processes, _leave if run.spec.launch.is_elastic else _end)
+    threading.Thread(target=_end_with_input, args=(processes,), daemon=True).start()
+    return together(processes, _continue_without if run.spec.launch.is_elastic else _end)
 
 
 def script(run: Run, variables: Mapping[str, str]) -> str:
@@ -65,7 +65,7 @@ def script(run: Run, variables: Mapping[str, str]) -> str:
 
 
 def is_here(name: str) -> bool:
-    """Tell whether a host's name is that of this host, which needs no SSH."""
+    """True if a host's name is that of this host, which needs no SSH."""
     here = socket.gethostname()
     return name in ("localhost", here, here.partition(".")[0])
 
@@ -94,24 +94,24 @@ def _start_host(run: Run, hosts: Sequence[Host], number: int) -> subprocess.Pope
     command = ["bash", "-s"] if is_here(host.name) else [*SSH, host.name, "bash", "-s"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert process.stdin
-    with contextlib.suppress(BrokenPipeError):  # it says why by its end
+    with contextlib.suppress(BrokenPipeError):  # its exit status gives the reason
         process.stdin.write(script(run, {**variables, HERE: json.dumps(here)}).encode())
         process.stdin.flush()
     return process
 
 
-def _leave(process: subprocess.Popen[bytes]) -> None:
+def _continue_without(process: subprocess.Popen[bytes]) -> None:
     """Elastic ranks go on without those that have ended."""
 
 
-def _let_go(host: subprocess.Popen[bytes]) -> None:
-    """Let the leash of a host go."""
+def _release_host(host: subprocess.Popen[bytes]) -> None:
+    """Close the input of a host, which then ends its ranks."""
     with contextlib.suppress(BrokenPipeError):
         if host.stdin:
             host.stdin.close()
 
 
-def _hold(processes: Processes) -> None:
+def _end_with_input(processes: Processes) -> None:
     """Wait for the end of standard input, then end the ranks."""
     while os.read(0, 4096):
         pass
@@ -120,7 +120,7 @@ def _hold(processes: Processes) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a rank to end; a while later, make it."""
+    """Terminate a rank; kill it if it is still there after GRACE_S."""
     process.terminate()
     timer = threading.Timer(GRACE_S, process.kill)
     timer.daemon = True

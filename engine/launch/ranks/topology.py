@@ -1,4 +1,4 @@
-"""Places of ranks: which ranks each host takes, and what each rank has to know of it. Pure functions."""
+"""Places of ranks: which ranks each host takes, and what each rank needs of it. Pure functions."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def places_of_remaining(hosts: Mapping[int, str]) -> dict[int, RankPlace]:
 
 
 def place_in_step(slurm: Mapping[str, str]) -> RankPlace:
-    """Place of a rank from what Slurm tells each task of a step; raises LaunchError outside one."""
+    """Place of a rank from what Slurm passes to each task of a step; raises LaunchError outside one."""
     if missing := [name for name in STEP if name not in slurm]:
         raise LaunchError(f"{missing[0]} is not set", hint="`rank` is started by srun, in a job")
     node, local = int(slurm["SLURM_NODEID"]), int(slurm["SLURM_LOCALID"])

@@ -1,6 +1,6 @@
 """Answers requests on a site. It is a part of the uploaded engine; bootstrap.py, which is sent, starts it.
 
-Nothing here knows the scheduler: commands are given, and what they said is given back. Every path is made of the
+Nothing here depends on the scheduler: commands are given, and their output is returned. Every path is made of the
 site's folder and of names that were checked. Few imports, for each request starts them anew: CPU time of an empty poll
 is in docs/architecture.md.
 """
@@ -276,7 +276,7 @@ def run_command(folder: Path, request: RunCommand) -> CommandResult:
 
 
 def is_revoked(home: Path, token: str) -> bool:
-    """Tell whether the launch with that token must not begin any more; for one that was started late."""
+    """True if the launch with that token must not begin any more; for one that was started late."""
     return token in read_launch(home).past
 
 

@@ -144,7 +144,7 @@ class SitePoller:
         return behind
 
     def _settle(self, run: Run, observation: Observation) -> None:
-        """Record the state; an end without a record is believed once it was seen for a while."""
+        """Record the state; an end without a record counts once it was seen for a while."""
         token, last = observation.token, run.last_poll
         if last and last.token != token:
             last = None
@@ -181,7 +181,7 @@ class SitePoller:
         return self._final_status(run, run.request, status)
 
     def _final_status(self, run: Run, request: RunRequest, status: RunStatus) -> RunStatus:
-        """Add the scheduler's own word for the end, while it remembers it."""
+        """Add the scheduler's own word for the end, while it has a record of it."""
         if run.cancel_file.exists():
             return RunStatus(RunState.CANCELLED, f"cancelled: {FROM_CHECKPOINT}")
         if not (self.site.scheduled and request.job):
@@ -263,7 +263,7 @@ def _copy_tail(run: Run, name: str, tail: Tail) -> bool:
 
 
 def _copy_heartbeat(run: Run, beat: HeartbeatRecord) -> None:
-    """Write a heartbeat when it says something new besides its time, which is that of another clock."""
+    """Write a heartbeat when more than its time is new, which is that of another clock."""
     if not 0 <= beat.rank < MOST_RANKS:
         raise ValueError(f"a rank is {beat.rank}")
     path, new = run.folder / "status" / f"rank-{beat.rank}.json", asdict(beat)

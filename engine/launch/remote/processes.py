@@ -56,7 +56,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def is_alive(pid: int, started: int | None) -> bool:
-    """Tell whether that very process lives: a process id that was given again doesn't count."""
+    """True if that very process exists: a process id that was given again doesn't count."""
     if started is not None and start_ticks(pid) != started:
         return False
     try:

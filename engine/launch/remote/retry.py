@@ -19,12 +19,12 @@ class Try(Protocol):
 
 
 def is_due(last: Try, interval_s: float = 0.0) -> bool:
-    """Tell whether it is time for another try, which comes the later the more have failed."""
+    """True if it is time for another try, which comes the later the more have failed."""
     if last.failures:
         interval_s = min(POLL_INTERVAL_S * 2**last.failures, LONGEST_INTERVAL_S)
     return not 0 <= time.time() - last.tried < interval_s
 
 
 def is_poll_due(last: Try) -> bool:
-    """Tell whether it is time to poll a site again."""
+    """True if it is time to poll a site again."""
     return is_due(last, POLL_INTERVAL_S)

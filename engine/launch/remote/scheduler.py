@@ -71,7 +71,7 @@ def cancel_command(kind: str, job: str) -> list[str]:
 
 
 def end_command(kind: str, job: str) -> str:
-    """A line of bash that tells how a job ended, while the scheduler remembers it."""
+    """A line of bash that prints how a job ended, while the scheduler has a record of it."""
     return IOS[kind]().get_job_cmd(job)
 
 
@@ -90,7 +90,7 @@ def jobs(kind: str, said: CommandResult) -> dict[str, Job]:
 
 
 def ended(kind: str, said: CommandResult) -> str:
-    """End of a job in the scheduler's own word; '' if it doesn't know, or the job hasn't."""
+    """End of a job in the scheduler's own word; '' if there is no record, or the job hasn't ended."""
     if kind != "slurm" or said.rc != 0:
         return ""
     state = re.search(r"\bJobState=(\w+)", said.out)
@@ -158,7 +158,7 @@ def _slurm_jobs(said: CommandResult) -> dict[str, Job]:
 
 
 def _slurm_state(word: str) -> QState:
-    """A word that qtoolkit doesn't know, of a newer Slurm, say, is a job's that is there and doesn't wait."""
+    """A word unknown to qtoolkit, of a newer Slurm, say, is a job's that is there and doesn't wait."""
     try:
         state: QState = SlurmState(word).qstate
     except ValueError:

@@ -21,7 +21,7 @@ from pathlib import Path
 from engine.errors import SiteError, UnreachableError
 
 CONNECT_S = 15
-ALIVE_S = 5  # between signs of life; three without an answer end the connection
+ALIVE_S = 5  # between keep-alive messages; three without an answer end the connection
 PERSIST_S = 300  # so long the shared connection waits for the next command
 COMMAND_S = 120.0
 LOST = 255  # ssh's own exit code
@@ -55,7 +55,7 @@ class Connection:
             If the host's key is unknown or has changed, or the login is refused.
         """
         words = [*self._ssh("ssh"), self.host, "exec /bin/bash -s"] if self.host else ["/bin/bash", "-s"]
-        return self._judged(_call(words, script, timeout_s))
+        return self._checked(_call(words, script, timeout_s))
 
     def send(self, content: Iterable[bytes], there: str) -> None:
         """Write a file there, block by block.
@@ -69,7 +69,7 @@ class Connection:
         """
         writer = shlex.join(["/bin/sh", "-c", f"umask 077; exec cat > {shlex.quote(there)}"])
         words = [*self._ssh("ssh"), self.host, writer] if self.host else shlex.split(writer)
-        done = self._judged(_fed(words, content))
+        done = self._checked(_call_with_input(words, content))
         if done.rc:
             raise SiteError(
                 f"{self.host or 'this machine'} couldn't take a file ({_last_line(done.err)})",
@@ -83,7 +83,7 @@ class Connection:
             return
         again = "reget" if here.exists() and here.stat().st_size else "get"
         batch = f"{again} {_quoted(there)} {_quoted(str(here))}\n"
-        done = self._judged(_call([*self._ssh("sftp"), "-b", "-", self.host], batch, timeout_s))
+        done = self._checked(_call([*self._ssh("sftp"), "-b", "-", self.host], batch, timeout_s))
         if done.rc:
             raise UnreachableError(f"{self.host}: files could not be moved ({_last_line(done.err)})")
 
@@ -93,7 +93,7 @@ class Connection:
             subprocess.run([*self._ssh("ssh"), "-O", "exit", self.host], capture_output=True, check=False)
 
     def login_command(self) -> str:
-        """Command to type in a terminal where a login asks for something: later commands ride on that connection."""
+        """Command to type in a terminal where a login needs input: later commands use that connection."""
         words = ["ssh", *self._config(), *_options(ControlMaster="yes", ControlPath=_socket(), ControlPersist="8h")]
         return shlex.join([*words, "-fN", self.host])
 
@@ -116,7 +116,7 @@ class Connection:
     def _config(self) -> list[str]:
         return ["-F", self.config] if self.config else []
 
-    def _judged(self, done: Completed) -> Completed:
+    def _checked(self, done: Completed) -> Completed:
         """The same, unless ssh itself failed."""
         if done.rc != LOST:
             return done
@@ -152,7 +152,7 @@ class Connection:
 
 
 def _call(words: list[str], given: str, timeout_s: float | None) -> Completed:
-    """Run a program; what it says goes through files, for a shared connection holds on to pipes."""
+    """Run a program; its output goes through files, for a shared connection holds on to pipes."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             ended = subprocess.run(words, input=given.encode(), stdout=out, stderr=err, timeout=timeout_s, check=False)
@@ -167,8 +167,8 @@ def _call(words: list[str], given: str, timeout_s: float | None) -> Completed:
         return Completed(ended.returncode, out.read().decode(errors="replace"), err.read().decode(errors="replace"))
 
 
-def _fed(words: list[str], content: Iterable[bytes]) -> Completed:
-    """Run a program that reads all of the content, unless it ends before; see `_call` for what it says."""
+def _call_with_input(words: list[str], content: Iterable[bytes]) -> Completed:
+    """Run a program that reads all of the content, unless it ends before; see `_call` for its output."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out, stderr=err)
@@ -218,7 +218,7 @@ def _socket() -> str:
 
 
 def _quoted(path: str) -> str:
-    """For sftp, which knows backslashes and double quotes, and expands patterns."""
+    """Quote for sftp, which reads backslashes and double quotes, and expands patterns."""
     if "\n" in path or "\r" in path:
         raise SiteError(f"{path!r} has a line break in its name", action="rename it")
     return '"' + re.sub(r'([\\"*?\[\]])', r"\\\1", path) + '"'

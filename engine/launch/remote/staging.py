@@ -66,7 +66,7 @@ def inputs_of(spec: Spec, folder: str) -> Inputs:
                 names.append(given)
                 continue
             path = Path(given)
-            plain_name = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)[-100:].lstrip(".-")  # its ending tells its format
+            plain_name = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)[-100:].lstrip(".-")  # its ending is its format
             name = f"{_checksum(path)}/{plain_name or 'input'}"
             files[name] = path
             names.append(f"{folder}/data/{name}")

@@ -97,7 +97,7 @@ def _scheduled(observation: Observation) -> RunStatus:
             return RunStatus(RunState.RUNNING, phase)
         return RunStatus(RunState.UNKNOWN, observation.scheduler_error)
     if not observation.records:
-        return _ended("the job left the queue before it began: the log and the scheduler's records tell more")
+        return _ended("the job left the queue before it began: see the log and the scheduler's records")
     return _ended(f"the job ended without a word: {FROM_CHECKPOINT}")
 
 

@@ -1,7 +1,7 @@
 """Hand a run over to a target, cancel it there, start it again.
 
 What can't be undone, the start there, is asked for with a token: asked twice it happens once. When the answer is lost,
-nothing is guessed: the next look (see poll.py) tells what became of it.
+nothing is guessed: the next poll (see poll.py) finds its state.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class UploadHeartbeat:
     def __exit__(self, *_: object) -> None:
         self._thread.stop()
         with suppress(OSError):
-            if self._mine():
+            if self._is_current():
                 self.run.upload_file.unlink(missing_ok=True)
 
     def expect(self, total: int) -> None:
@@ -49,16 +49,16 @@ class UploadHeartbeat:
         """Raise LaunchError if the run was cancelled meanwhile, or is submitted by another process."""
         if self.run.cancel_file.exists():
             raise LaunchError("cancelled before it was submitted")
-        if not self._mine():
+        if not self._is_current():
             raise LaunchError(f"run {self.run.id} is submitted by another process, which took this one for dead")
 
     def _write(self) -> None:
         sign = {"token": self.token, "time": time.time(), "how_far": how_far(self._sent, self._total)}
         with suppress(OSError):  # a full disk, say, is found by whoever has something to lose
-            if self._mine():
+            if self._is_current():
                 write_whole(self.run.upload_file, to_json(sign))
 
-    def _mine(self) -> bool:
+    def _is_current(self) -> bool:
         return bool(self.run.request.token == self.token)
 
 

@@ -52,7 +52,7 @@ def exit_reason(run: Run, rc: int, log_from: int = 0) -> ExitReason:
     with open(run.log, "rb") as log:
         log.seek(log_from)
         first = first_to_end(log.read().decode(errors="replace"))
-    return _blame(heartbeats, first, rc)
+    return _reason_of_ranks(heartbeats, first, rc)
 
 
 def first_to_end(log: str) -> list[int]:
@@ -65,12 +65,12 @@ def first_to_end(log: str) -> list[int]:
     return [number for each in bounds for number in range(int(each[0]), int(each[-1]) + 1)]
 
 
-def _blame(heartbeats: list[HeartbeatRecord], first: Sequence[int], rc: int) -> ExitReason:
+def _reason_of_ranks(heartbeats: list[HeartbeatRecord], first: Sequence[int], rc: int) -> ExitReason:
     """Find a rank that failed or died; one that only lost its peers isn't what went wrong."""
     failed = [heartbeat for heartbeat in heartbeats if heartbeat.end is RankEnd.FAILED]
-    culprits = [heartbeat for heartbeat in failed if not LOST_PEER.search(heartbeat.reason or "")]
+    failed_first = [heartbeat for heartbeat in failed if not LOST_PEER.search(heartbeat.reason or "")]
     for suspects in ([heartbeat for heartbeat in heartbeats if heartbeat.rank in first], heartbeats):
-        if found := [heartbeat for heartbeat in suspects if heartbeat in culprits]:
+        if found := [heartbeat for heartbeat in suspects if heartbeat in failed_first]:
             return ExitReason(ExitKind.FAILED, found[0].reason or "", rc)
         if dead := [str(heartbeat.rank) for heartbeat in suspects if heartbeat.end is None]:
             died = f"rank {', '.join(dead)} died without a word (killed, or out of memory)"

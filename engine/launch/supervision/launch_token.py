@@ -1,7 +1,7 @@
-"""Token of a launch: tells whether it is still the one that its run's folder names.
+"""Token of a launch: checks whether it is still the one in the run folder.
 
 A scheduler may start a job long after its submission seemed to fail, when the run was revoked, or submitted again:
-two trainings in one folder. So each launch knows its token, and the newest token in the folder is the one that counts.
+two trainings in one folder. So each launch has its token, and the newest token in the folder is the one that counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LaunchToken:
 
     @property
     def replaced(self) -> bool:
-        """True if the folder names another launch; a request that can't be read says nothing."""
+        """True if the folder names another launch; not so if the request can't be read."""
         with suppress(OSError, RecordError):
             now = self.run.request.token
             return bool(self.token and now and now != self.token)

@@ -16,7 +16,7 @@ ANSWER_S = 10.0  # at least so long an answer is waited for, though the time is 
 # slurm_errno.c: the controller can't be reached, or its answer was lost. All else is an answer.
 UNREACHED = re.compile(
     r"Unable to contact slurm controller|Communication .*failure|Socket timed out|Zero Bytes were transmitted"
-    r"|Unexpected message received"  # which is what scontrol makes of any of these when it asks for a requeue
+    r"|Unexpected message received"  # which is what scontrol makes of any of these when it requests a requeue
     r"|Connection (refused|timed out|reset by peer)|backup controller in standby mode|No answer within"
 )
 
@@ -28,19 +28,19 @@ def requeue(job: str, until: float, ended: threading.Event, report: Callable[[st
     ----------
     until : of `time.monotonic`; a controller that is away is asked again as long.
     ended : set when the job is asked to end.
-    report : given a line that says why it takes time.
+    report : called with the reason why it takes time.
     """
-    refusal = _asked(job, until)
+    refusal = _request_requeue(job, until)
     if UNREACHED.search(refusal) and time.monotonic() < until:
         report(
             f"Slurm doesn't answer ({refusal}): it is asked for {until - time.monotonic():.0f} s to queue the job again"
         )
     while UNREACHED.search(refusal) and time.monotonic() < until and not ended.wait(AGAIN_S):
-        refusal = _asked(job, until)
+        refusal = _request_requeue(job, until)
     return refusal
 
 
-def _asked(job: str, until: float) -> str:
+def _request_requeue(job: str, until: float) -> str:
     """Ask scontrol to queue the job again; returns its refusal, '' if it did."""
     timeout_s = max(until - time.monotonic(), ANSWER_S)
     try:

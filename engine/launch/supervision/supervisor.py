@@ -34,7 +34,7 @@ from engine.training.checkpoints import position_of
 from engine.training.elastic import WHERE
 
 PAUSED = "the job's time is nearly up"
-WARNING_S = 120.0  # between Slurm's signal and the end, unless the request says otherwise
+WARNING_S = 120.0  # between Slurm's signal and the end, unless the request has another
 SHARE = 0.75  # of that time, for the ranks to stop by themselves
 SETTLE_S = 2.0  # Slurm ends all processes of a job at once: its signal may come here after a rank's death
 SCONTROL_S = 60.0
@@ -104,7 +104,7 @@ class Supervisor:
             log_from = log.tell()
             try:
                 command, environment, coordinator = stack.enter_context(self._prepared())
-                self.has_ranks = True  # before the first lives: a signal may come at any moment
+                self.has_ranks = True  # before the first starts: a signal may come at any moment
                 ranks = subprocess.Popen(
                     command,
                     cwd=ROOT,
@@ -143,7 +143,7 @@ class Supervisor:
         self._log(f"{why}: {left} of {self.run.spec.launch.processes} go on from the last checkpoint")
 
     def paused(self, end: ExitReason) -> bool:
-        """Tell whether the ranks ended for the pause: stopped, or ended because they took too long to."""
+        """True if the ranks ended for the pause: stopped, or ended because they took too long to."""
         return self.pause_asked and end.kind in (ExitKind.STOPPED, ExitKind.DIED) and not self.run.cancel_file.exists()
 
     def pause(self, end: ExitReason, began_at: tuple[int, int]) -> ExitReason:
@@ -163,7 +163,7 @@ class Supervisor:
         return ExitReason(ExitKind.PAUSED, PAUSED, 0)
 
     def _classify(self, end: ExitReason) -> ExitReason:
-        """Tell ranks that died from ranks that were ended from outside, together with this process."""
+        """Distinguish ranks that died from ranks that were ended from outside, together with this process."""
         if end.kind is ExitKind.DIED and self.job:
             self.end_asked.wait(SETTLE_S)
         if end.kind in (ExitKind.DIED, ExitKind.FAILED) and self.end_asked.is_set():
@@ -182,7 +182,7 @@ class Supervisor:
         from engine.launch.ranks.rendezvous import rendezvous  # Horovod, which the dashboard does without
 
         how, elastic = command.Ranks.of(run.request), run.spec.launch.is_elastic
-        address = seen_by(_others(how), how.interface)
+        address = seen_by(_other_hosts(how), how.interface)
         with rendezvous(address) as keys:
             meeting_variables = command.meeting(address, keys.port, how.interface, os.environ, elastic=elastic)
             if not elastic:
@@ -231,7 +231,7 @@ def _position(run: Run) -> tuple[int, int]:
     return (len(begun) - 1) * run.spec.training.epochs + epoch, step
 
 
-def _others(how: command.Ranks) -> list[str]:
+def _other_hosts(how: command.Ranks) -> list[str]:
     """Names of the other hosts of this run."""
     if how.by != "srun":
         return [host.name for host in how.hosts if not is_here(host.name)]

@@ -48,7 +48,7 @@ def at_page(session, act=None):
 def test_an_empty_store_leads_on(session):
     page = at_page(session)
     assert (page.empty.visible, page.list.view.visible, page.detail.view.visible) == (True, False, False)
-    page._way("Choose data", "data")
+    page._page_button("Choose data", "data")
 
 
 def test_the_table_says_what_the_folders_say(session):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from app.plots.colours import with_pale
+from app.plots.colours import with_faint
 from app.plots.projection import SLIMMEST, Box, MapProjection
-from app.plots.sampling import N_COLOURS, Sampling, paled, to_colours
+from app.plots.sampling import N_COLOURS, Sampling, mark_faint, to_colours
 from engine.data.grids import Grid
 
 
@@ -64,10 +64,10 @@ def test_colours_go_from_end_to_end_and_missing_values_have_their_own():
 
 def test_pale_colours_stand_behind_every_second_one():
     grey = [f"#{number:02x}0000" for number in range(N_COLOURS)]
-    colours = with_pale(grey)
+    colours = with_faint(grey)
     assert len(colours) == N_COLOURS
     values = np.array([0.0, 0.5, 1.0, np.nan, 0.0, 0.5, 1.0])
-    numbers = paled(to_colours(values, (0, 1)), np.arange(7) >= 4)
+    numbers = mark_faint(to_colours(values, (0, 1)), np.arange(7) >= 4)
     assert numbers.tolist() == [0, 63, 127, 255, 128, 190, 254]
     assert [colours[number] for number in numbers[:3]] == [grey[0], grey[126], grey[254]]
     # A fifth of 254 and four fifths of the grey 196 are 207.6; of 0 and 196 156.8.

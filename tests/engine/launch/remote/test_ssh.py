@@ -90,11 +90,11 @@ def test_the_command_to_log_in_can_be_typed_as_it_is(sockets):
 )
 def test_what_ssh_says_when_it_fails(said, kind, words, sockets):
     with pytest.raises(kind, match=words):
-        Connection("big")._judged(ended(said))
+        Connection("big")._checked(ended(said))
 
 
 def test_a_failing_command_is_no_failing_connection():
-    assert Connection("big")._judged(Completed(1, "", "Permission denied")).rc == 1
+    assert Connection("big")._checked(Completed(1, "", "Permission denied")).rc == 1
 
 
 @pytest.mark.parametrize(
