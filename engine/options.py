@@ -29,25 +29,6 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return nearest(given, known) or f"known are {', '.join(known)}"
 
 
-class Whole(param.Integer):
-    """A whole number; booleans are refused."""
-
-    __slots__ = ["unit"]
-    _slot_defaults: ClassVar[dict[str, object]] = {**param.Integer._slot_defaults, "unit": ""}
-
-    def __init__(self, default: Any = param.Undefined, *, unit: Any = param.Undefined, **declared: Any):
-        self.unit = unit
-        super().__init__(default, **declared)
-
-    def _validate_value(self, value: Any, allow_None: bool) -> None:  # noqa: N803
-        if isinstance(value, bool):
-            raise ValueError("a boolean is not a number")
-        super()._validate_value(value, allow_None)
-
-    def expected(self) -> str:
-        return "a whole number" + _between(self.bounds) + _unit(self.unit)
-
-
 class Real(param.Number):
     """A number; booleans are refused."""
 
@@ -65,6 +46,16 @@ class Real(param.Number):
 
     def expected(self) -> str:
         return "a number" + _between(self.bounds, self.inclusive_bounds) + _unit(self.unit)
+
+
+class Whole(Real, param.Integer):
+    """A whole number; booleans are refused."""
+
+    __slots__ = []
+    _slot_defaults: ClassVar[dict[str, object]] = {**param.Integer._slot_defaults, "unit": ""}
+
+    def expected(self) -> str:
+        return "a whole number" + _between(self.bounds) + _unit(self.unit)
 
 
 class Flag(param.Boolean):

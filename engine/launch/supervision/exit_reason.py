@@ -68,9 +68,9 @@ def first_to_end(log: str) -> list[int]:
 def _reason_of_ranks(heartbeats: list[HeartbeatRecord], first: Sequence[int], rc: int) -> ExitReason:
     """Find a rank that failed or died; one that only lost its peers isn't what went wrong."""
     failed = [heartbeat for heartbeat in heartbeats if heartbeat.end is RankEnd.FAILED]
-    failed_first = [heartbeat for heartbeat in failed if not LOST_PEER.search(heartbeat.reason or "")]
+    own_failures = [heartbeat for heartbeat in failed if not LOST_PEER.search(heartbeat.reason or "")]
     for suspects in ([heartbeat for heartbeat in heartbeats if heartbeat.rank in first], heartbeats):
-        if found := [heartbeat for heartbeat in suspects if heartbeat in failed_first]:
+        if found := [heartbeat for heartbeat in suspects if heartbeat in own_failures]:
             return ExitReason(ExitKind.FAILED, found[0].reason or "", rc)
         if dead := [str(heartbeat.rank) for heartbeat in suspects if heartbeat.end is None]:
             died = f"rank {', '.join(dead)} died without a word (killed, or out of memory)"

@@ -11,7 +11,7 @@ import pytest
 
 from engine.runs import Store
 from tests.engine.launch import servers
-from tests.engine.launch.engine_processes import no_processes_left
+from tests.engine.launch.engine_processes import no_processes_left, write_spec
 from tests.engine.launch.servers import Slurm, Sshd
 
 
@@ -27,6 +27,12 @@ def shared_slurm() -> Iterator[Slurm]:
     need(servers.SLURM)
     with servers.slurm() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The spec of a small training, with its data beside it."""
+    return write_spec(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

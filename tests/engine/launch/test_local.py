@@ -30,16 +30,10 @@ from tests.engine.launch.engine_processes import (
     resumed_epoch,
     same_weights,
     wait,
-    write_spec,
 )
 
 SILENT = "rank {} died without a word (killed, or out of memory): resume continues from the last checkpoint"
 LAUNCHER_KILLED = "its launcher was killed: resume continues from the last checkpoint"
-
-
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_spec(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from tests.engine.launch.engine_processes import (
     resumed_epoch,
     same_weights,
     wait,
-    write_spec,
 )
 from tests.engine.launch.servers import NODES, Slurm
 from tests.engine.training import test_workers
@@ -32,11 +31,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 SETTINGS = ("launch.processes=2", "training.batch_size=4", "training.epochs=60")
 ONE_EACH = ("--nodes=2", "--ntasks=2", "--cpus-per-task=1")
-
-
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_spec(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

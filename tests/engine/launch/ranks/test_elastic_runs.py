@@ -17,17 +17,11 @@ from tests.engine.launch.engine_processes import (
     rank_pid,
     resumed_epoch,
     wait,
-    write_spec,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("checkpoint_each_epoch")]
 
 THREE = ("launch.processes=3", "training.batch_size=3", "training.epochs=80")  # 28 samples: 3 steps; of two ranks, 4
-
-
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_spec(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from tests.engine.launch.engine_processes import (
     processes_of,
     rank_pid,
     wait,
-    write_spec,
 )
 from tests.engine.launch.servers import Sshd
 
@@ -59,11 +58,6 @@ def test_the_first_that_fails_is_told_and_the_others_are_ended(capfd):
     killed = start("import os; os.kill(os.getpid(), 9)")
     assert together({"rank 4": killed}, lambda process: None) == -9
     assert capfd.readouterr().out == "rank 4 was the first to end: signal SIGKILL\n"
-
-
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_spec(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
