@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from app import formatting
+from app.services.checker import NetworkPart
 
 WIDTH, HEAD, PITCH = 940, 92, (53, 112)  # px: of all, of the names of the rows, of a part from least to most
 TOP, GROUND, LINE_HEIGHT = 34, 150, 17  # px: above the slabs, where they stand, between rows
@@ -17,19 +17,17 @@ ROWS = ("", "cells", "channels", "parameters", "sees (LR cells)", "sees (km)")
 SHORT = {"interpolation": "pin", "recurrence": "LSTM"}
 MOST_DRAWN = 4  # slabs of a part that comes many times
 
-Part = dict[str, Any]
 
-
-def network(parts: Sequence[Part]) -> str:
+def network(parts: Sequence[NetworkPart]) -> str:
     """SVG of each network, by its parts as `engine check --json` lists them; colours are those of the text around."""
-    networks: dict[str, list[Part]] = {} if parts else {"": []}
+    networks: dict[str, list[NetworkPart]] = {} if parts else {"": []}
     for part in parts:
-        networks.setdefault(part.get("network", ""), []).append(part)
+        networks.setdefault(part.network, []).append(part)
     pictures = "".join(_picture(own, name) for name, own in networks.items())
     return f'<div class="network" tabindex="0" role="group" aria-label="Network">{pictures}</div>'
 
 
-def _picture(parts: Sequence[Part], name: str) -> str:
+def _picture(parts: Sequence[NetworkPart], name: str) -> str:
     pitch = min(max((WIDTH - HEAD) / max(len(parts), 1), PITCH[0]), PITCH[1])
     centres = [HEAD + pitch * (number + 0.5) for number in range(len(parts))]
     width, height = HEAD + pitch * len(parts), GROUND + LINE_HEIGHT * (len(ROWS) + 0.8)
@@ -46,10 +44,10 @@ def _picture(parts: Sequence[Part], name: str) -> str:
     )
 
 
-def _sizes(parts: Sequence[Part], pitch: float) -> list[tuple[float, float]]:
+def _sizes(parts: Sequence[NetworkPart], pitch: float) -> list[tuple[float, float]]:
     """Height and thickness of each slab in px, by the logarithms of its cells along a side and of its channels."""
-    sides = [math.log2(1 + math.sqrt(part["y"] * part["x"])) for part in parts]
-    channels = [math.log2(1 + part["channels"]) for part in parts]
+    sides = [math.log2(1 + math.sqrt(part.y * part.x)) for part in parts]
+    channels = [math.log2(1 + part.channels) for part in parts]
     highest, thickest = GROUND - TOP - 24, 0.3 * pitch
     return [
         (highest * (side / max(sides)) ** 1.6, max(4.0, thickest * many / max(channels)))
@@ -57,12 +55,12 @@ def _sizes(parts: Sequence[Part], pitch: float) -> list[tuple[float, float]]:
     ]
 
 
-def _slabs(part: Part, centre: float, size: tuple[float, float]) -> str:
+def _slabs(part: NetworkPart, centre: float, size: tuple[float, float]) -> str:
     """One slab, or a few behind one another for a part that comes many times; what the part does as a tip."""
-    (high, thick), many = size, min(part["times"], MOST_DRAWN)
+    (high, thick), many = size, min(part.times, MOST_DRAWN)
     thick, step = thick / math.sqrt(many), thick / math.sqrt(many) + 3
     start = centre - step * (many - 1) / 2 - thick / 2
-    tip = f"{part['times']} × {part['does']}" if part["times"] > 1 else part["does"]
+    tip = f"{part.times} × {part.does}" if part.times > 1 else part.does
     slabs = "".join(_slab(start + number * step, high, thick) for number in range(many))
     return f"<g><title>{html.escape(tip)}</title>{slabs}</g>"
 
@@ -83,10 +81,12 @@ def _slab(x: float, high: float, thick: float) -> str:
     )
 
 
-def _connectors(parts: Sequence[Part], centres: Sequence[float], sizes: Sequence[tuple[float, float]]) -> list[str]:
+def _connectors(
+    parts: Sequence[NetworkPart], centres: Sequence[float], sizes: Sequence[tuple[float, float]]
+) -> list[str]:
     """The interpolated LR to the field, and from each level down of a U-Net to the same level up."""
     places = {
-        part["name"]: (centre, GROUND - high * (1 + 0.3 * SLANT) - 4)
+        part.name: (centre, GROUND - high * (1 + 0.3 * SLANT) - 4)
         for part, centre, (high, _) in zip(parts, centres, sizes, strict=True)
     }
     pairs = [(name, name.replace("down", "up")) for name in places if name.startswith("down")]
@@ -106,15 +106,14 @@ def _connector(start: tuple[float, float], end: tuple[float, float], y: float) -
     )
 
 
-def _column(part: Part) -> list[str]:
+def _column(part: NetworkPart) -> list[str]:
     """Text under a part, row by row."""
-    name = str(part["name"])
-    sees, km = part["sees"], part["sees_km"]
+    sees, km = part.sees, part.sees_km
     return [
-        SHORT.get(name, name),
-        f"{part['y']} × {part['x']}",
-        formatting.count(part["channels"]),
-        formatting.count(part["parameters"]) if part["parameters"] else "–",
+        SHORT.get(part.name, part.name),
+        f"{part.y} × {part.x}",
+        formatting.count(part.channels),
+        formatting.count(part.parameters) if part.parameters else "–",
         "all" if sees is None else formatting.count(sees),
         "all" if km is None else formatting.count(round(km)),
     ]

@@ -21,6 +21,28 @@ TIME_LIMIT_S = 300.0
 
 
 @dataclass(frozen=True)
+class NetworkPart:
+    """Part of a network, as `engine check --json` describes it.
+
+    y, x, channels : of the field that it gives.
+    times : so many of the same, one after another, with `parameters` together.
+    sees, sees_km : LR cells, and km, along a side that one value depends on; None: the whole field.
+    network : name of the network that it belongs to, where that doesn't give the field.
+    """
+
+    name: str
+    does: str
+    y: int
+    x: int
+    channels: int
+    parameters: int
+    sees: int | None
+    times: int = 1
+    network: str = ""
+    sees_km: float | None = None
+
+
+@dataclass(frozen=True)
 class Answer:
     """Content of `engine check --json`; None or empty where it has no answer.
 
@@ -38,7 +60,7 @@ class Answer:
     velocity: int = 0
     flow: int = 0
     memory_bytes: int | None = None
-    network: Sequence[dict[str, Any]] = ()
+    network: Sequence[NetworkPart] = ()
     notes: Sequence[str] = ()
 
     @classmethod
@@ -46,7 +68,8 @@ class Answer:
         known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
         grids = {name: grid["text"] for name, grid in document.get("grids", {}).items()}
         inputs = tuple(InputValues(**values) for values in document.get("inputs", []))
-        return cls(**{**known, "grids": grids, "inputs": inputs})
+        network = tuple(NetworkPart(**part) for part in document.get("network", []))
+        return cls(**{**known, "grids": grids, "inputs": inputs, "network": network})
 
 
 def command_in(store: Path) -> tuple[str, ...]:

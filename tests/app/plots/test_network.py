@@ -9,16 +9,17 @@ from xml.etree import ElementTree
 import pytest
 
 from app.plots.network import GROUND, network
+from app.services.checker import NetworkPart
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def part(name: str, **given: Any) -> dict[str, Any]:
+def part(name: str, **given: Any) -> NetworkPart:
     plain = {"does": "3 × 3 convolution", "y": 12, "x": 16, "channels": 8, "parameters": 1234, "times": 1}
-    return {"name": name, **plain, "sees": 3, "sees_km": 330.4, **given}
+    return NetworkPart(**{"name": name, **plain, "sees": 3, "sees_km": 330.4, **given})
 
 
-def drawn(*parts: dict[str, Any]) -> ElementTree.Element:
+def drawn(*parts: NetworkPart) -> ElementTree.Element:
     return ElementTree.fromstring(network(parts))[0]
 
 
