@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from engine.data.anomalies import KINDS, check_season, describe
 from engine.data.cell_vectors import CHANNELS
 from engine.data.input_values import InputValues, check_values, sample_values
 from engine.data.normalizer import check_log, load_hr_template
 from engine.data.pairs import Pairs, pair
+from engine.data.times import first_and_last
 from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
 from engine.models.architecture import count_parameters
@@ -139,9 +139,7 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
         grids={name: GridSummary(grid.shape, str(grid)) for name, grid in grids.items()},
         inputs=list(inputs),
         samples={part: len(steps) for part, steps in parts.items()},
-        periods={
-            part: [_iso(pairs.times.isel(time=int(steps[end]))) for end in (0, -1)] for part, steps in parts.items()
-        },
+        periods={part: [*first_and_last(pairs.times.isel(time=steps[[0, -1]]))] for part, steps in parts.items()},
         blocks=blocks,
         parameters=sum(blocks.values()),
         discriminator=discriminator,
@@ -223,9 +221,3 @@ def _check_patch(spec: Spec, pairs: Pairs) -> None:
             f"data.patch_size is {side}, but HR has {shape[0]} × {shape[1]} cells",
             hint=f"expected at most {min(shape)}, or 0 for whole fields",
         )
-
-
-def _iso(time: Any) -> str:
-    clock = time.dt
-    year, month, day, hour, minute = (int(getattr(clock, part)) for part in ("year", "month", "day", "hour", "minute"))
-    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}"

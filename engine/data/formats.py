@@ -136,10 +136,12 @@ def _format_of(path: str) -> str:
         kind = "raster" if path.lower().endswith(RASTERS) else "opendap"
         return "reference" if path.endswith(".json") else "zarr" if ".zarr" in path else kind
     if not os.path.exists(path):
+        folder, name = os.path.split(path)
+        beside = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
         raise DataError(
             f"{path} doesn't exist",
             hint="expected a file, a glob with a match, or a Zarr store",
-            action=_similar_name(path),
+            action=nearest(name, beside),
         )
     if os.path.isdir(path):
         if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKERS):
@@ -164,12 +166,6 @@ def _format_of(path: str) -> str:
     problem = "is empty" if not start else "is neither NetCDF nor GRIB nor GeoTIFF"
     action = FOR_STATIONS if path.lower().endswith((".csv", ".tsv", ".txt")) else ""
     raise DataError(f"{path} {problem}", hint=f"expected {EXPECTED}", action=action)
-
-
-def _similar_name(path: str) -> str:
-    """Give a hint for a mistyped file name, or nothing."""
-    folder, name = os.path.split(path)
-    return nearest(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""
 
 
 def _open_netcdf(path: str, variable: str, decode_times: bool = True) -> xr.Dataset:
