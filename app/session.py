@@ -48,7 +48,7 @@ class Listed(StrEnum):
 
 
 def demo_folder() -> Path:
-    """Where the demonstration set is written and looked for, beside the store."""
+    """Folder of the demonstration set, beside the store."""
     return default_store().parent / "demonstration"
 
 

@@ -152,7 +152,7 @@ class Shell:
         self._choose_dark(not self.session.dark)
 
     def _begin(self, refused: list[str], listen: Callable[[], None] | None) -> None:
-        """Once the browser shows the frame: what changes earlier is lost on components still to be drawn."""
+        """Act once the browser shows the frame: earlier changes are lost on components still to be drawn."""
         if listen is not None:
             listen()
         self._show()

@@ -71,7 +71,7 @@ def _available_within_limits(status: str) -> Iterator[int]:
 
 
 def _text(path: Path) -> str:
-    """Of a file of the kernel; empty where there is none, as on other systems."""
+    """Text of a file of the kernel; empty where there is none, as on other systems."""
     try:
         return path.read_text()
     except OSError:

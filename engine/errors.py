@@ -93,7 +93,7 @@ class LaunchError(RunError):
 
 
 class RanksLostError(RunError):
-    """Other ranks are gone."""
+    """Loss of other ranks."""
 
 
 class UnreachableError(RunError):

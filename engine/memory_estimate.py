@@ -66,7 +66,7 @@ def _notes_for_unknown_memory(spec: Spec, part: int, training: int) -> list[str]
 
 
 def _read_ahead(spec: Spec, part: int, room: int) -> list[str]:
-    """That the training part doesn't fit into its share of the memory, and what makes reading it slow."""
+    """Notes that the training part doesn't fit into its share of the memory, and on what makes reading it slow."""
     return [
         f"the training part ({_size(part)}) is read from the files all the while: of the memory that is free for each "
         f"process, {_size(room)} are for it",

@@ -67,7 +67,7 @@ def _converter(expected: Any) -> Convert:
 
 
 def _union_converter(arguments: tuple[Any, ...]) -> Convert:
-    """None where it is among them, a value of the first types as it is, else the last type."""
+    """Convert None where it is among them, keep a value of the first types, else convert to the last type."""
     *plain, last = (each for each in arguments if each is not type(None))
     convert, is_optional = _converter(last), type(None) in arguments
 

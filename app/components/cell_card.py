@@ -96,7 +96,7 @@ class CellCard:
             self._now.location = self._time_at(step)
 
     def _time_at(self, step: int) -> float:
-        """Where a step stands on the series' axis: Bokeh counts dates in milliseconds."""
+        """Place of a step on the series' axis: Bokeh counts dates in milliseconds."""
         times = self._comparison.times
         at = time_axis(self._times[:1].append(times[[step]]))[0][-1]
         return float(at.astype("datetime64[ms]").astype(float) if at.dtype.kind == "M" else at)

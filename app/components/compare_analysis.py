@@ -1,4 +1,4 @@
-"""What is below the maps of Compare: the condition, the scores, and cards that are drawn when they come into view."""
+"""The part of Compare below the maps: the condition, the scores, and cards that are drawn when they come into view."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class CompareMaps:
                 self.tools.show_range(clim)
 
     async def _redraw(self) -> None:
-        """Another layout of the same fields."""
+        """Show the same fields in another layout."""
         async with self._drawing:
             if self.board is not None:
                 self.board = await asyncio.to_thread(self._draw_board)

@@ -96,7 +96,7 @@ class ErrorCard:
         return self._shown.board if self._shown else None
 
     async def take(self, selection: Selection, view: SharedView) -> None:
-        """Other runs, other steps, or another projection."""
+        """Follow other runs, other steps, or another projection."""
         self._selection, self._view = selection, view
         await self.draw()
 

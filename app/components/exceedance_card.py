@@ -46,7 +46,7 @@ class ExceedanceCard:
         session.param.watch(lambda *_: pn.state.execute(self.draw), "thresholds")
 
     async def take(self, selection: Selection) -> None:
-        """Other runs, or other steps."""
+        """Follow other runs, or other steps."""
         self._selection = selection
         units = selection.comparison.first.units
         examples = _text(example_thresholds(selection.comparison))

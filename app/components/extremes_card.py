@@ -50,7 +50,7 @@ class ExtremesCard:
         self._index.param.watch(lambda _: self._draw(), "value")
 
     async def take(self, comparison: Comparison, view: SharedView) -> None:
-        """Other runs, or another projection."""
+        """Follow other runs, or another projection."""
         is_other, self._comparison, self._view = comparison is not self._comparison, comparison, view
         if not self._is_open:
             return

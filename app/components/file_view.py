@@ -92,7 +92,7 @@ class FileView:
             self.moment.object = preview.time_text(self.step.value)
 
     async def _draw(self, event: Any) -> None:
-        """Another time step in the same map; steps that were overtaken are left out."""
+        """Show another time step in the same map; steps that were overtaken are left out."""
         preview = self.preview
         if preview is None or event.new >= preview.steps:
             return

@@ -43,7 +43,7 @@ class LeadCard:
         session.param.watch(lambda _: self._draw(), "dark")
 
     async def take(self, comparison: Comparison) -> None:
-        """Other runs."""
+        """Follow other runs."""
         if comparison is not self._comparison:
             self._comparison = comparison
             await show_newest(self._drawing, partial(lead_scores, comparison), self._show)

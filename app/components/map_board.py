@@ -75,7 +75,7 @@ class MapBoard:
         return self.maps.clim
 
     def show(self, frames: Sequence[Frame], clim: tuple[float, float]) -> None:
-        """Other values in the same maps, and their range of colours."""
+        """Show other values in the same maps, and their range of colours."""
         if clim != self.clim:
             self.bar.colour(clim)
         self.frames = list(frames)
@@ -145,7 +145,7 @@ def _faint_cells(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
 
 
 def best_columns(n_maps: int) -> int:
-    """Up to six maps in a row, more in two rows as equal as can be."""
+    """Arrange up to six maps in a row, more in two rows as equal as can be."""
     return n_maps if n_maps <= 6 else -(-n_maps // 2)
 
 

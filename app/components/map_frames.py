@@ -106,7 +106,7 @@ def _tested_frames(changes: Mapping[str, Change], minus: str, words: tuple[str, 
 
 
 def _minus(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
-    """Cell by cell, whatever the last digit of the coordinates."""
+    """Subtract cell by cell, whatever the last digit of the coordinates."""
     return one.copy(data=one.values - other.values)
 
 

@@ -85,7 +85,7 @@ class MapTools:
         self._updating = False
 
     def show_place(self, text: str, cell: Cell | None) -> None:
-        """Where the pointer is; without one, what the mouse does."""
+        """Place of the pointer; without one, a hint on what the mouse does."""
         self._hint.object = text if cell else HINT
 
     def _lock_turned(self, event: Any) -> None:

@@ -84,7 +84,7 @@ class RunDetail:
         self.records.pull()
 
     def _offer(self, seen: RunSnapshot, state: RunState) -> None:
-        """Only the buttons of what can be asked of a run in this state."""
+        """Show only the buttons that a run in this state has."""
         self.compare.visible = state is RunState.DONE
         self.cancel.visible = state.may_be_active and not seen.fault
         self.resume.visible = state in (RunState.FAILED, RunState.CANCELLED)

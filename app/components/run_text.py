@@ -66,7 +66,7 @@ def _progress_or_reason(seen: RunSnapshot) -> str:
 
 
 def unknown_since(seen: RunSnapshot) -> str:
-    """That nothing is known, since when and why; what runs may well go on."""
+    """Explain that nothing is known, since when and why; the run itself may continue."""
     since = formatting.span(seen.status.since) if seen.status.since else ""
     parts = [f"since {since}" if since else "", "" if seen.fault else "the run itself goes on", seen.status.reason]
     return " · ".join(filter(None, parts))

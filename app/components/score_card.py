@@ -119,7 +119,7 @@ def _seeds(comparison: Comparison, scores: Mapping[str, Scores]) -> str:
 
 
 def _differences(comparison: Comparison) -> str:
-    """Only the settings in which the runs differ."""
+    """List the settings in which the runs differ."""
     differing = differing_options(comparison.results)
     differences = [f"{html.escape(option)} {html.escape(' | '.join(values))}" for option, values in differing.items()]
     if not differences:

@@ -36,7 +36,7 @@ class ScorecardCard:
         self.view = card(top, explanation(SENTENCE, DEFINITION), self._table)
 
     async def take(self, comparison: Comparison) -> None:
-        """Other runs."""
+        """Follow other runs."""
         if comparison is not self._comparison:
             self._comparison = comparison
             await self.draw()

@@ -36,7 +36,7 @@ class SignificanceCard:
         self.view = card(top, explanation(SENTENCE, DEFINITION), self._table)
 
     async def take(self, selection: Selection) -> None:
-        """Other runs, or other steps."""
+        """Follow other runs, or other steps."""
         self._selection = selection
         await self.draw()
 

@@ -44,7 +44,7 @@ class SpectraCard:
         session.param.watch(lambda *_: pn.state.execute(self.draw), ["spectrum", "dark"])
 
     async def take(self, selection: Selection) -> None:
-        """Other runs, or other steps."""
+        """Follow other runs, or other steps."""
         self._selection = selection
         await self.draw()
 

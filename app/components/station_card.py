@@ -73,7 +73,7 @@ class StationCard:
         session.param.watch(lambda _: self._draw(), "dark")
 
     async def take(self, comparison: Comparison, view: SharedView) -> None:
-        """Other runs, or another projection."""
+        """Follow other runs, or another projection."""
         if comparison is not self._comparison or view is not self._view:
             self._comparison, self._view = comparison, view
             await show_newest(self._drawing, partial(station_scores, comparison), self._show)

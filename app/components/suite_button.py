@@ -109,7 +109,7 @@ def _progress_text(runs: Sequence[Run], process: subprocess.Popen[bytes]) -> str
 
 
 def _cancel(runs: Sequence[Run]) -> None:
-    """None of them waits for somebody who won't come any more."""
+    """Cancel runs, so that none waits for a process that has ended."""
     for run in runs:
         with suppress(MesoscopeError):  # it has ended already; or the disk is full, which was said before
             api.cancel(run)

@@ -24,7 +24,7 @@ DEFINITION = (
 
 
 class TaylorCard:
-    """Of the chosen steps."""
+    """Taylor diagram of the chosen steps, and its numbers."""
 
     def __init__(self, session: Session):
         self.session, self._drawing = session, Newest()
@@ -34,7 +34,7 @@ class TaylorCard:
         session.param.watch(lambda *_: pn.state.execute(self.draw), "dark")
 
     async def take(self, selection: Selection) -> None:
-        """Other runs, or other steps."""
+        """Follow other runs, or other steps."""
         self._selection = selection
         await self.draw()
 

@@ -144,7 +144,7 @@ class ComparePage:
             self._time.step_is_shown()
 
     def _stamps_now(self) -> dict[str, float]:
-        """When the results of each chosen run were written last, verification included; 0 where there are none."""
+        """Times at which the results of each chosen run were written last, verification included; 0 without any."""
         folders = {run_id: self.session.store.folder / run_id / "results" for run_id in self.session.runs}
         names = ("test.nc", "verification.nc", "verification_v.nc", "stations.nc")
         return {

@@ -119,7 +119,7 @@ class DataPage:
         self.fault.param.update(object=plain_text(message), visible=True)
 
     def _choose(self, variable: str) -> None:
-        """Another variable of the file; a unit that was given in place of the file's is that of the one before."""
+        """Show another variable of the file; a unit that was given in place of the file's is that of the one before."""
         preview = self.file.preview
         is_shown = preview is not None and preview.source.variable == variable
         self.session.param.update(source_variable=variable, source_units=self.session.source_units if is_shown else "")

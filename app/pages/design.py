@@ -82,7 +82,7 @@ class DesignPage:
             self.form.offer(catalogue)
 
     def _offer_again(self) -> None:
-        """Meanwhile the demonstration set may have been generated, or the targets file or the catalogue changed."""
+        """Offer what is there now: demonstration set, targets file or catalogue may have changed meanwhile."""
         if self.session.page == "design":
             pn.state.execute(self._offer)
             self.files.refresh()

@@ -61,7 +61,7 @@ def _line(projection: MapProjection, box: Box, lon: np.ndarray, lat: np.ndarray)
 
 
 def _widened(box: Box) -> Box:
-    """With room around it, in the shape of the figure."""
+    """Add a margin around a box, in the shape of the figure."""
     width, height = (1 + 2 * ROOM) * (box.east - box.west), (1 + 2 * ROOM) * (box.north - box.south)
     across, along = max(width, ASPECT * height) / 2, max(height, width / ASPECT) / 2
     x, y = (box.west + box.east) / 2, (box.south + box.north) / 2

@@ -101,7 +101,7 @@ def _rounds(low: float, high: float) -> np.ndarray:
 
 
 def _crossing(line: np.ndarray, other: np.ndarray, edge: float, low: float, high: float) -> float | None:
-    """Where a line first crosses an edge of the box, if its label has room there.
+    """First place where a line crosses an edge of the box, if its label has room there.
 
     line : (points, 2), the first column across the edge; other : the same points, the first column along it.
     """

@@ -131,7 +131,7 @@ class SharedView:
         return await asyncio.to_thread(graticule, self.projection, self.window)
 
     def show_graticule(self, drawn: Graticule) -> None:
-        """Other meridians, parallels and labels."""
+        """Show other meridians, parallels and labels."""
         self.lines.patch({axis: [(0, drawn.lines[axis])] for axis in "xy"})
         self.labels.data = _label_columns(drawn)
 
@@ -145,7 +145,7 @@ class SharedView:
         self.toolbar.active_drag = self.area.drags[does]
 
     def show_all(self) -> None:
-        """Back to the whole region."""
+        """Return to the whole region."""
         self.x_range.update(start=self.box.west, end=self.box.east)
         self.y_range.update(start=self.box.south, end=self.box.north)
 
@@ -204,7 +204,7 @@ class MapSet:
         clim: tuple[float, float] | None = None,
         faint: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Other values (y, x), another colour range, or another window of the same."""
+        """Show other values (y, x), another colour range, or another window of the same."""
         self.fields, self.clim, self.faint = dict(fields or self.fields), clim or self.clim, dict(faint or self.faint)
         self.source.data = self._columns()
 
@@ -265,7 +265,7 @@ class ColourBar:
         axis.major_tick_in, axis.minor_tick_out = 0, 0
 
     def colour(self, clim: tuple[float, float]) -> None:
-        """Another range of the same colours."""
+        """Show another range of the same colours."""
         self._range.update(start=clim[0], end=clim[1])
         self._source.data = self._strip(clim)
 
@@ -298,7 +298,7 @@ def _cell_columns(*places: np.ndarray) -> dict[str, list[Any]]:
 
 
 def _range(low: float, high: float) -> bm.Range1d:
-    """That can be left by half its width, no further."""
+    """Make a range that can be panned beyond its ends by half its width."""
     reach = (high - low) / 2
     return bm.Range1d(low, high, bounds=(low - reach, high + reach))
 

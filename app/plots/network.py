@@ -98,7 +98,7 @@ def _connectors(
 
 
 def _connector(start: tuple[float, float], end: tuple[float, float], y: float) -> str:
-    """Up from one part, along at height y, and down onto the other."""
+    """Draw a line up from one part, along at height y, and down onto the other."""
     (x0, y0), (x1, y1) = start, end
     return (
         f'<path d="M{x0:.1f} {y0:.1f}V{y + 8:.1f}Q{x0:.1f} {y:.1f} {x0 + 8:.1f} {y:.1f}'

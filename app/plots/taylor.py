@@ -72,7 +72,7 @@ def frame(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
 
 
 def ray_exits(left: float, right: float, top: float) -> dict[float, tuple[float, float]]:
-    """Where lines of one correlation leave the frame, of those that have room for a label."""
+    """Places where lines of one correlation leave the frame, of those that have room for a label."""
     found: dict[float, tuple[float, float]] = {}
     for correlation in CORRELATIONS + tuple(-c for c in CORRELATIONS[1:]):
         sine = np.sqrt(1 - correlation**2)

@@ -323,7 +323,7 @@ def _check_fields(run: Run, data: xr.Dataset) -> None:
 
 
 def _mismatch_reason(first: Result, other: Result) -> str:
-    """Why a run can't stand beside the first one; '' when it can."""
+    """Reason why a run can't be compared with the first one; '' when it can."""
     if first.units != other.units:
         mine, yours = first.units or "no unit", other.units or "no unit"
         return f"{other.letter} {other.title} is in {yours}, {first.letter} in {mine}: compare runs of one variable"
@@ -348,7 +348,7 @@ def _grid_notes(first: Result, other: Result) -> list[str]:
 
 
 def _common_times(results: list[Result]) -> tuple[list[Result], pd.Index, list[str]]:
-    """Those that have steps in common with the first, the common steps, and notes for the reader."""
+    """Results that have steps in common with the first, the common steps, and notes for the reader."""
     first, notes = results[0], []
     shown, times = [first], first.times
     for other in results[1:]:

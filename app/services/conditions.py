@@ -196,7 +196,7 @@ def _dividing(comparison: Comparison, conditions: list[Condition]) -> list[Condi
 
 
 def _unknown_reason(comparison: Comparison, condition: Condition) -> str:
-    """Why cells can't be chosen by their surface: a run of which it isn't known; '' otherwise."""
+    """Reason why cells can't be chosen by their surface: a run of which it isn't known; '' otherwise."""
     asked = {"land": bool(condition.surface), "elevation": condition.elevation is not None}
     for result in comparison.results:
         for name in filter(asked.get, asked):
@@ -214,7 +214,7 @@ def _surface(comparison: Comparison, result: Result) -> Surface:
 
 
 def _missing_reason(comparison: Comparison) -> str:
-    """Why no steps can be chosen: runs without stored scores of each step; '' when every run has them."""
+    """Reason why no steps can be chosen: runs without stored scores of each step; '' when every run has them."""
     lacking = [
         result.run.id
         for result in comparison.results

@@ -1,4 +1,4 @@
-"""Where and when the inputs of a design lie: grid, period, unit and gaps of each, and where they don't fit together."""
+"""Grid, period, unit and gaps of each input of a design, and how they don't fit together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the errors of one product are clearly smaller than those of another; no widget, no plot."""
+"""Cells at which the errors of one product are clearly smaller than those of another; no widget, no plot."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def run_costs(seen: Sequence[RunSnapshot], target: str, score: str) -> list[RunC
 
 
 def pareto_front(costs: Sequence[RunCost], score: str) -> list[RunCost]:
-    """Those than which none has a better score after less training, in the order of their time."""
+    """Runs than which none has a better score after less training, in the order of their time."""
     front: list[RunCost] = []
     for cost in sorted(costs, key=lambda cost: (cost.seconds, badness(score, cost.score))):
         if not front or badness(score, cost.score) < badness(score, front[-1].score):

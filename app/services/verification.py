@@ -91,7 +91,7 @@ class Uncertainty:
 
 
 def missing_reason(comparison: Comparison) -> str:
-    """Why there is only the RMSE of all steps; '' when every run is verified over the same steps."""
+    """Reason why there is only the RMSE of all steps; '' when every run is verified over the same steps."""
     if not comparison.same_period:
         return "Test periods differ, so only RMSE is computed over the steps in common."
     unverified = [result.run.id for result in comparison.results if result.verification is None]
@@ -188,7 +188,7 @@ def sal(selection: Selection) -> dict[str, dict[str, float]]:
 
 
 def taylor_reason(comparison: Comparison) -> str:
-    """Why there is no Taylor diagram; '' when there is one."""
+    """Reason why there is no Taylor diagram; '' when there is one."""
     older = [result.run.id for result in comparison.results if "domain_std" not in (result.verification or {})]
     if reason := missing_reason(comparison):
         return reason

@@ -56,7 +56,7 @@ def checked_spec(args: argparse.Namespace) -> Spec:
 
 
 def check_for_site(spec: Spec, store: Store) -> list[str]:
-    """As `check_data`; a site that has the data itself checks them there."""
+    """Check the data as `check_data` does; a site that has the data itself checks them there."""
     from engine.launch.sites import Sites
 
     if Sites.read().named(spec.launch.site).remote and not spec.launch.upload:

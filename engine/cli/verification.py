@@ -25,7 +25,7 @@ CSV_HEADS = ("run", "table", "of", "product", "number", "value")
 
 @dataclass
 class Verified:
-    """What was found out about a run: facts for JSON, texts for a terminal, tables with captions for LaTeX."""
+    """Verification of a run: facts for JSON, texts for a terminal, tables with captions for LaTeX."""
 
     run: Run
     facts: dict[str, object] = field(default_factory=dict)

@@ -40,7 +40,7 @@ ROUNDING = 1e-6  # of a cell
 
 @dataclass(frozen=True)
 class Destination:
-    """Where to downscale to: a scale from 1 on, the grid of a file, or the points of a table; one of them."""
+    """Target of a downscaling: a scale from 1 on, the grid of a file, or the points of a table; one of them."""
 
     scale: float | None = None
     grid: Path | None = None

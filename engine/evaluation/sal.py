@@ -30,7 +30,7 @@ def is_precipitation(attrs: Mapping[str, object]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where cells are, and how much they weigh.
+    """Places of cells, and their weights.
 
     y, x : (y, x) in km from the first cell; areas : (y, x) in km²; extent : largest distance between cells, in km.
     """

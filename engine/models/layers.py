@@ -266,7 +266,7 @@ class WindowAttention(Layer):
     copies = tensors
 
     def working_values(self, output: Field) -> int:
-        """With the cells that fill up the windows at the borders."""
+        """Values of the layer, with the cells that fill up the windows at the borders."""
         side, before = self.window_side, -self.shift % self.window_side
         y, x = (-(-(cells + before) // side) * side for cells in (output.y, output.x))
         return self.copies * y * x * output.channels
@@ -356,7 +356,7 @@ class Recurrence(Layer):
     window: int
 
     def parameters(self, channels: int) -> int:
-        """Of four gates of both directions, from features and hidden state, and of the convolution that joins them."""
+        """Weights of four gates of both directions, from features and hidden state, and of the join."""
         gates = Conv("gates", 4 * self.hidden).parameters(channels + self.hidden)
         return 2 * gates + Conv("join", channels, side=1).parameters(2 * self.hidden)
 

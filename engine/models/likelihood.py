@@ -49,7 +49,7 @@ class BernoulliGamma(layers.Layer):
 
 
 def minus_log_likelihood(amount: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
-    """Of HR at each cell: (batch, y, x, 1).
+    """Minus log likelihood of HR at each cell: (batch, y, x, 1).
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def levels() -> list[int]:
 
 
 def convolutions(spec: Spec, channels: int) -> list[tuple[Conv, int]]:
-    """Those of one coupling, with the channels that they are given."""
+    """Convolutions of one coupling, with the channels that they are given."""
     hidden, last = Conv("hidden", spec.model.n_filters), Conv("last", channels)
     return [(hidden, channels // 2 + CONTEXT * channels), (last, spec.model.n_filters)]
 

@@ -41,7 +41,7 @@ class Shape:
 
     @classmethod
     def of(cls, samples: Samples, outputs: int = 1) -> Shape:
-        """Of a network for these samples, gaps and all; `outputs` of a single target."""
+        """Shape of a network for these samples, gaps and all; `outputs` of a single target."""
         pairs, targets = samples.pairs, samples.targets
         window = samples.options.time_window, samples.inputs.fields, max(outputs, targets)
         sides = (*pairs.lr_grid.shape, samples.channels, len(pairs.static), pairs.scale, *window)

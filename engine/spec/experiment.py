@@ -141,7 +141,7 @@ class Spec:
         return {"version": VERSION, **{section: getattr(self, section).plain() for section in SECTIONS}}
 
     def changed(self) -> dict[str, object]:
-        """Only the options that differ from their defaults, as a user would write them."""
+        """Options that differ from their defaults, as a user would write them."""
         sections = {section: getattr(self, section).changed() for section in SECTIONS}
         return {"version": VERSION, **{section: options for section, options in sections.items() if options}}
 

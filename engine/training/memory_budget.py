@@ -111,7 +111,7 @@ def _trace_backbone(options: ModelOptions, shape: Shape) -> list[list[Step]]:
 
 
 def _recurrences(traced: list[list[Step]]) -> list[tuple[Recurrence, Field]]:
-    """Those of the network, one or none, each with its input."""
+    """Recurrences of the network, one or none, each with its input."""
     steps = [step for steps in traced for step in steps]
     return [(step.layer, step.input) for step in steps if isinstance(step.layer, Recurrence)]
 

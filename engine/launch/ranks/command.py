@@ -80,7 +80,7 @@ def by_horovodrun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
 
 
 def by_srun(run: Run, how: Ranks, environment: Mapping[str, str]) -> Plan:
-    """With Gloo the ranks meet at a server of the supervisor's; with MPI alone, Slurm introduces them."""
+    """Start ranks with srun: with Gloo they meet at a server of the supervisor's, with MPI alone by Slurm."""
     found, elastic = controller(horovodrun()), run.spec.launch.is_elastic
     if elastic:
         need_gloo(found, "launch.min_processes needs")
@@ -184,7 +184,7 @@ def built(answer: str) -> set[str]:
 
 
 def process_management() -> str:
-    """By which of srun's ways MPI learns of its ranks: pmix, else pmi2."""
+    """Plugin of srun by which MPI finds its ranks: pmix, else pmi2."""
     try:
         ended = subprocess.run(["srun", "--mpi=list"], capture_output=True, text=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Where ranks that nobody's horovodrun started find each other: Horovod's own server of keys and values.
+"""Server at which ranks without horovodrun find each other: Horovod's own, of keys and values.
 
 The second and last module that imports Horovod, and only its part without TensorFlow: supervision needs no GPU.
 """

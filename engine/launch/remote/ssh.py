@@ -195,7 +195,7 @@ def _options(**named: str) -> list[str]:
 
 
 def _socket() -> str:
-    """Where shared connections have their sockets: a folder that only this user may enter."""
+    """Folder of the sockets of shared connections, which only this user may enter."""
     homes = [home for home in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()) if home]
     names = [Path(home) / f"mesoscope-{os.getuid()}" for home in homes]
     folder = next((name for name in names if len(str(name)) <= LONGEST_FOLDER), None)

@@ -46,7 +46,7 @@ class Inputs:
 
 
 def inputs_of(spec: Spec, folder: str) -> Inputs:
-    """With `launch.upload`, each input goes to a place below `folder` there; without, paths stay as they are.
+    """Place the inputs: with `launch.upload`, each goes below `folder` there; without, paths stay as they are.
 
     Raises
     ------

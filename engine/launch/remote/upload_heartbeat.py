@@ -35,7 +35,7 @@ class UploadHeartbeat:
                 self.run.upload_file.unlink(missing_ok=True)
 
     def expect(self, total: int) -> None:
-        """So many bytes are to be sent from now on; 0: that is over."""
+        """Set the number of bytes to be sent from now on; 0: that is over."""
         self._sent, self._total = 0, total
 
     def count(self, content: Iterable[bytes]) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ CHECK_INTERVAL_S = 2.0
 
 @dataclass(frozen=True)
 class LaunchToken:
-    """Of the launch with that token; without one, on this machine, none can come late."""
+    """Validity of the launch with that token; without one, on this machine, none can come late."""
 
     run: Run
     token: str = ""

@@ -34,7 +34,7 @@ class MessagePassing(Layer):
 
     @property
     def tensors(self) -> int:  # type: ignore[override]
-        """Of each edge before and after activation; maps of senders and receivers, ways along both sides, the mean."""
+        """Each edge before and after activation; maps of senders and receivers, ways along both sides, the mean."""
         return 2 * self.EDGES + 5
 
     def parameters(self, channels: int) -> int:
