@@ -19,6 +19,9 @@ INSTALL_LOCKED = $(PIP) install --quiet --no-deps --require-hashes
 QUICK := not slow and not browser and not cluster
 # Three at a time, even on two cores: many tests wait for other processes. tests/conftest.py distributes them.
 PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# With so many processes at a time, a second thread of each only waits for the first, busily. And what tests start would
+# compile the modules of this checkout each time anew where PYTHONDONTWRITEBYTECODE is set.
+LEAN := env -u PYTHONDONTWRITEBYTECODE TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test lint bench screenshots lock clean check-port
@@ -34,7 +37,7 @@ serve: check-port $(INSTALLED) ## serve the dashboard on http://localhost:5006/a
 		--allow-websocket-origin localhost:$(PORT) --allow-websocket-origin 127.0.0.1:$(PORT) $(ARGS)
 
 test: $(INSTALLED) ## run the quick tests, with CI=true all of them (choose: ARGS="-k name"; one at a time: ARGS="-n 0")
-	$(BIN)/python -m pytest -m "$(if $(filter true,$(CI)),,$(QUICK))" $(PARALLEL) $(ARGS)
+	$(LEAN) $(BIN)/python -m pytest -m "$(if $(filter true,$(CI)),,$(QUICK))" $(PARALLEL) $(ARGS)
 
 lint: $(INSTALLED) ## check style, types and layers
 	$(BIN)/ruff check

@@ -27,7 +27,7 @@ from engine.spec import Spec
 from engine.training import checkpoints, loop
 from engine.training.checkpoints import LAST
 
-LOOK_S = 0.0005
+LOOK_S, LOOK_AT_FILES_S = 0.01, 0.0005  # a file is being written for some milliseconds
 LONGEST_START_S, LONGEST_STEP_S = 1.5, 0.02  # how long after its sign a moment may be
 MOST_RECORDS = 4
 
@@ -83,7 +83,7 @@ class Prey:
             self._wait(lambda: len(self.run.progress(offset)[0]) >= wanted)
             time.sleep(self.chance.uniform(0, LONGEST_STEP_S))
         else:
-            self._wait(lambda: self._holds_while_writing(self.run.folder / moment))
+            self._wait(lambda: self._holds_while_writing(self.run.folder / moment), LOOK_AT_FILES_S)
         os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
         assert os.WIFSIGNALED(status), f"it had ended before it could be killed while {moment}"
@@ -99,11 +99,11 @@ class Prey:
         os.kill(self.pid, signal.SIGCONT)
         return False
 
-    def _wait(self, condition: Callable[[], object]) -> None:
+    def _wait(self, condition: Callable[[], object], look_s: float = LOOK_S) -> None:
         while not condition():
             ended, _ = os.waitpid(self.pid, os.WNOHANG)
             assert not ended, f"it ended too early:\n{self.run.log.read_text()}"
-            time.sleep(LOOK_S)
+            time.sleep(look_s)
 
 
 def _siblings(path: Path) -> list[str]:

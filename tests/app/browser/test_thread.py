@@ -28,6 +28,7 @@ model: {{n_filters: 4, n_blocks: 1}}
 training: {{epochs: 20000, early_stopping: false}}
 launch: {{title: outlives the dashboard}}
 """
+LOOK_MS = 500  # while a run trains; by default it would be at every frame
 LOSSES_JS = """() => {
   for (const model of Bokeh.documents[0]._all_models.values()) {
     if (model.type === "ColumnDataSource" && model.data.loss !== undefined) { return model.data.loss.length; }
@@ -90,7 +91,7 @@ def design(page: Page) -> None:
 def watch_it_train(tab: Tab) -> Run:
     page = tab.page
     expect(page.get_by_role("gridcell", name="thread")).to_be_visible()
-    page.wait_for_function(f"({LOSSES_JS})() > 0")
+    page.wait_for_function(f"({LOSSES_JS})() > 0", polling=LOOK_MS)
     expect(page.locator(".state.running").first).to_be_visible()
     expect(page.locator(".state.done").first).to_be_visible()
     expect(page.get_by_role("row", name="Epoch 60 of 60")).to_be_visible()
@@ -152,7 +153,7 @@ def test_a_run_outlives_a_dashboard_that_is_killed(own_server, chromium, tmp_pat
         page.locator("input[type=file]").first.set_input_files(spec)
         expect(page.get_by_text("Ready to train.")).to_be_visible()
         page.get_by_role("button", name="Train").click()
-        page.wait_for_function(f"({LOSSES_JS})() > 0")
+        page.wait_for_function(f"({LOSSES_JS})() > 0", polling=LOOK_MS)
     (run,) = Store(own_server[0].store).runs()
     seen = run.latest()["seq"]
     own_server[0].process.send_signal(signal.SIGKILL)
@@ -162,7 +163,7 @@ def test_a_run_outlives_a_dashboard_that_is_killed(own_server, chromium, tmp_pat
     with open_tab(own_server[1], chromium) as tab:
         page = tab.open(f"?page=runs&run={run.id}")
         expect(page.locator(".state.running").first).to_be_visible()
-        page.wait_for_function(f"({LOSSES_JS})() > {seen}")
+        page.wait_for_function(f"({LOSSES_JS})() > {seen}", polling=LOOK_MS)
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator(".state.cancelled").first).to_be_visible()
         expect(page.get_by_role("button", name="Resume")).to_be_visible()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.launch.ranks.command import threads
 from engine.runs import Store
 from tests.engine.launch import servers
 from tests.engine.launch.engine_processes import no_processes_left, write_spec
@@ -33,6 +34,15 @@ def shared_slurm() -> Iterator[Slurm]:
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The spec of a small training, with its data beside it."""
     return write_spec(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def usual_threads() -> Iterator[None]:
+    """Let runs that are started from here have their share of the cores as threads; `make test` gives each only one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in threads(1):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.engine.data.mock import write_field
 CHECKOUT = Path(__file__).parents[3]
 TIMEOUT_S = 3600.0  # what takes so long hangs, however slow and busy the machine
 LOOK_S = 0.02
+LONGEST_LOOK_S = 1.0
 GRACE_S = 300.0  # for processes that have done their work to end, on a slow and busy machine
 
 # Everything that a resume has to bring back: order of samples, dropout, running statistics, course of learning.
@@ -59,20 +60,23 @@ def write_spec(folder: Path, *, model: dict[str, Any] = MODEL, training: dict[st
     return path
 
 
-def wait(condition: Callable[[], Any], what: str) -> Any:
-    """Poll a condition until it is true; returns its value."""
-    until = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < until:
+def wait(condition: Callable[[], Any], what: str, *, is_costly: bool = False) -> Any:
+    """Poll a condition until it is true; returns its value.
+
+    is_costly : it takes time on the processor that what is waited for could use, so it is looked at ever less often.
+    """
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < TIMEOUT_S:
         if found := condition():
             return found
-        time.sleep(LOOK_S)
+        time.sleep(min(LOOK_S + waited / 10, LONGEST_LOOK_S) if is_costly else LOOK_S)
     raise AssertionError(f"{what} didn't happen within {TIMEOUT_S:.0f} s")
 
 
 def end_of(run: Run) -> RunStatus:
     """The state in which a run ends, once none of its processes lives."""
     wait(lambda: not run.status().state.is_active, f"the end of {run.id}")
-    wait(lambda: not processes_of(run.folder), f"the end of the processes of {run.id}")
+    wait(lambda: not processes_of(run.folder), f"the end of the processes of {run.id}", is_costly=True)
     return run.status()
 
 

@@ -197,7 +197,11 @@ class Slurm:
 
     def wait_idle(self) -> None:
         """Return once no job waits or runs and both nodes could take one."""
-        wait(lambda: self._states() == dict.fromkeys(NODES, "idle") and not self._queue(), "an idle cluster")
+        wait(
+            lambda: self._states() == dict.fromkeys(NODES, "idle") and not self._queue(),
+            "an idle cluster",
+            is_costly=True,
+        )
 
     def restore(self) -> None:
         """As at the beginning, whatever was done: a controller, two idle nodes, no job."""

@@ -61,7 +61,7 @@ def poll_until(run: Run, condition: Any, what: str) -> RunStatus:
         state = poll_run(run, mirror)
         return state if condition(state) else None
 
-    return wait(seen, f"{what} of {run.id}")
+    return wait(seen, f"{what} of {run.id}", is_costly=True)
 
 
 def fake_training_python(tmp_path: Path, *lines: str, site: str = "") -> str:

@@ -32,6 +32,7 @@ from tests.engine.launch.engine_processes import (
     wait,
 )
 
+pytestmark = pytest.mark.usefixtures("usual_threads")
 SILENT = "rank {} died without a word (killed, or out of memory): resume continues from the last checkpoint"
 LAUNCHER_KILLED = "its launcher was killed: resume continues from the last checkpoint"
 

@@ -193,7 +193,7 @@ def running(cluster: Slurm, script: str, *options: str) -> str:
 
 
 def end_of(cluster: Slurm, job: str) -> None:
-    wait(lambda: cluster.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), "the end of the job")
+    wait(lambda: cluster.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), "the end of the job", is_costly=True)
     assert cluster.job(job) == "COMPLETED"
 
 

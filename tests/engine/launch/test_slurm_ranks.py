@@ -61,7 +61,7 @@ def submit(slurm: Slurm, store: Store, spec: Path, *settings: str, options: tupl
 
 def end_of(slurm: Slurm, run: Run, job: str) -> str:
     """The word for how the run ended, once the job is over."""
-    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), f"the end of job {job}")
+    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), f"the end of job {job}", is_costly=True)
     return f"{run.status().state}: {run.status().reason}"
 
 
@@ -93,7 +93,7 @@ def test_the_gradient_of_two_nodes_is_that_of_one_process_with_twice_the_batch(s
     step = [sys.executable, Path(__file__).with_name("srun_script.py"), "2", *words]
     command = shlex.join(str(word) for word in step)
     job = slurm.submit(f"cd {CHECKOUT} && PYTHONPATH={CHECKOUT} exec {command}", *ONE_EACH)
-    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), "the end of the job")
+    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), "the end of the job", is_costly=True)
     assert slurm.job(job) == "COMPLETED", (slurm.folder / f"{job}.out").read_text()
     two = [dict(np.load(folder / f"rank-{rank}.npz", allow_pickle=False)) for rank in (0, 1)]
     test_workers.assert_same_gradient(one, two)

@@ -96,7 +96,7 @@ def test_a_job_that_slurm_starts_long_after_its_submission_failed_does_nothing(p
 
 def end_of_job(slurm: Slurm, job: str) -> str:
     """Slurm's word for it."""
-    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), f"the end of job {job}")
+    wait(lambda: slurm.job(job) not in ("PENDING", "RUNNING", "COMPLETING"), f"the end of job {job}", is_costly=True)
     return slurm.job(job)
 
 

@@ -115,7 +115,7 @@ def test_ranks_there_end_with_those_who_started_them(store, spec, sshd):
         with suppress(psutil.NoSuchProcess):  # one that ended meanwhile
             if "hosts" in process.cmdline():
                 process.kill()
-    wait(lambda: not processes_of(run.folder), "the end of the ranks")
+    wait(lambda: not processes_of(run.folder), "the end of the ranks", is_costly=True)
 
 
 @pytest.mark.cluster

@@ -22,7 +22,7 @@ from engine.runs import Run, Store
 from tests.engine.launch.engine_processes import CHECKOUT, CommandLine, weights_of, write_spec
 from tests.engine.launch.site_runs import declare, poll_until_ended, remote_folder
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("usual_threads")]
 SHORT = {"epochs": 3, "batch_size": 7, "early_stopping": False}
 ONE_EPOCH = ("--set", "training.epochs=1")
 OF_THE_COPY = {"status/look.json", "status/fetch.json", "status/.fetch"}  # what a copy has besides
