@@ -6,27 +6,30 @@ successive halving (Li et al. 2020, MLSys 2, asynchronous form), both as in Optu
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from engine.errors import MesoscopeError, RequestError, SpecError, StoreError
 from engine.launch import api
+from engine.launch.searches import Trial
 from engine.options import did_you_mean
 from engine.runs import Run, RunState, Store
-from engine.spec import SECTIONS, Spec, with_settings
+from engine.spec import SECTIONS, Spec, flow_yaml, with_settings
 
 if TYPE_CHECKING:
     import optuna
 
 POLL_INTERVAL_S = 0.5
-MOST_REFUSED = 50  # trials in a row that the data or other options don't allow
+MOST_REFUSED = 50  # trials in a row that the data don't allow
+REDUCTION = 3  # of successive halving: a third of the trials goes on, for three times as many epochs
+FIRST_EPOCH_SHARE = 1 / 4  # of the time of a search: in it a trial validates an epoch, or is ended
 SPACE = {
-    "model.backbone": "resnet,convnet,densenet,convnext,unet,swin",
-    "model.upsampling": "spc,rc,dc,pin",
+    **{f"model.{option}": ",".join(SECTIONS["model"].param[option].objects) for option in ("backbone", "upsampling")},
     "model.n_filters": "16,32,48,64",
     "model.n_blocks": "2,3,4,6,8",
     "training.learning_rate": "3e-4:1e-2",
@@ -43,24 +46,34 @@ class Interval:
 
 
 Space = Mapping[str, tuple[str, ...] | Interval]  # by option: values as in YAML, or an interval
+Combination = Mapping[str, str]  # of values, by option
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One trial.
+class Budget:
+    """Limits of a search.
 
-    state : complete, pruned (ended early) or fail; settings : option → value as in YAML.
-    val_rmse : least validation RMSE, in the target's unit; None without a validated epoch.
-    training_s : time of training until then.
+    until : `time.monotonic()` at which the trial that is running is ended, too.
+    most_trials : trained ones, those of an earlier search with the same journal included.
+    is_stopped : tells whether the user has asked for the end.
     """
 
-    number: int
-    state: str
-    settings: dict[str, str]
-    run: str
-    reason: str
-    val_rmse: float | None
-    training_s: float | None
+    seconds: float
+    until: float
+    most_trials: int
+    is_stopped: Callable[[], bool]
+
+    @classmethod
+    def of(cls, minutes: float, most_trials: int, is_stopped: Callable[[], bool] = lambda: False) -> Self:
+        return cls(60 * minutes, time.monotonic() + 60 * minutes, most_trials, is_stopped)
+
+    def end(self, n_trials: int) -> str:
+        """Why no trial is begun any more; '' while there is something left."""
+        if self.is_stopped():
+            return "stopped"
+        if time.monotonic() > self.until:
+            return "out of time"
+        return "all trials are done" if n_trials >= self.most_trials else ""
 
 
 def parse_space(words: Iterable[str]) -> Space:
@@ -108,7 +121,9 @@ def open_study(journal: Path, spec: Spec, space: Space) -> optuna.Study:
         study_name="search",
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=spec.training.seed),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(reduction_factor=3),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=max(1, spec.training.epochs // REDUCTION**2), reduction_factor=REDUCTION
+        ),
     )
     subject = {"spec": spec.to_yaml(), "space": {option: str(values) for option, values in space.items()}}
     if study.user_attrs.get("subject", subject) != subject:
@@ -124,19 +139,25 @@ def search(
     spec: Spec,
     space: Space,
     store: Store,
+    budget: Budget,
     *,
-    until: float,
-    most_trials: int,
+    name: str,
     check: Callable[[Spec], object],
     refresh: Callable[[Run], None],
     report: Callable[[str], None],
-) -> None:
-    """Run trials one after another; those that an earlier search left running are ended first.
+    ended: Callable[[], object],
+) -> str:
+    """Run trials one after another, the spec as it is first; those that an earlier search left running are ended.
 
     Parameters
     ----------
-    until : `time.monotonic()` at which the trial that is running is ended, too.
-    check : raises RequestError for a spec that the data don't allow; refresh : polls the site of a run.
+    name : begins the titles of the runs.
+    check : raises RequestError for a spec that the data don't allow; refresh : polls the site of a run; ended : called
+        after each trial.
+
+    Returns
+    -------
+    Why it ended.
 
     Raises
     ------
@@ -144,14 +165,17 @@ def search(
         If no combination of values is allowed, or the store can't be written; LaunchError, UnreachableError.
     """
     _end_left(study, store, report)
+    combinations = _allowed(spec, space, report)
+    if not study.trials:
+        study.enqueue_trial(_own_values(spec, space, combinations))
     refused = 0
-    while time.monotonic() < until and len(trials_of(study)) < most_trials:
+    while not (end := budget.end(len(trials_of(study)))):
         trial = study.ask()
-        settings = _suggest(trial, space)
+        settings = _suggest(trial, space, combinations)
         trial.set_user_attr("settings", settings)
         try:
             values = ", ".join(f"{option.partition('.')[2]} {value}" for option, value in settings.items())
-            title = f"search {trial.number}: {values}"
+            title = f"{name} {trial.number}: {values}"
             changed = with_options(spec, settings).replace(launch={"title": title})
             check(changed)
         except StoreError:
@@ -170,7 +194,9 @@ def search(
         run = api.submit(changed, store)
         trial.set_user_attr("run", run.id)
         report(f"{run.title} ({run.id})")
-        _follow(study, trial, run, until, refresh)
+        _follow(study, trial, run, budget, refresh)
+        ended()
+    return end
 
 
 def with_options(spec: Spec, settings: Mapping[str, str]) -> Spec:
@@ -208,11 +234,60 @@ def pareto(trials: Sequence[Trial]) -> set[int]:
     return numbers
 
 
-def _suggest(trial: optuna.Trial, space: Space) -> dict[str, str]:
-    settings = {}
+def _allowed(spec: Spec, space: Space, report: Callable[[str], None]) -> list[Combination]:
+    """Combinations of the words of a space that fit together and into the spec; numbers may be combined as they are."""
+    words = {option: values for option, values in space.items() if isinstance(values, tuple) and not _numeric(values)}
+    allowed: list[Combination] = []
+    refused: dict[tuple[str, str], SpecError] = {}
+    for values in itertools.product(*words.values()):
+        combination = dict(zip(words, values, strict=True))
+        try:
+            with_options(spec, combination)
+        except SpecError as error:
+            refused |= dict.fromkeys(combination.items(), error)
+        else:
+            allowed.append(combination)
+    for (option, value), why in refused.items():
+        if not any(combination[option] == value for combination in allowed):
+            report(f"left out: {option}={value}, as {why}")
+    if not allowed:
+        why = next(iter(refused.values()))
+        raise RequestError(
+            f"no combination of values is allowed, the first because {why}", action="search other values"
+        )
+    return allowed
+
+
+def _numeric(values: Iterable[str]) -> bool:
+    try:
+        return bool([float(value) for value in values])
+    except ValueError:
+        return False
+
+
+def _own_values(spec: Spec, space: Space, combinations: Sequence[Combination]) -> dict[str, str | float]:
+    """Values of the spec as parameters of a trial, as far as the space has them."""
+    parameters: dict[str, str | float] = {}
+    for option, values in space.items():
+        section, _, name = option.partition(".")
+        value = getattr(getattr(spec, section), name)
+        if not isinstance(values, Interval):
+            parameter, left = _left(option, values, combinations)
+            if (text := flow_yaml(value)) in left:
+                parameters[parameter] = text
+                combinations = _with_value(combinations, option, text)
+        elif values.low <= value <= values.high:
+            parameters[option] = value
+    return parameters
+
+
+def _suggest(trial: optuna.Trial, space: Space, combinations: Sequence[Combination]) -> dict[str, str]:
+    """Values of a trial; of each option those that fit the values before it."""
+    settings: dict[str, str] = {}
     for option, values in space.items():
         if not isinstance(values, Interval):
-            settings[option] = trial.suggest_categorical(option, values)
+            settings[option] = trial.suggest_categorical(*_left(option, values, combinations))
+            combinations = _with_value(combinations, option, settings[option])
         elif values.is_whole:
             settings[option] = str(trial.suggest_int(option, int(values.low), int(values.high)))
         else:
@@ -221,15 +296,23 @@ def _suggest(trial: optuna.Trial, space: Space) -> dict[str, str]:
     return settings
 
 
-def _follow(study: optuna.Study, trial: optuna.Trial, run: Run, until: float, refresh: Callable[[Run], None]) -> None:
+def _left(option: str, values: tuple[str, ...], combinations: Sequence[Combination]) -> tuple[str, tuple[str, ...]]:
+    """Name of a parameter, and its values that are in one of the combinations; each set of values has its own name."""
+    left = tuple(value for value in values if _with_value(combinations, option, value))
+    return option if left == values else f"{option} ({', '.join(left)})", left
+
+
+def _with_value(combinations: Sequence[Combination], option: str, value: str) -> Sequence[Combination]:
+    return [combination for combination in combinations if combination.get(option, value) == value]
+
+
+def _follow(study: optuna.Study, trial: optuna.Trial, run: Run, budget: Budget, refresh: Callable[[Run], None]) -> None:
     """Report each validated epoch of a run; end it where it isn't worth its time, or there is none left."""
-    offset, reason = 0, ""
+    offset, reason, begun = 0, "", time.monotonic()
     try:
         while (status := run.status()).state.may_be_active:
             offset = _report(trial, run, offset)
-            out_of_time = time.monotonic() > until
-            if not reason and (out_of_time or trial.should_prune()):
-                reason = "out of time" if out_of_time else "successive halving"
+            if not reason and (reason := _reason_to_end(study, trial, run, budget, begun)):
                 _cancel(run)
             time.sleep(POLL_INTERVAL_S)
             refresh(run)
@@ -248,6 +331,20 @@ def _follow(study: optuna.Study, trial: optuna.Trial, run: Run, until: float, re
         study.tell(trial, state=_state("PRUNED" if reason and values else "FAIL"))
 
 
+def _reason_to_end(study: optuna.Study, trial: optuna.Trial, run: Run, budget: Budget, begun: float) -> str:
+    """Why a trial is ended early; '' if it goes on."""
+    if end := budget.end(0):
+        return end
+    now, training = time.monotonic(), run.spec.training
+    if not _values(study, trial):
+        is_slow = now - begun > FIRST_EPOCH_SHARE * budget.seconds
+        return "too slow: no epoch in a quarter of the time of the search" if is_slow else ""
+    may_stop_early = training.early_stopping and training.patience < training.epochs
+    if (run.latest().get("eta_s") or 0.0) > (2 if may_stop_early else 1) * (budget.until - now):
+        return "too slow: its training would take longer than the time that is left"
+    return "successive halving" if trial.should_prune() else ""
+
+
 def _report(trial: optuna.Trial, run: Run, offset: int) -> int:
     """Report the epochs from an offset of progress.jsonl on; returns the next one."""
     records, offset = run.progress(offset)
@@ -262,8 +359,9 @@ def _values(study: optuna.Study, trial: optuna.Trial) -> list[float]:
 
 
 def _cancel(run: Run) -> None:
+    """End a run: after its step, with a checkpoint, or at once if it has not begun to train."""
     with suppress(StoreError):  # it ended just now
-        api.cancel(run)
+        api.cancel(run, now=not run.latest())
 
 
 def _end_left(study: optuna.Study, store: Store, report: Callable[[str], None]) -> None:

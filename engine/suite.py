@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from engine.assets import ASSETS
-from engine.errors import LaunchError, MesoscopeError, SpecError
+from engine.errors import MesoscopeError, SpecError
 from engine.launch import api, local
 from engine.options import did_you_mean
 from engine.runs import LaunchEvent, Run, Store
@@ -57,21 +57,7 @@ def create(suite: Sequence[Spec], store: Store) -> list[Run]:
 
 def start(runs: Sequence[Run]) -> subprocess.Popen[bytes]:
     """Conduct the runs in a process of its own, which outlives this one."""
-    command = [sys.executable, "-m", "engine", "conduct", *(str(run.folder) for run in runs)]
-    try:
-        return subprocess.Popen(
-            command,
-            cwd=local.ROOT,
-            env=local.environment(os.environ, 1),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise LaunchError(
-            f"{command[0]} can't be started ({error.strerror})", action="check the installation"
-        ) from error
+    return local.detach(["conduct", *(str(run.folder) for run in runs)], 1, Path(os.devnull))
 
 
 def conduct(runs: Sequence[Run]) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from engine.cli.inputs import check_for_site, checked_spec, refresh, store_of
 from engine.cli.output import answer, report
 from engine.cli.output_file import make_output_folder
 from engine.cli.progress import format_duration
 from engine.errors import RequestError
-from engine.files import write_whole
+from engine.files import to_json, write_whole
+from engine.spec import Spec
 
 if TYPE_CHECKING:
-    from engine.search import Trial
+    import optuna
+
+    from engine.launch.searches import Trial
 
 
 def search(args: argparse.Namespace) -> int:
@@ -28,38 +31,59 @@ def search(args: argparse.Namespace) -> int:
     if not args.minutes > 0:
         raise RequestError(f"--minutes is {args.minutes:g}", hint="expected more than 0")
     make_output_folder(args.output)
-    study = search.open_study(args.output / "journal.jsonl", spec, space)
+    study, stop = search.open_study(args.output / "journal.jsonl", spec, space), args.output / "stop"
+    write = partial(_write, args.output, spec, study)
+    write("")
     try:
-        search.search(
+        end = search.search(
             study,
             spec,
             space,
             store,
-            until=time.monotonic() + 60 * args.minutes,
-            most_trials=args.trials,
+            search.Budget.of(args.minutes, args.trials, stop.exists),
+            name=args.output.resolve().name,
             check=lambda changed: check_for_site(changed, store),
             refresh=partial(refresh, args),
             report=partial(report, args),
+            ended=lambda: write(""),
         )
     except KeyboardInterrupt:
+        end = "interrupted"
         report(args, "ended: the same command goes on from here")
+    facts = write(end)
+    stop.unlink(missing_ok=True)
+    last = f"\nbest spec: {facts['best']}" if facts["best"] else "\nno trial is complete"
+    answer(args, facts, _table(search.trials_of(study), last))
+    return 0 if facts["best"] else 1
+
+
+def _write(folder: Path, spec: Spec, study: optuna.Study, end: str) -> dict[str, Any]:
+    """Write trials.json, and best.yaml once a trial is complete; returns what trials.json holds.
+
+    end : why the search ended; '' before.
+    """
+    from engine import search
+
     trials = search.trials_of(study)
     best, choice = next((t for t in trials if t.state == "complete"), None), search.pareto(trials)
     if best is not None:
-        write_whole(args.output / "best.yaml", search.with_options(spec, best.settings).to_yaml())
+        write_whole(folder / "best.yaml", search.with_options(spec, best.settings).to_yaml())
     facts = {
         "trials": [asdict(trial) | {"pareto": trial.number in choice} for trial in trials],
-        "best": str(args.output / "best.yaml") if best else None,
+        "best": str(folder / "best.yaml") if best else None,
+        "end": end,
     }
-    answer(args, facts, _table(trials, choice, f"\nbest spec: {facts['best']}" if best else "\nno trial is complete"))
-    return 0 if best else 1
+    write_whole(folder / "trials.json", to_json(facts))
+    return facts
 
 
-def _table(trials: list[Trial], choice: set[int], last: str) -> str:
+def _table(trials: list[Trial], last: str) -> str:
     from engine.evaluation.tables import aligned
+    from engine.search import pareto
 
     if not trials:
         return "no trial was begun"
+    choice = pareto(trials)
     heads = ["", "trial", "val RMSE", "training", "state", *(o.partition(".")[2] for o in trials[0].settings), "run"]
     rows = [
         [

@@ -10,7 +10,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,26 +35,41 @@ KEPT_VARIABLES = re.compile(
 
 def start(run: Run, nice: int = 0) -> None:
     """Start the run's supervisor, in a session of its own that outlives this process, so much nicer than this one."""
-    command = [sys.executable, "-m", "engine", "supervise", str(run.folder)]
     run.forget_heartbeats()
-    with open(run.log, "ab", opener=private) as log:
+    process = detach(["supervise", str(run.folder)], run.spec.launch.processes, run.log)
+    lower(process.pid, nice)
+    run.record_launch(LaunchEvent.SUBMITTED, **asdict(identity(process.pid)), token=run.request.token)
+
+
+def detach(words: Sequence[str], processes: int, log: Path) -> subprocess.Popen[bytes]:
+    """Start `python -m engine WORDS` in a session of its own, which outlives this process.
+
+    Parameters
+    ----------
+    processes : ranks that share the cores.
+    log : file to which the output is appended.
+
+    Raises
+    ------
+    LaunchError
+        If no process starts.
+    """
+    with open(log, "ab", opener=private) as file:
         try:
-            process = subprocess.Popen(
-                command,
+            return subprocess.Popen(
+                [sys.executable, "-m", "engine", *words],
                 cwd=ROOT,
-                env=environment(os.environ, run.spec.launch.processes),
+                env=environment(os.environ, processes),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=file,
+                stderr=file,
                 start_new_session=True,
                 umask=0o077,
             )
         except OSError as error:
             raise LaunchError(
-                f"{command[0]} can't be started ({error.strerror})", action="check the installation"
+                f"{sys.executable} can't be started ({error.strerror})", action="check the installation"
             ) from error
-    lower(process.pid, nice)
-    run.record_launch(LaunchEvent.SUBMITTED, **asdict(identity(process.pid)), token=run.request.token)
 
 
 def stop(run: Run) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,12 @@ import yaml
 from engine import search
 from engine.cli import main
 from engine.errors import RequestError, SpecError
-from engine.files import write_whole
+from engine.files import append_line, write_whole
 from engine.launch import api
+from engine.models.backbones import BACKBONES
+from engine.models.upsampling import UPSAMPLINGS
 from engine.runs import Run, Store
-from engine.search import Interval, Trial, open_study, pareto, parse_space, trials_of
+from engine.search import Budget, Interval, Space, Trial, open_study, pareto, parse_space, trials_of
 from engine.spec import Spec
 from tests.engine.launch.engine_processes import CommandLine, no_processes_left, write_spec
 
@@ -46,12 +47,78 @@ def finished(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "POLL_INTERVAL_S", 0.0)
 
 
-def run_search(spec: Spec, folder: Path, *, trials: int, check=lambda spec: None) -> list[Trial]:
-    study = open_study(folder / "journal.jsonl", spec, SPACE)
-    budget = {"until": time.monotonic() + 3600, "most_trials": trials}
-    hooks = {"check": check, "refresh": lambda run: None, "report": lambda line: None}
-    search.search(study, spec, SPACE, Store(folder / "runs"), **budget, **hooks)
+def run_search(
+    spec: Spec,
+    folder: Path,
+    *,
+    trials: int,
+    check=lambda spec: None,
+    space: Space = SPACE,
+    report=lambda line: None,
+    is_stopped=lambda: False,
+) -> list[Trial]:
+    study, budget = open_study(folder / "journal.jsonl", spec, space), Budget.of(60, trials, is_stopped)
+    hooks = {"check": check, "refresh": lambda run: None, "report": report, "ended": lambda: None}
+    search.search(study, spec, space, Store(folder / "runs"), budget, name="search", **hooks)
     return trials_of(study)
+
+
+def test_by_default_every_backbone_and_upsampling_is_searched():
+    space = parse_space(f"{option}={text}" for option, text in search.SPACE.items())
+    assert set(space["model.backbone"]) == set(BACKBONES)
+    assert set(space["model.upsampling"]) == {*UPSAMPLINGS, "pin"}
+
+
+def test_combinations_that_the_rules_refuse_are_never_asked_for(spec, finished, tmp_path):
+    space = parse_space(["model.backbone=unet,resnet,fno", "model.upsampling=spc,pin", "model.n_filters=4,8"])
+    patches, lines = spec.replace(data={"patch_size": 16}, model={"localized": False}), []
+    trials = run_search(patches, tmp_path, trials=16, space=space, report=lines.append)
+    assert sorted(trial.number for trial in trials) == list(range(16))  # else some would have been refused
+    tried = {(trial.settings["model.backbone"], trial.settings["model.upsampling"]) for trial in trials}
+    assert tried == {("unet", "pin"), ("resnet", "pin"), ("resnet", "spc")}  # fno sees whole fields, not patches
+    assert [line for line in lines if line.startswith("left out: model.backbone=fno, as ")]
+
+
+def test_words_of_which_none_is_allowed_are_refused_with_the_reason(spec, finished, tmp_path):
+    space = parse_space(["model.backbone=unet", "model.upsampling=spc,rc"])
+    with pytest.raises(RequestError, match=r"no combination of values is allowed, .* a U-Net works at HR"):
+        run_search(spec, tmp_path, trials=1, space=space)
+
+
+def test_the_first_trial_is_the_spec_as_it_is_as_far_as_it_is_in_the_space(spec, finished, tmp_path):
+    space = parse_space(
+        ["model.upsampling=rc,pin", "model.backbone=swin,unet", "model.n_blocks=2:4", "model.n_filters=4,8"]
+    )
+    own = spec.replace(model={"backbone": "unet", "upsampling": "pin", "n_blocks": 3})
+    first = min(run_search(own, tmp_path, trials=1, space=space), key=lambda trial: trial.number).settings
+    assert {**first, "model.n_filters": ""} == {
+        "model.upsampling": "pin", "model.backbone": "unet", "model.n_blocks": "3", "model.n_filters": "",
+    }  # fmt: skip
+
+
+def test_a_search_that_is_asked_to_stop_ends_its_trial(spec, monkeypatch, tmp_path):
+    stops, store = iter([False, True]), Store(tmp_path / "runs")
+    monkeypatch.setattr(api, "submit", lambda spec, store: api.create(spec, store))  # waits until it is cancelled
+    (trial,) = run_search(spec, tmp_path, trials=5, is_stopped=lambda: next(stops, True))
+    assert (trial.state, trial.reason) == ("fail", "stopped")
+    assert store.run(trial.run).status().state == "cancelled"
+
+
+@pytest.mark.parametrize(("val_rmse", "eta_s"), [(None, None), (1.0, 3700.0)])
+def test_a_trial_that_is_too_slow_for_the_time_is_ended(spec, monkeypatch, tmp_path, val_rmse, eta_s):
+    """No epoch in a quarter of the hour, here 0 s of it; or more than the hour is needed after the first one."""
+
+    def submit(changed: Spec, store: Store) -> Run:
+        run = api.create(changed, store)
+        record = {"seq": 1, "time": 0.0, "epoch": 1, "epochs": 9, "step": 1, "steps": 1, "eta_s": eta_s}
+        append_line(run.progress_file, record | {"val_rmse": val_rmse})
+        return run
+
+    monkeypatch.setattr(api, "submit", submit)
+    monkeypatch.setattr(search, "FIRST_EPOCH_SHARE", 0.0)
+    (trial,) = run_search(spec.replace(training={"epochs": 9}), tmp_path, trials=1)
+    assert trial.reason.startswith("too slow: ")
+    assert trial.state == ("fail" if val_rmse is None else "pruned")
 
 
 def test_the_best_trial_is_that_of_least_error_and_its_run_has_its_options(spec, finished, tmp_path):
@@ -143,6 +210,8 @@ def test_from_the_command_line_a_trial_is_trained_and_the_best_spec_written(tmp_
     words = ["search", str(path), "--search", "model.n_filters=3,5", "--output", str(tmp_path / "search")]
     with no_processes_left(tmp_path):
         done = engine.json(*words, "--trials", "1")
+        assert json.loads((tmp_path / "search" / "trials.json").read_text()) == done
+        assert done["end"] == "all trials are done"
         (trial,) = done["trials"]
         assert (trial["state"], trial["pareto"]) == ("complete", True)
         run = Run(tmp_path / "runs" / trial["run"])
@@ -155,4 +224,5 @@ def test_from_the_command_line_a_trial_is_trained_and_the_best_spec_written(tmp_
                            "--minutes", "0.05", code=1)  # fmt: skip
     (trial,) = long["trials"]
     assert long["best"] is None
-    assert (trial["state"] in ("pruned", "fail"), trial["reason"]) == (True, "out of time")
+    assert trial["state"] in ("pruned", "fail")
+    assert trial["reason"].startswith(("out of time", "too slow"))
