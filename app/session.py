@@ -127,6 +127,7 @@ class Session(param.Parameterized):
     listed = param.Selector(default=Listed.ALL, objects=list(Listed), doc="Runs that the Runs page lists.")
     found = param.String(default="", doc="Words that listed runs hold.")
     order = param.Selector(default="newest", objects=ORDERS, doc="Order of the listed runs.")
+    charts = param.Boolean(default=False, doc="Whether the charts of the listed runs are open.")
     runs = param.List(default=[], item_type=str, bounds=(0, MOST_RUNS), doc="Ids of the compared runs.")
     component = param.Selector(
         default=COMPONENTS[0], objects=COMPONENTS, doc="Component that is compared, if the runs have two."
@@ -277,6 +278,7 @@ _LINKED: dict[str, _Word] = {
     "listed": _Word(Listed, str, "list"),
     "found": _Word(str, str, "find"),
     "order": _Word(str, str, "sort"),
+    "charts": _FLAG,
     "runs": _Word(lambda word: list(dict.fromkeys(map(check_run_id, word.split(",")))), ",".join),
     "component": _TEXT,
     "time": _Word(int),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL_S = 0.5
 MOST_REFUSED = 50  # trials in a row that the data don't allow
+FEWEST_EPOCHS = 5  # before a trial is compared with others: the first ones say little
 REDUCTION = 3  # of successive halving: a third of the trials goes on, for three times as many epochs
 FIRST_EPOCH_SHARE = 1 / 4  # of the time of a search: in it a trial validates an epoch, or is ended
 SPACE = {
@@ -122,7 +123,7 @@ def open_study(journal: Path, spec: Spec, space: Space) -> optuna.Study:
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=spec.training.seed),
         pruner=optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=max(1, spec.training.epochs // REDUCTION**2), reduction_factor=REDUCTION
+            min_resource=max(FEWEST_EPOCHS, spec.training.epochs // REDUCTION**2), reduction_factor=REDUCTION
         ),
     )
     subject = {"spec": spec.to_yaml(), "space": {option: str(values) for option, values in space.items()}}

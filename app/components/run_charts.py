@@ -43,12 +43,14 @@ class RunCharts:
             self.score, self.target, self._hint, gap="8px 16px", align_items="center", sizing_mode="stretch_width"
         )
         self.view = pmui.Card(
-            head, self._charts, title="Skill and cost", title_variant="h2", collapsible=True, collapsed=True,
+            head, self._charts, title="Skill and cost", title_variant="h2", collapsible=True,
+            collapsed=not session.charts,
             elevation=0, margin=(0, 0, 12, 0), sizing_mode="stretch_width", sx=BORDERED,
         )  # fmt: skip
         for widget in (self.score, self.target):
             widget.param.watch(lambda _: pn.state.execute(self.draw), "value")
-        self.view.param.watch(lambda _: pn.state.execute(self.draw), "collapsed")
+        self.view.param.watch(lambda event: session.param.update(charts=not event.new), "collapsed")
+        session.param.watch(self._unfold, "charts")
         session.param.watch(lambda _: pn.state.execute(self.draw), "dark")
 
     def show(self, seen: Sequence[RunSnapshot]) -> None:
@@ -56,6 +58,10 @@ class RunCharts:
         self._seen = seen
         if not self.view.collapsed:
             pn.state.execute(self.draw)
+
+    def _unfold(self, event: Any) -> None:
+        self.view.collapsed = not event.new
+        pn.state.execute(self.draw)
 
     async def _draw(self) -> None:
         if self.view.collapsed:

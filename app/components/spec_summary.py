@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 
 from app import formatting
 from app.components.cards import titled_card
+from app.components.search_form import SearchForm
 from app.components.submission import Submission
 from app.components.suite_button import SuiteButton
 from app.formatting import plain_text
@@ -44,10 +45,11 @@ class SpecSummary:
         )
         self._busy = pmui.LinearProgress(variant="indeterminate", visible=False, sizing_mode="stretch_width", margin=0)
         self.submission = Submission(session, lambda: self.spec)
+        self.search = SearchForm(session, lambda: self.spec)
         self.suite = SuiteButton(session, lambda: self.spec)
         self.view = titled_card(
-            "Summary", self.status, self._busy, self.submission.view, self.suite.view, self.facts
-        )  # fmt: skip
+            "Summary", self.status, self._busy, self.submission.view, self.search.view, self.suite.view, self.facts
+        )
         self.network = pn.pane.HTML(
             UNDRAWN, stylesheets=[PAGE_CSS], min_height=NETWORK_HEIGHT, sizing_mode="stretch_width", margin=(4, 4)
         )
@@ -57,6 +59,7 @@ class SpecSummary:
         """Show a spec that is complete and ask the engine about it, or why it isn't."""
         self.spec = spec
         self.submission.offer(self.session.draft.get("launch", "site"), ready=spec is not None)
+        self.search.offer(ready=spec is not None)
         self.suite.view.visible = spec is not None and spec.data.lr is not None
         if spec is None:
             self._say("error" if fault else "info", fault or WAITING)
@@ -87,6 +90,7 @@ class SpecSummary:
             self._finish("warning", f"On this machine: {error}\n\n{CHECKED_THERE.format(spec.launch.site)}")
             return
         self.submission.button.disabled = isinstance(error, RequestError)
+        self.search.offer(ready=not isinstance(error, RequestError))
         self._finish("error", str(error))
 
     def _show_answer(self, spec: Spec, answer: Answer | list[str]) -> None:

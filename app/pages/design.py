@@ -9,6 +9,7 @@ import panel as pn
 
 from app.components.cards import columns, side_column, titled_card
 from app.components.domain_card import DomainCard
+from app.components.searches_card import SearchesCard
 from app.components.spec_files import SpecFiles
 from app.components.spec_summary import SpecSummary
 from app.form.spec_form import SpecForm
@@ -27,8 +28,10 @@ class DesignPage:
 
     def __init__(self, session: Session):
         self.session = session
+        self._watcher = watcher_of(session.store)
         self.form = SpecForm(session, self._validate)
         self.summary = SpecSummary(session, self.form.launch.elsewhere)
+        self.searches = SearchesCard(session)
         self.domain = DomainCard()
         self.files = SpecFiles(session, self.yaml_text)
         self._yaml = pn.pane.HTML("", stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=(4, 4))
@@ -38,17 +41,27 @@ class DesignPage:
         session.param.watch(lambda _: self._offer_again(), "page")
 
     def view(self) -> pn.viewable.Viewable:
+        self.refresh()
         cards = self.form.cards
         form = pn.Column(
             self.files.view, cards["data"], cards["model"], self.summary.network_card, cards["training"],
             cards["launch"], sizing_mode="stretch_width",
         )  # fmt: skip
         yaml = titled_card("Spec (what differs from the defaults)", self._yaml)
-        side = side_column(self.summary.view, self.domain.view, yaml, width=SIDE_WIDTH, position="sticky", top="12px")
+        side = side_column(
+            self.summary.view,
+            self.searches.view,
+            self.domain.view,
+            yaml,
+            width=SIDE_WIDTH,
+            position="sticky",
+            top="12px",
+        )
         return columns(form, side)
 
     def refresh(self) -> None:
-        """Nothing here depends on the runs."""
+        """Show the newest of the searches; nothing else here depends on runs."""
+        self.searches.show(self._watcher.searches)
 
     def yaml_text(self) -> str:
         """The whole spec, or as much of it as there is."""

@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from engine.errors import MesoscopeError, SiteError
+from engine.errors import MesoscopeError, RecordError, SiteError
 from engine.launch.remote.poll import SitePollers
+from engine.launch.searches import Found, Search, SearchRequest, searches
 from engine.runs import Run, RunNotes, RunState, RunStatus, Stage, Store
 from engine.runs.records import Progress, ScoresDocument
 
@@ -124,6 +125,20 @@ def _notes_time(run: Run) -> float:
     return 0.0
 
 
+@dataclass(frozen=True)
+class SearchSnapshot:
+    """State and trials of one search."""
+
+    search: Search
+    status: RunStatus
+    request: SearchRequest
+    found: Found
+
+    @classmethod
+    def of(cls, search: Search) -> Self:
+        return cls(search, search.status(), search.request, search.found())
+
+
 class RunWatcher:
     """Looks at a store in a thread of its own, at most once a period."""
 
@@ -132,6 +147,7 @@ class RunWatcher:
         self.version = 0
         self._look_at, self._period_s = look, period_s
         self._snapshots: tuple[RunSnapshot, ...] = ()
+        self.searches: tuple[SearchSnapshot, ...] = ()  # the newest first; damaged ones are left out
         self._asked = -ATTENTION_S
         self._chosen: set[str] = set()
         self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
@@ -176,6 +192,7 @@ class RunWatcher:
         found: list[RunSnapshot] = []
         publish_at = time.monotonic() + FIRST_PART_S
         try:
+            self._look_at_searches()
             for run in self.store.runs():
                 found.append(self._look_again(run, known.get(run.id)))
                 if not known and time.monotonic() > publish_at:  # the first look at a large store takes long
@@ -184,6 +201,15 @@ class RunWatcher:
         except OSError:
             return  # the store can't be listed just now: what was seen still stands
         self._publish(found)
+
+    def _look_at_searches(self) -> None:
+        seen, ended = [], {one.search.id: one for one in self.searches if one.found.end}
+        for search in searches(self.store):
+            with suppress(RecordError):
+                seen.append(ended.get(search.id) or SearchSnapshot.of(search))
+        if tuple(seen) != self.searches:
+            self.searches = tuple(seen)
+            self.version += 1
 
     def _publish(self, found: Sequence[RunSnapshot]) -> None:
         if tuple(found) != self._snapshots:

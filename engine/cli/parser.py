@@ -104,7 +104,10 @@ def make_parser() -> CommandParser:
         "n_blocks and learning_rate)",
     )
     searching.add_argument(
-        "--output", type=Path, default=Path("search"), help="folder for the journal and best.yaml (default: search)"
+        "--output",
+        type=Path,
+        default=Path("search"),
+        help="folder for the journal, trials.json and best.yaml (default: search)",
     )
     command("runs", runs.list_runs, "list the runs of the store, the newest first", stored)
     for name, run, help in (
