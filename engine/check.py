@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from engine.data import disk_cache
 from engine.data.anomalies import KINDS, check_season, describe
 from engine.data.cell_vectors import CHANNELS
 from engine.data.input_values import InputValues, check_values, sample_values
@@ -19,7 +20,7 @@ from engine.models.second_network import GIVES, count_second, parts_of
 from engine.models.shapes import Shape, count_discriminator, outputs_of
 from engine.models.warm_start import incompatibilities
 from engine.runs import Run, Store
-from engine.spec import FLOW_MATCHING, LEARNING_RATE_FACTORS, NORMALIZING_FLOW, Spec
+from engine.spec import FLOW_MATCHING, LEARNING_RATE_FACTORS, NORMALIZING_FLOW, Spec, is_url
 
 PARTS = ("train", "validation", "test")
 
@@ -114,7 +115,8 @@ def summarize(spec: Spec, store: Store | None = None) -> Summary:
     pairs = pair(spec.data)
     _check_patch(spec, pairs)
     inputs = sample_values(pairs)
-    notes = [*pairs.notes, *check_values(inputs, spec.data.scaling)]
+    notes = [str(disk_cache.state())] if any(map(is_url, spec.data.files())) else []
+    notes += [*pairs.notes, *check_values(inputs, spec.data.scaling)]
     check_field(spec, pairs, inputs[0].lowest)  # a run checks all steps
     if spec.data.scaling in KINDS:
         notes.append(describe(check_season(pairs, spec.data.scaling), spec.data.scaling))

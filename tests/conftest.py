@@ -12,6 +12,7 @@ from xdist.scheduler import LoadFileScheduling
 
 CHECKOUT = Path(__file__).parents[1]
 os.environ["MESOSCOPE_EXAMPLE"] = "off"  # the stores of tests begin empty, and hold what a test puts in
+os.environ["MESOSCOPE_CACHE_GIB"] = "0"  # servers of different tests may have the same address
 
 # Files that take minutes and whose tests share what they set up: they come first and stay together.
 LONGEST = (

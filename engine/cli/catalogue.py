@@ -8,14 +8,15 @@ from pathlib import Path
 
 from engine.cli.output import answer
 from engine.errors import RequestError
-from engine.spec import Source, load_yaml
+from engine.spec import Source, is_url, load_yaml
 
 
 def catalog(args: argparse.Namespace) -> int:
-    return {"list": _list, "add": _add, "check": _check}[args.action](args)
+    return {"list": _list, "add": _add, "check": _check, "cache": _cache}[args.action](args)
 
 
 def _list(args: argparse.Namespace) -> int:
+    from engine.data import disk_cache
     from engine.data.catalogue import Catalogue, site_file, user_file
 
     found = Catalogue.read()
@@ -25,9 +26,14 @@ def _list(args: argparse.Namespace) -> int:
     lines = [f"{entry.name:<{width}}  {entry.role:<9}  {entry.text}" for entry in found.entries]
     for one in found.damages:
         sys.stderr.write(f"note: {one.file}: {one.message}\n")
+    cache = disk_cache.state()
+    if cache.entries or any(map(is_url, (path for entry in found.entries for path in entry.source.files()))):
+        lines.append(str(cache))
     none = f"no data set yet: add some to {user_file()} with 'catalog add NAME PATH', or with an editor"
     files = [str(user_file()), str(site_file())]
-    answer(args, {"files": files, "entries": rows, "damaged": damages}, "\n".join(lines) or none)
+    answer(
+        args, {"files": files, "entries": rows, "damaged": damages, "cache": cache.plain()}, "\n".join(lines) or none
+    )
     return 0
 
 
@@ -60,3 +66,18 @@ def _check(args: argparse.Namespace) -> int:
     lines = [f"✗ {name}: {'; '.join(faults)}" if faults else f"✓ {name}" for name, faults in results]
     answer(args, {"entries": [{"name": name, "faults": faults} for name, faults in results]}, "\n".join(lines))
     return int(any(faults for _, faults in results))
+
+
+def _cache(args: argparse.Namespace) -> int:
+    """Say where remote data are cached, and how much; with --empty after removing them."""
+    from engine.data import disk_cache
+
+    if args.empty:
+        try:
+            disk_cache.empty()
+        except OSError as error:
+            problem = f"the cache in {disk_cache.folder()} can't be emptied ({error.strerror or error})"
+            raise RequestError(problem, action="remove the folder") from error
+    state = disk_cache.state()
+    answer(args, state.plain(), str(state))
+    return 0

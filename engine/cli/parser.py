@@ -178,8 +178,8 @@ def make_parser() -> CommandParser:
     targets = command("targets", sites.targets, "list the sites, or check one step by step", json_flag)
     targets.add_argument("action", nargs="?", choices=("list", "check"), default="list")
     targets.add_argument("name", nargs="?", help="the site to check")
-    catalog = command("catalog", catalogue.catalog, "list data sets by name, add one, or check them", json_flag)
-    catalog.add_argument("action", nargs="?", choices=("list", "add", "check"), default="list")
+    catalog = command("catalog", catalogue.catalog, "list data sets by name, add one, check them; the cache", json_flag)
+    catalog.add_argument("action", nargs="?", choices=("list", "add", "check", "cache"), default="list")
     catalog.add_argument("name", nargs="?", help="of the data set to add or to check")
     catalog.add_argument("path", nargs="?", help="to add: file, glob, Zarr store or URL")
     catalog.add_argument("--variable", default="", help="(default: the only one)")
@@ -188,6 +188,7 @@ def make_parser() -> CommandParser:
     catalog.add_argument("--role", default="", choices=("target", "lr", "predictor", "static"))
     catalog.add_argument("--title", default="", help="(default: the file's name of the variable)")
     catalog.add_argument("--licence", default="")
+    catalog.add_argument("--empty", action="store_true", help="with cache: remove all that is in it")
     for name, start in FOR_LAUNCHERS.items():
         process = commands.add_parser(name)
         process.add_argument("folder", type=Path, nargs="+" if name == "conduct" else None)

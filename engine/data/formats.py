@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
 
+from engine.data import remote_files
 from engine.data.axes import FOR_STATIONS, fields_of
 from engine.data.dates import with_days_since
 from engine.data.grib import grib_datasets, open_grib
 from engine.data.groups import open_group, open_groups
+from engine.data.lazy import cached_on_disk
 from engine.data.netcdf import netcdf_file, open_netcdf
 from engine.data.rasters import open_raster
 from engine.errors import DataError, TimeError
@@ -197,7 +200,17 @@ def _check_length(path: str) -> None:
 
 
 def _open_opendap(url: str, variable: str, decode_times: bool = True) -> xr.Dataset:
-    return open_netcdf(url, decode_timedelta=False, decode_times=decode_times)
+    """Open lazily; a dataset that has the same attributes and coordinates is the same, for a day at most."""
+    dataset = open_netcdf(url, decode_timedelta=False, decode_times=decode_times)
+    about = [(name, array.dims, array.shape, array.attrs) for name, array in dataset.variables.items()]
+    places = b"".join(index.values.tobytes() for index in dataset.coords.values() if index.ndim == 1)
+    version = hashlib.sha256(repr([dataset.attrs, about]).encode() + places).hexdigest()
+    kept = {
+        name: cached_on_disk(array.variable, f"{url} {version} {name}", remote_files.EXPIRES_S, remote_files.PAUSES_S)
+        for name, array in dataset.data_vars.items()
+        if array.ndim > 1 and array.dtype.kind in "fiu"
+    }
+    return dataset.assign(kept)
 
 
 def _open_zarr(path: str, variable: str, decode_times: bool = True) -> xr.Dataset:

@@ -6,6 +6,8 @@ reach the file. Arithmetic would read all of a field: `apply_lazily` puts it off
 
 from __future__ import annotations
 
+import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +16,8 @@ import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
+
+from engine.data import disk_cache
 
 Key = tuple[Any, ...]  # for each dimension a whole number, a slice, or an array of whole numbers
 
@@ -86,6 +90,16 @@ def take_steps(field: xr.DataArray, steps: np.ndarray) -> xr.DataArray:
     return xr.DataArray(values, {**coords, **times}, field.dims, field.name, field.attrs)
 
 
+def cached_on_disk(variable: xr.Variable, source: str, max_age_s: float, pauses_s: Sequence[float] = ()) -> xr.Variable:
+    """Keep what is read of a variable in the cache on disk: of three dimensions and more, by steps along the first.
+
+    source : what the values are of, with its version. max_age_s : after which they are read again.
+    pauses_s : before further tries where reading fails.
+    """
+    values = indexing.LazilyIndexedArray(_Cached(variable, source, max_age_s, pauses_s))
+    return xr.Variable(variable.dims, values, variable.attrs, variable.encoding)
+
+
 class LazyArray(BackendArray, ABC):
     """Base of arrays that xarray indexes lazily and reads with `_read`."""
 
@@ -98,6 +112,44 @@ class LazyArray(BackendArray, ABC):
     @abstractmethod
     def _read(self, key: Key) -> np.ndarray:
         """Read the values of a key that has one part for each dimension."""
+
+
+class _Cached(LazyArray):
+    def __init__(self, variable: xr.Variable, source: str, max_age_s: float, pauses_s: Sequence[float]):
+        self.variable, self.shape, self.dtype = variable, variable.shape, np.dtype(variable.dtype)
+        self.source, self.max_age_s = f"{source} {variable.shape} {self.dtype.str}", max_age_s
+        self.pauses_s = pauses_s
+
+    def _read(self, key: Key) -> np.ndarray:
+        steps, *cells = (np.arange(n)[part] for n, part in zip(self.shape, key, strict=True))
+        if len(cells) < 2:  # a field of its own
+            steps, cells, key = np.array(0), [steps, *cells], (slice(None), *key)
+        shape = tuple(n for part in cells for n in part.shape)
+        place = hashlib.sha256(b"".join(part.tobytes() + b" " for part in cells)).hexdigest()
+        found = {step: self._kept(step, place, shape) for step in np.unique(steps).tolist()}
+        if lacking := [step for step, values in found.items() if values is None]:
+            run = slice(lacking[0], lacking[-1] + 1)
+            is_run = len(lacking) == run.stop - run.start
+            outer = (run if is_run else np.array(lacking),) if self.variable.ndim == len(key) else ()
+            read = self._patiently((*outer, *key[1:])).reshape((len(lacking), *shape))
+            for step, values in zip(lacking, read, strict=True):
+                disk_cache.put(f"{self.source} {step} {place}", values.tobytes())
+                found[step] = values
+        return np.array([found[step] for step in np.atleast_1d(steps).tolist()], self.dtype).reshape(
+            steps.shape + shape
+        )
+
+    def _patiently(self, key: Key) -> np.ndarray:
+        for pause_s in self.pauses_s:
+            try:
+                return self.variable[key].values
+            except (OSError, RuntimeError):
+                time.sleep(pause_s)
+        return self.variable[key].values
+
+    def _kept(self, step: int, place: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        content = disk_cache.get(f"{self.source} {step} {place}", self.max_age_s)
+        return None if content is None else np.frombuffer(content, self.dtype).reshape(shape)
 
 
 class _AsFloat32(LazyArray):

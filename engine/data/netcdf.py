@@ -38,11 +38,11 @@ def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
     with _LOCK:
         if is_url(str(path)):
             netCDF4.rc_set("HTTP.TIMEOUT", str(ANSWER_S))
-            version = (0, 0)
-        else:
-            stat = os.stat(path)
-            version = (stat.st_mtime_ns, stat.st_size)
-        key = (str(path), *version, repr(sorted(options.items())))
+            store = xr.backends.NetCDF4DataStore.open(path, lock=_LOCK)
+            store.is_remote = False  # xarray would try seven times, holding the lock meanwhile
+            return xr.open_dataset(store, engine="store", **{"cache": False, **options})
+        stat = os.stat(path)
+        key = (str(path), stat.st_mtime_ns, stat.st_size, repr(sorted(options.items())))
         if key in _WITH_STRINGS:
             return _WITH_STRINGS[key].copy()
         netCDF4.set_chunk_cache(CACHE_BYTES)  # also holds when xarray closes files, and opens them again

@@ -14,7 +14,8 @@ import pyproj
 import xarray as xr
 from xarray.core import indexing
 
-from engine.data.lazy import Key, LazyArray
+from engine.data.lazy import Key, LazyArray, cached_on_disk
+from engine.data.remote_files import version_of, with_server
 from engine.errors import DataError, GridError
 from engine.spec import is_url
 
@@ -27,6 +28,7 @@ REMOTE = {
     "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "VSI_CACHE": True,
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",  # in memory after a file is closed, also when it has changed
 }
 
 
@@ -50,6 +52,9 @@ def open_raster(path: str, variable: str, decode_times: bool = True) -> xr.Datas
             names = [f"band_{number}" for number in file.indexes]
         bands = {name: _band(file, number, path) for number, name in enumerate(names, 1)}
         crs, place, (ny, nx) = pyproj.CRS.from_user_input(file.crs.to_wkt()), file.transform, file.shape
+    if is_url(path) and (version := version_of(path)):
+        source = f"{with_server(path)} {version.text}"
+        bands = {name: cached_on_disk(band, f"{source} {name}", version.max_age_s) for name, band in bands.items()}
     axes = {str(axis.get("axis")): axis for axis in crs.cs_to_cf()}
     centres = {"y": place.f + place.e * (np.arange(ny) + 0.5), "x": place.c + place.a * (np.arange(nx) + 0.5)}
     coords = {name: (name, values, axes.get(name.upper(), {})) for name, values in centres.items()}

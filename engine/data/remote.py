@@ -7,12 +7,16 @@ never from a spec. The address of an S3-compatible server is that of `$AWS_ENDPO
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
+from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
+from engine.data import disk_cache, remote_files
+from engine.data.remote_files import Version, options, try_once, version_at, with_server
 from engine.errors import DataError
 from engine.spec import is_url
 
@@ -20,17 +24,33 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
-STALLED_S = 60.0  # without a connection, or a byte
-PAUSES_S = (1.0, 4.0)  # before the second and the third try
 REFUSALS = (401, 403)  # HTTP status of what isn't tried again
+METADATA = ("zarr.json", ".zmetadata", ".zgroup", ".zarray", ".zattrs")
 
 
 class PatientStore(FsspecStore):
-    """Zarr store that tries again where a server fails for the moment, and names the address where it keeps failing."""
+    """Zarr store that tries again where a server fails for the moment, and names the address where it keeps failing.
+
+    Chunks come from the cache on disk where it has them.
+    """
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Read a key, or a part of it; None if it isn't there. Raises OSError."""
-        for pause in (*PAUSES_S, None):
+        address, version = await self._source(key)
+        entry = f"{address} {byte_range} {version.text}" if version else ""
+        if version and (found := await asyncio.to_thread(disk_cache.get, entry, version.max_age_s)) is not None:
+            return prototype.buffer.from_bytes(found)
+        content = await self._read(key, prototype, byte_range)
+        if version and content is not None:
+            await asyncio.to_thread(disk_cache.put, entry, content.to_bytes())
+        return content
+
+    async def _source(self, key: str) -> tuple[str, Version | None]:
+        """Address that a key is read from, and its version; without one it isn't cached."""
+        return key, None
+
+    async def _read(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None) -> Buffer | None:
+        for pause in (*remote_files.PAUSES_S, None):
             try:
                 return await super().get(key, prototype, byte_range)
             except Exception as error:
@@ -40,15 +60,63 @@ class PatientStore(FsspecStore):
         raise AssertionError
 
 
+class ZarrStore(PatientStore):
+    """Store whose metadata, read at each opening, give the version of all of its chunks, for a day at most."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.address = ""
+        self.version: Version | None = None
+        self._documents: dict[str, str] = {}  # metadata → sha256
+
+    async def _source(self, key: str) -> tuple[str, Version | None]:
+        is_chunk = key.rpartition("/")[2] not in METADATA
+        return f"{self.address}/{key}", self.version if is_chunk else None
+
+    async def _read(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None) -> Buffer | None:
+        content = await super()._read(key, prototype, byte_range)
+        if self.version is None and content is not None:
+            self._documents[key] = hashlib.sha256(content.to_bytes()).hexdigest()
+        return content
+
+    async def take_version(self) -> None:
+        """Take the version that the server has now of the metadata that were read."""
+        documents = sorted(self._documents.items())
+        marks = await asyncio.gather(*(version_at(self.fs, f"{self.path.rstrip('/')}/{key}") for key, _ in documents))
+        text = repr([(document, mark and mark.text) for document, mark in zip(documents, marks, strict=True)])
+        self.version = Version(hashlib.sha256(text.encode()).hexdigest())
+
+
+class ReferenceStore(PatientStore):
+    """Store of references to parts of files, each of which has a version of its own."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._versions: dict[str, asyncio.Future[Version | None]] = {}
+
+    async def _source(self, key: str) -> tuple[str, Version | None]:
+        try:
+            target, first, end = self.fs._cat_common(key)
+        except FileNotFoundError:
+            return key, None
+        if not isinstance(target, str) or not is_url(target):  # bytes in the reference itself, or a file here
+            return key, None
+        if target not in self._versions:
+            files = self.fs.fss[target.partition("://")[0]]
+            self._versions[target] = asyncio.ensure_future(version_at(files, target))
+        return f"{with_server(target)} {first} {end}", await self._versions[target]
+
+
 def open_remote_zarr(url: str) -> xr.Dataset:
     """Open a Zarr store at an address, undecoded; raises OSError, and DataError if a library is missing."""
     try:
-        store = PatientStore.from_url(url, storage_options=_options(url), read_only=True)
-        _try_once(store.fs)
+        found = PatientStore.from_url(url, storage_options=options(url), read_only=True)
+        try_once(found.fs)
     except (ImportError, ValueError) as error:  # of an optional part of fsspec, as s3fs; of an unknown protocol
         raise _missing(url, error) from error
+    store = ZarrStore(found.fs, read_only=True, path=found.path)
     try:
-        return _undecoded(store, is_consolidated=True)
+        dataset = _undecoded(store, is_consolidated=True)
     except ValueError:
         dataset = _undecoded(store, is_consolidated=False)
     if not dataset.variables:
@@ -56,6 +124,8 @@ def open_remote_zarr(url: str) -> xr.Dataset:
             f"{url} has no consolidated metadata, and its server doesn't list what is in it",
             action="add them (Python: zarr.consolidate_metadata(store))",
         )
+    store.address = with_server(url.rstrip("/"))
+    sync(store.take_version())
     return dataset
 
 
@@ -64,35 +134,17 @@ def open_reference(path: str) -> xr.Dataset:
     try:
         from fsspec.implementations.reference import ReferenceFileSystem
 
-        remote = {"asynchronous": True, **_options("s3:" if _refers_to_s3(path) else "https:")}
-        files = ReferenceFileSystem(path, target_options=_options(path), remote_options=remote, asynchronous=True)
+        remote = {"asynchronous": True, **options("s3:" if _refers_to_s3(path) else "https:")}
+        files = ReferenceFileSystem(path, target_options=options(path), remote_options=remote, asynchronous=True)
     except ImportError as error:
         raise _missing(path, error) from error
     for part in files.fss.values():
-        _try_once(part)
-    return _undecoded(PatientStore(files, read_only=True), is_consolidated=False)
+        try_once(part)
+    return _undecoded(ReferenceStore(files, read_only=True), is_consolidated=False)
 
 
 def _undecoded(store: Any, is_consolidated: bool) -> xr.Dataset:
     return xr.open_dataset(store, engine="zarr", decode_cf=False, consolidated=is_consolidated)
-
-
-def _options(url: str) -> dict[str, Any]:
-    if url.startswith("s3:"):  # the store tries again, so that botocore and s3fs needn't
-        limits = {"connect_timeout": STALLED_S, "read_timeout": STALLED_S, "retries": {"max_attempts": 0}}
-        return {"config_kwargs": limits, "max_concurrency": 1}  # in parts at once asks for the size of each chunk first
-    if not url.startswith(("http:", "https:")):
-        return {}
-    import aiohttp
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=STALLED_S, sock_read=STALLED_S)
-    return {"client_kwargs": {"timeout": timeout, "trust_env": True}}
-
-
-def _try_once(files: Any) -> None:
-    """Leave it to the store to try again; s3fs would do it five times of its own."""
-    if hasattr(files, "retries"):
-        files.retries = 1
 
 
 def _refers_to_s3(path: str) -> bool:
@@ -110,7 +162,7 @@ def _is_refused(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     is_stalled = isinstance(error, TimeoutError) or type(error).__name__ in ("ReadTimeoutError", "FSTimeoutError")
-    return f"no answer within {STALLED_S:g} s" if is_stalled else str(error) or type(error).__name__
+    return f"no answer within {remote_files.STALLED_S:g} s" if is_stalled else str(error) or type(error).__name__
 
 
 def _missing(path: str, error: Exception) -> DataError:
