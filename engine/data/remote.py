@@ -75,7 +75,7 @@ class ZarrStore(PatientStore):
 
     async def _read(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None) -> Buffer | None:
         content = await super()._read(key, prototype, byte_range)
-        if self.version is None and content is not None:
+        if key.rpartition("/")[2] in METADATA and content is not None:
             self._documents[key] = hashlib.sha256(content.to_bytes()).hexdigest()
         return content
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.data import disk_cache
+
 STALLED_S = 60.0  # without a connection, or a byte
 PAUSES_S = (1.0, 4.0)  # before the second and the third try
 EXPIRES_S = 86_400.0  # after which data are read again whose changes a server doesn't show
@@ -55,7 +57,9 @@ def with_server(url: str) -> str:
 
 
 def version_of(url: str) -> Version | None:
-    """Ask for the version of a file; None if fsspec is missing, or the server doesn't say."""
+    """Ask for the version of a file; None if fsspec is missing, the server doesn't say, or nothing is cached."""
+    if not disk_cache.limit_bytes():
+        return None
     try:
         from fsspec.core import url_to_fs
 
@@ -63,12 +67,14 @@ def version_of(url: str) -> Version | None:
         try_once(files)
         files.invalidate_cache()
         return Version.of(files.info(path))
-    except (ImportError, OSError, ValueError):
+    except Exception:  # as below; GDAL may have credentials that s3fs lacks
         return None
 
 
 async def version_at(files: Any, path: str) -> Version | None:
-    """Ask an asynchronous file system for the version of a file; None if the server doesn't say."""
+    """Ask an asynchronous file system for the version of a file; None if the server doesn't say, as above."""
+    if not disk_cache.limit_bytes():
+        return None
     try:
         files.invalidate_cache()
         return Version.of(await files._info(path))
