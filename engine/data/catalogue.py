@@ -132,7 +132,11 @@ class Entry:
         unit = self.source.units or self.unit
         title = self.title or self.source.variable or Path(self.source.files()[0]).name
         period = [" to ".join(date[:10] for date in self.period.plain())] if self.period else []
-        region = [_region_text(self.region)] if self.region else []
+        region = []
+        if self.region:
+            (south, north), (west, east) = self.region.lat, self.region.lon
+            lon = "all longitudes" if west == east else f"{west:.4g} to {east:.4g} °E"
+            region = [f"{south:.4g} to {north:.4g} °N, {lon}"]
         return " · ".join([f"{title} ({unit})" if unit else title, *period, *region])
 
     def faults(self) -> list[str]:
@@ -304,9 +308,3 @@ def _facts(field: xr.DataArray) -> dict[str, Any]:
         order = np.argsort(encode(field["time"]))  # of forecasts, times don't increase
         said["period"] = [*first_and_last(field["time"].isel(time=order[[0, -1]]))]
     return said
-
-
-def _region_text(region: Region) -> str:
-    (south, north), (west, east) = region.lat, region.lon
-    lon = "all longitudes" if west == east else f"{west:.4g} to {east:.4g} °E"
-    return f"{south:.4g} to {north:.4g} °N, {lon}"

@@ -361,9 +361,8 @@ def _regrid_to_lr(
         return field.assign_coords(coordinates_of(grid))
     is_fine = source.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km()
     method = "area" if is_fine else options.interpolation
-    notes.append(
-        f"{name} ({describe_shape(source)} cells) regridded to the {describe_shape(grid)} LR cells by {method}"
-    )
+    before, after = describe_shape(source), describe_shape(grid)
+    notes.append(f"{name} ({before} cells) regridded to the {after} LR cells by {method}")
     return regrid(field.rename(name), grid, method, needed).rename(field.name)
 
 
