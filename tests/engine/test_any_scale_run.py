@@ -1,4 +1,4 @@
-"""A run of several scales through the command line: trained, and applied at a scale, on a grid and at points."""
+"""A run of several scales: trained, and through the command line applied at a scale, on a grid and at points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from engine.cli import main
 from engine.runs import Run
 from tests.engine.data.mock import write_field
-from tests.engine.launch.engine_processes import CommandLine, no_processes_left
+from tests.engine.train_here import train_here
 
 pytestmark = pytest.mark.slow
 SCALES = {"upsampling": "implicit", "localized": False, "scales": [2, 4]}
@@ -31,9 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "training": {"epochs": 1},
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    with no_processes_left(folder):
-        answer = CommandLine(folder / "runs").json("train", str(folder / "spec.yaml"))
-    return Run(Path(answer["folder"]))
+    return train_here(folder / "spec.yaml", folder / "runs")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +10,8 @@ import xarray as xr
 import yaml
 
 from engine.models.constraints import CONSTRAINTS
-from engine.runs import Run
 from tests.engine.data.mock import write_field
-from tests.engine.launch.engine_processes import CommandLine
+from tests.engine.train_here import train_here
 
 SPEC = {
     "version": 1,
@@ -25,11 +23,11 @@ SPEC = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", CONSTRAINTS)
-def test_a_trained_run_keeps_its_constraint_and_says_how_well(form, tmp_path):
+def test_a_trained_run_keeps_its_constraint_and_says_how_well(form, tmp_path, capsys):
     write_field(tmp_path / "hr.nc", ny=8, nx=12, times=40, missing=0.2)
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump({**SPEC, "model": {**SPEC["model"], "constraint": form}}))
-    run = Run(Path(CommandLine(tmp_path / "runs").json("train", str(path))["folder"]))
+    run = train_here(path, tmp_path / "runs")
     with xr.open_dataset(run.results) as file:
         results = file.load()
     off, span = violation(results), float(results["hr"].max() - results["hr"].min())
@@ -39,7 +37,7 @@ def test_a_trained_run_keeps_its_constraint_and_says_how_well(form, tmp_path):
     assert answer["unit"] == "K"
     assert answer["max_violation"] == pytest.approx(np.abs(off).max(), rel=1e-3)
     assert answer["share_of_range"] == pytest.approx(answer["max_violation"] / span, rel=1e-3)
-    assert f"{form} constraint: off by at most" in (run.folder / "log.txt").read_text()
+    assert f"{form} constraint: off by at most" in capsys.readouterr().out
 
 
 def violation(results: xr.Dataset) -> np.ndarray:

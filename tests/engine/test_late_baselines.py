@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,16 @@ import xarray as xr
 
 from engine.cli import main
 from engine.files import read_json, sha256, to_json
-from engine.runs import Run
-from tests.engine.launch.engine_processes import CommandLine, write_spec
+from tests.engine.launch.engine_processes import write_spec
+from tests.engine.train_here import train_here
 
 pytestmark = pytest.mark.slow
 
 
 def test_an_old_run_gets_its_baselines(tmp_path, capsys):
-    engine = CommandLine(tmp_path / "runs")
     spec = write_spec(tmp_path, training={"epochs": 1, "batch_size": 14})
-    run = Run(Path(engine.json("train", str(spec))["folder"]))
+    run = train_here(spec, tmp_path / "runs")
+    capsys.readouterr()
     with xr.open_dataset(run.baselines, engine="netcdf4") as file:
         before = file.load()
     scores = run.scores()

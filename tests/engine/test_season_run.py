@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,9 +9,8 @@ import yaml
 
 from engine.cli import main
 from engine.evaluation.scores import FIELDS
-from engine.runs import Run
 from tests.engine.data.mock import make_field, steps
-from tests.engine.launch.engine_processes import CommandLine
+from tests.engine.train_here import train_here
 
 SPEC = {
     "version": 1,
@@ -39,7 +36,7 @@ def test_a_run_puts_the_season_of_each_cell_back_in_its_own_fields_and_new_ones(
         field[name] = field[name].copy(data=field[name].values - wave * amplitude)
         field.to_netcdf(tmp_path / f"{name}.nc")
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
-    run = Run(Path(CommandLine(tmp_path / "runs").json("train", str(tmp_path / "spec.yaml"))["folder"]))
+    run = train_here(tmp_path / "spec.yaml", tmp_path / "runs")
     with xr.open_dataset(run.results) as file:
         results = file.load()
     rmse = {name: float(np.sqrt(((results[name] - results["hr"]) ** 2).mean())) for name in FIELDS}
@@ -49,6 +46,7 @@ def test_a_run_puts_the_season_of_each_cell_back_in_its_own_fields_and_new_ones(
         lr = results["lr"].rename(y_lr="lat", x_lr="lon").rename("hr")
         xr.Dataset({"hr": lr}).to_netcdf(tmp_path / "new.nc")
         predictor["p"].sel(time=results["time"]).to_netcdf(tmp_path / "new.nc", "a")
+    capsys.readouterr()
     main(["downscale", run.id, str(tmp_path / "new.nc"), str(tmp_path / "out.nc"), "--store", str(tmp_path / "runs")])
     assert "too few for a trend of its own" in capsys.readouterr().err
     with xr.open_dataset(tmp_path / "out.nc") as found:

@@ -19,6 +19,7 @@ from engine.spec import Spec
 from engine.update import updated_spec
 from tests.engine.data.mock import steps, write_field
 from tests.engine.launch.engine_processes import CommandLine, write_spec
+from tests.engine.train_here import train_here
 
 NEW = "2001-02-10"  # the day after the 40 of `write_spec`
 # By the default split of 40 days, 28, 6 and 6 of them; of 20 new ones, rint(0.7 × 20), rint(0.85 × 20) and 20 end them.
@@ -75,7 +76,7 @@ def test_what_does_not_fit_the_run_is_refused(tmp_path, times, start, lr, messag
 def test_an_update_says_what_came_of_it_and_keeps_the_run(tmp_path):
     engine = CommandLine(tmp_path / "runs")
     spec = write_spec(tmp_path, training={"epochs": 4, "batch_size": 7})
-    run = Run(Path(engine.json("train", str(spec))["folder"]))
+    run = train_here(spec, tmp_path / "runs")
     weights = run.best.read_bytes()
     answer = engine.json("update", run.id, write_new(tmp_path), "--set", "training.epochs=1")
     updated = Run(Path(answer["folder"]))

@@ -22,12 +22,11 @@ from engine.evaluation.predict import Downscaler
 from engine.evaluation.products import second_beside
 from engine.files import sha256
 from engine.models.architecture import count_parameters
-from engine.runs import Run
 from engine.spec import Spec
 from engine.training import assembly
 from engine.training.losses import Loss, summed_over_components, weighted_sum
 from tests.engine.data.mock import make_field, write_field
-from tests.engine.launch.engine_processes import CommandLine, no_processes_left
+from tests.engine.train_here import train_here
 
 PLAIN: dict[str, Any] = {
     "version": 1,
@@ -184,9 +183,8 @@ def test_components_that_do_not_belong_together_are_refused(files, tmp_path):
 @pytest.mark.slow
 def test_a_run_of_a_vector_is_trained_scored_verified_and_applied(files, tmp_path, capsys):
     (files / "spec.yaml").write_text(yaml.safe_dump(PLAIN))
-    with no_processes_left(files):
-        answer = CommandLine(tmp_path / "runs").json("train", str(files / "spec.yaml"))
-    run = Run(Path(answer["folder"]))
+    run = train_here(files / "spec.yaml", tmp_path / "runs")
+    capsys.readouterr()
     with xr.open_dataset(run.results) as results:
         results = results.load()
     for name in ("hr", "interpolated", "downscaled", "lr"):
