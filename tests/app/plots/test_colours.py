@@ -22,6 +22,14 @@ def test_colour_range_leaves_out_gaps_and_is_centred_for_differences():
     assert colour_range([field * 0 + 5])[1] > 5
 
 
+def test_the_range_of_large_fields_is_that_of_evenly_spread_values_of_all():
+    """LR is smaller than the others, so that the steps between values go on across fields."""
+    rng = np.random.default_rng(0)
+    fields = [xr.DataArray(rng.normal(size=shape), dims=("y", "x")) for shape in ((7, 9), (800, 701), (800, 701))]
+    values = np.concatenate([field.values.ravel() for field in fields])  # 1,121,663: each fifth is taken
+    assert colour_range(fields) == tuple(np.percentile(values[::5], [0.2, 99.8]))
+
+
 @pytest.mark.parametrize(
     ("attrs", "same_as"),
     [
