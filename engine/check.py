@@ -10,6 +10,7 @@ from engine.data.cell_vectors import CHANNELS
 from engine.data.input_values import InputValues, check_values, sample_values
 from engine.data.normalizer import check_log, load_hr_template
 from engine.data.pairs import Pairs, pair
+from engine.data.station_inputs import CHANNELS as STATION_CHANNELS
 from engine.data.times import first_and_last
 from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
@@ -209,7 +210,8 @@ def _shape(spec: Spec, lr_shape: tuple[int, int]) -> Shape:
     fields = targets + len(data.predictors)
     features = {"none": 0, "hour": 2, "season": 2, "both": 4}[data.time_features]
     vectors = CHANNELS if spec.has_vectors else 0
-    channels = data.time_window * fields + vectors + features
+    stations = STATION_CHANNELS if data.stations else 0
+    channels = data.time_window * fields + vectors + features + stations
     outputs = max(outputs_of(spec.training.loss), targets)
     window = data.time_window, fields
     sides = (*lr_shape, channels, len(data.static), data.scale, *window, outputs)

@@ -12,20 +12,23 @@ from engine.data.hr_template import HrTemplate
 from engine.data.normalizer import Normalizer, load_hr_template
 from engine.data.pairs import Pairs, pair_for_downscaling
 from engine.data.samples import Samples
+from engine.data.station_inputs import open_series
 from engine.errors import RunError
 from engine.evaluation.any_grid import Destination, PlaceDownscaler, Places, write_at_places
 from engine.evaluation.predict import Downscaler, write_downscaled
 from engine.models.network import at_points, bound_of
 from engine.models.second_network import reach_of
 from engine.runs import Run
+from engine.spec import Source
 from engine.training import checkpoints
 from engine.training.assembly import build_network, shape_of
 
 
-def downscale(run: Run, data: str, path: Path, variable: str = "") -> tuple[str, ...]:
+def downscale(run: Run, data: str, path: Path, variable: str = "", stations: Source | None = None) -> tuple[str, ...]:
     """Apply the best weights of a run to new LR data, and write the result; returns notes on what was done.
 
     variable : name of the LR field in `data`, if it isn't that of the spec.
+    stations : measurements at the times of `data`, for a run with `data.stations`.
 
     Raises
     ------
@@ -36,6 +39,7 @@ def downscale(run: Run, data: str, path: Path, variable: str = "") -> tuple[str,
     """
     normalizer, template = load_trained(run)
     pairs = pair_for_downscaling(run.spec.data, template, data, variable)
+    pairs = _with_stations(run, pairs, normalizer, stations)
     followed: tuple[str, ...] = ()
     if normalizer.anomalies:
         anomalies, followed = normalizer.anomalies.follow(pairs)
@@ -47,10 +51,12 @@ def downscale(run: Run, data: str, path: Path, variable: str = "") -> tuple[str,
     return (*pairs.notes, *followed, *notes)
 
 
-def downscale_to(run: Run, data: str, path: Path, destination: Destination, variable: str = "") -> tuple[str, ...]:
+def downscale_to(
+    run: Run, data: str, path: Path, destination: Destination, variable: str = "", stations: Source | None = None
+) -> tuple[str, ...]:
     """Apply the best weights of a run to new LR data, on their own grid, and write the fields at another destination.
 
-    variable : as for `downscale`.
+    variable, stations : as for `downscale`.
 
     Raises
     ------
@@ -67,6 +73,7 @@ def downscale_to(run: Run, data: str, path: Path, destination: Destination, vari
         )
     normalizer, template = load_trained(run)
     pairs = pair_for_downscaling(spec.data, template, data, variable, as_given=True)
+    pairs = _with_stations(run, pairs, normalizer, stations)
     samples = Samples.of(spec, pairs, normalizer, pairs.parts.test)
     cells, are_points = destination.cells(pairs.lr_grid), destination.points is not None
     places = Places.of(cells, are_points, pairs.lr_grid, template, normalizer)
@@ -92,6 +99,19 @@ def load_trained(run: Run) -> tuple[Normalizer, HrTemplate]:
         has = f"weights of {trained} of {run.spec.training.ensemble} networks" if trained else "no trained weights yet"
         raise RunError(f"run {run.id} has {has}", action="let it train, or give another run")
     return Normalizer.load(run.normalizer_file), load_hr_template(run.normalizer_file)
+
+
+def _with_stations(run: Run, pairs: Pairs, normalizer: Normalizer, source: Source | None) -> Pairs:
+    """Add stations to pairs for downscaling, and notes on them; raises RunError if the run doesn't use any."""
+    if not normalizer.stations:
+        if source:
+            raise RunError(f"run {run.id} uses no stations", action="train with data.stations, or leave out --stations")
+        return pairs
+    if not source:
+        return replace(pairs, notes=(*pairs.notes, "no stations are given: fields are made without them"))
+    notes = list(pairs.notes)
+    series = open_series(source, pairs.hr, notes, "--stations", normalizer.stations.known)
+    return replace(pairs, stations=series, notes=tuple(notes))
 
 
 def load_networks(run: Run, pairs: Pairs, normalizer: Normalizer) -> list[keras.Model]:

@@ -28,6 +28,8 @@ from engine.evaluation.products import open_products, second_beside
 from engine.evaluation.scores import constraint_violation, scores_of_steps, summarized
 from engine.evaluation.vector_scores import with_vector
 from engine.evaluation.verification import write_verification
+from engine.evaluation.withheld import withheld_beside
+from engine.evaluation.withheld_fields import write_withheld
 from engine.files import append_line, read_json, to_json, write_whole
 from engine.models.residual_draws import MEAN
 from engine.runs import Heartbeat, RankEnd, Run, Store, describe_error
@@ -131,6 +133,9 @@ def evaluate(run: Run, heartbeat: Heartbeat, networks: Sequence[keras.Model], pa
     for note in write_results(run.results, downscaler, samples, report, title, ensemble):
         _log(note)
     run.stations.unlink(missing_ok=True)  # of an earlier evaluation
+    if pairs.stations:
+        heartbeat.phase("downscaling without a fold of stations")
+        write_withheld(withheld_beside(run.results), downscaler, samples, f"{title}, at withheld stations")
     heartbeat.phase("fitting baselines")
     add_baselines(run, pairs, samples, downscaler.bound)
     heartbeat.phase("scoring")

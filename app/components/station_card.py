@@ -35,8 +35,9 @@ SENTENCE = "How near LR, interpolated, HR and downscaled fields are to what was 
 DEFINITION = (
     "At the nearest cell with values, over the times at which the measurement and all products have one. RMSE without "
     "bias is the error without each station's mean error. HR has errors too: a cell is a mean over its "
-    "area, a station is a point. python -m engine verify RUN --stations FILE has more options: bilinear weights, and a "
-    "correction for height; docs/verification.md has the formulas."
+    "area, a station is a point. A station that a run is given is predicted without it and those around it. "
+    "python -m engine verify RUN --stations FILE has more options: bilinear weights, and a correction for height; "
+    "docs/verification.md has the formulas."
 )
 SECOND = "Scores at stations are those of the first component alone: choose it above."
 EMPTY = "Give a table (CSV) or a NetCDF file of stations that measured the variable."

@@ -29,6 +29,7 @@ BASIC = {
         "lr_v",
         "predictors",
         "static",
+        "stations",
         "region",
         "period",
         "split",
@@ -37,7 +38,7 @@ BASIC = {
     "training": ["loss", "epochs", "batch_size", "learning_rate"],
     "launch": LAUNCH,
 }
-SOURCES = ("target", "target_v", "lr", "lr_v", "predictors", "static")
+SOURCES = ("target", "target_v", "lr", "lr_v", "predictors", "static", "stations")
 WIDE = {f"data.{name}" for name in (*SOURCES, "region", "period", "split")}
 ROLES = {
     "target": Role.TARGET,

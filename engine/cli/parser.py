@@ -167,6 +167,12 @@ def make_parser() -> CommandParser:
         default="",
         help="name of the LR field in the input, of a vector two with a comma between (default: as in the spec)",
     )
+    downscale.add_argument(
+        "--stations", metavar="FILE", help="measurements at the times of the input, for a run with data.stations"
+    )
+    downscale.add_argument(
+        "--station-variable", default="", metavar="NAME", help="the one measured, if FILE has several"
+    )
     downscale.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     destination = downscale.add_mutually_exclusive_group()
     anywhere = "with a run of model.scales, LR on its own grid:"

@@ -111,11 +111,12 @@ def downscale(args: argparse.Namespace) -> None:
     output = checked_output(args.output, Source(args.input).files(), overwrite=args.overwrite)
     with quiet_import():
         from engine.downscale import Destination, downscale, downscale_to
+    stations = Source(args.stations, args.station_variable) if args.stations else None
     if args.scale is None and args.grid is None and args.points is None:
-        notes = downscale(run, args.input, output, args.variable)
+        notes = downscale(run, args.input, output, args.variable, stations)
     else:
         destination = Destination(args.scale, args.grid, args.points)
-        notes = downscale_to(run, args.input, output, destination, args.variable)
+        notes = downscale_to(run, args.input, output, destination, args.variable, stations)
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
     answer(args, {"run": run.id, "output": str(args.output), "notes": notes}, f"wrote {args.output}")

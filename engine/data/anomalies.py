@@ -11,9 +11,11 @@ Statistical Methods in the Atmospheric Sciences, section 9.4.3.
 from __future__ import annotations
 
 import calendar
+import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
+from typing import Self
 
 import numpy as np
 import xarray as xr
@@ -29,6 +31,16 @@ SEASON_DAYS = 60  # of the year, with a step, without which no harmonics of the 
 TREND_YEARS = 5.0  # shortest part that a trend is fitted to
 CELLS_AT_ONCE = 1_000_000  # of HR, in a block of steps; values of sums that are solved at once
 STEPS_OF_TERM = 3  # with a value that a cell needs, for each term
+
+
+# Arrays of Anomalies → their dimensions in scaling.nc.
+IN_FILE: dict[str, tuple[str, ...]] = {
+    "hr": ("term", "y", "x"),
+    "lr": ("term", "y_lr", "x_lr"),
+    "predictors": ("predictor", "term", "y_lr", "x_lr"),
+    "lr_trend": ("line", "y_lr", "x_lr"),
+    "predictor_trends": ("predictor", "line", "y_lr", "x_lr"),
+}
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,21 @@ class Anomalies:
     predictors: np.ndarray
     lr_trend: np.ndarray
     predictor_trends: np.ndarray
+
+    def add_to(self, file: xr.Dataset) -> None:
+        """Put all into scaling.nc."""
+        file.attrs["season"] = json.dumps(asdict(self.season))
+        for name, dims in IN_FILE.items():
+            file[f"anomalies_{name}"] = (dims, getattr(self, name))
+
+    @classmethod
+    def from_file(cls, file: xr.Dataset) -> Self | None:
+        """Read what `add_to` put there; None where there is nothing."""
+        if "season" not in file.attrs:
+            return None
+        season = json.loads(file.attrs["season"])
+        arrays = {name: file[f"anomalies_{name}"].values for name in IN_FILE}
+        return cls(Season(**season | {"months": tuple(season["months"])}), **arrays)
 
     def of_lr(self, lr: np.ndarray, predictors: np.ndarray, times: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
         """Subtract season and trend: (n, y_lr, x_lr), (n, y_lr, x_lr, predictors) in the same units."""

@@ -11,6 +11,7 @@ from engine.data import cell_vectors
 from engine.data.gaps import fill_missing
 from engine.data.normalizer import Normalizer
 from engine.data.pairs import FieldBlock, Pairs
+from engine.data.station_inputs import CHANNELS, station_inputs
 from engine.data.times import segment_numbers, time_features, window
 from engine.spec import DataOptions
 
@@ -20,7 +21,8 @@ class InputChannels:
     """Channels of the inputs, made of the fields of one part of the pairs.
 
     Their order: LR (of a vector, of both components) and each predictor, for the sample's own time step and then for
-    the others of the time window; then `vectors`; then time features; then, where LR has gaps, 1 where LR has a value.
+    the others of the time window; then `vectors`; then time features; then those of `station_inputs`; then, where LR
+    has gaps, 1 where LR has a value.
     with_vectors : add the vectors of `engine.data.cell_vectors`, which message passing needs.
     """
 
@@ -30,8 +32,13 @@ class InputChannels:
     with_vectors: bool = False
 
     def __len__(self) -> int:
-        known = self.vectors.shape[-1] + self._features.shape[1] + int(self.normalizer.lr_has_gaps)
-        return self.options.time_window * self.fields + known
+        return self.stations.stop + int(self.normalizer.lr_has_gaps)
+
+    @property
+    def stations(self) -> slice:
+        """Channels that are made of stations; none where the run has no stations."""
+        first = self.options.time_window * self.fields + self.vectors.shape[-1] + self._features.shape[1]
+        return slice(first, first + (CHANNELS if self.normalizer.stations else 0))
 
     @property
     def fields(self) -> int:
@@ -73,6 +80,9 @@ class InputChannels:
         channels.append(np.broadcast_to(self.vectors, (*windows.shape[:3], self.vectors.shape[-1])))
         features = self._features[steps]
         channels.append(np.broadcast_to(features[:, None, None, :], (*windows.shape[:3], features.shape[1])))
+        if scaling := self.normalizer.stations:
+            lr = filled[index[:, middle], ..., 0]
+            channels.append(station_inputs(scaling, self.normalizer.target, lr, self.pairs, steps))
         if self.normalizer.lr_has_gaps:
             channels.append(np.isfinite(block.lr[index[:, middle]])[..., None])
         return np.concatenate(channels, axis=-1, dtype=np.float32)

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 import xarray as xr
 
-from engine.data.anomalies import KINDS, Anomalies, Season, fit_anomalies
+from engine.data.anomalies import KINDS, Anomalies, fit_anomalies
 from engine.data.fields import COPIED_ATTRS
 from engine.data.gaps import fill_missing
 from engine.data.grid_coordinates import GRID_MAPPING, coordinates_of
@@ -20,6 +20,7 @@ from engine.data.hr_template import HrTemplate
 from engine.data.netcdf import open_netcdf, write_netcdf
 from engine.data.pairs import FieldBlock, Pairs
 from engine.data.resample import interpolate
+from engine.data.station_inputs import StationScaling, fit_scaling
 from engine.data.times import in_blocks, spread_evenly
 from engine.errors import DataError
 from engine.files import whole_file
@@ -40,14 +41,6 @@ FILE_NAMES = {
     "is_nonnegative": "floored",
     "hr_has_gaps": "hr_gaps",
     "lr_has_gaps": "lr_gaps",
-}
-# Arrays of Anomalies → their dimensions in scaling.nc.
-ANOMALIES: dict[str, tuple[str, ...]] = {
-    "hr": ("term", "y", "x"),
-    "lr": ("term", "y_lr", "x_lr"),
-    "predictors": ("predictor", "term", "y_lr", "x_lr"),
-    "lr_trend": ("line", "y_lr", "x_lr"),
-    "predictor_trends": ("predictor", "line", "y_lr", "x_lr"),
 }
 
 
@@ -101,6 +94,7 @@ class Normalizer:
     partner : of the second component of a vector, with the same masks, predictors and static variables.
     anomalies : season and trend that are subtracted before all else, so that `target`, residual_std, hr_min and hr_max
         are those of what is left, which has any sign; None where values are normalized as they are.
+    stations : facts about measurements that are input of the network; None where there are none.
     """
 
     target: ValueTransform
@@ -117,6 +111,7 @@ class Normalizer:
     lr_mask: np.ndarray | None = None
     partner: Normalizer | None = None
     anomalies: Anomalies | None = None
+    stations: StationScaling | None = None
 
     @property
     def components(self) -> tuple[Normalizer, ...]:
@@ -131,7 +126,7 @@ class Normalizer:
 
     def _parameters(self) -> str:
         """Give all but the masks, the partner and the anomalies as JSON."""
-        left_out = ("mask", "lr_mask", "partner", "anomalies")
+        left_out = ("mask", "lr_mask", "partner", "anomalies", "stations")
         names = [f.name for f in dataclasses.fields(self) if f.name not in left_out]
         parameters = {FILE_NAMES.get(name, name): getattr(self, name) for name in names}
         return json.dumps(parameters, default=ValueTransform.to_file)
@@ -152,9 +147,9 @@ class Normalizer:
             "predictor_units": json.dumps([field.attrs.get("units", "") for field in pairs.predictors]),
         }
         if self.anomalies:
-            file.attrs["season"] = json.dumps(dataclasses.asdict(self.anomalies.season))
-            for name, dims in ANOMALIES.items():
-                file[f"anomalies_{name}"] = (dims, getattr(self.anomalies, name))
+            self.anomalies.add_to(file)
+        if self.stations:
+            self.stations.add_to(file)
         if self.partner and pairs.partner:
             hr = pairs.partner.hr
             attrs = {word: hr.attrs[word] for word in COPIED_ATTRS if word in hr.attrs}
@@ -170,13 +165,10 @@ class Normalizer:
             parameters, of_partner = file.attrs["scaling"], file.attrs.get("scaling_v")
             mask = file["cells"].values.astype(bool)
             lr_mask = file["lr_cells"].values.astype(bool) if "lr_cells" in file else None
-            anomalies = None
-            if "season" in file.attrs:
-                season = json.loads(file.attrs["season"])
-                arrays = {name: file[f"anomalies_{name}"].values for name in ANOMALIES}
-                anomalies = Anomalies(Season(**season | {"months": tuple(season["months"])}), **arrays)
+            anomalies, stations = Anomalies.from_file(file), StationScaling.from_file(file)
         partner = cls._from_file(of_partner, mask, lr_mask) if of_partner else None
-        return dataclasses.replace(cls._from_file(parameters, mask, lr_mask), partner=partner, anomalies=anomalies)
+        whole = cls._from_file(parameters, mask, lr_mask)
+        return dataclasses.replace(whole, partner=partner, anomalies=anomalies, stations=stations)
 
     @classmethod
     def _from_file(cls, parameters: str, mask: np.ndarray, lr_mask: np.ndarray | None) -> Self:
@@ -246,6 +238,7 @@ def _fit(pairs: Pairs, kind: str) -> Normalizer:
         mean=_nonzero(abs(statistics.hr.mean)),
         lr_mask=statistics.lr_mask,
         anomalies=anomalies,
+        stations=fit_scaling(pairs, target, blocks.with_steps()) if pairs.stations else None,
     )
 
 
@@ -373,6 +366,10 @@ class _Blocks:
             if self.is_cached:
                 self.cached.append(block)
             yield block
+
+    def with_steps(self) -> Iterator[tuple[np.ndarray, FieldBlock]]:
+        """Give the steps of each block too."""
+        return zip(in_blocks(self.steps, self.pairs.hr_grid.shape, CELLS_AT_ONCE), self, strict=True)
 
 
 def _residual_std(pairs: Pairs, target: ValueTransform, blocks: _Blocks) -> float:

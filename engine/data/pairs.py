@@ -19,10 +19,12 @@ from engine.data.fields import open_field
 from engine.data.forecasts import samples_of
 from engine.data.grid_coordinates import coordinates_of, grid_of
 from engine.data.grids import Grid, is_periodic
-from engine.data.hr_template import MIN_CELLS_FOR_MEAN, HrTemplate, describe_shape, regrid_to_hr
+from engine.data.hr_template import HrTemplate, regrid_to_hr
 from engine.data.lazy import apply_lazily, join_times, take_steps
+from engine.data.lr_fields import note_scale, regrid_to_lr
 from engine.data.regions import fit_to_scale, in_region
-from engine.data.resample import coarsen, coarsening, regrid
+from engine.data.resample import coarsen, coarsening
+from engine.data.station_inputs import StationSeries, open_series
 from engine.data.times import PARTS, Parts, match, span, split_parts, split_rows, within
 from engine.data.units import IN_THE_FILE, convert, describe_conversion
 from engine.data.vectors import check_components, where_both
@@ -68,6 +70,7 @@ class Pairs:
         the rows of that part alone, and all else is the same.
     partner : the second component of a vector, in the unit of the first, on the same grids and at the same times, with
         the same predictors and static variables. HR, and LR, are missing where either component is.
+    stations : measurements that are input of the network, if there are any.
     """
 
     hr: xr.DataArray
@@ -85,6 +88,7 @@ class Pairs:
     derive_lr: Callable[[np.ndarray], np.ndarray] | None = None
     is_split_by_rows: bool = False
     partner: Pairs | None = None
+    stations: StationSeries | None = None
 
     @property
     def swapped(self) -> Pairs:
@@ -185,7 +189,7 @@ def pair_for_downscaling(
         name = f"data.predictors[{number}]"
         named[name] = _open_as_trained(predictor, path, unit, undated, name, notes)
     matched = match([field["time"] for field in named.values()], list(named))
-    on_lr = [_regrid_to_lr(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
+    on_lr = [regrid_to_lr(lr_grid, needed, field, name, options, notes) for name, field in named.items()]
     lr, *rest = (take_steps(field, steps) for field, steps in zip(on_lr, matched.steps, strict=True))
     lr_v = rest.pop(0).assign_coords(time=lr["time"]) if options.target_v else None
     no_steps = np.arange(0)
@@ -228,18 +232,18 @@ def pair(options: DataOptions) -> Pairs:
     fields = {"data.target": hr}
     if options.lr is not None:
         lr = _in_unit_of(hr, open_other(options.lr), "data.lr", notes)
-        _note_scale(grid_of(lr), lr_grid, options.scale, notes)
-        fields["data.lr"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr", options, notes)
+        note_scale(grid_of(lr), lr_grid, options.scale, notes)
+        fields["data.lr"] = regrid_to_lr(lr_grid, needed, lr, "data.lr", options, notes)
     for number, source in enumerate(options.predictors):
         name = f"data.predictors[{number}]"
-        fields[name] = _regrid_to_lr(lr_grid, needed, open_other(source), name, options, notes)
+        fields[name] = regrid_to_lr(lr_grid, needed, open_other(source), name, options, notes)
     if options.target_v is not None:
         second = in_region(open_other(options.target_v), options, [])
         check_components(target, second)
         fields["data.target_v"] = _in_unit_of(hr, fit_to_scale(second, options, []), "data.target_v", notes)
     if options.lr_v is not None:
         lr = _in_unit_of(hr, open_other(options.lr_v), "data.lr_v", notes)
-        fields["data.lr_v"] = _regrid_to_lr(lr_grid, needed, lr, "data.lr_v", options, notes)
+        fields["data.lr_v"] = regrid_to_lr(lr_grid, needed, lr, "data.lr_v", options, notes)
     at_times = dict(zip(fields, _common_times(fields, options, notes), strict=True))
     hr = at_times.pop("data.target")
     hr_v, given, given_v = (at_times.pop(f"data.{name}", None) for name in ("target_v", "lr", "lr_v"))
@@ -248,6 +252,7 @@ def pair(options: DataOptions) -> Pairs:
     if is_perfect_prog and given is not None:
         notes.append("the network learns from coarsened HR, and is applied to data.lr in the test part")
     single_step, no_steps = len(hr["time"]) == 1, np.arange(0)
+    stations = options.stations and open_series(options.stations, hr, notes)
     pairs = Pairs(
         hr=hr,
         lr=lr,
@@ -262,6 +267,7 @@ def pair(options: DataOptions) -> Pairs:
         parts=Parts(no_steps, no_steps, no_steps) if single_step else split_parts(hr["time"], options.split),
         notes=tuple(notes),
         derive_lr=coarsening(hr_grid, options.scale, options.coarsening) if is_perfect_prog else None,
+        stations=stations,
     )
     if hr_v is not None:
         lr_v = given_v
@@ -273,11 +279,11 @@ def pair(options: DataOptions) -> Pairs:
 
 def _split_by_rows(pairs: Pairs, options: DataOptions) -> Pairs:
     """Split a single time step by rows into training, validation and test part."""
-    if options.time_window > 1:
-        raise TimeError(
-            f"data.time_window is {options.time_window}, but there is a single time step",
-            action="set data.time_window=1",
-        )
+    for option, has in (("time_window", options.time_window > 1), ("stations", options.stations)):
+        if has:
+            raise TimeError(
+                f"data.{option} is given, but there is a single time step", action=f"leave out data.{option}"
+            )
     rows = split_rows(pairs.lr_grid.shape[0], options.split)
     row_of_cell, y = np.arange(pairs.hr_grid.shape[0]) // pairs.scale, pairs.hr_grid.y
     strips, spans = [], []
@@ -340,30 +346,6 @@ def _without_values(hr: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(
         values, dims=("time", "y", "x"), coords={**times.coords, **hr.coords}, name=hr.name, attrs=hr.attrs
     )
-
-
-def _note_scale(given: Grid, lr_grid: Grid, scale: int, notes: list[str]) -> None:
-    """Add a note where the given LR field is far finer or coarser than the scale makes LR."""
-    ratio = given.cell_size_km() / lr_grid.cell_size_km()
-    if not 0.5 < ratio < 2:
-        notes.append(
-            f"data.lr has cells {given.cell_size_km():.3g} km wide, but scale {scale} makes LR cells "
-            f"{lr_grid.cell_size_km():.3g} km wide: scale {max(2, round(scale * ratio))} would suit it"
-        )
-
-
-def _regrid_to_lr(
-    grid: Grid, needed: Grid, field: xr.DataArray, name: str, options: DataOptions, notes: list[str]
-) -> xr.DataArray:
-    """Bring a field onto the LR grid."""
-    source = grid_of(field)
-    if source.is_close_to(grid):
-        return field.assign_coords(coordinates_of(grid))
-    is_fine = source.cell_size_km() * MIN_CELLS_FOR_MEAN <= grid.cell_size_km()
-    method = "area" if is_fine else options.interpolation
-    before, after = describe_shape(source), describe_shape(grid)
-    notes.append(f"{name} ({before} cells) regridded to the {after} LR cells by {method}")
-    return regrid(field.rename(name), grid, method, needed).rename(field.name)
 
 
 def _common_times(fields: dict[str, xr.DataArray], options: DataOptions, notes: list[str]) -> list[xr.DataArray]:

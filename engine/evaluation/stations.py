@@ -23,6 +23,7 @@ from engine.evaluation.products import products_of
 from engine.evaluation.scores import time_blocks
 from engine.evaluation.station_cells import Sampling, samplings
 from engine.evaluation.tables import aligned
+from engine.evaluation.withheld import with_withheld
 from engine.files import whole_file
 
 SCORES = {
@@ -43,6 +44,7 @@ def verify_at_stations(
     method: str = "nearest",
     lapse_rate: float | None = None,
     heights: Mapping[str, xr.DataArray] | None = None,
+    withheld: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Score products of a results file at stations.
 
@@ -54,6 +56,7 @@ def verify_at_stations(
     lapse_rate : K / km by which temperature falls with height, brought from the elevation of the grid to that of the
         station: T + lapse_rate (z_grid - z_station).
     heights : `elevations`, with `lapse_rate`.
+    withheld : as results/withheld.nc of a run that is given stations.
 
     Returns
     -------
@@ -70,7 +73,11 @@ def verify_at_stations(
     what = f"the variable {stations.name} of the stations"
     measured = convert(stations, units, what=what, reference="the run", correction="give it the right unit").load()
     cells, notes = _samplings(results, measured, method), list[str]()
-    products, observed = _match_times(_sample(results, cells), measured, notes)
+    sampled = _sample(results, cells)
+    if withheld is not None:
+        sampled, note = with_withheld(sampled, measured, withheld, method)
+        notes.append(note)
+    products, observed = _match_times(sampled, measured, notes)
     if lapse_rate is not None:
         factor, heights = _kelvins(units) * lapse_rate / 1000, heights or {}
         for name in products["product"].values:

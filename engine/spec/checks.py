@@ -199,6 +199,23 @@ def _check_season(spec: Spec) -> None:
     )
 
 
+def _check_stations(spec: Spec) -> None:
+    data = spec.data
+    if not data.stations:
+        return
+    _check_needed(
+        "data.stations is given",
+        "means of stations and HR cells over the training part are subtracted from what they differ from LR",
+        "leave out data.stations",
+        {
+            "data.pairing": (data.pairing, "mos", data.pairing == "mos" or not data.lr),
+            "data.target_v": (data.target_v and data.target_v.plain(), None, not data.target_v),
+            "data.scaling": (data.scaling, "standard", not data.scaling.startswith("season")),
+            "data.patch_size": (data.patch_size, 0, not data.patch_size),
+        },
+    )
+
+
 def _check_needed(given: str, hint: str, otherwise: str, needed: Mapping[str, tuple[object, object, bool]]) -> None:
     """Raise a SpecError for the first of the needed options that doesn't suit what is given.
 
@@ -225,4 +242,5 @@ CHECKS: tuple[Callable[[Spec], None], ...] = (
     _check_scales,
     _check_vector,
     _check_season,
+    _check_stations,
 )

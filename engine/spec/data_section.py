@@ -39,6 +39,12 @@ class DataOptions(Options):
     static = Values(
         Source, doc="Input fields without time, such as topography or a land mask, regridded to the HR grid."
     )
+    stations = Value(
+        Source,
+        None,
+        doc="Measurements of the target at stations (CSV, CF time series), which the network is given at each step; in "
+        "training, values at random HR cells stand in for them.",
+    )
     scale = Whole(None, bounds=(2, 64), allow_None=True, unit="HR cells per LR cell", doc="Scale factor from LR to HR.")
     coarsening = Choice(
         KERNELS, default="area", doc="Method of coarsening HR to LR (perfect-prog). area: mean weighted by cell area."
@@ -109,6 +115,6 @@ class DataOptions(Options):
 
     def files(self) -> list[str]:
         """All input files, each once, globs expanded."""
-        fields = [self.target, self.target_v, self.lr, self.lr_v]
+        fields = [self.target, self.target_v, self.lr, self.lr_v, self.stations]
         sources = [*filter(None, fields), *self.predictors, *self.static]
         return list(dict.fromkeys(name for source in sources for name in source.files()))

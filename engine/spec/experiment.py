@@ -91,6 +91,7 @@ class Spec:
                 lr_v=data.lr_v and data.lr_v.within(folder),
                 predictors=tuple(source.within(folder) for source in data.predictors),
                 static=tuple(source.within(folder) for source in data.static),
+                stations=data.stations and data.stations.within(folder),
             ),
         )
 

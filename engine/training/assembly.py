@@ -30,6 +30,7 @@ from engine.training.memory_budget import training_bytes
 from engine.training.precision import choose_precision
 from engine.training.progress import ProgressRecord
 from engine.training.random_scales import RandomScaleStep
+from engine.training.station_draw import StationDraw
 from engine.training.supervised import Step
 from engine.training.validation import Validation
 from engine.training.workers import Workers
@@ -108,6 +109,8 @@ def build_training(
     )
     shuffle = Shuffle.of(spec, len(train.samples), pairs.lr_grid.shape, workers.rank, workers.size, pairs.periodic)
     step = build_step(spec, workers, network, pairs, normalizer, shuffle.steps)
+    if normalizer.stations:
+        step.station_draw = StationDraw(train.samples, spec.training.seed, workers)
     return Training(
         step=step,
         train=train,

@@ -16,6 +16,7 @@ from engine.training.averaging import WeightAverage
 from engine.training.feed import Feed
 from engine.training.losses import Loss, summed_over_components
 from engine.training.schedules import Schedule
+from engine.training.station_draw import StationDraw
 from engine.training.workers import Workers
 
 
@@ -39,6 +40,7 @@ class Step:
         )
         self.optimizer.build(network.trainable_variables)
         self.average = WeightAverage(self.trained, options.ema)
+        self.station_draw: StationDraw | None = None
 
     @property
     def trained(self) -> keras.Model:
@@ -93,7 +95,10 @@ class Step:
         """Take a number of steps; returns the mean of each of the losses on this rank: (losses,)."""
 
         def step(number: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            losses, gradients = self.gradients(batches.get_next())
+            batch = batches.get_next()
+            if self.station_draw:
+                batch = self.station_draw(batch, tf.cast(self.optimizer.iterations, tf.int32))
+            losses, gradients = self.gradients(batch)
             self.apply(gradients)
             self.average.update(self.optimizer.iterations.value)
             return number + 1, totals + losses

@@ -21,6 +21,7 @@ BY_HAND: dict[str, dict[str, dict[str, Any]]] = {
     "data.lr_v": {"data": {"target_v": {"path": "v.nc"}, "lr": {"path": "lr.nc"}, "lr_v": {"path": "lr_v.nc"}}},
     "data.predictors": {"data": {"predictors": [{"path": "p.nc", "variable": "psl"}, {"path": "q.nc", "units": "1"}]}},
     "data.static": {"data": {"static": [{"path": "dem.nc"}]}},
+    "data.stations": {"data": {"stations": {"path": "stations.csv", "variable": "tas"}}},
     "data.scale": {"data": {"scale": 4}},
     "data.region": {"data": {"region": {"lat": [40.2, 43.3], "lon": [-1.0, 4.0]}}},
     "data.period": {"data": {"period": ["2001-01-03", "2001-01-20"]}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from itertools import product
@@ -13,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from engine import run as engine_run
+from engine.data import station_inputs
 from engine.data.normalizer import fit_normalizer
 from engine.data.pairs import Pairs
 from engine.data.samples import Samples
@@ -23,6 +25,7 @@ from engine.runs import Run, Store
 from engine.spec import SECTIONS, Spec, TrainingOptions
 from engine.training import assembly, checkpoints, loop
 from engine.training.workers import Workers
+from tests.engine.data.test_station_inputs import series_of
 from tests.engine.network_combinations import ANY_SCALE, COMBINATIONS, Combination
 from tests.engine.small_pairs import make_pairs, waves
 from tests.engine.stop_and_resume import StopAfter
@@ -53,6 +56,11 @@ LEARNED = [
     for each, learning in product(COMBINATIONS, LEARNING)
     if learning not in FLOWS or each in (WITH_FLOW if learning == FLOWS[0] else WITH_NORMALIZING_FLOW)
 ] + [(each, "supervised") for each in ANY_SCALE]
+STATIONS = {"data": {"stations": {"path": "stations.csv"}}}
+WITH_STATIONS = [
+    *((each, "supervised") for each in (*ANY_SCALE, IN_GRAPHS[0])),
+    *((IN_GRAPHS[0], learning) for learning in ("adversarial", *FLOWS)),
+]
 OPTIONS = ("data", "model", "training")
 # What has to change with a value; None: files of another kind, which tests of the data read.
 WITH: dict[tuple[str, Any], dict[str, dict[str, Any]] | None] = {
@@ -119,7 +127,11 @@ def pairs_of(spec: Spec) -> Pairs:
     hr = waves(16, 8, 10)
     hr[:, 2:4, 4:6] = np.nan
     predictor = waves(16, 4, 5, seed=1)
-    return make_pairs(hr, predictors=[predictor], static=[waves(1, 8, 10)[0]], interpolation=spec.data.interpolation)
+    pairs = make_pairs(hr, predictors=[predictor], static=[waves(1, 8, 10)[0]], interpolation=spec.data.interpolation)
+    if spec.data.stations:
+        values = np.stack([hr[:, 1, 1] + 3, hr[:, 6, 8] - 2], axis=1)
+        pairs = dataclasses.replace(pairs, stations=series_of(values, [1.5, 6.5], [1.5, 8.5]))
+    return pairs
 
 
 def trained_and_loaded(spec: Spec, store: Store) -> None:
@@ -149,9 +161,14 @@ def trained_and_loaded(spec: Spec, store: Store) -> None:
     assert np.nanmax(np.abs(fields["downscaled"] - arrays.hr)) < 30  # K; the waves are 2.5 K high
 
 
-def spec_of_network(combination: Combination, learning: str) -> Spec:
+@pytest.fixture
+def few_values_of_stations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(station_inputs, "MIN_VALUES", 3)
+
+
+def spec_of_network(combination: Combination, learning: str, *changes: dict[str, dict[str, Any]]) -> Spec:
     window = {"data": {"time_window": combination.window}}
-    spec = spec_of(window, {"model": combination.model, "training": {"learning": learning}})
+    spec = spec_of(window, {"model": combination.model, "training": {"learning": learning}}, *changes)
     assert spec.is_recurrent == (combination.window > 1)
     return spec
 
@@ -162,7 +179,13 @@ def test_every_network_is_trained_saved_loaded_and_predicted_with(combination, l
     trained_and_loaded(spec_of_network(combination, learning), Store(tmp_path))
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("eager", "few_values_of_stations")
+@pytest.mark.parametrize(("combination", "learning"), WITH_STATIONS, ids=str)
+def test_networks_learn_from_stations(combination, learning, tmp_path):
+    trained_and_loaded(spec_of_network(combination, learning, STATIONS), Store(tmp_path))
+
+
+@pytest.mark.usefixtures("eager", "few_values_of_stations")
 @pytest.mark.parametrize(
     ("combination", "learning"),
     [*((each, "supervised") for each in [*IN_GRAPHS, *ANY_SCALE]), *((IN_GRAPHS[0], flow) for flow in FLOWS)],
@@ -173,7 +196,8 @@ def test_a_training_stopped_within_an_epoch_ends_with_the_same_weights(combinati
     monkeypatch.setattr(loop, "CHUNK_S", 0.0)
     learned = {"epochs": 2, "ema": 0.9, "loss": "mae", "learning": learning}
     window = {"data": {"time_window": combination.window}}
-    spec = spec_of(window, {"model": {**combination.model, "dropout_rate": 0.2}, "training": learned})
+    of_model = {"model": {**combination.model, "dropout_rate": 0.2}, "training": learned}
+    spec = spec_of(window, of_model, STATIONS if combination is ANY_SCALE[1] else {})
     pairs = pairs_of(spec)
     normalizer = fit_normalizer(pairs, spec.data.scaling)
 

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from engine import run as engine_run
+from engine.data import station_inputs
 from engine.data.normalizer import Normalizer, fit_normalizer
 from engine.data.pairs import Pairs, pair
 from engine.data.samples import Samples, Shuffle
@@ -68,6 +69,7 @@ AFTER: dict[str, Sections] = {
     "data.lr_v": {"data": VECTOR | {"lr_v": {"path": "lr2.nc"}}},
     "data.predictors": {"data": {"predictors": [{"path": "lr.nc"}]}},
     "data.static": {"data": {"static": [{"path": "dem.nc"}]}},
+    "data.stations": {"data": {"stations": {"path": "stations.csv"}}},
     "data.region": {"data": {"region": {"lat": [40.0, 42.6], "lon": [1.0, 4.0]}}},
     "data.period": {"data": {"period": ["2001-01-01", "2001-01-03"]}},
     "model.localized": {"model": {"localized": True}},
@@ -99,6 +101,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("lr.nc", "lr2.nc")):
         write_field(folder / name, ny=6, nx=8, south=39.0, west=-1.0, dy=1.0, dx=1.0, times=times, seed=2 + seed)
     write_field(folder / "dem.nc", ny=8, nx=12, times=0, units="m", seed=4)
+    rows = [f"a,41.0,2.0,{when:%Y-%m-%dT%H:%M},{280 + number}" for number, when in enumerate(times)]
+    (folder / "stations.csv").write_text("\n".join(["id,lat,lon,date,t2m (K)", *rows]))
     return folder
 
 
@@ -113,6 +117,11 @@ def _no_question_to_horovod() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "controller", lambda horovodrun: "--gloo")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _few_values_of_stations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(station_inputs, "MIN_VALUES", 3)
 
 
 @pytest.fixture(autouse=True)

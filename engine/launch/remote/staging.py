@@ -80,6 +80,7 @@ def inputs_of(spec: Spec, folder: str) -> Inputs:
         "lr_v": sent(data.lr_v),
         "predictors": tuple(map(sent, data.predictors)),
         "static": tuple(map(sent, data.static)),
+        "stations": sent(data.stations),
     }
     return Inputs(spec.replace(data=moved), files)
 
