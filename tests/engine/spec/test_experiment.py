@@ -255,7 +255,7 @@ def test_a_spec_recorded_before_options_were_renamed_still_opens(tmp_path):
         for name in kind.declared()
     ]
     added = {"model.scales", "model.noise", "training.members", "training.ensemble", "model.sampling_steps"}
-    added |= {"data.target_v", "data.lr_v"}
+    added |= {"data.target_v", "data.lr_v", "data.stations"}
     assert recorded == [name for name in declared if name not in added]
     with pytest.raises(SpecError, match="lr_scaling has a new name"):  # the same file, given by a user
         Spec.read(RECORDED_BEFORE)
