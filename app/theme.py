@@ -62,6 +62,7 @@ PAGE_SX: dict[str, object] = {
         "borderColor": "divider",
     },
     "& .MuiAppBar-root .title": {"color": "text.primary", "display": {"xs": "none", "sm": "block"}},
+    "& .MuiToolbar-root": {"minHeight": {"xs": 50}},  # the header's, and the one below it that keeps its place free
     "& .MuiAppBar-root .MuiToolbar-root": {"paddingLeft": {"xs": 1, "sm": 3}, "paddingRight": {"xs": 1, "sm": 3}},
     "& .MuiAppBar-root .logo": {"height": "1.9em !important"},
     "& main": {"backgroundColor": "background.default"},
@@ -73,8 +74,8 @@ MENU_SX: dict[str, object] = {
         "color": "inherit",
         "opacity": 0.75,
         "minWidth": {"xs": 56, "sm": 84},
-        "minHeight": 62,
-        "padding": {"xs": "8px", "sm": "12px 16px"},
+        "minHeight": 50,
+        "padding": {"xs": "8px", "sm": "8px 16px"},
     },
     "& .MuiTab-root.Mui-selected": {"color": "inherit", "opacity": 1},
     "& .MuiTabs-indicator": {"backgroundColor": "#2a93b5", "height": "3px"},

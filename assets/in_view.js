@@ -1,4 +1,4 @@
-// Lists the named parts that are in view, or would be with a little scrolling.
+// Lists the named parts that are in view, or would be with a little scrolling, and makes the stale ones faint.
 const MARGIN = "400px 0px"
 
 export function render({model}) {
@@ -23,12 +23,17 @@ export function render({model}) {
       names.set(view.el, model.names[at])
       observer.observe(view.el)
     }
+    markStale()
+  }
+  const markStale = () => {
+    for (const [el, name] of names) { el.classList.toggle("stale", model.stale.includes(name)) }
   }
   let waiting = setTimeout(findAll, 0)
   // What is printed is all of the page; what the server has not drawn by then is there the next time.
   const print = (event) => { printing = event.type === "beforeprint"; report() }
   window.addEventListener("beforeprint", print)
   window.addEventListener("afterprint", print)
+  model.on("stale", markStale)
   model.on("remove", () => {
     clearTimeout(waiting)
     observer.disconnect()

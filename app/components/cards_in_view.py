@@ -16,7 +16,6 @@ from app.theme import ASSETS
 
 PLACE = 340  # px: about the height of a card, so that those below stay out of view until it is scrolled to
 AT_ONCE = 2  # cards that are drawn at the same time
-STALE = "stale"
 Draw = Callable[[], Awaitable[object]]
 
 
@@ -27,6 +26,9 @@ class InView(JSComponent):
 
     names = param.List(default=[], item_type=str, doc="Names of the parts, each a tag of its view.")
     in_view = param.List(default=[], item_type=str, doc="Those that are in view, or soon will be.")
+    stale = param.List(
+        default=[], item_type=str, doc="Those that are faint, but not by css_classes, as Bokeh lays out all for each."
+    )
 
     def __init__(self, **given: Any):
         super().__init__(**{"width": 0, "height": 0, "margin": 0, **given})
@@ -53,16 +55,17 @@ class CardsInView:
     async def request(self, draws: Mapping[str, Draw]) -> None:
         """Draw cards anew, by their titles: those in view now, the others when they come into view."""
         self._due = dict(draws)
-        for title, view in self._cards.items():
-            is_old = title in draws and title not in self._contents and not self._is_in_view(title)
-            view.css_classes = [STALE] if is_old else []
+        seen = [title for title in draws if title not in self._contents]
+        self.observer.stale = [title for title in seen if not self._is_in_view(title)]
         await self._draw_due()
 
     def _is_in_view(self, title: str) -> bool:
         return pn.state.curdoc is None or title in self.observer.in_view
 
     async def _draw_due(self) -> None:
-        await asyncio.gather(*(self._draw(title, self._due[title]) for title in self._cards if title in self._due))
+        first, *others = self._cards  # the others don't take its time: it is what is seen first
+        for titles in ([first], others):
+            await asyncio.gather(*(self._draw(title, self._due[title]) for title in titles if title in self._due))
 
     async def _draw(self, title: str, draw: Draw) -> None:
         async with self._drawing:
@@ -76,8 +79,7 @@ class CardsInView:
     def _place(self, title: str) -> None:
         """Put a card's parts in the place of its title at its first sight; its values are those of now."""
         view, contents = self._cards[title], self._contents.pop(title, None)
-        with pn.io.hold(freeze=True):
+        with pn.io.hold(freeze=contents is not None):
             if contents is not None:
                 view.param.update(objects=contents, min_height=None)
-            if view.css_classes:
-                view.css_classes = []
+            self.observer.stale = [other for other in self.observer.stale if other != title]

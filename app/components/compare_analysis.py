@@ -28,28 +28,25 @@ from engine.evaluation.score_records import Scores
 
 RMSE, CELL, SIGNIFICANCE, SPECTRA = "Per-pixel RMSE", "Cell", "Significance", "Spectra"
 EXCEEDANCE, TAYLOR, SCORECARD, STATIONS, EXTREMES = "Exceedance", "Taylor diagram", "Scorecard", "Stations", "Extremes"
-MIN_HEIGHT = 1500  # px kept for it until it is there
+TABLE, FIGURE, WIDE = "720px", "480px", "100%"
 
 
 class CompareAnalysis:
-    """Cards that analyse compared runs under a condition; `view` is empty until the first scores are there."""
+    """Cards that analyse compared runs under a condition: `parts`, one below the other."""
 
     def __init__(self, session: Session):
         self.cell, self.condition, self.scores = CellCard(session), ConditionRow(session), ScoreCard()
         self.errors, self.spectra, self.significance = ErrorCard(session), SpectraCard(session), SignificanceCard()
         self.exceedance, self.taylor, self.scorecard = ExceedanceCard(session), TaylorCard(session), ScorecardCard()
         self.leads, self.stations, self.extremes = LeadCard(session), StationCard(session), ExtremesCard(session)
-        self.view = pn.Column(sizing_mode="stretch_width", min_height=MIN_HEIGHT, margin=0)
-        self._lower = pn.FlexBox(
-            self.scores.view, self.cell.view, self.significance.view, self.spectra.view, self.exceedance.view,
-            self.taylor.view, self.scorecard.view, self.leads.view,
-            self.stations.view, self.extremes.view,
-            sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap",
-        )  # fmt: skip
-        for number, view in enumerate(self._lower):  # tables beside figures
-            view.styles = {**view.styles, "flex": f"1 1 {480 if number % 2 else 720}px"}
-        for wide in (self.exceedance.view, self.stations.view, self.extremes.view):  # as wide as their tables
-            wide.styles = {**wide.styles, "flex": "1 1 100%"}
+        widths = {  # px that a card needs at least beside another; the wide ones have a row of their own
+            self.scores.view: TABLE, self.cell.view: FIGURE, self.errors.view: WIDE, self.significance.view: TABLE,
+            self.spectra.view: FIGURE, self.exceedance.view: WIDE, self.taylor.view: FIGURE,
+            self.scorecard.view: TABLE, self.leads.view: FIGURE, self.stations.view: WIDE, self.extremes.view: WIDE,
+        }  # fmt: skip
+        for view, width in widths.items():
+            view.styles = {**view.styles, "flex": f"1 1 {width}"}
+        cards = pn.FlexBox(*widths, sizing_mode="stretch_width", margin=0, gap="0 12px", flex_wrap="wrap")
         self._cards = CardsInView(
             {
                 RMSE: self.errors.view, CELL: self.cell.view, SIGNIFICANCE: self.significance.view,
@@ -57,13 +54,19 @@ class CompareAnalysis:
                 SCORECARD: self.scorecard.view, STATIONS: self.stations.view, EXTREMES: self.extremes.view,
             }
         )  # fmt: skip
+        self.parts = [self.condition.view, cards, self._cards.observer]
 
     async def stop(self) -> None:
         """Draw no card of the runs compared so far any more."""
         await self._cards.request({})
 
-    async def draw(self, selection: Selection, view: SharedView, is_stale: Callable[[], bool]) -> None:
-        """Show the scores, and the cards that are in view; gives up once `is_stale`, as another choice was made."""
+    async def draw(
+        self, selection: Selection, view: SharedView, is_stale: Callable[[], bool], place: Callable[[], object]
+    ) -> None:
+        """Show the scores, and the cards that are in view; gives up once `is_stale`, as another choice was made.
+
+        place : called along with the scores; the first time it shows the parts.
+        """
         comparison = selection.comparison
         await self.cell.follow(selection, view)
         cards: dict[str, Draw] = {
@@ -81,14 +84,14 @@ class CompareAnalysis:
         scores = await asyncio.to_thread(selection.scores)
         if is_stale():
             return
-        pn.state.execute(partial(self._show_scores, selection, view, scores), schedule=True)
+        pn.state.execute(partial(self._show_scores, selection, view, scores, place), schedule=True)
         await self.leads.take(comparison)
         await drawing
 
-    def _show_scores(self, selection: Selection, view: SharedView, scores: Mapping[str, Scores]) -> None:
-        with pn.io.hold(freeze=True):
+    def _show_scores(
+        self, selection: Selection, view: SharedView, scores: Mapping[str, Scores], place: Callable[[], object]
+    ) -> None:
+        with pn.io.hold():
             self.condition.follow(selection, view)
             self.scores.show(selection, scores)
-            if not len(self.view):
-                self.view.min_height = None
-                self.view[:] = [self.condition.view, self.errors.view, self._lower, self._cards.observer]
+            place()

@@ -9,7 +9,7 @@ import panel as pn
 
 from app.components.cards import card
 from app.components.cell_card import place_text
-from app.components.map_board import MapBoard, SwipeBoard
+from app.components.map_board import MapBoard, SwipeBoard, best_columns
 from app.components.map_frames import Frame, difference_frames, field_frames
 from app.components.map_tools import MapTools
 from app.plots.colours import DIFFERENCES, colour_map, colour_range
@@ -17,6 +17,8 @@ from app.plots.live import Cell, SharedView
 from app.services.comparison import Comparison
 from app.services.steps import Fields
 from app.session import Session
+
+MAPS_WIDTH = 1500  # px: within a fifth of what windows of 1440 and of 1920 px have for a row of maps
 
 
 class CompareMaps:
@@ -88,6 +90,7 @@ class CompareMaps:
         view = await asyncio.to_thread(SharedView, first.grid, self._clicked, projection, lambda: first.surface.land)
         view.on_pointer = self._pointed
         view.on_window.append(lambda: pn.state.execute(self._resample))
+        view.pixels = MAPS_WIDTH // best_columns(len(self._fields))
         self.shared = view
         self.tools.offer_sides(self.comparison, list(self._fields))
         self.board = await asyncio.to_thread(self._draw_board)

@@ -58,7 +58,7 @@ class ConditionRow:
             *self._lists, self._low, self._high, self._box, *self._draw.values(), self._fact, self._all,
             align_items="center", gap="10px 10px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
-        self.view = card(row, padding=8)
+        self.view = card(row, padding=6)
         for each in (*self._lists, self._low, self._high):
             each.param.watch(self._choose, "value")
         self._box.on_click(lambda _: self._take_view())

@@ -120,7 +120,7 @@ class ErrorCard:
         """Show the maps, which don't wait for their histogram."""
         pn.state.execute(partial(self._draw_histogram, maps))
         is_kept, self._shown, score = maps.board is self.board, maps, SCORES[maps.score]
-        with pn.io.hold(freeze=True):
+        with pn.io.hold(freeze=not is_kept):
             self._title.object = heading(f"Per-pixel {score.label}", maps.period).object
             if is_kept:
                 maps.board.show(maps.frames, maps.clim)

@@ -155,6 +155,7 @@ def _grid_css(columns: int, n_maps: int) -> str:
     return f"""
 :host {{ display: grid; gap: {GAP}px; height: auto; }}
 :host, :host > * {{ max-height: none; }}
+.scroll-button {{ display: none; }}  /* of Panel's Column: never used, it would be a row of its own */
 {_columns_css(columns, n_maps)}
 @media (max-width: {below}px) {{ {_columns_css(min(columns, 3), n_maps)} }}
 @media (max-width: 600px) {{ {_columns_css(min(columns, 2), n_maps)} }}

@@ -36,7 +36,7 @@ class MapTools:
         )
         self.left = pmui.Select(label="Left", width=220, **SMALL)
         self.right = pmui.Select(label="Right", width=220, **SMALL)
-        self._sides = pn.Row(self.left, self.right, margin=0, visible=False)
+        self._sides = pn.Row(margin=0, visible=False)  # the browser makes them once they are needed
         self._hint = pn.pane.HTML(HINT, margin=0, align="center", styles={"font-size": "12px", "opacity": "0.7"})
         self._png = pn.Row(margin=0)
         reset = pmui.Button(label="Reset view", icon="zoom_out_map", variant="text", **SMALL)
@@ -67,7 +67,8 @@ class MapTools:
 
     def follow(self, board: MapBoard) -> None:
         """Take another board: its layout and its picture."""
-        self._sides.visible = self.session.layout == "swipe"
+        is_swipe = self.session.layout == "swipe"
+        self._sides.param.update(objects=[self.left, self.right] if is_swipe else [], visible=is_swipe)
         self._layout.value, self._projection.value = self.session.layout, self.session.projection
         png = pmui.Button(label="PNG", icon="image", variant="text", **SMALL)
         board.to_png(png)

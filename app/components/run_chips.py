@@ -28,14 +28,14 @@ class RunChips:
     def __init__(self, session: Session):
         self.session = session
         self._offered: list[str] = []
-        self._shown: list[str] = []
+        self._shown: tuple[list[str], bool] = [], False  # runs, and whether there are components
         self._is_second = False  # what is shown
         self._add = pmui.MenuButton(label="run", icon="add", items=[], variant="text", size="small", margin=0)
         self._add.on_click(self._added)
         self._component = pmui.RadioButtonGroup(options=COMPONENTS, size="small", margin=(0, 8, 0, 0), visible=False)
         self._component.param.watch(self._choose, "value")
         self._chips = pn.FlexBox(
-            self._add, self._component, margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width",
+            self._add, margin=0, gap="6px 0", align_items="center", sizing_mode="stretch_width",
         )  # fmt: skip
         self._link = pmui.Button(label="link", icon="link", variant="text", size="small", margin=0)
         self._link.js_on_click(code=COPY_LINK, args={"button": self._link})
@@ -50,10 +50,11 @@ class RunChips:
         """Show the chosen runs, offer the others that are done."""
         with pn.io.hold():
             self._report.visible = self._animation.visible = bool(self.session.runs) and not self._is_second
-            if self._shown != self.session.runs:
-                self._shown = list(self.session.runs)
-                ends = self._add, self._component
-                self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, self._shown, strict=False)), *ends]
+            runs, has_components = list(self.session.runs), self._component.visible
+            if self._shown != (runs, has_components):
+                self._shown = runs, has_components
+                ends = (self._add, self._component) if has_components else (self._add,)
+                self._chips[:] = [*(self._chip(*pair) for pair in zip(LETTERS, runs, strict=False)), *ends]
             self._offer()
 
     def follow(self, comparison: Comparison) -> None:

@@ -24,6 +24,7 @@ from engine.evaluation.tables import heading as metric_heading
 
 COPY = read_asset("copy_scores.js")
 TABLE_CSS = read_asset("scores.css")
+MARK = "†"
 MOST_DIFFERENCES = 5
 SAL_DEFINITION = (
     "Mean size of errors of structure (size and peakedness of objects), amplitude (domain mean) and location of "
@@ -44,7 +45,7 @@ class ScoreCard:
             button.js_on_click(code=COPY, args={"texts": self._texts, "button": button, "which": which})
             buttons.append(button)
         self._title = heading("Scores")
-        head = pn.Row(self._title, *buttons, margin=0, sizing_mode="stretch_width")
+        head = pn.Row(self._title, *buttons, height=26, margin=0, sizing_mode="stretch_width")
         self.view = card(head, self._table)
 
     def show(self, selection: Selection, scores: Mapping[str, Scores]) -> None:
@@ -64,18 +65,24 @@ class ScoreCard:
         of_members = {letter: ensemble_text(of_run, units) for letter, of_run in scores.items()}
         members = "".join(f"<p>{letter}: {html.escape(line)}</p>" for letter, line in of_members.items() if line)
         below = [
-            note, _vector(comparison, scores), _sal(selection), members, _seeds(comparison, scores),
-            _differences(comparison),
+            _shortfalls(scores), note, _vector(comparison, scores), _sal(selection), members,
+            _seeds(comparison, scores), _differences(comparison),
         ]  # fmt: skip
         self._table.object = f"<div {place}>{drawn}</div>{''.join(below)}"
         self._texts.data = {"text": [to_csv(table, plain, units), to_latex(table, plain, units)]}
 
 
 def badge(letter: str, name: str, scores: Scores | None = None) -> str:
-    """A run's letter in its colour, its title, and the simple method that it doesn't beat by its scores."""
+    """A run's letter in its colour, its title, and a mark where it doesn't beat the best simple method."""
     title = f'<i style="background:{colour_of(letter)}">{letter}</i>{html.escape(name[2:])}'
-    mark = shortfall(scores) if scores else ""
-    return f"{title}<small>{html.escape(mark)}</small>" if mark else title
+    return f"{title} {MARK}" if scores and shortfall(scores) else title
+
+
+def _shortfalls(scores: Mapping[str, Scores]) -> str:
+    """The simple method that each marked run doesn't beat."""
+    texts = {letter: shortfall(of_run) for letter, of_run in scores.items()}
+    lines = [f"{letter} {html.escape(text)}" for letter, text in texts.items() if text]
+    return f"<p>{MARK} {'; '.join(lines)}</p>" if lines else ""
 
 
 def _vector(comparison: Comparison, scores: Mapping[str, Scores]) -> str:

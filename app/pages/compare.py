@@ -22,6 +22,7 @@ from app.services.steps import Steps
 from app.session import Session
 
 ALERT = {"sx": {"py": "2px", "& p": {"margin": 0}}, "sizing_mode": "stretch_width", "margin": (0, 0, 8, 0)}
+BELOW = 1500  # px kept for the analysis until it is there
 SHOWN_S = 2.0  # the analysis waits so long at most for a browser to have laid out the maps
 
 
@@ -37,9 +38,13 @@ class ComparePage:
         self.load = Rerun(self._load).run
         self._read_step = Rerun(self._read_fields).run  # steps may come faster than they are read
         self._stamps: dict[str, float] = {}
-        self._chips, self._time, self._analysis = RunChips(session), TimeBar(session), CompareAnalysis(session)
-        self._maps = CompareMaps(session, self._draw_analysis, lambda: self._analysis.errors.board)
+        self._chips, self._time = RunChips(session), TimeBar(session)
+        self._analysis: CompareAnalysis | None = None  # its many widgets are made once the maps are shown
+        self._maps = CompareMaps(
+            session, self._draw_analysis, lambda: self._analysis.errors.board if self._analysis else None
+        )
         self._notes = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._below = pn.Column(sizing_mode="stretch_width", min_height=BELOW, margin=0)
         self._page = pn.Column(
             self._chips.view,
             sizing_mode="stretch_width",
@@ -75,7 +80,8 @@ class ComparePage:
     async def _load(self) -> None:
         """Read the chosen runs and draw them; messages at the top say what cannot be used."""
         self._stamps = self._stamps_now()
-        await self._analysis.stop()
+        if self._analysis:
+            await self._analysis.stop()
         change(lambda: self._page.param.update(loading=True))
         try:
             session = self.session
@@ -109,7 +115,7 @@ class ComparePage:
         with pn.io.hold(freeze=True):
             self._time.follow(self.comparison)
             self._maps.place()
-            self._page[:] = [self._chips.view, self._notes, self._maps.view, self._analysis.view, self._time.view]
+            self._page[:] = [self._chips.view, self._notes, self._maps.view, self._below, self._time.view]
 
     async def _draw_analysis(self) -> None:
         """Draw what is below the maps, once these are shown: the scores, and the cards that are in view."""
@@ -126,7 +132,13 @@ class ComparePage:
         selection = await asyncio.to_thread(Selection.of, comparison, condition)
         if is_stale():
             return
-        await self._analysis.draw(selection, view, is_stale)
+        self._analysis = self._analysis or CompareAnalysis(self.session)
+        await self._analysis.draw(selection, view, is_stale, self._place_analysis)
+
+    def _place_analysis(self) -> None:
+        if self._analysis and not len(self._below):
+            with pn.io.hold(freeze=True):
+                self._below.param.update(objects=self._analysis.parts, min_height=None)
 
     def _step(self) -> int:
         return min(self.session.time, max(self.comparison.n_steps - 1, 0))
@@ -140,7 +152,8 @@ class ComparePage:
         """The fields at hand in the maps, and the time that they are of, in one message."""
         with pn.io.hold():
             self._maps.show()
-            self._analysis.cell.mark_time(self._step())
+            if self._analysis:
+                self._analysis.cell.mark_time(self._step())
             self._time.step_is_shown()
 
     def _stamps_now(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from app.services.comparison import Comparison
 
-MOST_BYTES = 64 * 2**20  # kept for each tab; fields larger than a third of this aren't read ahead
+MOST_BYTES = 64 * 2**20  # kept for each tab, and one more step: that read ahead; larger steps aren't
 
 Fields = dict[str, xr.DataArray]
 
@@ -28,8 +28,8 @@ class Steps:
         self._step_bytes = sum(field.nbytes for field in fields.values())
         following = step + (1 if step >= self._last else -1)
         self._last = step
-        keep = max(MOST_BYTES // max(self._step_bytes, 1), 1)
-        if keep >= 3 and 0 <= following < self.comparison.n_steps:
+        keep = 1 + MOST_BYTES // max(self._step_bytes, 1)
+        if keep > 1 and 0 <= following < self.comparison.n_steps:
             self._begin(following)
         for old in list(self._reading)[: max(len(self._reading) - keep, 0)]:
             del self._reading[old]

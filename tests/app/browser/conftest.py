@@ -185,7 +185,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path | None = None
     while time.monotonic() < end:
         assert process.poll() is None, log and log.read_text()
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(url, timeout=HANG_S) as answer:
                 assert answer.status == 200
             return
         except (urllib.error.URLError, ConnectionError):

@@ -89,3 +89,18 @@ def test_the_focus_is_seen(tab):
     page.keyboard.press("Tab")
     start.focus()
     assert start.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+
+
+def test_maps_time_bar_and_scores_of_two_runs_are_seen_together(tab):
+    runs = [write_run(tab.server.store, title, baselines=True) for title in ("resnet", "unet")]
+    page = tab.open(f"?page=compare&runs={','.join(run.id for run in runs)}")
+    assert page.viewport_size == {"width": 1440, "height": 900}
+    rows = page.get_by_label("Scores", exact=True).locator("tbody tr")
+    expect(rows).to_have_count(5)  # interpolated, two simple methods, two runs
+    page.wait_for_function(STILL_JS)
+    last = rows.last.bounding_box()
+    time_bar = page.get_by_role("slider", name="Time step").bounding_box()
+    first_map = page.locator("canvas").first.bounding_box()
+    more_methods = 4 * rows.first.bounding_box()["height"]  # a real run has six
+    assert first_map["y"] > 0
+    assert last["y"] + last["height"] + more_methods <= time_bar["y"] - 10
