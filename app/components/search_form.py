@@ -19,7 +19,7 @@ from engine.search import SPACE
 from engine.spec import Spec
 
 ABOUT = (
-    "Trains one run after another with other values of these options, ends early those that fall behind, and keeps the "
+    "Tries one run after another with other values of these options, ends early those that fall behind, and keeps the "
     "spec of least validation RMSE. It goes on without the dashboard."
 )
 MOST_MINUTES = 100_000
