@@ -279,10 +279,11 @@ def pair(options: DataOptions) -> Pairs:
 
 def _split_by_rows(pairs: Pairs, options: DataOptions) -> Pairs:
     """Split a single time step by rows into training, validation and test part."""
-    for option, has in (("time_window", options.time_window > 1), ("stations", options.stations)):
-        if has:
+    wrong = f"{options.time_window}" if options.time_window > 1 else ""
+    for option, value in (("time_window", wrong), ("stations", "given" if options.stations else "")):
+        if value:
             raise TimeError(
-                f"data.{option} is given, but there is a single time step", action=f"leave out data.{option}"
+                f"data.{option} is {value}, but there is a single time step", action=f"leave out data.{option}"
             )
     rows = split_rows(pairs.lr_grid.shape[0], options.split)
     row_of_cell, y = np.arange(pairs.hr_grid.shape[0]) // pairs.scale, pairs.hr_grid.y

@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
-from tests.app.browser.screenshots import open_page, prepare, queries
+from tests.app.browser.screenshots import SETTLE_MS, open_page, prepare, queries
 
 pytestmark = pytest.mark.browser
+MOST_LOOKS = 20
 # Rule → part of the HTML of the element, and whose fault it is: these can't be fixed from here.
 UPSTREAM = {
     "aria-progressbar-name": ("MuiLinearProgress-root", "panel-material-ui: busy bar of its Page, hidden but there"),
@@ -45,7 +47,17 @@ def test_a_page_is_accessible(tab, links, axe, page, scheme):
     tab.page.emulate_media(color_scheme=scheme)
     open_page(tab.page, tab.server, page, links[page])
     tab.page.evaluate(axe)
-    assert [fault for fault in tab.page.evaluate(RUN_JS) if not is_upstream(*fault)] == []
+    faults = faults_of(tab.page)
+    for _ in range(MOST_LOOKS):
+        if faults:  # on a busy machine colours may still change, as to the other scheme
+            tab.page.wait_for_timeout(SETTLE_MS)
+            faults = faults_of(tab.page)
+    assert faults == []
+
+
+def faults_of(page: Page) -> list[list[str]]:
+    """Violations of the page as it is now, but for those that can't be fixed from here."""
+    return [fault for fault in page.evaluate(RUN_JS) if not is_upstream(*fault)]
 
 
 def is_upstream(rule: str, html: str, _: str) -> bool:
