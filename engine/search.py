@@ -56,7 +56,7 @@ class Budget:
 
     until : `time.monotonic()` at which the trial that is running is ended, too.
     most_trials : trained ones, those of an earlier search with the same journal included.
-    is_stopped : tells whether the user has asked for the end.
+    is_stopped : true once the user has stopped it.
     """
 
     seconds: float

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from app import formatting
-from app.services.checker import NetworkPart
+from engine.check import MeasuredPart
 
 WIDTH, HEAD, PITCH = 940, 92, (53, 112)  # px: of all, of the names of the rows, of a part from least to most
 TOP, GROUND, LINE_HEIGHT = 34, 150, 17  # px: above the slabs, where they stand, between rows
@@ -18,16 +18,16 @@ SHORT = {"interpolation": "pin", "recurrence": "LSTM"}
 MOST_DRAWN = 4  # slabs of a part that comes many times
 
 
-def network(parts: Sequence[NetworkPart]) -> str:
+def network(parts: Sequence[MeasuredPart]) -> str:
     """SVG of each network, by its parts as `engine check --json` lists them; colours are those of the text around."""
-    networks: dict[str, list[NetworkPart]] = {} if parts else {"": []}
+    networks: dict[str, list[MeasuredPart]] = {} if parts else {"": []}
     for part in parts:
         networks.setdefault(part.network, []).append(part)
     pictures = "".join(_picture(own, name) for name, own in networks.items())
     return f'<div class="network" tabindex="0" role="group" aria-label="Network">{pictures}</div>'
 
 
-def _picture(parts: Sequence[NetworkPart], name: str) -> str:
+def _picture(parts: Sequence[MeasuredPart], name: str) -> str:
     pitch = min(max((WIDTH - HEAD) / max(len(parts), 1), PITCH[0]), PITCH[1])
     centres = [HEAD + pitch * (number + 0.5) for number in range(len(parts))]
     width, height = HEAD + pitch * len(parts), GROUND + LINE_HEIGHT * (len(ROWS) + 0.8)
@@ -44,7 +44,7 @@ def _picture(parts: Sequence[NetworkPart], name: str) -> str:
     )
 
 
-def _sizes(parts: Sequence[NetworkPart], pitch: float) -> list[tuple[float, float]]:
+def _sizes(parts: Sequence[MeasuredPart], pitch: float) -> list[tuple[float, float]]:
     """Height and thickness of each slab in px, by the logarithms of its cells along a side and of its channels."""
     sides = [math.log2(1 + math.sqrt(part.y * part.x)) for part in parts]
     channels = [math.log2(1 + part.channels) for part in parts]
@@ -55,7 +55,7 @@ def _sizes(parts: Sequence[NetworkPart], pitch: float) -> list[tuple[float, floa
     ]
 
 
-def _slabs(part: NetworkPart, centre: float, size: tuple[float, float]) -> str:
+def _slabs(part: MeasuredPart, centre: float, size: tuple[float, float]) -> str:
     """One slab, or a few behind one another for a part that comes many times; what the part does as a tip."""
     (high, thick), many = size, min(part.times, MOST_DRAWN)
     thick, step = thick / math.sqrt(many), thick / math.sqrt(many) + 3
@@ -82,7 +82,7 @@ def _slab(x: float, high: float, thick: float) -> str:
 
 
 def _connectors(
-    parts: Sequence[NetworkPart], centres: Sequence[float], sizes: Sequence[tuple[float, float]]
+    parts: Sequence[MeasuredPart], centres: Sequence[float], sizes: Sequence[tuple[float, float]]
 ) -> list[str]:
     """The interpolated LR to the field, and from each level down of a U-Net to the same level up."""
     places = {
@@ -106,7 +106,7 @@ def _connector(start: tuple[float, float], end: tuple[float, float], y: float) -
     )
 
 
-def _column(part: NetworkPart) -> list[str]:
+def _column(part: MeasuredPart) -> list[str]:
     """Text under a part, row by row."""
     sees, km = part.sees, part.sees_km
     return [

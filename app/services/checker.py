@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from engine.check import MeasuredPart
 from engine.data.input_values import InputValues
 from engine.errors import MesoscopeError, RequestError
 from engine.spec import Spec
@@ -18,28 +19,6 @@ from engine.spec import Spec
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "engine", "check", "-", "--json")
 TIME_LIMIT_S = 300.0
-
-
-@dataclass(frozen=True)
-class NetworkPart:
-    """Part of a network, as `engine check --json` describes it.
-
-    y, x, channels : of the field that it gives.
-    times : so many of the same, one after another, with `parameters` together.
-    sees, sees_km : LR cells, and km, along a side that one value depends on; None: the whole field.
-    network : name of the network that it belongs to, where that doesn't give the field.
-    """
-
-    name: str
-    does: str
-    y: int
-    x: int
-    channels: int
-    parameters: int
-    sees: int | None
-    times: int = 1
-    network: str = ""
-    sees_km: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +39,7 @@ class Answer:
     velocity: int = 0
     flow: int = 0
     memory_bytes: int | None = None
-    network: Sequence[NetworkPart] = ()
+    network: Sequence[MeasuredPart] = ()
     notes: Sequence[str] = ()
 
     @classmethod
@@ -68,7 +47,7 @@ class Answer:
         known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
         grids = {name: grid["text"] for name, grid in document.get("grids", {}).items()}
         inputs = tuple(InputValues(**values) for values in document.get("inputs", []))
-        network = tuple(NetworkPart(**part) for part in document.get("network", []))
+        network = tuple(MeasuredPart(**part) for part in document.get("network", []))
         return cls(**{**known, "grids": grids, "inputs": inputs, "network": network})
 
 

@@ -132,7 +132,7 @@ def _crc(content: bytes) -> bytes:
 
 
 def _is_private(at: Path) -> bool:
-    """Tell whether a folder is one of this user's own, which no other can read."""
+    """Check that a folder is one of this user's own, which no other can read."""
     try:
         found = at.lstat()
     except OSError:

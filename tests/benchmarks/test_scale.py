@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from engine import run as story
+from engine import run as engine_run
 from engine.data.pairs import pair
 from engine.launch.local import ROOT, environment
 from engine.runs import Store
@@ -37,9 +37,9 @@ def test_checkpoint_reading_and_step_of_the_reference_experiment(tmp_path: Path)
     spec = Spec.from_plain({"version": 1, "data": {"target": {"path": "hr.nc"}, "scale": 4}}, tmp_path)
     run = Store(tmp_path / "runs").create(spec, {})
     pairs = pair(spec.data)
-    normalizer = story.share_normalizer(run, Workers(0, 1), pairs)
+    normalizer = engine_run.share_normalizer(run, Workers(0, 1), pairs)
     network = assembly.build_network(spec, pairs, normalizer)
-    training = story.prepare_training(run, Workers(0, 1), network, pairs, normalizer)
+    training = engine_run.prepare_training(run, Workers(0, 1), network, pairs, normalizer)
     training.save()
     began = time.perf_counter()
     training.save()

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from engine import run as story
+from engine import run as engine_run
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import checkpoints, loop
@@ -57,7 +57,7 @@ def work(run: Run) -> NoReturn:
     loop.CHUNK_S, checkpoints.CHECKPOINT_S = 0.01, 0.0  # a checkpoint after every epoch
     code = 1
     try:
-        story.work(run)
+        engine_run.work(run)
         code = 0
     except BaseException:
         traceback.print_exc()

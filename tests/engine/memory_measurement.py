@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from engine import run as story
+from engine import run as engine_run
 from engine.data.normalizer import Normalizer
 from engine.data.pairs import Pairs, pair
 from engine.launch.local import ROOT, environment
@@ -41,7 +41,7 @@ def prepared(spec: Spec, store: Store) -> tuple[Run, Workers, Pairs, Normalizer,
     workers, run = join(), store.create(spec, {})
     assembly.make_reproducible(spec)
     pairs = pair(spec.data)
-    normalizer = story.share_normalizer(run, workers, pairs)
+    normalizer = engine_run.share_normalizer(run, workers, pairs)
     return run, workers, pairs, normalizer, assembly.build_network(spec, pairs, normalizer)
 
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import run as story
+from engine import run as engine_run
 from engine.runs import Run, Store
 from engine.spec import Spec
 from engine.training import loop
@@ -27,14 +27,14 @@ class StopAfter:
 
 def main(spec: Spec, store: Store, steps: list[int]) -> None:
     loop.CHUNK_S, loop.FIRST_CHUNK = 0.0, 1  # look up after every step
-    ask_nobody = story.StopRequest.of
+    ask_nobody = engine_run.StopRequest.of
     for number in steps:
         run = store.create(spec, {})
-        story.StopRequest.of = lambda run, number=number: StopAfter(number)
-        story.work(run)
+        engine_run.StopRequest.of = lambda run, number=number: StopAfter(number)
+        engine_run.work(run)
         assert stopped_after(run) == number
-        story.StopRequest.of = ask_nobody
-        story.work(run)
+        engine_run.StopRequest.of = ask_nobody
+        engine_run.work(run)
 
 
 def stopped_after(run: Run) -> int:

@@ -135,7 +135,7 @@ def pairs_of(spec: Spec) -> Pairs:
 
 
 def trained_and_loaded(spec: Spec, store: Store) -> None:
-    """The story of a run on pairs in memory: the loaded network predicts what the trained one does."""
+    """The engine_run of a run on pairs in memory: the loaded network predicts what the trained one does."""
     assembly.make_reproducible(spec)
     pairs = pairs_of(spec)
     normalizer = fit_normalizer(pairs, spec.data.scaling)

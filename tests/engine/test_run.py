@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from engine import run as story
+from engine import run as engine_run
 from engine.cli import main
 from engine.files import read_json
 from engine.launch.local import ROOT, environment
@@ -214,7 +214,7 @@ def test_a_run_stopped_after_any_step_ends_with_the_same_weights(run, tmp_path):
 def test_a_run_stops_when_asked_to_pause_and_in_a_job_leaves_the_time_to_slurm(tmp_path, monkeypatch):
     spec = Spec.read(write_spec(tmp_path), ["launch.time_limit=1"])
     asked = Store(tmp_path / "runs").create(spec, {})
-    stop = story.StopRequest.of(asked)
+    stop = engine_run.StopRequest.of(asked)
     assert (stop(), stop.reason) == (False, "")
     assert stop.deadline < math.inf
     asked.ask_to_pause("the job's time is nearly up")
@@ -222,7 +222,7 @@ def test_a_run_stops_when_asked_to_pause_and_in_a_job_leaves_the_time_to_slurm(t
     asked.ask_to_cancel()
     assert (stop(), stop.reason) == (True, "cancelled")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert story.StopRequest.of(asked).deadline == math.inf
+    assert engine_run.StopRequest.of(asked).deadline == math.inf
 
 
 @pytest.mark.parametrize(

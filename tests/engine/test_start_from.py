@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import run as story
+from engine import run as engine_run
 from engine.check import summarize
 from engine.cli import main
 from engine.data.normalizer import Normalizer, fit_normalizer
@@ -48,9 +48,9 @@ class Bench:
     def training(self, spec: Spec) -> tuple[Run, Training]:
         assembly.make_reproducible(spec)
         run, pairs = self.store.create(spec, {}), pair(spec.data)
-        normalizer = story.share_normalizer(run, ALONE, pairs)
+        normalizer = engine_run.share_normalizer(run, ALONE, pairs)
         network = assembly.build_network(spec, pairs, normalizer)
-        return run, story.prepare_training(run, ALONE, network, pairs, normalizer)
+        return run, engine_run.prepare_training(run, ALONE, network, pairs, normalizer)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engine import run as story
+from engine import run as engine_run
 from engine.data.normalizer import Normalizer
 from engine.data.pairs import pair
 from engine.data.samples import Samples
@@ -96,7 +96,7 @@ def test_an_update_says_what_came_of_it_and_keeps_the_run(tmp_path):
     assert "run it started from" in engine("scores", updated.id)
     shutil.rmtree(run.folder)
     pairs, normalizer = pair(updated.spec.data), Normalizer.load(updated.normalizer_file)
-    story.add_baselines(updated, pairs, Samples.of(updated.spec, pairs, normalizer, pairs.parts.test), "linear")
+    engine_run.add_baselines(updated, pairs, Samples.of(updated.spec, pairs, normalizer, pairs.parts.test), "linear")
     with xr.open_dataset(updated.baselines, engine="netcdf4") as baselines:
         assert "nearest" in baselines
         assert "start_run" not in baselines

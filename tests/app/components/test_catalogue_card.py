@@ -29,18 +29,18 @@ def levels_file(tmp_path):
 
 
 def in_page(session, kind, act):
-    async def story():
+    async def scenario():
         page = kind(session)
         await settled()
         await act(page)
         await settled()
         return page
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def test_a_variable_is_added_found_and_opened_as_it_was(session, levels_file):
-    async def story(page):
+    async def scenario(page):
         session.choose_source(str(levels_file), "q", "level: 850", "g kg-1")
         await settled()
         form = page.file.adding
@@ -56,7 +56,7 @@ def test_a_variable_is_added_found_and_opened_as_it_was(session, levels_file):
         assert [item["label"] for item in page.catalogue.list.items] == ["q850"]
         page._look(page.catalogue.catalogue.named("q850"))
 
-    page = in_page(session, DataPage, story)
+    page = in_page(session, DataPage, scenario)
     (entry,) = Catalogue.read().entries
     assert entry.source == Source(str(levels_file), "q", "g kg-1", (("level", 850),))
     assert page.file.preview.source == entry.source
@@ -69,13 +69,13 @@ def test_a_variable_is_added_found_and_opened_as_it_was(session, levels_file):
 def test_a_name_that_is_taken_is_refused_and_the_form_stays(session, temperature_file):
     add(Entry("t2m", Source("/other.nc"), Role.LR))
 
-    async def story(page):
+    async def scenario(page):
         session.choose_source(str(temperature_file))
         await settled()
         page.file.adding.button.clicks += 1
         page.file.adding.save.clicks += 1
 
-    form = in_page(session, DataPage, story).file.adding
+    form = in_page(session, DataPage, scenario).file.adding
     assert form.view.visible
     assert "t2m is in" in form.fault.object
 

@@ -23,7 +23,7 @@ def session(tmp_path):
 def after(session, *typed: str, remove: bool = False) -> ExceedanceCard:
     """The card of one run after lines were typed one after another."""
 
-    async def story() -> ExceedanceCard:
+    async def scenario() -> ExceedanceCard:
         run = write_run(session.store.folder, "one", ny=16, nx=24, n_times=6)
         comparison, card = Comparison.of(session.store, [run.id]), ExceedanceCard(session)
         await card.take(Selection.of(comparison, session.condition))
@@ -35,7 +35,7 @@ def after(session, *typed: str, remove: bool = False) -> ExceedanceCard:
         comparison.close()
         return card
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def test_nothing_is_computed_until_there_are_thresholds(session):

@@ -27,7 +27,7 @@ def session(tmp_path):
 
 
 def opened(session: Session, runs: list[Run], *, remove: bool = False) -> ExtremesCard:
-    async def story() -> ExtremesCard:
+    async def scenario() -> ExtremesCard:
         comparison, card = Comparison.of(session.store, [run.id for run in runs]), ExtremesCard(session)
         await card.take(comparison, SharedView(comparison.first.grid, lambda y, x: None))
         assert not card._table.object
@@ -39,7 +39,7 @@ def opened(session: Session, runs: list[Run], *, remove: bool = False) -> Extrem
         comparison.close()
         return card
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def test_table_and_maps_are_those_of_the_engine(session):

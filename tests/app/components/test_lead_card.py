@@ -43,7 +43,7 @@ def write_forecast(folder: Path, title: str, days=(44.0, 45.0), *, verified=True
 
 
 def card_of(folder: Path, *runs: Run) -> LeadCard:
-    async def story() -> LeadCard:
+    async def scenario() -> LeadCard:
         store = Store(folder)
         comparison, card = Comparison.of(store, [run.id for run in runs]), LeadCard(Session(store=store))
         await card.take(comparison)
@@ -52,7 +52,7 @@ def card_of(folder: Path, *runs: Run) -> LeadCard:
         comparison.close()
         return card
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def test_curves_and_means_of_each_run(tmp_path):

@@ -19,7 +19,7 @@ def seen(session):
     return [take_snapshot(run) for run in session.store.runs()]
 
 
-def story(session, *steps):
+def scenario(session, *steps):
     """What is drawn after each step, with an opened card from the first one on: runs to show, or a function."""
 
     async def act():
@@ -35,7 +35,7 @@ def story(session, *steps):
 
 
 def test_charts_are_drawn_once_the_card_is_open(session, seen):
-    folded, (costs, settings) = story(session, seen, lambda charts: None)
+    folded, (costs, settings) = scenario(session, seen, lambda charts: None)
     assert folded == []
     dots, lines = costs.renderers[0].data_source, settings.renderers[1].data_source
     assert dots is lines
@@ -51,13 +51,13 @@ def test_a_click_opens_the_run(session, seen):
         source = charts._charts[0].object.renderers[0].data_source
         source.selected.indices = [source.data["title"].index("b")]
 
-    story(session, seen, lambda charts: None, click)
+    scenario(session, seen, lambda charts: None, click)
     assert session.run == next(one.id for one in seen if one.title == "b")
 
 
 def test_charts_are_drawn_again_only_for_other_scores(session, seen):
     again = [take_snapshot(one.run) for one in seen]
-    _, before, same, fewer, none = story(session, seen, lambda charts: None, again, seen[-2:], [])
+    _, before, same, fewer, none = scenario(session, seen, lambda charts: None, again, seen[-2:], [])
     assert before == same
     assert fewer != before
     assert "No finished run" in none[0]
@@ -65,5 +65,5 @@ def test_charts_are_drawn_again_only_for_other_scores(session, seen):
 
 def test_a_thousand_runs_are_drawn(session, seen):
     done = next(one for one in seen if one.scores)
-    _, (costs,) = story(session, [replace(done, title=str(number)) for number in range(1000)], lambda charts: None)
+    _, (costs,) = scenario(session, [replace(done, title=str(number)) for number in range(1000)], lambda charts: None)
     assert len(costs.renderers[0].data_source.data["title"]) == 1000  # they differ in no setting: there is no other

@@ -45,7 +45,7 @@ def table(tmp_path, runs):
 def shown(runs, act, before=lambda card: None) -> StationCard:
     """The card of these runs, after acting on it, and `before` the runs are there."""
 
-    async def story() -> StationCard:
+    async def scenario() -> StationCard:
         comparison = Comparison.of(Store(runs[0].folder.parent), [run.id for run in runs])
         card = StationCard(Session(store=Store(runs[0].folder.parent)))
         before(card)
@@ -58,7 +58,7 @@ def shown(runs, act, before=lambda card: None) -> StationCard:
         comparison.close()
         return card
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def give(path):

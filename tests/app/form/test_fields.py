@@ -94,7 +94,7 @@ def test_sources_are_added_and_taken_off():
 
 
 def test_the_variables_of_a_file_are_offered_until_one_is_chosen(temperature_file):
-    async def story():
+    async def scenario():
         field, changes = made("data", "target")
         field._lines["path"].value = str(temperature_file)
         await settled()
@@ -107,18 +107,18 @@ def test_the_variables_of_a_file_are_offered_until_one_is_chosen(temperature_fil
         assert field.raw() == {"path": str(temperature_file), "variable": "t2m"}
         assert len(changes) == 2
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_nothing_is_offered_for_what_is_no_field(tmp_path):
-    async def story():
+    async def scenario():
         field, _ = made("data", "target")
         for path in (str(tmp_path / "missing.nc"), str(tmp_path), "*.nc", ""):
             field._lines["path"].value = path
             await settled()
             assert not field.view.select(pmui.FlexBox)[0].visible
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_a_split_with_a_part_left_empty_says_which():

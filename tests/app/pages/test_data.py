@@ -21,7 +21,7 @@ from tests.app.settled import settled
 def shown(session, path, act=None, variable=""):
     """The page after opening a file and acting on it."""
 
-    async def story():
+    async def scenario():
         page = DataPage(session)
         session.choose_source(str(path), variable)
         await settled()
@@ -30,7 +30,7 @@ def shown(session, path, act=None, variable=""):
             await settled()
         return page
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def test_a_file_is_shown_with_its_first_variable(session, temperature_file):

@@ -54,13 +54,13 @@ def asked(monkeypatch):
 def in_page(session, act):
     """Make the page in a running loop, act on it, let its tasks come to their end."""
 
-    async def story():
+    async def scenario():
         page = DesignPage(session)
         await act(page)
         await settled()
         return page
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def type_in(page, key, text):

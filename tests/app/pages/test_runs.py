@@ -31,7 +31,7 @@ CONTINUE = "Resume continues from the last checkpoint; see the log below."
 def at_page(session, act=None):
     """The page after the watcher looked, with what was asked of it done."""
 
-    async def story():
+    async def scenario():
         page = RunsPage(session)
         for _ in ("all", "the chosen one closely"):
             watcher_of(session.store).look()
@@ -42,7 +42,7 @@ def at_page(session, act=None):
             await settled()
         return page
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def test_an_empty_store_leads_on(session):

@@ -9,17 +9,17 @@ from xml.etree import ElementTree
 import pytest
 
 from app.plots.network import GROUND, network
-from app.services.checker import NetworkPart
+from engine.check import MeasuredPart
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def part(name: str, **given: Any) -> NetworkPart:
+def part(name: str, **given: Any) -> MeasuredPart:
     plain = {"does": "3 × 3 convolution", "y": 12, "x": 16, "channels": 8, "parameters": 1234, "times": 1}
-    return NetworkPart(**{"name": name, **plain, "sees": 3, "sees_km": 330.4, **given})
+    return MeasuredPart(**{"name": name, **plain, "sees": 3, "sees_km": 330.4, **given})
 
 
-def drawn(*parts: NetworkPart) -> ElementTree.Element:
+def drawn(*parts: MeasuredPart) -> ElementTree.Element:
     return ElementTree.fromstring(network(parts))[0]
 
 

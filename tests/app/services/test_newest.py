@@ -12,7 +12,7 @@ def test_only_the_last_request_is_the_newest():
 
 
 def test_requests_during_a_run_lead_to_one_more():
-    async def story():
+    async def scenario():
         started, go_on, runs = asyncio.Event(), asyncio.Event(), []
 
         async def work():
@@ -29,4 +29,4 @@ def test_requests_during_a_run_lead_to_one_more():
         await running
         return runs
 
-    assert asyncio.run(story()) == [0, 1]
+    assert asyncio.run(scenario()) == [0, 1]

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from engine import run as story
+from engine import run as engine_run
 from engine.runs import Heartbeat, RankEnd, Store
 from engine.spec import Spec
 from tests.engine.memory_measurement import prepared, resident
@@ -19,7 +19,7 @@ def main(spec: Spec, store: Store) -> None:
     run, workers, pairs, _, network = prepared(spec, store)
     before = resident("VmRSS")
     with Heartbeat(run, workers.rank, workers.size) as heartbeat:
-        story.evaluate(run, heartbeat, [network], pairs)
+        engine_run.evaluate(run, heartbeat, [network], pairs)
         heartbeat.end(RankEnd.DONE)
     sys.stdout.write("\n" + json.dumps({"before": before, "peak": resident("VmHWM")}))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from engine import run as story
+from engine import run as engine_run
 from engine.cli import main
 from engine.data.grids import LATITUDE, LONGITUDE
 from engine.data.netcdf import open_netcdf
@@ -200,14 +200,14 @@ def test_a_verification_that_fails_is_logged_and_loses_nothing(error, run, capsy
     run.verification.write_bytes(b"of an earlier evaluation")
     before = run.results.read_bytes()
     monkeypatch.setattr("engine.evaluation.verification.write_netcdf", fail)
-    story.verify_results(run)
+    engine_run.verify_results(run)
     assert f"later: python -m engine verify {run.id}" in capsys.readouterr().out
     assert {path.name for path in run.results.parent.iterdir()} == {"test.nc", "scores.json", "manifest.json"}
     assert run.results.read_bytes() == before
 
 
 def test_fields_too_large_for_the_runs_memory_are_left_to_the_command(run, capsys, monkeypatch):
-    monkeypatch.setattr(story, "HR_CELLS_AT_ONCE", 12 * 16 - 1)
-    story.verify_results(run)
+    monkeypatch.setattr(engine_run, "HR_CELLS_AT_ONCE", 12 * 16 - 1)
+    engine_run.verify_results(run)
     assert f"192 cells takes 3 kB each, so it is left to: python -m engine verify {run.id}" in capsys.readouterr().out
     assert not run.verification.exists()

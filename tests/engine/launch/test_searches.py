@@ -1,4 +1,4 @@
-"""Searches in a store: started each in a folder of its own, told apart, asked to stop, and read after any end."""
+"""Searches in a store: each is started in a folder of its own, can be stopped, and is read after any end."""
 
 from __future__ import annotations
 

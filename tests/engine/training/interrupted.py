@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import run as story
+from engine import run as engine_run
 from engine.runs import Run
 from engine.training import loop
 from engine.training.workers import join
@@ -19,14 +19,14 @@ from tests.engine.stop_and_resume import StopAfter
 
 def main(whole: Run, stopped: Run, steps: int) -> None:
     loop.CHUNK_S, loop.FIRST_CHUNK = 0.0, 1  # look up after every step
-    story.work(whole)
-    ask_nobody = story.StopRequest.of
-    story.StopRequest.of = lambda run: StopAfter(steps)
-    story.work(stopped)
+    engine_run.work(whole)
+    ask_nobody = engine_run.StopRequest.of
+    engine_run.StopRequest.of = lambda run: StopAfter(steps)
+    engine_run.work(stopped)
     assert not (stopped.folder / "DONE").exists()
     join().allreduce_array(np.zeros(1))  # no rank goes on before the chief has written its checkpoint
-    story.StopRequest.of = ask_nobody
-    story.work(stopped)
+    engine_run.StopRequest.of = ask_nobody
+    engine_run.work(stopped)
 
 
 main(Run(Path(sys.argv[1])), Run(Path(sys.argv[2])), int(sys.argv[3]))

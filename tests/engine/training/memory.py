@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from engine import run as story
+from engine import run as engine_run
 from engine.runs import Store
 from engine.spec import Spec
 from engine.training.progress import ProgressRecord
@@ -27,7 +27,7 @@ class MallInfo(ctypes.Structure):
 
 def main(spec: Spec, store: Store) -> None:
     run, workers, pairs, normalizer, network = prepared(spec, store)
-    training = story.prepare_training(run, workers, network, pairs, normalizer)
+    training = engine_run.prepare_training(run, workers, network, pairs, normalizer)
     held: list[int] = []
 
     def report(record: ProgressRecord) -> None:
