@@ -48,10 +48,16 @@ class SearchesCard:
         said = pn.pane.HTML(head, stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
         stop = pmui.Button(label="Stop", icon="stop", description=f"Stop {name}", **OUTLINED)
         trials = pmui.Button(
-            label="Trials", icon="scatter_plot", description=f"Runs of {name}, and their skill against cost", **OUTLINED
+            label="Trials",
+            icon="scatter_plot",
+            description=f"Trials of {name}: their runs, and skill against cost",
+            **OUTLINED,
         )
         clone = pmui.Button(
-            label="Clone the best", icon="edit", description=f"Settings of the best trial of {name}", **OUTLINED
+            label="Clone the best",
+            icon="edit",
+            description=f"Clone the best trial of {name}: its settings in the form",
+            **OUTLINED,
         )
         stop.param.update(visible=state is RunState.RUNNING, disabled=seen.search.stop_file.exists())
         trials.visible, clone.visible = bool(seen.found.trials), seen.found.best is not None

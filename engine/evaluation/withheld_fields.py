@@ -28,7 +28,7 @@ from engine.files import whole_file
 def write_withheld(path: Path, downscaler: Downscaler, samples: Samples, title: str) -> None:
     """Write PRODUCTS at the stations that are input of a run, and of temperatures AT_HEIGHT, as CF NetCDF.
 
-    Nothing that is measured at a station, or at another of its fold, enters what is written for it.
+    Nothing that is measured in the test part at a station, or at another of its fold, enters what is written for it.
     """
     stations, scaling, target = samples.pairs.stations, samples.normalizer.stations, samples.normalizer.target
     assert stations is not None

@@ -37,7 +37,7 @@ def main(spec: Spec, store: Store, chance: random.Random, moments: list[str]) ->
     run = store.create(spec, {})
     found = []
     for moment in moments:
-        Prey(run, start(run), chance).kill_when(moment)
+        KilledTraining(run, start(run), chance).kill_when(moment)
         found.append(position(run))
     _, status = os.waitpid(start(run), 0)
     assert status == 0, run.log.read_text()
@@ -67,7 +67,7 @@ def work(run: Run) -> NoReturn:
 
 
 @dataclass
-class Prey:
+class KilledTraining:
     """A process that trains, and how to end it at a given moment."""
 
     run: Run
