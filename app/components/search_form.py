@@ -31,7 +31,7 @@ class SearchForm:
 
     def __init__(self, session: Session, spec: Callable[[], Spec | None]):
         self.session, self._spec = session, spec
-        self.button = pmui.Button(label="Search", icon="manage_search", description=f"Search: {ABOUT}", **OUTLINED)
+        self.button = pmui.Button(label="Search", icon="manage_search", **OUTLINED)
         self.minutes = pmui.IntInput(label="Minutes for all trials", value=60, start=1, end=MOST_MINUTES, **FIELD)
         labels = {option.partition(".")[2].replace("_", " "): option for option in SPACE}
         self.options = pmui.CheckBoxGroup(

@@ -44,7 +44,7 @@ class SearchesCard:
 
     def _row(self, seen: SearchSnapshot, text: str) -> pn.viewable.Viewable:
         name, state = seen.search.id, seen.status.state
-        head = f"{state_html(state)} <b>{name}</b><br><span class='said'>{html.escape(text)}</span>"
+        head = f"{state_html(state)} <b>{name}</b><p style='margin: 4px 0 0'>{html.escape(text)}</p>"
         said = pn.pane.HTML(head, stylesheets=[PAGE_CSS], sizing_mode="stretch_width", margin=0)
         stop = pmui.Button(label="Stop", icon="stop", description=f"Stop {name}", **OUTLINED)
         trials = pmui.Button(
@@ -97,7 +97,7 @@ def text_of(seen: SearchSnapshot) -> str:
     complete = [trial for trial in trials if trial.state == "complete"]
     running = seen.status.state is RunState.RUNNING
     passed = f"{formatting.span(since) or '0 min'} of {seen.request.minutes:g} min" if running and since else ""
-    counts = f"{len(trials)} trials, {len(complete)} complete" if trials else ""
+    counts = f"{len(trials)} trial{'s' * (len(trials) > 1)}, {len(complete)} complete" if trials else ""
     best = ""
     if complete:
         values = ", ".join(f"{option.partition('.')[2]} {value}" for option, value in complete[0].settings.items())

@@ -32,7 +32,7 @@ def test_a_search_outlives_its_tab_and_the_dashboard_and_is_stopped(tmp_path, ch
             page = tab.open("?page=design")
             page.locator("input[type=file]").first.set_input_files(spec)
             expect(page.get_by_text("Ready to train.")).to_be_visible()
-            page.get_by_role("button", name="Search").click()
+            page.get_by_role("button", name="Search", exact=True).click()
             page.get_by_role("checkbox", name="learning rate").uncheck()
             page.get_by_role("button", name="Start the search").click()
             expect(page.get_by_text("Started: search-001")).to_be_visible()
