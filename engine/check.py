@@ -16,10 +16,11 @@ from engine.errors import GridError, SpecError
 from engine.memory_estimate import memory_of
 from engine.models.architecture import count_parameters
 from engine.models.compatibility import check_field
-from engine.models.receptive_field import Part, with_wrap
+from engine.models.receptive_field import with_wrap
 from engine.models.second_network import GIVES, count_second, parts_of
 from engine.models.shapes import Shape, count_discriminator, outputs_of
 from engine.models.warm_start import incompatibilities
+from engine.network_part import MeasuredPart
 from engine.runs import Run, Store
 from engine.spec import FLOW_MATCHING, LEARNING_RATE_FACTORS, NORMALIZING_FLOW, Spec, is_url
 
@@ -32,13 +33,6 @@ class GridSummary:
 
     shape: tuple[int, int]
     text: str
-
-
-@dataclass(frozen=True)
-class MeasuredPart(Part):
-    """A part of the network, with the width of what it sees; None: the whole field."""
-
-    sees_km: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from app import formatting
-from engine.check import MeasuredPart
+from engine.network_part import MeasuredPart
 
 WIDTH, HEAD, PITCH = 940, 92, (53, 112)  # px: of all, of the names of the rows, of a part from least to most
 TOP, GROUND, LINE_HEIGHT = 34, 150, 17  # px: above the slabs, where they stand, between rows

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from engine.check import MeasuredPart
 from engine.data.input_values import InputValues
 from engine.errors import MesoscopeError, RequestError
+from engine.network_part import MeasuredPart
 from engine.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,31 +13,12 @@ from engine.data.kernels import upsampling_matrix
 from engine.models.architecture import Architecture, block_parameters, localized_parameters, trace_network
 from engine.models.layers import Back
 from engine.models.shapes import Shape, is_recurrent
+from engine.network_part import Part
 from engine.spec import ModelOptions
 
 SMALLEST_WEIGHT = 0.01  # of an LR cell in an interpolated value, to count as seen
 LOST_WEIGHT = 1e-7  # of an LR cell in an interpolated value, that float32 doesn't show
 INTERPOLATED_SIDE = 48  # LR cells, so many that the middle is far from the borders
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the network, with the sides and channels of what it hands on.
-
-    times : so many of the same, one after another, with `parameters` together.
-    sees : LR cells along a side that one value of the part depends on, at most; None: the whole field.
-    network : what its network gives, where that isn't the field: velocity or context.
-    """
-
-    name: str
-    does: str
-    y: int
-    x: int
-    channels: int
-    parameters: int
-    sees: int | None
-    times: int = 1
-    network: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from math import gcd, lcm
 
 from engine.models.architecture import count_parameters
 from engine.models.layers import Conv
-from engine.models.receptive_field import Part, Reach, network_parts, reach
+from engine.models.receptive_field import Reach, network_parts, reach
 from engine.models.shapes import Shape
+from engine.network_part import Part
 from engine.spec import FLOW_MATCHING, NORMALIZING_FLOW, ModelOptions, Spec
 
 GIVES = {FLOW_MATCHING: "velocity", NORMALIZING_FLOW: "context"}

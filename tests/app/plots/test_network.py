@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from app.plots.network import GROUND, network
-from engine.check import MeasuredPart
+from engine.network_part import MeasuredPart
 
 SVG = "{http://www.w3.org/2000/svg}"
 

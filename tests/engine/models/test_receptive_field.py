@@ -12,8 +12,9 @@ import tensorflow as tf
 from engine.models.architecture import count_parameters
 from engine.models.layers import WindowAttention
 from engine.models.network import Output, build
-from engine.models.receptive_field import Part, network_parts
+from engine.models.receptive_field import network_parts
 from engine.models.shapes import Shape
+from engine.network_part import Part
 from engine.spec import ModelOptions
 from tests.engine.network_combinations import COMBINATIONS, Combination
 
