@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import panel as pn
@@ -20,20 +20,7 @@ from engine.errors import MesoscopeError, SpecError
 from engine.spec import SECTIONS, Spec
 
 BASIC = {
-    "data": [
-        "target",
-        "target_v",
-        "pairing",
-        "scale",
-        "lr",
-        "lr_v",
-        "predictors",
-        "static",
-        "stations",
-        "region",
-        "period",
-        "split",
-    ],
+    "data": ["target", "pairing", "scale", "lr", "predictors", "static", "region", "period", "split"],
     "model": ["backbone", "upsampling", "n_filters", "n_blocks", "localized", "residual"],
     "training": ["loss", "epochs", "batch_size", "learning_rate"],
     "launch": LAUNCH,
@@ -61,6 +48,7 @@ class SpecForm:
         self.session, self._changed = session, changed
         self.fields: dict[str, Field] = {}
         self.refused: dict[str, SpecError] = {}
+        self.folded: dict[str, FoldedOptions] = {}
         self.cards = {section: self._card(section) for section in SECTIONS}
 
     @property
@@ -93,6 +81,9 @@ class SpecForm:
         for key, field in self.fields.items():
             # The field stands beside its message: 'data.scale is missing: give …' → 'is missing: give …'.
             field.fault(str(marks[key]).removeprefix(f"{key} ") if key in marks else "")
+        for section, folded in self.folded.items():
+            wrong = {field.option for key, field in self.fields.items() if key in marks and field.section == section}
+            folded.show(self.session.draft.sections[section].changed(), wrong)
         lr, lr_v = self.fields["data.lr"], self.fields["data.lr_v"]
         lr.view.visible = self.session.draft.get("data", "pairing") == "mos" or lr.raw() is not None
         has_second = self.fields["data.target_v"].raw() is not None
@@ -108,7 +99,8 @@ class SpecForm:
             return self.launch.view
         basic = self._arranged(section, [option for option in BASIC[section] if option in declared])
         rest = [option for option in declared if option not in BASIC[section]]
-        return titled_card(section.capitalize(), basic, *(_folded(self._arranged(section, rest)) if rest else []))
+        folded = self.folded[section] = FoldedOptions(rest, self._arranged(section, rest))
+        return titled_card(section.capitalize(), basic, folded.button, folded.view)
 
     def _take(self, field: Field) -> None:
         try:
@@ -133,15 +125,22 @@ class SpecForm:
         return pmui.Column(*lines, margin=0, sizing_mode="stretch_width")
 
 
-def _folded(hidden: pn.viewable.Viewable) -> list[pn.viewable.Viewable]:
-    """A button, and below it what the button shows and hides."""
-    hidden.visible = False
-    button = pmui.Button(label="More options", icon="expand_more", variant="text", size="small", margin=(6, 0, 0, -4))
+class FoldedOptions:
+    """Options that a button shows and hides; it says how many are set, and one that is wrong is shown."""
 
-    def toggle(_: Any) -> None:
-        hidden.visible = not hidden.visible
-        shown = ("Fewer options", "expand_less") if hidden.visible else ("More options", "expand_more")
-        button.param.update(label=shown[0], icon=shown[1])
+    def __init__(self, options: Collection[str], view: pn.viewable.Viewable):
+        self.view = view
+        self._options, self._count = set(options), 0
+        self.button = pmui.Button(variant="text", size="small", margin=(6, 0, 0, -4))
+        self.button.on_click(lambda _: self._unfold(not self.view.visible))
+        self._unfold(False)
 
-    button.on_click(toggle)
-    return [button, hidden]
+    def show(self, chosen: Collection[str], wrong: Collection[str]) -> None:
+        """Count the options that are set, and unfold where one is wrong."""
+        self._count = len(self._options.intersection(chosen))
+        self._unfold(self.view.visible or not self._options.isdisjoint(wrong))
+
+    def _unfold(self, visible: bool) -> None:
+        self.view.visible = visible
+        label = "Fewer options" if visible else "More options" + (f" ({self._count} set)" if self._count else "")
+        self.button.param.update(label=label, icon="expand_less" if visible else "expand_more")

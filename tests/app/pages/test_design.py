@@ -173,6 +173,20 @@ def test_the_lr_field_is_there_when_it_is_due(session, asked):
     assert in_page(session, mos).form.fields["data.lr"].view.visible
 
 
+def test_folded_options_are_counted_and_unfold_where_one_is_wrong(session, asked):
+    async def fill(page):
+        session.use_spec(SPEC)
+        assert page.form.folded["data"].button.label == "More options"
+        type_in(page, "data.time_window", "3")
+        assert page.form.folded["data"].button.label == "More options (1 set)"
+        assert not page.form.folded["data"].view.visible
+        type_in(page, "data.time_window", "4")
+
+    folded = in_page(session, fill).form.folded
+    assert [folded[section].view.visible for section in ("data", "model", "training")] == [True, False, False]
+    assert folded["data"].button.label == "Fewer options"
+
+
 def test_submission_opens_the_run(session, asked, monkeypatch):
     started = []
     monkeypatch.setattr(submission.api, "start", started.append)
