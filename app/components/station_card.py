@@ -35,7 +35,8 @@ SENTENCE = "How near LR, interpolated, HR and downscaled fields are to what was 
 DEFINITION = (
     "At the nearest cell with values, over the times at which the measurement and all products have one. RMSE without "
     "bias is the error without each station's mean error. HR has errors too: a cell is a mean over its "
-    "area, a station is a point. A station that a run is given is predicted without it and those around it. "
+    "area, a station is a point. A station that a run is given is predicted without it and those around it; beside "
+    "that stand the network without any station, kriging of the other stations, and a line over altitude. "
     "python -m engine verify RUN --stations FILE has more options: bilinear weights, and a correction for height; "
     "docs/verification.md has the formulas."
 )
@@ -184,7 +185,10 @@ def _table(found: StationScores, comparison: Comparison, station: str) -> str:
     )
     rows = []
     for key, scores in found.scores(station).items():
-        label = badge(key, f"{key} {titles[key]}") if key in titles else html.escape(name_of(key))
+        letter, _, more = key.partition(", ")
+        label = html.escape(name_of(key))
+        if letter in titles:
+            label = badge(letter, f"{letter} {more or titles[letter]}")
         cells = "".join(f"<td>{scores[score]:.3f}</td>" for score in LABELS).replace("nan", "–").replace("-", "−")
         rows.append(f'<tr><th class="row_heading">{label}</th>{cells}<td>{scores[PAIRS]:,.0f}</td></tr>')
     place = 'class="scroll" tabindex="0" role="group" aria-label="Table of scores at stations"'

@@ -15,6 +15,12 @@ from engine.evaluation.stations import OBSERVED, SCORES
 from engine.runs.stations import verify_run_at_stations
 
 SIMPLE = ("lr", "interpolated", "hr")
+WITHHELD = {
+    "without_stations": "without stations",
+    "kriging": "kriging",
+    "downscaled_at_height": "at the station's height",
+    "lr_at_height": "LR at the station's height",
+}
 PAIRS = "pairs"
 
 
@@ -34,9 +40,15 @@ class StationScores:
 
     @property
     def products(self) -> dict[str, tuple[xr.Dataset, str]]:
-        """Product, or a run's letter → the file it is in, and its name there."""
-        of_runs = {letter: (file, "downscaled") for letter, file in self.files.items()}
-        return {name: (self.first, name) for name in SIMPLE} | of_runs
+        """Product, or a run's letter → the file it is in, and its name there.
+
+        A run that is given stations has more products: its letter stands before their name.
+        """
+        found = {name: (self.first, name) for name in SIMPLE}
+        for letter, file in self.files.items():
+            others = [name for name in WITHHELD if name in file["product"].values]
+            found |= {letter: (file, "downscaled")} | {f"{letter}, {WITHHELD[name]}": (file, name) for name in others}
+        return found
 
     def at(self, key: str, score: str) -> np.ndarray:
         """A score of `SCORES` at each station of the first file; NaN where a product hasn't got it."""

@@ -94,6 +94,22 @@ def test_a_file_gives_all_runs_their_scores_and_a_click_one_station(runs, table)
     assert card._map.source.data["size"][1] > card._map.source.data["size"][0]
 
 
+def test_a_run_that_is_given_stations_has_a_row_for_each_way_to_predict_withheld_ones(runs, table):
+    shown(runs, [give(table)])
+    with xr.open_dataset(runs[1].stations) as stored:
+        file = stored.load()
+    kriged = 2 * file.sel(product=["downscaled"]).assign_coords(product=["kriging"])
+    scores = [name for name in file.data_vars if "product" in file[name].dims]
+    added = file.drop_dims("product").assign(
+        {name: xr.concat([file[name], kriged[name]], "product") for name in scores}
+    )
+    added.to_netcdf(runs[1].stations)
+    card = shown(runs, [lambda card: card._product.param.update(value="B, kriging")])
+    assert card._table.object.count("<tr>") == 1 + 6
+    assert "B</i>kriging</th>" in card._table.object
+    np.testing.assert_allclose(card._map.source.data["value"], 2 * file["rmse"].sel(product="downscaled"))
+
+
 def test_a_file_that_is_given_before_the_runs_are_there_waits_for_them(runs, table):
     card = shown(runs, [], before=give(table))
     assert card._table.object.count("<tr>") == 1 + 5
