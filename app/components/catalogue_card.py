@@ -1,43 +1,50 @@
-"""The catalogue on the Data page: its data sets with a search, and the form that adds the variable shown."""
+"""The catalogue: its data sets with a search, alone and in a dialog, and the form that adds the variable shown."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from app.components.cards import titled_card
 from app.formatting import plain_text
+from app.services.newest import Newest
 from app.services.preview import Preview
+from app.services.thumbnails import thumbnail
 from app.theme import BORDERED, DENSE, OUTLINED
 from engine.data.catalogue import Catalogue, Entry, Role, add
 from engine.errors import MesoscopeError
 
 MOST_LISTED = 50
 EMPTY = "No data set yet. *Add to catalogue* beside a variable that is shown puts it here."
-ICONS = {Role.TARGET: "grid_on", Role.LR: "grid_view", Role.PREDICTOR: "input", Role.STATIC: "terrain"}
 LINE: dict[str, Any] = {"size": "small", "margin": 0}
-LIST_SX = {"maxHeight": "320px", "overflowY": "auto", "& .MuiListItemText-secondary": {"fontSize": "0.8rem"}}
+LIST_SX = {
+    "maxHeight": "min(420px, 60vh)",
+    "overflowY": "auto",
+    "& .MuiListItemText-secondary": {"fontSize": "0.8rem"},
+    "& .MuiAvatar-root": {"backgroundSize": "contain", "backgroundRepeat": "no-repeat", "backgroundPosition": "center"},
+}
 
 
-class CatalogueCard:
-    """Calls `look` with the data set that is clicked."""
+class CatalogueList:
+    """Calls `choose` with the data set that is clicked; those of role `first` stand first."""
 
-    def __init__(self, look: Callable[[Entry], object]):
-        self._look = look
+    def __init__(self, choose: Callable[[Entry], object]):
+        self.first: Role | None = None
         self.catalogue = Catalogue()
+        self._drawing = Newest()
         self.search = pmui.TextInput(label="Search", size="small", margin=0, sizing_mode="stretch_width")
         self.search.param.watch(lambda _: self._list(), "value_input")
         self.note = pmui.Typography(EMPTY, variant="body2", margin=0)
         self.list = pmui.MenuList(items=[], dense=True, highlight=False, margin=(4, 0, 0, 0), sx=LIST_SX)
-        self.list.on_click(lambda item: self._look(self.catalogue.named(item["label"])))
+        self.list.on_click(lambda item: choose(self.catalogue.named(item["label"])))
         self.damages = pmui.Alert(object="", severity="warning", visible=False, margin=(8, 0, 0, 0), sx=DENSE)
-        self.view = titled_card("Catalogue", self.search, self.note, self.list, self.damages)
-        pn.state.execute(self.refresh)
+        parts = self.search, self.note, self.list, self.damages
+        self.view = pmui.Column(*parts, margin=0, sizing_mode="stretch_width")
 
     async def refresh(self) -> None:
         """Read the catalogue, which other programs may have changed."""
@@ -48,18 +55,54 @@ class CatalogueCard:
             self.damages.param.update(object=plain_text(messages), visible=bool(messages))
 
     def _list(self) -> None:
-        """Data sets that hold all words of the search."""
-        entries, words = self.catalogue.entries, self.search.value_input.lower().split()
+        """Data sets that hold all words of the search; their thumbnails follow."""
+        entries = sorted(self.catalogue.entries, key=lambda one: self.first not in (None, one.role))
+        words = self.search.value_input.lower().split()
         found = [one for one in entries if all(word in f"{one.name} {one.text} {one.role}".lower() for word in words)]
         more = f"{MOST_LISTED} of {len(found)} are listed: search for one." if len(found) > MOST_LISTED else ""
         note = EMPTY if not entries else more if found else "No data set holds these words."
         self.search.visible = bool(entries)
         self.note.param.update(object=note, visible=bool(note))
         self.list.visible = bool(found)
-        self.list.items = [
-            {"label": one.name, "secondary": f"{one.role} · {one.text}", "icon": ICONS[one.role]}
-            for one in found[:MOST_LISTED]
-        ]
+        listed = found[:MOST_LISTED]
+        items = [{"label": one.name, "secondary": f"{one.role} · {one.text}"} for one in listed]
+        if items != self.list.items:
+            self.list.param.update(items=items, sx=LIST_SX)
+            pn.state.execute(partial(self._draw, listed))
+
+    async def _draw(self, listed: Sequence[Entry]) -> None:
+        is_newest = self._drawing.begin()
+        pictures = await asyncio.to_thread(lambda: [thumbnail(one.source) for one in listed])
+        if is_newest():
+            self.list.sx = LIST_SX | {
+                f"& .MuiListItemButton-root:nth-of-type({number}) .MuiAvatar-root": {
+                    "backgroundImage": f"url({picture})",
+                    "backgroundColor": "transparent",
+                    "fontSize": 0,
+                }
+                for number, picture in enumerate(pictures, start=1)
+                if picture
+            }
+
+
+class CatalogueDialog:
+    """The catalogue in a dialog, to choose one data set from."""
+
+    def __init__(self) -> None:
+        self.list = CatalogueList(self._choose)
+        closing = {"close_on_click": True, "show_close_button": True}
+        self.view = pmui.Dialog(self.list.view, title="Catalogue", title_variant="h6", open=False, **closing)
+        self._chosen: Callable[[Entry], object] = lambda _: None
+
+    def open(self, role: Role, chosen: Callable[[Entry], object]) -> None:
+        """Open it with data sets of a role first; `chosen` gets the one that is clicked."""
+        self.list.first, self._chosen = role, chosen
+        self.view.open = True
+        pn.state.execute(self.list.refresh)
+
+    def _choose(self, entry: Entry) -> None:
+        self.view.open = False
+        self._chosen(entry)
 
 
 class CatalogueForm:

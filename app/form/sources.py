@@ -13,7 +13,7 @@ import panel_material_ui as pmui
 from app.form.field import SMALL, Field, field_heading
 from app.form.parts import PartsField
 from app.formatting import plain_text
-from engine.data.catalogue import Catalogue, Entry, Role
+from engine.data.catalogue import Entry
 from engine.data.file_summary import describe
 from engine.errors import MesoscopeError
 from engine.spec import flow_yaml, load_yaml
@@ -79,42 +79,23 @@ class SourceLine:
         return button
 
 
-class CatalogueChoice:
-    """A search in the catalogue, shown where that has data sets; calls `chosen` with the one that is chosen."""
-
-    def __init__(self, label: str, chosen: Callable[[Entry], object]):
-        self._chosen = chosen
-        self.search = pmui.AutocompleteInput(
-            label=label, options={}, search_strategy="includes", case_sensitive=False, min_characters=0, visible=False,
-            **SMALL,
-        )  # fmt: skip
-        self.search.param.watch(self._take, "value")
-
-    def offer(self, catalogue: Catalogue, role: Role) -> None:
-        """Offer all data sets, those with this role first."""
-        entries = sorted(catalogue.entries, key=lambda entry: entry.role != role)
-        options = {f"{entry.name}: {entry.text}": entry for entry in entries}
-        if options != self.search.options:
-            self.search.param.update(options=options, visible=bool(entries))
-
-    def _take(self, event: Any) -> None:
-        if event.new is not None:
-            self._chosen(event.new)
-            self.search.value = None
+def _catalogue_button(label: str) -> pmui.Button:
+    """Shown where the catalogue has data sets; the form opens it."""
+    return pmui.Button(label=label, icon="bookmarks", variant="text", size="small", margin=0, visible=False)
 
 
 class SourceField(PartsField):
     """A file and a variable in it."""
 
     def _build(self) -> pn.viewable.Viewable:
-        self.catalogue = CatalogueChoice("From the catalogue", self._take)
+        self.catalogue = _catalogue_button("From the catalogue")
         self._source = SourceLine({}, self._report)
         self._lines = self._source.lines
         self._fault = pmui.Typography("", color="error", variant="caption", visible=False, margin=0)
-        parts = field_heading(self), self.catalogue.search, self._source.view, self._fault
+        parts = field_heading(self), self.catalogue, self._source.view, self._fault
         return pmui.Column(*parts, margin=0, sizing_mode="stretch_width")
 
-    def _take(self, entry: Entry) -> None:
+    def take(self, entry: Entry) -> None:
         self.show(entry.source)
         self._report()
 
@@ -134,9 +115,10 @@ class SourcesField(Field):
         self._list = pn.Column(margin=0, sizing_mode="stretch_width")
         add = pmui.Button(label="Add", icon="add", variant="text", size="small", margin=0)
         add.on_click(lambda _: self._add({}))
-        head = pmui.FlexBox(field_heading(self, margin_top=0), add, align_items="center", margin=(6, 0, 0, 0))
-        self.catalogue = CatalogueChoice("Add from the catalogue", self._take)
-        return pmui.Column(head, self._list, self.catalogue.search, self._fault, margin=0, sizing_mode="stretch_width")
+        self.catalogue = _catalogue_button("Add from the catalogue")
+        parts = field_heading(self, margin_top=0), add, self.catalogue
+        head = pmui.FlexBox(*parts, align_items="center", margin=(6, 0, 0, 0))
+        return pmui.Column(head, self._list, self._fault, margin=0, sizing_mode="stretch_width")
 
     def raw(self) -> Any:
         texts = [row.texts() for row in self._rows]
@@ -151,7 +133,7 @@ class SourcesField(Field):
         for source in plain or []:
             self._add(part_source(source))
 
-    def _take(self, entry: Entry) -> None:
+    def take(self, entry: Entry) -> None:
         self._add(part_source(entry.source.plain()))
         self._report()
 

@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from app.components.cards import titled_card
+from app.components.catalogue_card import CatalogueDialog
 from app.form.field import Field
 from app.form.fields import field_of
 from app.form.launch_card import ORDER as LAUNCH
@@ -50,6 +51,10 @@ class SpecForm:
         self.refused: dict[str, SpecError] = {}
         self.folded: dict[str, FoldedOptions] = {}
         self.cards = {section: self._card(section) for section in SECTIONS}
+        self.catalogue = CatalogueDialog()
+        for option, role in ROLES.items():
+            field: Any = self.fields[f"data.{option}"]
+            field.catalogue.on_click(lambda _, role=role, take=field.take: self.catalogue.open(role, take))
 
     @property
     def is_blank(self) -> bool:
@@ -62,9 +67,9 @@ class SpecForm:
             field.show(self.session.draft.get(field.section, field.option))
 
     def offer(self, catalogue: Catalogue) -> None:
-        """Offer the data sets of a catalogue for each source."""
-        for option, role in ROLES.items():
-            self.fields[f"data.{option}"].catalogue.offer(catalogue, role)  # type: ignore[attr-defined]
+        """Offer the catalogue for each source, if it has data sets."""
+        for option in ROLES:
+            self.fields[f"data.{option}"].catalogue.visible = bool(catalogue.entries)  # type: ignore[attr-defined]
 
     def seal(self) -> Spec:
         """The draft as a spec that its site accepts; raises SpecError or SiteError."""

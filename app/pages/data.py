@@ -10,8 +10,8 @@ from pathlib import Path
 import panel as pn
 import panel_material_ui as pmui
 
-from app.components.cards import columns, side_column
-from app.components.catalogue_card import CatalogueCard
+from app.components.cards import columns, side_column, titled_card
+from app.components.catalogue_card import CatalogueList
 from app.components.demonstration import Demonstration
 from app.components.file_browser import FileBrowser
 from app.components.file_view import FileView, draw
@@ -45,7 +45,8 @@ class DataPage:
         self.files = FileBrowser(session, self._design)
         self.demonstration = Demonstration(session, self.files.show_demonstration, self._design)
         self.region = RegionCard(session)
-        self.catalogue = CatalogueCard(self._look)
+        self.catalogue = CatalogueList(self._look)
+        pn.state.execute(self.catalogue.refresh)
         self.file = FileView(self._choose, self._use, self.region, lambda: pn.state.execute(self.catalogue.refresh))
         self.stations = StationView()
         self.fault = pmui.Alert(
@@ -65,9 +66,8 @@ class DataPage:
             pn.state.execute(self._open)
 
     def view(self) -> pn.viewable.Viewable:
-        return columns(
-            side_column(self.files.view, self.catalogue.view, self.demonstration.view, width=SIDE_WIDTH), self.surface
-        )
+        catalogue = titled_card("Catalogue", self.catalogue.view)
+        return columns(side_column(self.files.view, catalogue, self.demonstration.view, width=SIDE_WIDTH), self.surface)
 
     def refresh(self) -> None:
         """Nothing here depends on the runs."""

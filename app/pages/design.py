@@ -45,7 +45,7 @@ class DesignPage:
         cards = self.form.cards
         form = pn.Column(
             self.files.view, cards["data"], cards["model"], self.summary.network_card, cards["training"],
-            cards["launch"], sizing_mode="stretch_width",
+            cards["launch"], self.form.catalogue.view, sizing_mode="stretch_width",
         )  # fmt: skip
         yaml = titled_card("Spec (what differs from the defaults)", self._yaml)
         side = side_column(

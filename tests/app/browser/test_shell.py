@@ -97,8 +97,13 @@ def test_a_data_set_of_the_catalogue_is_chosen_and_the_pair_is_shown(tab, temper
     page.get_by_role("button", name="my_hr").click()  # in the list
     page.get_by_role("tab", name="Design").click()
     for label in ("From the catalogue", "Add from the catalogue"):
-        page.get_by_role("combobox", name=label).first.fill("MY_")
-        page.get_by_role("option", name="my_hr: 2 metre temperature (K) · 2001-01-01").click()
+        page.get_by_role("button", name=label).first.click()
+        page.get_by_role("dialog").get_by_role("textbox", name="Search").fill("MY_")
+        item = page.get_by_role("dialog").get_by_role("button", name="my_hr")
+        expect(item).to_contain_text("target · 2 metre temperature (K) · 2001-01-01")
+        expect(item.locator(".MuiAvatar-root")).to_have_css("background-image", re.compile("data:image/png"))
+        item.click()
+        expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.get_by_role("textbox", name="path").first).to_have_value(str(path))
     for row in ("target t2m", "predictor t2m"):
         expect(page.get_by_role("row", name=row)).to_contain_text("4 × 5 cells, K, 5 % missing")

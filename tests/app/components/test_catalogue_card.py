@@ -100,13 +100,15 @@ def test_each_part_of_the_draft_is_chosen_from_the_catalogue(session):
         add(Entry(name, source, role, title=f"The {name}"))
 
     async def choose(page):
-        fields = page.form.fields
-        assert list(fields["data.target"].catalogue.search.options) == ["hr: The hr", "z: The z (m)"]
-        assert list(fields["data.static"].catalogue.search.options) == ["z: The z (m)", "hr: The hr"]
-        for option in ("target", "lr", "predictors", "static"):
-            search = fields[f"data.{option}"].catalogue.search
-            search.value = next(iter(search.options.values()))
-            assert search.value is None
+        dialog = page.form.catalogue
+        for option, first in {"target": "hr", "lr": "z", "predictors": "z", "static": "z"}.items():
+            page.form.fields[f"data.{option}"].catalogue.clicks += 1
+            await settled()
+            assert dialog.view.open
+            assert dialog.list.list.items[0]["label"] == first
+            dialog.list.list._handle_msg({"type": "click", "item": [0]})
+            await settled()
+            assert not dialog.view.open
 
     in_page(session, DesignPage, choose)
     chosen = [session.draft.get("data", option) for option in ("target", "lr", "predictors", "static")]
@@ -118,4 +120,4 @@ def test_nothing_is_offered_where_there_is_no_catalogue(session):
         pass
 
     page = in_page(session, DesignPage, nothing)
-    assert not page.form.fields["data.target"].catalogue.search.visible
+    assert not page.form.fields["data.target"].catalogue.visible
