@@ -40,9 +40,7 @@ class SpecSummary:
         self.spec: Spec | None = None
         self._asking: asyncio.Task[Answer | list[str]] | None = None
         self.status = pmui.Alert(object=WAITING, severity="info", margin=0, sizing_mode="stretch_width", sx=DENSE)
-        self.facts = pn.pane.HTML(
-            "", stylesheets=[PAGE_CSS], min_height=220, sizing_mode="stretch_width", margin=(8, 4)
-        )
+        self.facts = pn.pane.HTML("", stylesheets=[PAGE_CSS], visible=False, sizing_mode="stretch_width", margin=(8, 4))
         self._busy = pmui.LinearProgress(variant="indeterminate", visible=False, sizing_mode="stretch_width", margin=0)
         self.submission = Submission(session, lambda: self.spec)
         self.search = SearchForm(session, lambda: self.spec)
@@ -62,6 +60,7 @@ class SpecSummary:
         self.search.offer(ready=spec is not None)
         self.suite.view.visible = spec is not None and spec.data.lr is not None
         if spec is None:
+            self.facts.visible = False
             self._say("error" if fault else "info", fault or WAITING)
         pn.state.execute(self._ask)
 
@@ -107,7 +106,7 @@ class SpecSummary:
     def _finish(self, severity: str, text: str, facts: str = "") -> None:
         with pn.io.hold():
             self._busy.visible = False
-            self.facts.object = facts
+            self.facts.param.update(object=facts, visible=bool(facts))
             self._say(severity, text)
 
     def _say(self, severity: str, text: str) -> None:
