@@ -10,6 +10,7 @@ from pathlib import Path
 import panel as pn
 import panel_material_ui as pmui
 
+from app.components.cache_line import CacheLine
 from app.components.cards import columns, side_column, titled_card
 from app.components.catalogue_card import CatalogueList
 from app.components.demonstration import Demonstration
@@ -46,8 +47,9 @@ class DataPage:
         self.demonstration = Demonstration(session, self.files.show_demonstration, self._design)
         self.region = RegionCard(session)
         self.catalogue = CatalogueList(self._look)
-        pn.state.execute(self.catalogue.refresh)
-        self.file = FileView(self._choose, self._use, self.region, lambda: pn.state.execute(self.catalogue.refresh))
+        self.cache = CacheLine()
+        self._refresh_lists()
+        self.file = FileView(self._choose, self._use, self.region, self._refresh_lists)
         self.stations = StationView()
         self.fault = pmui.Alert(
             object="", severity="error", visible=False, margin=(0, 0, 12, 0), sizing_mode="stretch_width"
@@ -61,16 +63,21 @@ class DataPage:
         chosen = ["source_path", "source_variable", "source_select", "source_units"]
         session.param.watch(lambda *_: pn.state.execute(self._open), chosen)
         session.param.watch(lambda event: pn.state.execute(partial(self.file.redraw, event.new)), "dark")
-        session.param.watch(lambda _: pn.state.execute(self.catalogue.refresh), "page")
+        session.param.watch(lambda _: self._refresh_lists(), "page")
         if session.source_path:
             pn.state.execute(self._open)
 
     def view(self) -> pn.viewable.Viewable:
-        catalogue = titled_card("Catalogue", self.catalogue.view)
+        catalogue = titled_card("Catalogue", self.catalogue.view, self.cache.view)
         return columns(side_column(self.files.view, catalogue, self.demonstration.view, width=SIDE_WIDTH), self.surface)
 
     def refresh(self) -> None:
         """Nothing here depends on the runs."""
+
+    def _refresh_lists(self) -> None:
+        """Read the catalogue and the cache, which other programs may have changed."""
+        pn.state.execute(self.catalogue.refresh)
+        pn.state.execute(self.cache.refresh)
 
     async def _open(self) -> None:
         """Describe the chosen file, open the chosen variable, and show both; the newest choice wins."""
@@ -113,6 +120,7 @@ class DataPage:
         finally:
             if is_newest():
                 self.surface.loading = False
+                await self.cache.refresh()
 
     def _refuse(self, message: str) -> None:
         self._shown = None

@@ -14,6 +14,7 @@ from app.components import demonstration
 from app.components.file_browser import folders
 from app.pages.data import DataPage
 from app.session import demo_folder
+from engine.data import disk_cache
 from engine.spec import Region, Source
 from tests.app.settled import settled
 
@@ -274,3 +275,20 @@ def test_stations_are_shown_on_a_map_and_a_field_takes_their_place(session, temp
     assert (page.stations.view.visible, page.file.view.visible) == (False, True)
     path.write_text(path.read_text().replace("tas_degC", "tas"))
     assert "tas in" in shown(session, path).fault.object  # it has no unit
+
+
+def test_what_is_cached_of_remote_data_is_shown_and_can_be_emptied(session, temperature_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("MESOSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MESOSCOPE_CACHE_GIB", "1")
+
+    async def empty(page):
+        assert not page.cache.view.visible
+        disk_cache.put("a chunk", bytes(2**20))
+        session.choose_source(str(temperature_file), "topography")
+        await settled()
+        assert page.cache.view.visible
+        assert "0.00 of at most 1 GiB" in page.cache.text.object
+        page.cache.button.clicks += 1
+
+    assert not shown(session, temperature_file, empty).cache.view.visible
+    assert disk_cache.state().entries == 0
