@@ -28,7 +28,7 @@ from engine.spec import SECTIONS, DataOptions, Source, Spec, dump_yaml, load_yam
 
 PAGES = ["data", "design", "runs", "compare"]
 PROJECTIONS = ["native", "PlateCarree", "Mercator", "Lambert conformal", "stereographic", "orthographic"]
-LAYOUTS = ["grid", "swipe", "difference"]
+LAYOUTS = ["grid", "swipe", "difference", "vectors"]
 ORDERS = ["newest", "oldest", "title", "state", "RMSE", "gain", "validation loss"]
 SCHEMES = ["system", "light", "dark"]
 MOST_RUNS = 8

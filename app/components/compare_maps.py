@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import numpy as np
 import panel as pn
+import xarray as xr
 
 from app.components.cards import card
 from app.components.cell_card import place_text
 from app.components.map_board import MapBoard, SwipeBoard, best_columns
-from app.components.map_frames import Frame, difference_frames, field_frames
+from app.components.map_frames import Frame, difference_frames, field_frames, vector_frames
 from app.components.map_tools import MapTools
 from app.plots.colours import DIFFERENCES, colour_map, colour_range
 from app.plots.live import Cell, SharedView
@@ -18,6 +20,7 @@ from app.services.comparison import Comparison
 from app.services.steps import Fields
 from app.session import Session
 
+NAMED = {"difference": "difference", "vectors": "size of the vector"}  # layouts that have a colour range of their own
 MAPS_WIDTH = 1500  # px: within a fifth of what windows of 1440 and of 1920 px have for a row of maps
 
 
@@ -53,7 +56,7 @@ class CompareMaps:
     def place(self) -> None:
         """Show what was drawn."""
         if self.board is not None:
-            self.tools.follow(self.board)
+            self.tools.follow(self.board, has_own_range=self.layout in NAMED)
             self.view[:] = [self.tools.view, self.board.grid()]
             self.show()  # the time may have changed while the board was drawn
 
@@ -63,12 +66,18 @@ class CompareMaps:
 
     def show(self) -> None:
         """Show the fields at hand, in one message."""
-        if self.board is not None and self.board.layout == self.session.layout:
+        if self.board is not None and self.board.layout == self.layout:
             with pn.io.hold():
                 frames = self._frames()
                 clim = self._clim(frames)
                 self.board.show(frames, clim)
                 self.tools.show_range(clim)
+
+    @property
+    def layout(self) -> str:
+        """The chosen layout; vectors are for runs of two components."""
+        layout = self.session.layout
+        return "grid" if layout == "vectors" and not self.comparison.first.components else layout
 
     async def _redraw(self) -> None:
         """Show the same fields in another layout."""
@@ -92,7 +101,7 @@ class CompareMaps:
         view.on_window.append(lambda: pn.state.execute(self._resample))
         view.pixels = MAPS_WIDTH // best_columns(len(self._fields))
         self.shared = view
-        self.tools.offer_sides(self.comparison, list(self._fields))
+        self.tools.offer(self.comparison, list(self._fields))
         self.board = await asyncio.to_thread(self._draw_board)
 
     async def _resample(self) -> None:
@@ -107,29 +116,38 @@ class CompareMaps:
                     board.maps.show()
 
     def _frames(self) -> list[Frame]:
-        if self.session.layout == "difference":
-            return difference_frames(self.comparison, self._fields)
-        frames = field_frames(self.comparison, self._fields)
-        if self.session.layout == "swipe":
+        if self.layout == "vectors":
+            return vector_frames(self.comparison, self._fields)
+        fields = {key: self._component(field) for key, field in self._fields.items()}
+        if self.layout == "difference":
+            return difference_frames(self.comparison, fields)
+        frames = field_frames(self.comparison, fields)
+        if self.layout == "swipe":
             chosen = {frame.key: frame for frame in frames}
             return [chosen[self.tools.left.value], chosen[self.tools.right.value]]
         return frames
 
+    def _component(self, field: xr.DataArray) -> xr.DataArray:
+        """The component that is compared."""
+        return field.imag if self.comparison.first.is_second and np.iscomplexobj(field) else field.real
+
     def _draw_board(self) -> MapBoard:
         assert self.shared is not None
-        layout, frames = self.session.layout, self._frames()
+        layout, frames = self.layout, self._frames()
         attrs = self.comparison.first.attrs
         cmap = DIFFERENCES if layout == "difference" else colour_map(attrs)
-        label = {**attrs, "long_name": "difference"} if layout == "difference" else attrs
+        label = {**attrs, "long_name": NAMED[layout]} if layout in NAMED else attrs
         kind = SwipeBoard if layout == "swipe" else MapBoard
         return kind(frames, self.shared, layout=layout, clim=self._clim(frames), cmap=cmap, attrs=label)
 
     def _clim(self, frames: list[Frame]) -> tuple[float, float]:
-        """The locked range, or the one of the values on show; differences are always about zero."""
-        session, centred = self.session, self.session.layout == "difference"
-        if session.locked and not centred and None not in (session.low, session.high) and session.low < session.high:
+        """The locked range, or the one of the values on show; differences are always about zero, sizes from zero."""
+        session, layout = self.session, self.layout
+        is_free = layout in NAMED
+        if session.locked and not is_free and None not in (session.low, session.high) and session.low < session.high:
             return session.low, session.high
-        return colour_range([frame.field for frame in frames], centred=centred)
+        low, high = colour_range([frame.field for frame in frames], centred=layout == "difference")
+        return (0.0, high) if layout == "vectors" else (low, high)
 
     def _show_all(self) -> None:
         if self.shared is not None:

@@ -9,6 +9,7 @@ import bokeh.models as bm
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
+import xarray as xr
 
 from app.components.map_frames import Frame
 from app.formatting import value_text
@@ -57,8 +58,9 @@ class MapBoard:
         self.units = str(attrs.get("units", ""))
         self.columns = columns or best_columns(len(frames))
         self.maps = MapSet(
-            {frame.key: frame.field for frame in frames}, view, clim=clim, cmap=cmap, faint=_faint_cells(frames)
-        )
+            {frame.key: frame.field for frame in frames}, view, clim=clim, cmap=cmap, faint=_faint_cells(frames),
+            vectors=_vectors(frames),
+        )  # fmt: skip
         self.bar = ColourBar(clim, cmap, attrs, width=BAR_WIDTH)
         self.titles = [
             bm.Div(text=frame.title, stylesheets=[TITLE_CSS], sizing_mode="stretch_width") for frame in frames
@@ -79,7 +81,7 @@ class MapBoard:
         if clim != self.clim:
             self.bar.colour(clim)
         self.frames = list(frames)
-        self.maps.show({frame.key: frame.field for frame in frames}, clim, _faint_cells(frames))
+        self.maps.show({frame.key: frame.field for frame in frames}, clim, _faint_cells(frames), _vectors(frames))
         self.show_values(None)
 
     def show_values(self, cell: Cell | None) -> None:
@@ -142,6 +144,10 @@ class SwipeBoard(MapBoard):
 
 def _faint_cells(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
     return {frame.key: frame.faint for frame in frames if frame.faint is not None}
+
+
+def _vectors(frames: Sequence[Frame]) -> dict[str, xr.DataArray]:
+    return {frame.key: frame.vectors for frame in frames if frame.vectors is not None}
 
 
 def best_columns(n_maps: int) -> int:

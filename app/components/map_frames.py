@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -20,6 +20,7 @@ class Frame:
     """One map: what it shows, what stands above it.
 
     faint : (y, x) cells whose values are drawn in faint colours, if there are any.
+    vectors : (y, x) complex, of which the field is the size, if arrows are drawn.
     """
 
     key: str
@@ -27,6 +28,7 @@ class Frame:
     field: xr.DataArray
     fact: str = ""
     faint: np.ndarray | None = None
+    vectors: xr.DataArray | None = None
 
     @property
     def title(self) -> str:
@@ -43,12 +45,19 @@ def field_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> 
     for key, field in fields.items():
         fact = ""
         if key not in ("lr", "hr") and field.shape == hr.shape:
-            errors = field.values - hr.values
+            errors = np.abs(field.values - hr.values)
             errors = errors[np.isfinite(errors)]
             rmse = f"{np.sqrt(np.mean(errors**2)):.3g}" if errors.size else "–"
             fact = f"RMSE {rmse} {units}"
         frames.append(Frame(key, titles.get(key, name_of(key)), field, fact))
     return frames
+
+
+def vector_frames(comparison: Comparison, vectors: Mapping[str, xr.DataArray]) -> list[Frame]:
+    """LR, interpolated, HR and each run of two components: speed and arrows, with the RMSE of the vector."""
+    of_two = {key: field for key, field in vectors.items() if np.iscomplexobj(field)}
+    frames = field_frames(comparison, of_two)
+    return [replace(frame, field=abs(frame.field), vectors=frame.field) for frame in frames]
 
 
 def difference_frames(comparison: Comparison, fields: Mapping[str, xr.DataArray]) -> list[Frame]:

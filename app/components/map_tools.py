@@ -28,7 +28,7 @@ class MapTools:
 
     def __init__(self, session: Session, on_sides: Callable[[], None], on_reset: Callable[[], None]):
         self.session = session
-        self._updating = False
+        self._updating = self._has_own_range = False
         self._clim = (0.0, 1.0)
         self._layout = pmui.RadioButtonGroup(options=LAYOUTS, value=session.layout, **SMALL)
         self._projection = pmui.Select(
@@ -57,32 +57,33 @@ class MapTools:
             side.param.watch(lambda _: on_sides(), "value")
         reset.on_click(lambda _: on_reset())
 
-    def offer_sides(self, comparison: Comparison, keys: list[str]) -> None:
-        """The products to swipe between; a choice is kept while the runs allow it."""
+    def offer(self, comparison: Comparison, keys: list[str]) -> None:
+        """The layouts, and the products to swipe between; a choice is kept while the runs allow it."""
+        self._layout.options = [name for name in LAYOUTS if name != "vectors" or comparison.first.components]
         titles = {result.letter: f"{result.letter}  {result.title}" for result in comparison.shown}
         options = {titles.get(key, name_of(key)): key for key in keys}
         for select, default in ((self.left, "interpolated"), (self.right, comparison.first.letter)):
             kept = select.value if select.value in options.values() else default
             select.param.update(options=options, value=kept)
 
-    def follow(self, board: MapBoard) -> None:
-        """Take another board: its layout and its picture."""
-        is_swipe = self.session.layout == "swipe"
+    def follow(self, board: MapBoard, has_own_range: bool) -> None:
+        """Take another board: its layout and its picture, and whether its colour range can't be chosen."""
+        is_swipe, self._has_own_range = board.layout == "swipe", has_own_range
         self._sides.param.update(objects=[self.left, self.right] if is_swipe else [], visible=is_swipe)
-        self._layout.value, self._projection.value = self.session.layout, self.session.projection
+        self._layout.value, self._projection.value = board.layout, self.session.projection
         png = pmui.Button(label="PNG", icon="image", variant="text", **SMALL)
         board.to_png(png)
         self._png[:] = [png]
         self.show_range(board.clim)
 
     def show_range(self, clim: tuple[float, float]) -> None:
-        """The colour range that holds now; that of differences can't be chosen."""
+        """The colour range that holds now."""
         self._clim = clim
-        (low, high), differences = clim, self.session.layout == "difference"
+        (low, high), disabled = clim, self._has_own_range
         self._updating = True
-        self._low.param.update(value=_rounded(low, high - low), disabled=differences)
-        self._high.param.update(value=_rounded(high, high - low), disabled=differences)
-        self._lock.param.update(value=self.session.locked, disabled=differences)
+        self._low.param.update(value=_rounded(low, high - low), disabled=disabled)
+        self._high.param.update(value=_rounded(high, high - low), disabled=disabled)
+        self._lock.param.update(value=self.session.locked, disabled=disabled)
         self._updating = False
 
     def show_place(self, text: str, cell: Cell | None) -> None:

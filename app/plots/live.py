@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from bokeh.plotting import figure
 
+from app.plots.arrows import arrow_lines
 from app.plots.colours import CLEAR, INK, PAPER, label_of, palette, with_faint
 from app.plots.drawn_area import DrawnArea
 from app.plots.geography import Graticule, graticule, map_lines
@@ -26,6 +27,10 @@ SETTLE_S = 0.12  # a view that moves is sampled again once it has stood still so
 SURROUNDINGS = 0.25  # of the view on each side, sampled too, so that panning shows values at once
 POINTER_JS = read_asset("pointer.js")
 LINE_STYLES = {"coast": (0.9, 0.85), "borders": (0.7, 0.5), "water": (0.6, 0.4)}  # width, opacity
+ARROW_STYLES: tuple[dict[str, Any], ...] = (
+    {"line_color": PAPER, "line_width": 3, "line_alpha": 0.55},  # seen on dark colours
+    {"line_color": INK, "line_width": 1.2, "line_alpha": 0.9},
+)
 Cell = tuple[float, float]
 
 
@@ -180,6 +185,7 @@ class MapSet:
     """Maps in one view with one colour range: one data source, one colour mapper, one message a change.
 
     faint : name → (y, x) cells that are drawn in faint colours; with none at all, there are twice as many colours.
+    vectors : name → (y, x) complex, drawn as arrows over the field, whose unit they have.
     """
 
     def __init__(
@@ -190,8 +196,10 @@ class MapSet:
         clim: tuple[float, float],
         cmap: str,
         faint: Mapping[str, np.ndarray] | None = None,
+        vectors: Mapping[str, xr.DataArray] | None = None,
     ):
         self.view, self.clim, self.fields, self.faint = view, clim, dict(fields), dict(faint or {})
+        self.vectors = dict(vectors or {})
         self.source = bm.ColumnDataSource(self._columns())
         colours = with_faint(palette(cmap, N_COLOURS)) if self.faint else palette(cmap, N_COLOURS)
         self.mapper = bm.LinearColorMapper(palette=colours, low=0, high=N_COLOURS - 1, high_color="rgba(0, 0, 0, 0)")
@@ -203,9 +211,11 @@ class MapSet:
         fields: Mapping[str, xr.DataArray] | None = None,
         clim: tuple[float, float] | None = None,
         faint: Mapping[str, np.ndarray] | None = None,
+        vectors: Mapping[str, xr.DataArray] | None = None,
     ) -> None:
         """Show other values (y, x), another colour range, or another window of the same."""
         self.fields, self.clim, self.faint = dict(fields or self.fields), clim or self.clim, dict(faint or self.faint)
+        self.vectors = dict(vectors or self.vectors)
         self.source.data = self._columns()
 
     def values_at(self, y: float, x: float) -> dict[str, float]:
@@ -228,6 +238,9 @@ class MapSet:
             columns[name] = [colours]
             for side, value in zip(("left", "bottom", "width", "height"), sampling.bounds, strict=True):
                 columns[f"{name} {side}"] = [value]
+        for name, field in self.vectors.items():
+            x, y = arrow_lines(field, self.view.projection, self.view.window, self.clim[1])
+            columns |= {f"{name} arrows x": [x], f"{name} arrows y": [y]}
         return columns
 
     def _figure(self, name: str) -> bm.Plot:
@@ -235,7 +248,10 @@ class MapSet:
         view = self.view
         left, bottom, width, height = (f"{name} {side}" for side in ("left", "bottom", "width", "height"))
         image = bm.Image(image=name, x=left, y=bottom, dw=width, dh=height, color_mapper=self.mapper)
-        renderers = [bm.GlyphRenderer(data_source=self.source, glyph=image), *view.renderers]
+        arrows = {"xs": f"{name} arrows x", "ys": f"{name} arrows y"}
+        lines = [bm.MultiLine(**arrows, **style) for style in ARROW_STYLES] if name in self.vectors else []
+        renderers = [bm.GlyphRenderer(data_source=self.source, glyph=glyph) for glyph in (image, *lines)]
+        renderers += view.renderers
         one = view.plot(name, renderers, view.toolbar, center=[view.missing])
         one.js_on_event("mousemove", view.point)
         one.js_on_event("mouseleave", view.point)

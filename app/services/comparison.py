@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +17,7 @@ from engine.data.grids import Grid
 from engine.data.netcdf import open_netcdf
 from engine.data.surface import Surface
 from engine.errors import DataError, MesoscopeError, StoreError
-from engine.evaluation.products import BASELINES, open_products, second_beside, second_component
+from engine.evaluation.products import BASELINES, SECOND, open_products, second_beside, second_component
 from engine.evaluation.score_records import Scores
 from engine.evaluation.scores import pixel_rmse, score
 from engine.evaluation.vector_scores import has_second
@@ -35,6 +35,7 @@ class Result:
     version : when the results were written, in ns.
     component : one of `COMPONENTS`, under whose plain names the fields stand; the first one of a single target.
     components : names of both; empty of a single target.
+    both : fields of both components under the names of the file, if there are two.
     """
 
     letter: str
@@ -44,6 +45,7 @@ class Result:
     version: int
     component: str = FIRST_ONE
     components: tuple[str, ...] = ()
+    both: xr.Dataset | None = None
     _files: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @classmethod
@@ -66,13 +68,13 @@ class Result:
         data, scores = _open(run), Scores.from_plain(run.scores() or {})
         if not has_second(data):
             return cls(letter, run, data, scores, version)
-        components = component_names(data)
+        components, both = component_names(data), data
         if component == SECOND_ONE:
             close, data = data.close, second_component(data)
             data.set_close(close)
             _check_fields(run, data)
             scores = replace(scores.second or Scores(), vector=scores.vector)
-        return cls(letter, run, data, scores, version, component, components)
+        return cls(letter, run, data, scores, version, component, components, both)
 
     @property
     def is_second(self) -> bool:
@@ -119,8 +121,14 @@ class Result:
 
     def step(self, name: str, number: int) -> xr.DataArray:
         """One field at one of this run's own steps, (y, x); that of the LR grid too has plain names."""
-        values = without_suffix(self.data[name].isel(time=number).load())
-        return values.drop_vars(set(values.coords) - {"y", "x", LAT, LON, GRID_MAPPING})
+        return _at(self.data[name], number)
+
+    def vector_step(self, name: str, number: int) -> xr.DataArray:
+        """Both components of a field, (y, x) complex: the first + i times the second; of a single target, `step`."""
+        if self.both is None:
+            return self.step(name, number)
+        first, second = (_at(self.both[f"{name}{ending}"], number) for ending in ("", SECOND))
+        return first.copy(data=first.values + 1j * second.values)
 
     def rmse(self, product: str) -> xr.DataArray:
         """Stored RMSE over this run's own test period, (y, x)."""
@@ -235,10 +243,17 @@ class Comparison:
 
     def fields(self, step: int) -> dict[str, xr.DataArray]:
         """lr, interpolated, hr of the first run, and each shown run's downscaled field by its letter, (y, x)."""
+        return self._fields(step, Result.step)
+
+    def vectors(self, step: int) -> dict[str, xr.DataArray]:
+        """The same of both components, as `Result.vector_step` has them."""
+        return self._fields(step, Result.vector_step)
+
+    def _fields(self, step: int, read: Callable[[Result, str, int], xr.DataArray]) -> dict[str, xr.DataArray]:
         number = int(self.steps[self.first.letter][step])
-        fields = {name: self.first.step(name, number) for name in ("lr", "interpolated", "hr")}
+        fields = {name: read(self.first, name, number) for name in ("lr", "interpolated", "hr")}
         for result in self.shown:
-            fields[result.letter] = result.step("downscaled", int(self.steps[result.letter][step]))
+            fields[result.letter] = read(result, "downscaled", int(self.steps[result.letter][step]))
         return fields
 
     def rmse_maps(self) -> dict[str, xr.DataArray]:
@@ -313,6 +328,12 @@ def _open(run: Run) -> xr.Dataset:
         ) from None
     _check_fields(run, data)
     return data
+
+
+def _at(field: xr.DataArray, number: int) -> xr.DataArray:
+    """One step of a field of a file, (y, x), with plain names on the LR grid too."""
+    values = without_suffix(field.isel(time=number).load())
+    return values.drop_vars(set(values.coords) - {"y", "x", LAT, LON, GRID_MAPPING})
 
 
 def _check_fields(run: Run, data: xr.Dataset) -> None:

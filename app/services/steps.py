@@ -10,7 +10,7 @@ from app.services.comparison import Comparison
 
 MOST_BYTES = 64 * 2**20  # kept for each tab, and one more step: that read ahead; larger steps aren't
 
-Fields = dict[str, xr.DataArray]
+Fields = dict[str, xr.DataArray]  # of two components: complex, the first + i times the second
 
 
 class Steps:
@@ -38,7 +38,9 @@ class Steps:
     def _begin(self, step: int) -> asyncio.Task[Fields]:
         task = self._reading.pop(step, None)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.ensure_future(asyncio.to_thread(self.comparison.fields, step))
+            comparison = self.comparison
+            read = comparison.vectors if comparison.first.components else comparison.fields
+            task = asyncio.ensure_future(asyncio.to_thread(read, step))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # raised where it is awaited
         self._reading[step] = task  # the newest last
         return task

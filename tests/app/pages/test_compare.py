@@ -16,6 +16,7 @@ from engine.evaluation.conditions import Condition
 from engine.runs import Store
 from engine.spec import Region
 from tests.app.fake import write_run
+from tests.app.services.test_components import write_wind
 
 SMALL = {"ny": 16, "nx": 24, "n_times": 30}
 
@@ -392,3 +393,26 @@ def test_a_range_of_hr_that_no_value_is_in_leaves_dashes_and_empty_maps(tmp_path
     assert np.isnan(page._analysis.errors.board.maps.fields["A"]).all()
     assert "mean –" in page._analysis.errors.board.facts.data["fact"][0]
     assert "No values in this cell" in page._analysis.cell._place[0].object
+
+
+def test_both_components_are_drawn_as_one_field_with_arrows(tmp_path):
+    run, single = write_wind(tmp_path), write_wind(tmp_path, "alone", second=False)
+    page = open_page(tmp_path, [run, single], layout="vectors", time=4)
+    with xr.open_dataset(run.results) as stored:
+        u, v = (stored[name][4] for name in ("hr", "hr_v"))
+        assert_shown(page, 2, np.hypot(u, v))
+        assert [frame.key for frame in page._maps.board.frames] == ["lr", "interpolated", "hr", "A"]  # B has one
+        assert {"hr arrows x", "A arrows y"} <= set(page._maps.board.maps.source.data)
+        assert page._maps.board.clim[0] == 0
+        error = np.hypot(*(stored[f"downscaled{end}"][4] - stored[f"hr{end}"][4] for end in ("", "_v")))
+        assert page._maps.board.frames[3].fact == f"RMSE {np.sqrt((error**2).mean()):.3g} m s-1"
+        page.session.layout = "grid"
+        assert_shown(page, 2, u)
+        page.session.component = "v"
+        assert_shown(page, 2, v)
+
+
+def test_runs_of_one_component_have_no_vectors(tmp_path, runs):
+    page = open_page(tmp_path, runs, layout="vectors")
+    assert page._maps.board.layout == page.session.layout == "grid"
+    assert "vectors" not in page._maps.tools._layout.options
