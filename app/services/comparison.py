@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -241,15 +241,12 @@ class Comparison:
     def on_same_grid(self, result: Result) -> bool:
         return result.grid.is_close_to(self.first.grid)
 
-    def fields(self, step: int) -> dict[str, xr.DataArray]:
-        """lr, interpolated, hr of the first run, and each shown run's downscaled field by its letter, (y, x)."""
-        return self._fields(step, Result.step)
+    def fields(self, step: int, both: bool = False) -> dict[str, xr.DataArray]:
+        """lr, interpolated, hr of the first run, and each shown run's downscaled field by its letter, (y, x).
 
-    def vectors(self, step: int) -> dict[str, xr.DataArray]:
-        """The same of both components, as `Result.vector_step` has them."""
-        return self._fields(step, Result.vector_step)
-
-    def _fields(self, step: int, read: Callable[[Result, str, int], xr.DataArray]) -> dict[str, xr.DataArray]:
+        both : of both components, as `Result.vector_step` has them.
+        """
+        read = Result.vector_step if both else Result.step
         number = int(self.steps[self.first.letter][step])
         fields = {name: read(self.first, name, number) for name in ("lr", "interpolated", "hr")}
         for result in self.shown:

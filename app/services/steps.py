@@ -38,9 +38,8 @@ class Steps:
     def _begin(self, step: int) -> asyncio.Task[Fields]:
         task = self._reading.pop(step, None)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
-            comparison = self.comparison
-            read = comparison.vectors if comparison.first.components else comparison.fields
-            task = asyncio.ensure_future(asyncio.to_thread(read, step))
+            both = bool(self.comparison.first.components)
+            task = asyncio.ensure_future(asyncio.to_thread(self.comparison.fields, step, both))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # raised where it is awaited
         self._reading[step] = task  # the newest last
         return task

@@ -222,7 +222,7 @@ def test_from_the_command_line_a_trial_is_trained_and_the_best_spec_written(tmp_
         # The budget is over long before a trial of so many epochs.
         long = engine.json(*words[:2], "--set", "training.epochs=100000", *words[2:-1], str(tmp_path / "long"),
                            "--minutes", "0.05", code=1)  # fmt: skip
-    (trial,) = long["trials"]
     assert long["best"] is None
-    assert trial["state"] in ("pruned", "fail")
-    assert trial["reason"].startswith(("out of time", "too slow"))
+    assert {trial["state"] for trial in long["trials"]} <= {"pruned", "fail"}
+    assert all(trial["reason"].startswith(("out of time", "too slow")) for trial in long["trials"])
+    assert long["trials"]
