@@ -52,10 +52,10 @@ class ConditionRow:
         self._low, self._high = (pmui.TextInput(label=label, width=155, **SMALL) for label in ("HR from", "HR below"))
         self._box = pmui.Button(label="Box in view", icon="crop", **OUTLINED)
         self._draw = {kind: pmui.Button(label=label, icon="gesture", **OUTLINED) for kind, label in DRAWN.items()}
-        self._all = pmui.Button(label="All", icon="close", visible=False, **{**OUTLINED, "variant": "text"})
+        self._all = pmui.Button(label="All", icon="close", disabled=True, **{**OUTLINED, "variant": "text"})
         self._fact = pn.pane.HTML("", margin=0, styles={"font-size": "12.5px", "overflow-wrap": "anywhere"})
         row = pn.FlexBox(
-            *self._lists, self._low, self._high, self._box, *self._draw.values(), self._fact, self._all,
+            *self._lists, self._low, self._high, self._box, *self._draw.values(), self._all, self._fact,
             align_items="center", gap="10px 10px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         self.view = card(row, padding=6)
@@ -90,7 +90,7 @@ class ConditionRow:
             for button in (self._box, *self._draw.values()):
                 button.visible = is_open
             view.area.show(*_outline(selection))
-            self._all.visible = bool(condition)
+            self._all.disabled = not condition  # always there: all would be laid out anew
             self._say(_fact(selection))
 
     def _take_view(self) -> None:
